@@ -1,0 +1,137 @@
+//! Facts that travel over RabbitMQ: bodies, routing keys and the names of exchanges and queues.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Topic exchange that every fact is published to.
+pub const EXCHANGE: &str = "eventbooking";
+/// Topic exchange that dead letters go through.
+pub const DEAD_LETTER_EXCHANGE: &str = "eventbooking.dead";
+
+/// A queue of a consuming service: its name (also the prefix of its dead-letter queue) and its bindings.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// Name of the quorum queue; dead letters wait in `<name>.dead`.
+    pub name: &'static str,
+    /// Topic patterns bound to [`EXCHANGE`].
+    pub bindings: &'static [&'static str],
+}
+
+/// What notification-service consumes.
+pub const NOTIFICATION_QUEUE: Queue = Queue { name: "notification", bindings: &["booking.*", "holder.*"] };
+/// What booking-service consumes.
+pub const BOOKING_QUEUE: Queue = Queue { name: "booking", bindings: &["event.*"] };
+
+/// A fact with a routing key of its own. The AMQP `message_id` names the single occurrence.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type")]
+pub enum Message {
+    /// Seats are sold and, if they cost anything, paid.
+    #[serde(rename = "booking.confirmed")]
+    BookingConfirmed(BookingFact),
+    /// The booking ended by its owner's or the organizer's doing.
+    #[serde(rename = "booking.cancelled")]
+    BookingCancelled(BookingFact),
+    /// The money went back.
+    #[serde(rename = "booking.refunded")]
+    BookingRefunded(BookingFact),
+    /// The hold ran out unpaid.
+    #[serde(rename = "booking.expired")]
+    BookingExpired(BookingFact),
+    /// The organizer changed what attendees were told.
+    #[serde(rename = "event.changed")]
+    EventChanged(EventFact),
+    /// The organizer called the event off.
+    #[serde(rename = "event.cancelled")]
+    EventCancelled(EventFact),
+    /// [`Message::EventChanged`], addressed to one holder of bookings.
+    #[serde(rename = "holder.event_changed")]
+    HolderEventChanged(HolderFact),
+    /// [`Message::EventCancelled`], addressed to one holder of bookings.
+    #[serde(rename = "holder.event_cancelled")]
+    HolderEventCancelled(HolderFact),
+}
+
+impl Message {
+    /// The topic routing key, the same word as the JSON `type`.
+    pub fn routing_key(&self) -> &'static str {
+        match self {
+            Self::BookingConfirmed(_) => "booking.confirmed",
+            Self::BookingCancelled(_) => "booking.cancelled",
+            Self::BookingRefunded(_) => "booking.refunded",
+            Self::BookingExpired(_) => "booking.expired",
+            Self::EventChanged(_) => "event.changed",
+            Self::EventCancelled(_) => "event.cancelled",
+            Self::HolderEventChanged(_) => "holder.event_changed",
+            Self::HolderEventCancelled(_) => "holder.event_cancelled",
+        }
+    }
+}
+
+/// Why a booking was cancelled.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// Its owner asked.
+    ByAttendee,
+    /// The whole event was called off.
+    EventCancelled,
+}
+
+/// What a person is told about one booking of theirs.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct BookingFact {
+    /// The booking.
+    pub booking_id: i32,
+    /// Whom it belongs to.
+    pub user_id: i32,
+    /// The event.
+    pub event_id: String,
+    /// The event's title at the time.
+    pub event_title: String,
+    /// How many seats.
+    pub seats: u32,
+    /// What they cost together, minor units of `currency`.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Only for cancellations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<CancelReason>,
+    /// When it came about.
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// What changed about an event, told by event-service.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct EventFact {
+    /// The event.
+    pub event_id: String,
+    /// Its title now.
+    pub title: String,
+    /// Its venue now.
+    pub venue: String,
+    /// Its start now.
+    pub starts_at: DateTime<Utc>,
+    /// Its end now.
+    pub ends_at: DateTime<Utc>,
+    /// IANA zone of the venue.
+    pub time_zone: String,
+    /// The names of the changed fields; empty for a cancellation.
+    pub changed: Vec<String>,
+    /// Grows with every change, so that an older message never overwrites a newer one.
+    pub version: i64,
+    /// When it came about.
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// An [`EventFact`] for one holder.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct HolderFact {
+    /// Who is told.
+    pub user_id: i32,
+    /// One of the holder's bookings of the event.
+    pub booking_id: i32,
+    /// What came about.
+    pub event: EventFact,
+}

@@ -1,0 +1,76 @@
+//! The REST bodies by which booking-service holds, confirms and releases seats in event-service.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Body of `PUT /api/events/{event_id}/decrease_capacity`. Idempotent by `reservation_id`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecreaseCapacity {
+    /// Chosen by the caller, unique for ever.
+    pub reservation_id: Uuid,
+    /// How many seats, at least 1.
+    pub seats: u32,
+    /// How long the seats are held unless confirmed, 1 to 86,400 seconds.
+    pub hold_seconds: u32,
+}
+
+/// Answer to [`DecreaseCapacity`]: the seats are held. Price and currency were read in the same transaction.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Hold {
+    /// As asked.
+    pub reservation_id: Uuid,
+    /// As asked.
+    pub seats: u32,
+    /// When the hold ends, by event-service's database clock.
+    pub expires_at: DateTime<Utc>,
+    /// Per seat, in minor units of `currency`; 0 is free.
+    pub price: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// For messages and lists.
+    pub event_title: String,
+    /// When the event starts; cancellation deadlines count from it.
+    pub starts_at: DateTime<Utc>,
+    /// IANA zone of the venue.
+    pub time_zone: String,
+    /// Who runs the event, and may see its attendees.
+    pub organizer_id: i32,
+}
+
+/// Body of `PUT /api/events/{event_id}/reservations/{reservation_id}/release`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseSeats {
+    /// Release only a hold whose time is up (by event-service's database clock) and leave others as they are.
+    #[serde(default)]
+    pub only_expired: bool,
+}
+
+/// State of a reservation: held → confirmed | released; confirmed → released.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReservationState {
+    /// Seats are taken until the hold ends.
+    Held,
+    /// Seats are sold.
+    Confirmed,
+    /// Seats went back; the id never comes back.
+    Released,
+}
+
+/// Answer to confirm and release: where the reservation stands now.
+///
+/// Confirming a released reservation is refused with 409 `reservation_released`, confirming seats of a cancelled
+/// event with 409 `event_cancelled`, confirming an unknown id with 404 `reservation_not_found`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct ReservationStatus {
+    /// The reservation.
+    pub reservation_id: Uuid,
+    /// Where it stands after the request.
+    pub state: ReservationState,
+    /// When its hold ends or ended; absent for a tombstone of an id that was never held.
+    pub expires_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,165 @@
+//! Consuming: acknowledged after the work is committed, dead-lettered when it never can be.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use contracts::message::{Message, Queue};
+use futures::StreamExt;
+use lapin::{
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::Bus;
+use crate::trace::{RequestContext, TRACEPARENT};
+
+/// Pause between attempts, and between connections.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest such pause.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// A message as a handler gets it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Names the single occurrence: the same id means the same message again.
+    pub id: Uuid,
+    /// The fact.
+    pub message: Message,
+}
+
+/// Why a message could not be handled.
+#[derive(Debug)]
+pub enum Failure {
+    /// What the work needs is away: the consumer waits and tries again, and takes no further messages meanwhile.
+    Unavailable(anyhow::Error),
+    /// It did not work this time: the message is delivered again, a bounded number of times.
+    Failed(anyhow::Error),
+    /// It can never work: the message becomes a dead letter at once.
+    Poison(anyhow::Error),
+}
+
+/// Hands the messages of `queue` to `handler`, up to `concurrency` at a time, until `stop`. Reconnects by itself.
+pub async fn consume<H, Fut>(bus: Bus, queue: Queue, concurrency: u16, stop: CancellationToken, handler: H)
+where
+    H: Fn(Received) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send,
+{
+    let handler = Arc::new(handler);
+    let mut pause = PAUSE;
+    while !stop.is_cancelled() {
+        match consume_until_broken(&bus, queue, concurrency, &stop, &handler).await {
+            Ok(()) => pause = PAUSE,
+            Err(error) => {
+                tracing::warn!(queue = queue.name, error = format!("{error:#}"), "consumer broken; reconnecting");
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+    }
+}
+
+async fn consume_until_broken<H, Fut>(
+    bus: &Bus,
+    queue: Queue,
+    concurrency: u16,
+    stop: &CancellationToken,
+    handler: &Arc<H>,
+) -> anyhow::Result<()>
+where
+    H: Fn(Received) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send,
+{
+    let (connection, channel) = bus.open().await?;
+    channel.basic_qos(concurrency, BasicQosOptions::default()).await?;
+    let deliveries = channel
+        .basic_consume(queue.name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
+    tracing::info!(queue = queue.name, "consuming");
+    let broken = deliveries
+        .take_until(stop.cancelled())
+        .map(|delivery| async move { handle(delivery?, queue, stop, handler.as_ref()).await })
+        .buffer_unordered(usize::from(concurrency))
+        .filter_map(|result: anyhow::Result<()>| std::future::ready(result.err()))
+        .boxed()
+        .next()
+        .await;
+    connection.close(200, "done".into()).await.ok();
+    broken.map_or(Ok(()), Err)
+}
+
+async fn handle<H, Fut>(delivery: Delivery, queue: Queue, stop: &CancellationToken, handler: &H) -> anyhow::Result<()>
+where
+    H: Fn(Received) -> Fut,
+    Fut: Future<Output = Result<(), Failure>>,
+{
+    let context = RequestContext::from_headers(None, traceparent(&delivery).as_deref());
+    let message_id = delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+    let span = tracing::info_span!("message", queue = queue.name, message_id, trace_id = context.trace.trace_id());
+    let outcome = context.scope(attempt(&delivery, &message_id, stop, handler)).instrument(span).await;
+    let label = match &outcome {
+        Some(Ok(())) => "handled",
+        Some(Err(Failure::Poison(_))) => "dead_lettered",
+        Some(Err(_)) => "failed",
+        None => "returned",
+    };
+    metrics::counter!("eventplatform_messages_total", "queue" => queue.name, "outcome" => label).increment(1);
+    match outcome {
+        Some(Ok(())) => delivery.ack(BasicAckOptions::default()).await?,
+        Some(Err(Failure::Poison(error))) => {
+            tracing::error!(message_id, error = format!("{error:#}"), "message became a dead letter");
+            delivery.reject(BasicRejectOptions { requeue: false }).await?
+        }
+        Some(Err(Failure::Failed(error) | Failure::Unavailable(error))) => {
+            tracing::error!(message_id, error = format!("{error:#}"), "message failed; to be delivered again");
+            tokio::time::sleep(PAUSE).await;
+            delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?
+        }
+        None => delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?,
+    };
+    Ok(())
+}
+
+/// Tries until it is done, failed for another reason than an absent dependency, or the process stops (`None`).
+async fn attempt<H, Fut>(
+    delivery: &Delivery,
+    message_id: &str,
+    stop: &CancellationToken,
+    handler: &H,
+) -> Option<Result<(), Failure>>
+where
+    H: Fn(Received) -> Fut,
+    Fut: Future<Output = Result<(), Failure>>,
+{
+    let received = match parse(delivery, message_id) {
+        Ok(received) => received,
+        Err(error) => return Some(Err(Failure::Poison(error))),
+    };
+    let mut pause = PAUSE;
+    loop {
+        match handler(received.clone()).await {
+            Err(Failure::Unavailable(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "waiting for a dependency");
+                tokio::select! { () = stop.cancelled() => return None, () = tokio::time::sleep(pause) => {} }
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+            outcome => return Some(outcome),
+        }
+    }
+}
+
+fn parse(delivery: &Delivery, message_id: &str) -> anyhow::Result<Received> {
+    let id = message_id.parse().map_err(|_| anyhow::anyhow!("message_id {message_id:?} is not a UUID"))?;
+    let message = serde_json::from_slice(&delivery.data)?;
+    Ok(Received { id, message })
+}
+
+fn traceparent(delivery: &Delivery) -> Option<String> {
+    match delivery.properties.headers().as_ref()?.inner().get(TRACEPARENT)? {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}

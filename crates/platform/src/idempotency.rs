@@ -1,0 +1,251 @@
+//! `Idempotency-Key`: N identical requests, one effect, N identical answers.
+//!
+//! A record is claimed before the work starts and carries an operation id that stays the same when a retry resumes
+//! what a crash interrupted. Whoever does the work derives the names of everything it creates from that id, so doing
+//! it twice changes nothing. The claim is a lease that its holder renews; the answer is stored at the end, unless it
+//! is a 5xx or a 429, after which a retry runs again.
+
+mod mongo;
+mod postgres;
+
+use std::{future::Future, marker::PhantomData, time::Duration};
+
+use aide::{OperationInput, OperationOutput, generate::GenContext, openapi::Operation};
+use axum::{
+    body::Bytes,
+    extract::FromRequestParts,
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+pub use self::{mongo::MongoIdempotency, postgres::PgIdempotency};
+use crate::{ApiError, ApiResult, trace};
+
+/// How long a claim lives without being renewed. A retry after a crash waits at most this long.
+pub const LEASE: Duration = Duration::from_secs(8);
+/// How long a request waits for an identical one that is still running.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How long stored answers are kept.
+pub const RETENTION: Duration = Duration::from_secs(48 * 3600);
+
+/// The request's key, if it has one, with the method and path that scope it.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: Option<String>,
+    method: String,
+    path: String,
+}
+
+/// What a record is found by: key, user, method and path; and the hash of the body that came with it.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The asker; 0 where nobody is logged in.
+    pub user_id: i32,
+    /// HTTP method.
+    pub method: String,
+    /// Path of the request, without the query.
+    pub path: String,
+    /// The client's key.
+    pub key: String,
+    /// SHA-256 of the parsed body.
+    pub fingerprint: Vec<u8>,
+}
+
+/// An answer as it is stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON, or a problem for 4xx.
+    pub body: Vec<u8>,
+}
+
+/// What became of the attempt to claim a record.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is ours: do the work under this operation id.
+    Ours(Uuid),
+    /// The work is done; this was its answer.
+    Done(StoredAnswer),
+    /// Somebody else is at it.
+    Running,
+    /// The key came with another body before.
+    Reused,
+}
+
+/// Where records live. `token` names one claim, so that a lease that was lost is not renewed or finished.
+pub trait IdempotencyStore: Clone + Send + Sync + 'static {
+    /// Makes the record or takes it over when its lease is over.
+    fn claim(&self, scope: &Scope, token: Uuid) -> impl Future<Output = ApiResult<Claim>> + Send;
+    /// Renews the lease.
+    fn renew(&self, scope: &Scope, token: Uuid) -> impl Future<Output = ApiResult<()>> + Send;
+    /// Stores the answer, or gives the claim up where there is none to store.
+    fn finish(
+        &self,
+        scope: &Scope,
+        token: Uuid,
+        answer: Option<&StoredAnswer>,
+    ) -> impl Future<Output = ApiResult<()>> + Send;
+}
+
+/// The answer of [`run`]; documented as `T`.
+#[derive(Debug)]
+pub struct Replayable<T>(Response, PhantomData<fn() -> T>);
+
+/// Runs `work` once for all identical requests. Without a key it simply runs.
+///
+/// The work goes on in a task of its own when the client disconnects. Fails with 422 `idempotency_key_reused`, and
+/// with 409 `request_in_progress` when an identical request does not end within 10 s.
+pub async fn run<S, B, T, F, Fut>(
+    store: &S,
+    key: IdempotencyKey,
+    user_id: i32,
+    body: &B,
+    work: F,
+) -> ApiResult<Replayable<T>>
+where
+    S: IdempotencyStore,
+    B: Serialize,
+    T: IntoResponse + Send + 'static,
+    F: FnOnce(Uuid) -> Fut + Send + 'static,
+    Fut: Future<Output = ApiResult<T>> + Send + 'static,
+{
+    let Some(scope) = key.scope(user_id, body) else {
+        let response = join(trace::spawn(async move { work(Uuid::new_v4()).await.into_response() })).await?;
+        return Ok(Replayable(response, PhantomData));
+    };
+    let token = Uuid::new_v4();
+    let deadline = Instant::now() + MAX_WAIT;
+    let mut pause = Duration::from_millis(20);
+    let operation_id = loop {
+        match store.claim(&scope, token).await? {
+            Claim::Ours(operation_id) => break operation_id,
+            Claim::Done(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),
+            Claim::Reused => return Err(reused()),
+            Claim::Running if Instant::now() >= deadline => return Err(in_progress()),
+            Claim::Running => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(Duration::from_millis(250));
+    };
+    let store = store.clone();
+    let response = join(trace::spawn(async move { work_and_store(store, scope, token, work(operation_id)).await }));
+    Ok(Replayable(response.await?, PhantomData))
+}
+
+async fn work_and_store<S, T, Fut>(store: S, scope: Scope, token: Uuid, work: Fut) -> Response
+where
+    S: IdempotencyStore,
+    T: IntoResponse,
+    Fut: Future<Output = ApiResult<T>> + Send,
+{
+    let mut renewals = tokio::time::interval_at(Instant::now() + LEASE / 3, LEASE / 3);
+    tokio::pin!(work);
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break result,
+            _ = renewals.tick() => {
+                if let Err(error) = store.renew(&scope, token).await {
+                    tracing::warn!(%error, "idempotency lease not renewed");
+                }
+            }
+        }
+    };
+    let (parts, body) = result.into_response().into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let keep = !parts.status.is_server_error() && parts.status != StatusCode::TOO_MANY_REQUESTS;
+    let answer = keep.then(|| StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() });
+    if let Err(error) = store.finish(&scope, token, answer.as_ref()).await {
+        // The lease runs out, and a retry does the same work under the same operation id.
+        tracing::warn!(%error, "answer not stored under its idempotency key");
+    }
+    Response::from_parts(parts, body.into())
+}
+
+async fn join(task: tokio::task::JoinHandle<Response>) -> ApiResult<Response> {
+    task.await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))
+}
+
+fn reused() -> ApiError {
+    let detail = "this Idempotency-Key came with another body before; use a new key for a new request";
+    ApiError::unprocessable("idempotency_key_reused", detail)
+}
+
+fn in_progress() -> ApiError {
+    let detail = "an identical request is still running; ask again with the same key";
+    ApiError::conflict("request_in_progress", detail).retry_after(2)
+}
+
+impl IdempotencyKey {
+    fn scope<B: Serialize>(self, user_id: i32, body: &B) -> Option<Scope> {
+        let json = serde_json::to_vec(body).expect("a parsed body is plain data");
+        let (key, method, path) = (self.key?, self.method, self.path);
+        Some(Scope { user_id, method, path, key, fingerprint: Sha256::digest(json).to_vec() })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> ApiResult<Self> {
+        let fit = |key: &str| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        let key = match parts.headers.get("idempotency-key").map(HeaderValue::to_str) {
+            None => None,
+            Some(Ok(key)) if fit(key) => Some(key.to_owned()),
+            Some(_) => {
+                let detail = "Idempotency-Key: 1 to 255 visible ASCII characters, such as a UUID";
+                return Err(ApiError::bad_request("invalid_idempotency_key", detail));
+            }
+        };
+        Ok(Self { key, method: parts.method.to_string(), path: parts.uri.path().to_owned() })
+    }
+}
+
+impl OperationInput for IdempotencyKey {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = schemars::json_schema!({
+            "type": "object",
+            "properties": {"Idempotency-Key": {
+                "type": "string", "minLength": 1, "maxLength": 255,
+                "description": "The same key and body give the stored answer again; another body is refused."
+            }}
+        });
+        let parameters = aide::operation::parameters_from_schema(ctx, schema, aide::operation::ParamLocation::Header);
+        aide::operation::add_parameters(ctx, operation, parameters);
+    }
+}
+
+impl IntoResponse for StoredAnswer {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = status.is_client_error();
+        let kind = if problem { "application/problem+json" } else { "application/json" };
+        let mut response = (status, Bytes::from(self.body)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
+}
+
+impl<T> IntoResponse for Replayable<T> {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl<T: OperationOutput> OperationOutput for Replayable<T> {
+    type Inner = T::Inner;
+
+    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
+        T::operation_response(ctx, operation)
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
+        T::inferred_responses(ctx, operation)
+    }
+}

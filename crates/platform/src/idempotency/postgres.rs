@@ -1,0 +1,111 @@
+//! Records in the table `idempotency_keys`, which each service with PostgreSQL creates by its own migration.
+//!
+//! The queries are checked when they run, not when they compile: this crate has no database of its own.
+
+use sqlx::{PgPool, Row};
+use uuid::Uuid;
+
+use super::{Claim, IdempotencyStore, LEASE, RETENTION, Scope, StoredAnswer};
+use crate::ApiResult;
+
+/// Records in PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct PgIdempotency {
+    pool: PgPool,
+}
+
+impl PgIdempotency {
+    /// Records in the database of `pool`.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Deletes records past their retention; returns how many.
+    pub async fn purge(&self) -> sqlx::Result<u64> {
+        let sql = "delete from idempotency_keys where created_at < now() - make_interval(secs => $1)";
+        Ok(sqlx::query(sql).bind(RETENTION.as_secs_f64()).execute(&self.pool).await?.rows_affected())
+    }
+}
+
+impl IdempotencyStore for PgIdempotency {
+    async fn claim(&self, scope: &Scope, token: Uuid) -> ApiResult<Claim> {
+        // One statement decides the race; a conflict on a live or finished record returns no row.
+        let ours = sqlx::query(
+            "insert into idempotency_keys as k
+                 (user_id, method, path, key, fingerprint, operation_id, lease_token, lease_until)
+             values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))
+             on conflict (user_id, method, path, key) do update
+                 set lease_token = excluded.lease_token, lease_until = excluded.lease_until
+                 where k.status is null and k.lease_until < now() and k.fingerprint = excluded.fingerprint
+             returning operation_id",
+        )
+        .bind(scope.user_id)
+        .bind(&scope.method)
+        .bind(&scope.path)
+        .bind(&scope.key)
+        .bind(&scope.fingerprint)
+        .bind(Uuid::new_v4())
+        .bind(token)
+        .bind(LEASE.as_secs_f64())
+        .fetch_optional(&self.pool)
+        .await?;
+        if let Some(row) = ours {
+            return Ok(Claim::Ours(row.try_get("operation_id")?));
+        }
+        let row = sqlx::query(
+            "select fingerprint, status, body from idempotency_keys
+             where user_id = $1 and method = $2 and path = $3 and key = $4",
+        )
+        .bind(scope.user_id)
+        .bind(&scope.method)
+        .bind(&scope.path)
+        .bind(&scope.key)
+        .fetch_optional(&self.pool)
+        .await?;
+        // Purged in between: the next attempt makes it anew.
+        let Some(row) = row else { return Ok(Claim::Running) };
+        if row.try_get::<Vec<u8>, _>("fingerprint")? != scope.fingerprint {
+            return Ok(Claim::Reused);
+        }
+        Ok(match row.try_get::<Option<i16>, _>("status")? {
+            Some(status) => Claim::Done(StoredAnswer {
+                status: u16::try_from(status).unwrap_or(500),
+                body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
+            }),
+            None => Claim::Running,
+        })
+    }
+
+    async fn renew(&self, scope: &Scope, token: Uuid) -> ApiResult<()> {
+        sqlx::query(
+            "update idempotency_keys set lease_until = now() + make_interval(secs => $6)
+             where user_id = $1 and method = $2 and path = $3 and key = $4 and lease_token = $5 and status is null",
+        )
+        .bind(scope.user_id)
+        .bind(&scope.method)
+        .bind(&scope.path)
+        .bind(&scope.key)
+        .bind(token)
+        .bind(LEASE.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn finish(&self, scope: &Scope, token: Uuid, answer: Option<&StoredAnswer>) -> ApiResult<()> {
+        sqlx::query(
+            "update idempotency_keys set status = $6, body = $7, lease_token = null, lease_until = now() - interval '1 second'
+             where user_id = $1 and method = $2 and path = $3 and key = $4 and lease_token = $5 and status is null",
+        )
+        .bind(scope.user_id)
+        .bind(&scope.method)
+        .bind(&scope.path)
+        .bind(&scope.key)
+        .bind(token)
+        .bind(answer.map(|a| i16::try_from(a.status).unwrap_or(500)))
+        .bind(answer.map(|a| a.body.as_slice()))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

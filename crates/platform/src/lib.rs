@@ -1,0 +1,31 @@
+//! Service defaults: everything that the programs of the platform do alike, in one place.
+//!
+//! - [`config`]: settings from environment and files, secrets that refuse to be defaults
+//! - [`telemetry`]: logs and metrics; [`trace`]: W3C trace context and request ids
+//! - [`server`]: the two listeners, timeouts, the way a process stops; [`health`]: liveness and readiness
+//! - [`error`]: refusals as RFC 9457 problems; [`extract`]: bodies, paths and queries; [`page`]: cursor pagination
+//! - [`auth`]: who is asking; [`idempotency`]: N identical requests, one effect, N identical answers
+//! - [`client`]: outgoing HTTP; [`bus`]: RabbitMQ; [`outbox`]: the relay from a database to RabbitMQ
+//! - [`clock`]: the only place that reads the time; [`openapi`]: the description made from the code
+//! - [`postgres`] and [`mongo`]: connections with deadlines
+
+pub mod auth;
+pub mod bus;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod idempotency;
+pub mod mongo;
+pub mod openapi;
+pub mod outbox;
+pub mod page;
+pub mod postgres;
+pub mod server;
+pub mod telemetry;
+pub mod trace;
+
+pub use clock::Clock;
+pub use error::{ApiError, ApiResult};

@@ -1,0 +1,48 @@
+//! Connections to PostgreSQL: bounded, in UTC, with deadlines.
+
+use std::{str::FromStr, time::Duration};
+
+use anyhow::Context;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::config::Secret;
+
+/// A pool of at most `max_connections`, opened at first use. Sessions run in UTC and no statement takes over 10 s.
+pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Result<PgPool> {
+    let options = PgConnectOptions::from_str(url.expose())
+        .context("DATABASE_URL is not a PostgreSQL URL")?
+        .application_name(application)
+        .options([("timezone", "UTC"), ("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "30s")]);
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options))
+}
+
+/// Whether the error says that the server is away or overloaded, rather than that the statement is wrong.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_) => true,
+        // Class 08 connection, 53 resources, 57 operator intervention (shutdown, cancelled by timeout),
+        // 40 rolled back, 28 refused, 3D not created yet.
+        sqlx::Error::Database(db) => {
+            db.code().is_some_and(|code| ["08", "53", "57", "40", "28", "3D"].iter().any(|c| code.starts_with(c)))
+        }
+        _ => false,
+    }
+}
+
+/// The name of the violated constraint, if that is what the error says.
+pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::constraint)
+}
+
+/// Whether the server answers.
+pub async fn ping(pool: &PgPool) -> Result<(), String> {
+    sqlx::query("select 1").execute(pool).await.map(drop).map_err(|error| error.to_string())
+}

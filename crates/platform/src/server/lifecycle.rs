@@ -1,0 +1,74 @@
+//! The phases of a process: running, terminating (unready, still accepting), stopping (draining).
+
+use std::{future::Future, time::Duration};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Shared by everything that has to end in order. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    terminating: CancellationToken,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lifecycle {
+    /// A process that runs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancelled when the process stops accepting: background loops and streams end then.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Whether SIGTERM has come.
+    pub fn is_terminating(&self) -> bool {
+        self.terminating.is_cancelled()
+    }
+
+    /// Starts a background loop that [`super::serve`] waits for at the end. The loop ends by [`Lifecycle::stopping`].
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(task);
+    }
+
+    /// Ends everything now, without waiting for a signal; for tests.
+    pub fn stop(&self) {
+        self.terminating.cancel();
+        self.stopping.cancel();
+    }
+
+    /// Waits for SIGTERM, SIGINT or [`Lifecycle::stop`], and goes through the phases.
+    pub(super) async fn run_until_signal(&self, delay: Duration) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = self.stopping.cancelled() => {}
+        }
+        self.terminating.cancel();
+        tracing::info!(delay_seconds = delay.as_secs(), "stopping: unready now, accepting a little longer");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            // Asked twice: somebody is in a hurry.
+            _ = interrupt.recv() => {}
+            () = self.stopping.cancelled() => {}
+        }
+        self.stopping.cancel();
+        Ok(())
+    }
+
+    pub(super) async fn finish_tasks(&self, at_most: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(at_most, self.tasks.wait()).await.is_err() {
+            tracing::warn!("background work was still under way at the end of the drain time");
+        }
+    }
+}
