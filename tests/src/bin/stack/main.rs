@@ -1,0 +1,34 @@
+//! `stack`: the platform, or only its servers, on a bare machine. `stack --help` tells the rest.
+
+mod servers;
+mod sqlx;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs the platform, or only its servers, on this machine.
+#[derive(Parser)]
+#[command(name = "stack")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Servers(servers::Arguments),
+    Sqlx(sqlx::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Servers(arguments) => servers::run(arguments).await,
+        Command::Sqlx(arguments) => sqlx::run(arguments).await,
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("stack: {error:#}");
+        ExitCode::FAILURE
+    })
+}
