@@ -73,7 +73,7 @@ async fn accept(listener: TcpListener, router: Router, args: ServiceArgs, stop: 
         let accepted = tokio::select! { () = stop.cancelled() => break, accepted = listener.accept() => accepted };
         match accepted {
             Ok((stream, peer)) => {
-                connect(&builder, &connections, stream, peer, router.clone(), args.trust_forwarded_for)
+                connect(&builder, &connections, stream, peer, router.clone(), args.trust_forwarded_for);
             }
             Err(error) => {
                 // Out of descriptors, mostly: some come free by waiting.
