@@ -1,0 +1,49 @@
+# Everything that people and CI run. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# What is built and downloaded stays outside of the checkout, unless CARGO_TARGET_DIR says otherwise.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/eventplatform
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+# The port of `make dev`: make dev PORT=8091
+PORT ?= 8090
+
+STACK := cargo run -p eventplatform-tests --bin stack --
+
+.PHONY: help
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C stops it
+	@.ci/install
+	@$(STACK) dev --port $(PORT)
+
+.PHONY: build
+build: ## Build every program
+	@cargo build --workspace
+
+.PHONY: test
+test: ## Run every test on servers of its own, then print how many passed
+	@.ci/install
+	@$(STACK) test
+
+.PHONY: check
+check: ## Format, lints, licenses and generated files; changes nothing
+	@cargo fmt --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@.ci/deny
+	@$(STACK) sqlx --check
+
+.PHONY: generate
+generate: ## Write the generated files anew: query metadata (.sqlx)
+	@$(STACK) sqlx
+
+.PHONY: bench
+bench: ## Measure the services on servers of their own; see bench/README.md
+	@.ci/install
+	@cargo run -p bench --release --
