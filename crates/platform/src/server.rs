@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-pub use self::lifecycle::Lifecycle;
+pub use self::{lifecycle::Lifecycle, requests::with_defaults};
 use crate::{config::ServiceArgs, extract::ClientAddr, health::Readiness, telemetry};
 
 /// The longest a client may take to send its request's head.
@@ -44,10 +44,10 @@ pub async fn serve(
     let admin = bind("ADMIN_ADDR", args.admin_addr).await?;
     tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, "listening");
     let admin_stop = CancellationToken::new();
-    let admin_router = requests::with_defaults(admin_router(readiness, lifecycle.clone()), args);
+    let admin_router = with_defaults(admin_router(readiness, lifecycle.clone()), args);
     let admin_task = tokio::spawn(accept(admin, admin_router, args.clone(), admin_stop.clone()));
     let stopping = lifecycle.stopping();
-    let router = requests::with_defaults(router, args);
+    let router = with_defaults(router, args);
     let public_task = tokio::spawn(accept(public, router, args.clone(), stopping));
 
     lifecycle.run_until_signal(Duration::from_secs(args.shutdown_delay_seconds)).await?;

@@ -33,9 +33,14 @@ struct Source {
 }
 
 impl AccessKeys {
-    /// Keys that never change: user-service's own.
+    /// Keys at hand, fetched from nowhere: user-service's own.
     pub fn fixed(keys: HashMap<String, DecodingKey>) -> Self {
         Self { keys: Arc::new(RwLock::new(keys)), source: None }
+    }
+
+    /// Puts other keys in the place of the present ones, in every clone: user-service, when its key files change.
+    pub async fn replace(&self, keys: HashMap<String, DecodingKey>) {
+        *self.keys.write().await = keys;
     }
 
     /// Keys fetched from a JWKS document (RFC 7517) at `url`, at first need and every five minutes.
@@ -89,7 +94,7 @@ impl AccessKeys {
         let response = source.client.get(&source.url).send().await?.error_for_status()?;
         let set: JwkSet = response.json().await?;
         let keys = parse(&set).with_context(|| format!("{} holds no usable key", source.url))?;
-        *self.keys.write().await = keys;
+        self.replace(keys).await;
         *last_fetch = Some(Instant::now());
         Ok(())
     }

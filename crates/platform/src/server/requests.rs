@@ -21,8 +21,8 @@ use crate::{
     trace::{REQUEST_ID, RequestContext, TRACEPARENT},
 };
 
-/// Wraps a router in the platform's defaults.
-pub(super) fn with_defaults(router: Router, args: &ServiceArgs) -> Router {
+/// Wraps a router in the platform's defaults; [`super::serve`] does so itself, tests that bind no port call it.
+pub fn with_defaults(router: Router, args: &ServiceArgs) -> Router {
     let limit = args.request_timeout();
     router
         .fallback(unknown_route)
