@@ -1,0 +1,114 @@
+// Forms: labelled fields with their error beside them, validation while typing, and the errors of a service
+// put where they belong.
+import { ApiError } from "./api.js";
+import { h, uniqueId } from "./dom.js";
+import { explain, t } from "./i18n.js";
+import { alertBox, whileBusy } from "./views.js";
+
+/** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Control */
+
+/**
+ * @typedef {object} Field
+ * @property {HTMLElement} root
+ * @property {Control} control
+ * @property {(message: string) => void} fail shows `message` beside the field; "" clears it
+ * @property {() => boolean} check
+ */
+
+/**
+ * @typedef {object} FieldOptions
+ * @property {string} name as the service calls it
+ * @property {string} label
+ * @property {string} [hint]
+ * @property {"input" | "textarea" | "select"} [tag]
+ * @property {[string, string][]} [options] value and text, for a select
+ * @property {Record<string, unknown>} [attributes] of the control
+ * @property {(value: string) => string | undefined} [rule] what is wrong with a value beyond HTML's own checks
+ */
+
+/**
+ * @param {FieldOptions} options
+ * @returns {Field}
+ */
+export function field({ name, label, hint, tag = "input", options = [], attributes = {}, rule }) {
+  const [id, hintId, errorId] = [uniqueId(), uniqueId(), uniqueId()];
+  const choices = options.map(([value, text]) => h("option", { value }, text));
+  const described = hint ? `${hintId} ${errorId}` : errorId;
+  /** @type {Control} */
+  const control = h(tag, { id, name, "aria-describedby": described, ...attributes }, choices);
+  if (attributes.value !== undefined) control.value = String(attributes.value);
+  const error = h("span.field-error", { id: errorId });
+  const fail = (/** @type {string} */ message) => {
+    error.textContent = message;
+    if (message) control.setAttribute("aria-invalid", "true");
+    else control.removeAttribute("aria-invalid");
+  };
+  const check = () => {
+    const message = complaint(control) || (control.value ? (rule?.(control.value) ?? "") : "");
+    fail(message);
+    return !message;
+  };
+  control.addEventListener("change", check);
+  control.addEventListener("input", () => control.hasAttribute("aria-invalid") && check());
+  const optional = control.required ? undefined : h("small", ` ${t("form.optional")}`);
+  const root = h(
+    "div.field",
+    h("label", { for: id }, label, optional),
+    control,
+    hint && h("span.hint", { id: hintId }, hint),
+    error,
+  );
+  return { root, control, fail, check };
+}
+
+/** What HTML's own checks have against a value, in the visitor's language. @param {Control} control */
+function complaint(control) {
+  const { validity } = control;
+  if (validity.valid) return "";
+  if (validity.valueMissing) return t("form.missing");
+  if (validity.typeMismatch) return t(control.type === "email" ? "form.email" : "form.url");
+  /** @param {string} name */
+  const limit = (name) => Number(control.getAttribute(name));
+  if (validity.tooShort) return t("form.short", { n: limit("minlength") });
+  if (validity.rangeUnderflow) return t("form.low", { n: limit("min") });
+  if (validity.rangeOverflow) return t("form.high", { n: limit("max") });
+  return t("form.wrong");
+}
+
+/**
+ * Turns `fields` into a form. `work` is run once at a time, with values that passed every check.
+ * @param {Field[]} fields
+ * @param {{ content: import("./dom.js").Child[], submit: string, work: () => Promise<void>, selector?: string }} options
+ */
+export function form(fields, { content, submit, work, selector = "form.form" }) {
+  const { box, say } = alertBox();
+  const button = h("button.button.wide", { type: "submit" }, submit);
+  const element = h(selector, { novalidate: true }, content, box, button);
+  element.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (button.disabled) return;
+    say();
+    const wrong = fields.filter((candidate) => !candidate.check());
+    if (wrong.length) return wrong[0].control.focus();
+    await whileBusy(button, work).catch((error) => say(place(error, fields)));
+    fields.find(({ control }) => control.hasAttribute("aria-invalid"))?.control.focus();
+  });
+  return { element, button, say };
+}
+
+/**
+ * Shows the errors of a refused body beside their fields.
+ * @param {unknown} error
+ * @param {Field[]} fields
+ * @returns {string} what is left to say
+ */
+export function place(error, fields) {
+  const errors = error instanceof ApiError ? (error.problem.errors ?? []) : [];
+  const rest = errors.filter(({ field: name, message }) => {
+    const target = fields.find(({ control }) => control.name === name);
+    target?.fail(message);
+    return !target;
+  });
+  if (errors.length && !rest.length) return t("form.correct");
+  return [explain(error), ...rest.map(({ field: name, message }) => `${name}: ${message}`)].join(" ");
+}

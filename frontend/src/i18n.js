@@ -1,0 +1,184 @@
+// Words, numbers, money and dates in the visitor's language. All texts are in `texts/`.
+import { NetworkError } from "./api.js";
+
+/** @typedef {keyof typeof import("./texts/en.js").default} TextKey */
+/** @typedef {Record<string, string | number>} Values */
+
+const LANGUAGE = "language";
+/** The languages on offer, in their own words. */
+export const languages = { en: "English", de: "Deutsch" };
+
+/** The language in use. */
+export const language = chosenLanguage();
+/** The locale for numbers and dates: the visitor's own region where it speaks the language. */
+const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
+document.documentElement.lang = language;
+/** @type {Record<TextKey, string>} */
+const texts = (await import(`./texts/${language}.js`)).default;
+
+function chosenLanguage() {
+  const wishes = [localStorage.getItem(LANGUAGE), ...navigator.languages.map((tag) => tag.split("-")[0])];
+  return wishes.find((wish) => wish && wish in languages) ?? "en";
+}
+
+/** @param {string} code */
+export function chooseLanguage(code) {
+  localStorage.setItem(LANGUAGE, code);
+  location.reload();
+}
+
+/**
+ * The text of `key`, with `{name}` replaced from `values`.
+ * @param {TextKey} key
+ * @param {Values} [values]
+ */
+export function t(key, values = {}) {
+  return texts[key].replace(/\{(\w+)\}/g, (_, name) => {
+    const value = values[name];
+    return typeof value === "number" ? number(value) : String(value ?? "");
+  });
+}
+
+/**
+ * The text of a key that is put together at run time, if there is one.
+ * @param {string} key
+ * @param {string} fallback
+ */
+export function tOr(key, fallback) {
+  return key in texts ? t(/** @type {TextKey} */ (key)) : fallback;
+}
+
+const plurals = new Intl.PluralRules(locale);
+
+/** @typedef {TextKey extends infer K ? (K extends `${infer Stem}.other` ? Stem : never) : never} CountedKey */
+
+/**
+ * The text of `key.one` or `key.other` for `n`.
+ * @param {CountedKey} key
+ * @param {number} n
+ * @param {Values} [values]
+ */
+export function tn(key, n, values = {}) {
+  const form = plurals.select(n) === "one" ? "one" : "other";
+  return t(/** @type {TextKey} */ (`${key}.${form}`), { n, ...values });
+}
+
+/**
+ * What to tell the visitor about a failure.
+ * @param {unknown} error
+ */
+export function explain(error) {
+  const {
+    code = "",
+    status = 0,
+    message = "",
+  } = /** @type {{ code?: string, status?: number, message?: string }} */ (error);
+  if (!status) return t(error instanceof NetworkError ? "error.network" : "error.bug");
+  const general = status >= 500 ? t("error.server") : message || t("error.bug");
+  return tOr(`error.${code}`, tOr(`error.${status}`, general));
+}
+
+/** @type {Map<string, any>} */
+const formats = new Map();
+
+/**
+ * Making an Intl object is slow, so each is made once.
+ * @template T
+ * @param {new (locale: string, options: any) => T} Format
+ * @param {object} options
+ * @returns {T}
+ */
+function format(Format, options) {
+  const key = Format.name + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Format(locale, options));
+  return formats.get(key);
+}
+
+/** @param {number} value */
+export const number = (value) => format(Intl.NumberFormat, {}).format(value);
+
+/** How many digits follow the point in a currency: 2 for EUR, 0 for JPY. @param {string} currency */
+export function currencyDigits(currency) {
+  return format(Intl.NumberFormat, { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? 2;
+}
+
+/**
+ * @param {number} amount minor units
+ * @param {string} currency
+ */
+export function money(amount, currency) {
+  const major = amount / 10 ** currencyDigits(currency);
+  const whole = Number.isInteger(major) ? { minimumFractionDigits: 0 } : {};
+  return format(Intl.NumberFormat, { style: "currency", currency, ...whole }).format(major);
+}
+
+/** @param {{ price: number, currency: string }} event */
+export const price = (event) => (event.price === 0 ? t("price.free") : money(event.price, event.currency));
+
+/** The visitor's own zone. */
+export const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/**
+ * @param {string} instant RFC 3339
+ * @param {Intl.DateTimeFormatOptions} options
+ * @param {string} [zone] IANA
+ */
+export function date(instant, options, zone = ownZone) {
+  return format(Intl.DateTimeFormat, { ...options, timeZone: knownZone(zone) }).format(new Date(instant));
+}
+
+/**
+ * When an event takes place: `Fri, 12 June 2026, 20:00 – 23:00`.
+ * @param {{ starts_at: string, ends_at: string, time_zone: string }} event
+ * @param {string} [zone] the event's own if left out
+ */
+export function eventTime(event, zone = event.time_zone) {
+  const options = {
+    weekday: "short",
+    day: "numeric",
+    month: "long",
+    year: "numeric",
+    hour: "numeric",
+    minute: "2-digit",
+  };
+  return format(Intl.DateTimeFormat, { ...options, timeZone: knownZone(zone) }).formatRange(
+    new Date(event.starts_at),
+    new Date(event.ends_at),
+  );
+}
+
+/** Whether the event's clock shows the visitor's time. @param {{ starts_at: string, time_zone: string }} event */
+export function sameClock(event) {
+  const options = /** @type {const} */ ({ dateStyle: "short", timeStyle: "short" });
+  return date(event.starts_at, options, event.time_zone) === date(event.starts_at, options);
+}
+
+/** @param {string} zone */
+function knownZone(zone) {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: zone });
+    return zone;
+  } catch {
+    return "UTC";
+  }
+}
+
+/** `3 minutes ago`. @param {string} instant */
+export function ago(instant) {
+  const seconds = (Date.parse(instant) - Date.now()) / 1000;
+  const steps = /** @type {[Intl.RelativeTimeFormatUnit, number][]} */ ([
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ]);
+  const [unit, size] = steps.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
+  if (unit === "second" && Math.abs(seconds) < 45) return t("time.now");
+  return format(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.round(seconds / size), unit);
+}
+
+/** `2:05` or `1:02:05`. @param {number} seconds */
+export function clock(seconds) {
+  const [hours, minutes, rest] = [seconds / 3600, (seconds / 60) % 60, seconds % 60].map(Math.floor);
+  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}

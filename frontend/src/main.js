@@ -1,0 +1,114 @@
+// The frame around every page: header, navigation, bell, account menu, footer.
+import { find, h, icon, replace } from "./dom.js";
+import { chooseLanguage, language, languages, t } from "./i18n.js";
+import { follow, liveEvents, unreadCount } from "./live.js";
+import { loginPath, navigate, routerEvents, start } from "./router.js";
+import { currentUser, isOrganizer, loadSession, logout, sessionEvents } from "./session.js";
+
+/**
+ * @param {string} href
+ * @param {string} symbol
+ * @param {string} text
+ */
+function navLink(href, symbol, text) {
+  const here = href === "/" ? /^\/(events\/|$)/.test(location.pathname) : location.pathname.startsWith(href);
+  return h(
+    "a",
+    { href, "aria-current": here && (location.pathname === href ? "page" : "true") },
+    icon(symbol),
+    h("span", text),
+  );
+}
+
+function drawNavigation() {
+  replace(
+    find("#nav"),
+    navLink("/", "compass", t("nav.discover")),
+    currentUser() && navLink("/me/bookings", "ticket", t("nav.bookings")),
+    isOrganizer() && navLink("/organizer", "stage", t("nav.organizer")),
+    !currentUser() && navLink("/login", "user", t("nav.login")),
+  );
+}
+
+function drawAccount() {
+  const user = currentUser();
+  find("#account-menu").hidePopover();
+  if (!user) {
+    replace(
+      find("#account"),
+      h("a.button.plain.wide-only", { href: loginHref() }, t("nav.login")),
+      h("a.button", { href: "/register" }, t("nav.register")),
+    );
+    return;
+  }
+  const initials = user.name
+    .split(/\s+/)
+    .map((word) => [...word][0] ?? "")
+    .join("")
+    .slice(0, 2)
+    .toUpperCase();
+  replace(
+    find("#account"),
+    bell(),
+    h(
+      "button.avatar",
+      { type: "button", popovertarget: "account-menu", "aria-label": t("nav.account", { name: user.name }) },
+      initials,
+    ),
+  );
+  replace(
+    find("#account-menu"),
+    h("p", h("strong", user.name), h("span.hint", user.email)),
+    h("a", { href: "/me/bookings" }, icon("ticket"), t("nav.bookings")),
+    h("a", { href: "/me/notifications" }, icon("bell"), t("nav.notifications")),
+    isOrganizer() && h("a", { href: "/organizer" }, icon("stage"), t("nav.organizer")),
+    h("button", { type: "button", onclick: leave }, icon("close"), t("nav.logout")),
+  );
+}
+
+function loginHref() {
+  return /^\/(login|register)?$/.test(location.pathname) ? "/login" : loginPath();
+}
+
+function bell() {
+  const count = unreadCount();
+  const label = count ? t("nav.unread", { n: count }) : t("nav.notifications");
+  const badge = count > 0 && h("b.badge", count > 99 ? "99+" : count);
+  return h("a.bell", { id: "bell", href: "/me/notifications", "aria-label": label }, icon("bell"), badge);
+}
+
+async function leave() {
+  await logout();
+  await navigate("/");
+}
+
+function drawFooter() {
+  const choices = Object.entries(languages).map(([code, name]) =>
+    h("option", { value: code, selected: code === language }, name),
+  );
+  const select = h("select", { id: "language" }, choices);
+  select.addEventListener("change", () => chooseLanguage(select.value));
+  replace(find("#footer"), h("p", t("footer.text")), h("label", { for: "language" }, t("footer.language")), select);
+}
+
+function drawFrame() {
+  find("#skip").textContent = t("nav.skip");
+  find("#nav").setAttribute("aria-label", t("nav.label"));
+  drawNavigation();
+  drawAccount();
+  drawFooter();
+}
+
+sessionEvents.addEventListener("change", () => {
+  drawFrame();
+  follow();
+});
+routerEvents.addEventListener("change", () => {
+  drawNavigation();
+  drawAccount();
+});
+liveEvents.addEventListener("count", () => document.querySelector("#bell")?.replaceWith(bell()));
+
+drawFrame();
+void start();
+void loadSession().then(follow);

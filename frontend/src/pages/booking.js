@@ -1,0 +1,211 @@
+// One booking: hold and payment, then the ticket. Paying survives reload, double click and a lost network.
+import { ApiError, get, serverNow } from "../api.js";
+import { downloadCalendar } from "../calendar.js";
+import { cover } from "../cover.js";
+import { announce, h, icon, pause, replace, toast } from "../dom.js";
+import { clock, date, eventTime, explain, money, t, tn } from "../i18n.js";
+import { carryOut } from "../intent.js";
+import { liveEvents } from "../live.js";
+import { paymentForm } from "../payment.js";
+import { currentUser } from "../session.js";
+import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
+import { qrCode } from "../qr.js";
+
+/** @type {PageModule["render"]} */
+export async function render(root, { id, signal }) {
+  replace(root, skeletons("ticket-skeleton", 1));
+  /** @type {Api.Booking} */
+  let booking = await get(`/bookings/${id}`, { signal });
+  const event = /** @type {Api.EventItem | null} */ (
+    await get(`/api/events/${booking.event_id}`, { signal }).catch(() => null)
+  );
+  if (signal.aborted) return;
+  const title = event?.title ?? booking.event_title ?? t("booking.title", { id });
+  setTitle(title);
+
+  const ticket = h("div.ticket-shade");
+  const side = h("div.ticket-side");
+  const page = h("div.booking-page", ticket, side);
+  replace(root, page);
+  let drawn = "";
+  let drawing = new AbortController();
+
+  const draw = () => {
+    replace(ticket, ticketView(booking, event, title));
+    page.classList.toggle("unpaid", booking.status === "Pending");
+    // A declined payment must not take away the form that says so.
+    const state = booking.status === "Pending" ? "Pending" : booking.status + booking.payment_status;
+    if (state === drawn) return;
+    drawn = state;
+    drawing.abort();
+    drawing = new AbortController();
+    replace(side, sideView(booking, event, refresh, AbortSignal.any([signal, drawing.signal])));
+  };
+  const refresh = async () => {
+    /** @type {Api.Booking} */
+    const next = await get(`/bookings/${id}`, { signal });
+    if (signal.aborted || JSON.stringify(next) === JSON.stringify(booking)) return;
+    const before = booking.status;
+    booking = next;
+    draw();
+    if (before === booking.status) return;
+    announce(bookingState(booking).text);
+    scrollTo(0, 0);
+  };
+  draw();
+  liveEvents.addEventListener(
+    "notification",
+    (arrived) => {
+      if (/** @type {CustomEvent} */ (arrived).detail.booking_id === booking.id) void refresh().catch(() => undefined);
+    },
+    { signal },
+  );
+}
+
+/**
+ * @param {Api.Booking} booking
+ * @param {Api.EventItem | null} event
+ * @param {string} title
+ */
+function ticketView(booking, event, title) {
+  const { tone, text } = bookingState(booking);
+  const valid = booking.status === "Confirmed";
+  const address = `${location.origin}/me/bookings/${booking.id}`;
+  /** @param {string} name @param {import("../dom.js").Child} value */
+  const fact = (name, value) => h("div", h("dt", name), h("dd", value));
+  return h(
+    valid ? "article.ticket.valid" : "article.ticket",
+    h("div.ticket-cover", cover(event ?? { id: booking.event_id })),
+    h(
+      "div.ticket-main",
+      h(`p.pill.${tone}`, text),
+      h("h1", h("a", { href: `/events/${booking.event_id}` }, title)),
+      event && h("p.meta", h("time", { datetime: event.starts_at }, eventTime(event)), h("br"), event.venue),
+      h(
+        "dl",
+        fact(t("book.seats"), tn("book.seats_count", booking.seats)),
+        booking.amount !== null &&
+          booking.currency !== null &&
+          fact(t("book.total"), booking.amount ? money(booking.amount, booking.currency) : t("price.free")),
+        fact(t("booking.number"), `#${booking.id}`),
+      ),
+    ),
+    h(
+      "div.ticket-stub",
+      valid ? qrCode(address, t("booking.qr", { id: booking.id })) : icon("ticket"),
+      booking.status === "Pending" && h("p", t("booking.code_follows")),
+    ),
+  );
+}
+
+/**
+ * What can be done next.
+ * @param {Api.Booking} booking
+ * @param {Api.EventItem | null} event
+ * @param {() => Promise<void>} refresh
+ * @param {AbortSignal} signal
+ */
+function sideView(booking, event, refresh, signal) {
+  if (booking.status === "Pending") return [holdTimer(booking, refresh, signal), paymentForm(booking, refresh, signal)];
+  if (booking.status === "Confirmed") return confirmedView(booking, event, refresh);
+  const again = event?.status === "published" && Date.parse(event.starts_at) > Date.now();
+  return [
+    h("h2", bookingState(booking).text),
+    h("p", endText(booking)),
+    h(
+      "p.actions",
+      again && h("a.button", { href: `/events/${booking.event_id}` }, t("booking.again")),
+      h("a.button.plain", { href: "/" }, t("booking.other")),
+    ),
+  ];
+}
+
+/** @param {Api.Booking} booking */
+function endText({ status, payment_status: payment }) {
+  if (status === "Expired") return t(payment === "Paid" ? "booking.refunding_text" : "booking.expired_text");
+  if (status === "Rejected") return t("booking.rejected_text");
+  return t(
+    payment === "Refunded"
+      ? "booking.refunded_text"
+      : payment === "Paid"
+        ? "booking.refunding_text"
+        : "booking.cancelled_text",
+  );
+}
+
+/**
+ * How long the seats are kept.
+ * @param {Api.Booking} booking
+ * @param {() => Promise<void>} refresh
+ * @param {AbortSignal} signal
+ */
+function holdTimer(booking, refresh, signal) {
+  if (!booking.expires_at) return undefined;
+  const end = Date.parse(booking.expires_at);
+  const total = (end - Date.parse(booking.created_at)) / 1000;
+  const time = h("b", { role: "timer" });
+  const bar = h("progress", { max: total, "aria-hidden": "true" });
+  const box = h(
+    "section.hold",
+    h("p", icon("clock"), h("span", t("pay.held")), time),
+    bar,
+    h("p.hint", t("pay.held_until", { time: date(booking.expires_at, { hour: "numeric", minute: "2-digit" }) })),
+  );
+  const run = async () => {
+    for (;;) {
+      const left = Math.max(0, Math.ceil((end - serverNow()) / 1000));
+      time.textContent = clock(left);
+      bar.value = left;
+      box.classList.toggle("urgent", left < 120);
+      if (left === 300 || left === 60) announce(tn("pay.minutes_left", left / 60));
+      if (left === 0) break;
+      await pause(1000, signal);
+    }
+    announce(t("pay.hold_over"));
+    // event-service judges expiry; its answer is there within half a minute.
+    for (;;) {
+      await refresh().catch(() => undefined);
+      await pause(3000, signal);
+    }
+  };
+  run().catch(() => undefined);
+  return box;
+}
+
+/**
+ * @param {Api.Booking} booking
+ * @param {Api.EventItem | null} event
+ * @param {() => Promise<void>} refresh
+ */
+function confirmedView(booking, event, refresh) {
+  const { box, say } = alertBox();
+  const cancel = iconButton("close", t("booking.cancel"), {});
+  cancel.addEventListener("click", async () => {
+    const text = booking.amount
+      ? t("booking.cancel_text_paid", { amount: money(booking.amount, booking.currency ?? "EUR") })
+      : t("booking.cancel_text");
+    if (!(await confirmDialog({ title: t("booking.cancel_title"), text, yes: t("booking.cancel"), danger: true })))
+      return;
+    await whileBusy(cancel, async () => {
+      try {
+        await carryOut(`cancel:${booking.id}`, currentUser()?.id ?? 0, `/bookings/${booking.id}/cancel`, {});
+        toast(t("booking.cancelled_toast"));
+      } catch (error) {
+        say(explain(error));
+        if (!(error instanceof ApiError)) return;
+      }
+      await refresh();
+    });
+  });
+  const upcoming = event && Date.parse(event.starts_at) > Date.now();
+  return [
+    h("h2", t("booking.ready")),
+    h("p", t("booking.ready_text")),
+    h(
+      "p.actions",
+      event && iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }),
+      upcoming && cancel,
+    ),
+    box,
+  ];
+}

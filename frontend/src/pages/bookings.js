@@ -1,0 +1,87 @@
+// My bookings, newest first.
+import { get } from "../api.js";
+import { cover } from "../cover.js";
+import { h, replace } from "../dom.js";
+import { date, explain, money, t, tn } from "../i18n.js";
+import { alertBox, bookingState, emptyView, setTitle, skeletons, whileBusy } from "../views.js";
+
+/** Events by id, each asked for once. @type {Map<string, Promise<Api.EventItem | null>>} */
+const events = new Map();
+
+/** @type {PageModule["render"]} */
+export async function render(root, { signal }) {
+  setTitle(t("nav.bookings"));
+  const list = h("ul.list", skeletons("row-skeleton", 4));
+  const foot = h("p.more-row");
+  replace(root, h("h1", t("nav.bookings")), list, foot);
+  events.clear();
+
+  /** @param {string | null} cursor */
+  const load = async (cursor) => {
+    /** @type {Api.Page<Api.Booking>} */
+    const page = await get("/bookings", { query: { limit: 20, cursor }, signal });
+    if (cursor === null) list.replaceChildren();
+    list.append(...page.items.map((booking) => row(booking)));
+    replace(foot, page.next_cursor && more(() => load(page.next_cursor)));
+    if (!list.children.length) {
+      replace(
+        root,
+        h("h1", t("nav.bookings")),
+        emptyView(t("bookings.empty"), t("bookings.empty_text"), h("a.button", { href: "/" }, t("bookings.discover"))),
+      );
+    }
+  };
+  await load(null);
+}
+
+/** @param {() => Promise<void>} load */
+function more(load) {
+  const { box, say } = alertBox();
+  const button = h("button.button.plain", { type: "button" }, t("bookings.more"));
+  button.addEventListener("click", () => whileBusy(button, load).catch((error) => say(explain(error))));
+  return h("span", button, box);
+}
+
+/** @param {Api.Booking} booking */
+function row(booking) {
+  const { tone, text } = bookingState(booking);
+  const picture = h("span.thumb", cover({ id: booking.event_id }));
+  const title = h(
+    "a.stretched",
+    { href: `/me/bookings/${booking.id}` },
+    booking.event_title ?? t("booking.title", { id: booking.id }),
+  );
+  const when = h("span", booking.event_starts_at ? shortDate(booking.event_starts_at) : "");
+  void eventOf(booking.event_id).then((event) => {
+    if (!event) return;
+    title.textContent = event.title;
+    when.textContent = `${shortDate(event.starts_at, event.time_zone)} · ${event.venue}`;
+    replace(picture, cover(event));
+  });
+  const price = booking.amount && booking.currency ? money(booking.amount, booking.currency) : t("price.free");
+  return h(
+    "li.card.row-card",
+    picture,
+    h("div", h("h2", title), h("p.meta", when)),
+    h(
+      "p.row-end",
+      h(`span.pill.${tone}`, text),
+      h("span.meta", tn("book.seats_count", booking.seats), booking.amount !== null && ` · ${price}`),
+    ),
+  );
+}
+
+/** @param {string} instant @param {string} [zone] */
+const shortDate = (instant, zone) =>
+  date(
+    instant,
+    { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" },
+    zone,
+  );
+
+/** @param {string} id */
+function eventOf(id) {
+  const asked = events.get(id) ?? get(`/api/events/${id}`).catch(() => null);
+  events.set(id, asked);
+  return asked;
+}

@@ -1,0 +1,234 @@
+// One event: all a visitor needs to decide, and the panel to book.
+import { get } from "../api.js";
+import { downloadCalendar } from "../calendar.js";
+import { cover } from "../cover.js";
+import { announce, h, icon, pause, replace, toast } from "../dom.js";
+import { currencyDigits, eventTime, explain, money, ownZone, price, sameClock, t, tn } from "../i18n.js";
+import { carryOut, unanswered } from "../intent.js";
+import { loginPath, navigate } from "../router.js";
+import { currentUser } from "../session.js";
+import { alertBox, availability, categoryName, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
+
+const REFRESH_MS = 15_000;
+
+/** @type {PageModule["render"]} */
+export async function render(root, { id, query, signal }) {
+  replace(root, skeletons("event-page-skeleton", 1));
+  /** @type {Api.EventItem} */
+  const event = await get(`/api/events/${id}`, { signal });
+  setTitle(event.title);
+  const panel = bookingPanel(event, Number(query.get("seats")) || 1);
+  replace(
+    root,
+    h(
+      "article.event-page",
+      h("div.event-cover", cover(event)),
+      h("header", event.category && h("p.eyebrow", categoryName(event.category)), h("h1", event.title)),
+      facts(event),
+      panel.element,
+      h("section.prose", h("h2", t("event.about")), paragraphs(event.description)),
+    ),
+    structuredData(event),
+  );
+  void keepFresh(event, panel.show, signal).catch(() => undefined);
+}
+
+/** @param {Api.EventItem} event */
+function facts(event) {
+  const link = () => `${location.origin}/events/${event.id}`;
+  const share = iconButton("share", t("event.share"), {
+    onclick: async () => {
+      try {
+        if (navigator.share) return await navigator.share({ title: event.title, url: link() });
+        await navigator.clipboard.writeText(link());
+        toast(t("event.link_copied"));
+      } catch {
+        // The visitor changed their mind, or the browser refuses: the address bar still has the link.
+      }
+    },
+  });
+  return h(
+    "dl.facts",
+    h(
+      "div",
+      h("dt", icon("calendar"), h("span.unseen", t("event.when"))),
+      h(
+        "dd",
+        h("time", { datetime: event.starts_at }, eventTime(event)),
+        !sameClock(event) && h("small", t("event.your_time", { time: eventTime(event, ownZone) })),
+      ),
+    ),
+    h(
+      "div",
+      h("dt", icon("pin"), h("span.unseen", t("event.where"))),
+      h("dd", event.venue, h("small", t("event.zone", { zone: event.time_zone.replaceAll("_", " ") }))),
+    ),
+    h("div.actions", iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }), share),
+  );
+}
+
+/** Empty lines part paragraphs; everything stays text. @param {string} text */
+const paragraphs = (text) => text.split(/\n\s*\n/).map((part) => h("p", part));
+
+/**
+ * @param {Api.EventItem} event
+ * @param {number} wanted seats
+ */
+function bookingPanel(event, wanted) {
+  const element = h("aside.panel", { "aria-label": t("book.title") });
+  const seats = h("input", {
+    id: "seats",
+    name: "seats",
+    type: "number",
+    inputmode: "numeric",
+    min: 1,
+    step: 1,
+    value: wanted,
+  });
+  const total = h("output", { for: "seats" });
+  const { box, say } = alertBox();
+  const button = h("button.button.wide", { type: "submit" }, "");
+  const limit = () => Math.max(1, Math.min(event.available, event.max_seats_per_booking ?? Infinity));
+
+  const retotal = () => {
+    const count = Math.min(Math.max(1, Math.trunc(Number(seats.value)) || 1), limit());
+    if (seats.value && Number(seats.value) !== count) seats.value = String(count);
+    total.textContent = event.price === 0 ? t("price.free") : money(event.price * count, event.currency);
+    button.textContent = !currentUser() ? t("book.login") : tn(event.price === 0 ? "book.free" : "book.button", count);
+    return count;
+  };
+  /** @param {number} change */
+  const step = (change) => () => {
+    seats.value = String(Number(seats.value || 1) + change);
+    announce(tn("book.seats_count", retotal()));
+  };
+  seats.addEventListener("input", retotal);
+  const chooser = h(
+    "form.chooser",
+    { novalidate: true },
+    h(
+      "div.row",
+      h("label", { for: "seats" }, t("book.seats")),
+      h(
+        "span.stepper",
+        stepButton("minus", t("book.fewer"), step(-1)),
+        seats,
+        stepButton("plus", t("book.more"), step(1)),
+      ),
+    ),
+    h("div.row.total", h("span", t("book.total")), total),
+    box,
+    button,
+    h("p.hint", t(event.price === 0 ? "book.hint_free" : "book.hint")),
+  );
+
+  const show = () => {
+    const { open, tone, text } = availability(event);
+    seats.max = String(limit());
+    retotal();
+    replace(
+      element,
+      h("p.price", h("strong", price(event)), event.price > 0 && h("span", t("price.per_seat"))),
+      h(`p.pill.${tone}`, text),
+      open ? meter(event) : undefined,
+      open ? chooser : h("p.hint", t(event.available === 0 ? "book.sold_out_hint" : "book.closed_hint")),
+    );
+  };
+  const book = (/** @type {number} */ count) => bookSeats(event, count, button, say, show);
+  chooser.addEventListener("submit", (submitted) => {
+    submitted.preventDefault();
+    void book(retotal());
+  });
+  show();
+  const user = currentUser();
+  const unfinished = user && unanswered(`book:${event.id}`, user.id);
+  if (unfinished) {
+    seats.value = unfinished.seats;
+    say(t("book.resuming"));
+    void book(unfinished.seats);
+  }
+  return { element, show };
+}
+
+/**
+ * @param {string} symbol
+ * @param {string} label
+ * @param {() => void} onclick
+ */
+const stepButton = (symbol, label, onclick) =>
+  h("button", { type: "button", "aria-label": label, onclick }, icon(symbol));
+
+/** How full the event is. @param {Api.EventItem} event */
+function meter(event) {
+  const taken = event.capacity - event.available;
+  return h("progress", {
+    max: event.capacity,
+    value: taken,
+    "aria-label": t("event.taken", { taken, capacity: event.capacity }),
+  });
+}
+
+/**
+ * @param {Api.EventItem} event
+ * @param {number} seats
+ * @param {HTMLButtonElement} button
+ * @param {(text?: string) => void} say
+ * @param {() => void} show
+ */
+async function bookSeats(event, seats, button, say, show) {
+  const user = currentUser();
+  if (!user) return navigate(loginPath(`/events/${event.id}?seats=${seats}`));
+  if (button.disabled) return;
+  await whileBusy(button, async () => {
+    try {
+      const booking = await carryOut(`book:${event.id}`, user.id, "/bookings", { event_id: event.id, seats });
+      await navigate(`/me/bookings/${booking.id}`);
+    } catch (error) {
+      if (/** @type {{ status?: number }} */ (error).status === 401)
+        return navigate(loginPath(`/events/${event.id}?seats=${seats}`));
+      say(explain(error));
+      Object.assign(event, await get(`/api/events/${event.id}`).catch(() => ({})));
+      show();
+    }
+  });
+}
+
+/**
+ * Seats come and go while the visitor reads.
+ * @param {Api.EventItem} event
+ * @param {() => void} show
+ * @param {AbortSignal} signal
+ */
+async function keepFresh(event, show, signal) {
+  for (;;) {
+    await pause(REFRESH_MS, signal);
+    if (document.hidden) continue;
+    const before = JSON.stringify(event);
+    Object.assign(event, await get(`/api/events/${event.id}`, { signal }).catch(() => ({})));
+    if (JSON.stringify(event) !== before) show();
+  }
+}
+
+/** For search engines (schema.org); a data block, which no browser runs. @param {Api.EventItem} event */
+function structuredData(event) {
+  const available = availability(event).open;
+  const data = {
+    "@context": "https://schema.org",
+    "@type": "Event",
+    name: event.title,
+    description: event.description,
+    startDate: event.starts_at,
+    endDate: event.ends_at,
+    eventStatus: `https://schema.org/${event.status === "cancelled" ? "EventCancelled" : "EventScheduled"}`,
+    location: { "@type": "Place", name: event.venue, address: event.venue },
+    image: event.image_url ?? undefined,
+    offers: {
+      "@type": "Offer",
+      price: event.price / 10 ** currencyDigits(event.currency),
+      priceCurrency: event.currency,
+      availability: `https://schema.org/${available ? "InStock" : "SoldOut"}`,
+      url: `${location.origin}/events/${event.id}`,
+    },
+  };
+  return h("script", { type: "application/ld+json" }, JSON.stringify(data));
+}

@@ -1,0 +1,214 @@
+// Discover: search as you type, filters, and more events on demand. The filters live in the address.
+import { get } from "../api.js";
+import { cover } from "../cover.js";
+import { announce, h, icon, replace } from "../dom.js";
+import { explain, t, tn } from "../i18n.js";
+import { rewriteUrl } from "../router.js";
+import { categoryName, emptyView, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
+
+const CATEGORIES = ["music", "theatre", "art", "film", "talk", "tech", "food", "sport", "family"];
+const SPANS = /** @type {const} */ (["any", "today", "week", "weekend", "month"]);
+const PAGE_SIZE = 24;
+const KEEP_MS = 60_000;
+
+/** What was on screen, so that coming back from an event finds the same list at the same place. */
+let kept = { search: "", items: /** @type {Api.EventItem[]} */ ([]), next: /** @type {string | null} */ (null), at: 0 };
+
+/** @type {PageModule["render"]} */
+export async function render(root, { query, signal }) {
+  setTitle(t("events.title"));
+  const search = h("input", {
+    id: "q",
+    type: "search",
+    name: "q",
+    placeholder: t("events.search_hint"),
+    autocomplete: "off",
+    enterkeyhint: "search",
+    maxlength: 100,
+    value: query.get("q") ?? "",
+  });
+  const span = h(
+    "select",
+    { id: "when", name: "when" },
+    SPANS.map((name) => h("option", { value: name }, t(`when.${name}`))),
+  );
+  span.value = query.get("when") ?? "any";
+  const seats = h("input", { id: "seats", type: "checkbox", name: "seats", checked: query.get("seats") === "1" });
+  const categories = categoryChoices(query.get("category") ?? "");
+  const results = h("section.results", { "aria-label": t("events.results") });
+  const filters = h(
+    "form.search",
+    { role: "search" },
+    h("div.search-box", icon("search"), h("label.unseen", { for: "q" }, t("events.search")), search),
+    h(
+      "div.filters",
+      categories,
+      h("span.select-box", h("label.unseen", { for: "when" }, t("events.when")), span),
+      h("label.check", seats, t("events.has_seats")),
+    ),
+  );
+  root.append(h("header.hero", posters(), h("h1", t("events.headline")), h("p", t("events.lead")), filters), results);
+
+  let latest = new AbortController();
+  const update = async () => {
+    latest.abort();
+    latest = new AbortController();
+    const wanted = readFilters(filters);
+    const text = wanted.toString();
+    rewriteUrl(text ? `/?${text}` : "/");
+    await list(results, wanted, AbortSignal.any([signal, latest.signal]));
+  };
+  let timer = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(update, 180);
+  });
+  filters.addEventListener("change", (event) => event.target !== search && void update());
+  filters.addEventListener("submit", (event) => {
+    event.preventDefault();
+    clearTimeout(timer);
+    void update();
+  });
+  await update();
+}
+
+/** Decoration. */
+const posters = () =>
+  h(
+    "div.hero-art",
+    { "aria-hidden": "true" },
+    ["theatre", "music", "film"].map((kind) => h("div", cover({ id: kind, category: kind }))),
+  );
+
+/** @param {string} chosen */
+function categoryChoices(chosen) {
+  const known = chosen && !CATEGORIES.includes(chosen) ? [...CATEGORIES, chosen] : CATEGORIES;
+  const choices = ["", ...known].map((value) =>
+    h(
+      "label.chip",
+      h("input", { type: "radio", name: "category", value, checked: value === chosen }),
+      h("span", value ? categoryName(value) : t("category.all")),
+    ),
+  );
+  return h("fieldset.chips", h("legend.unseen", t("events.category")), choices);
+}
+
+/** The filters as they stand in the address. @param {HTMLFormElement} form */
+function readFilters(form) {
+  const data = new FormData(form);
+  const filters = new URLSearchParams();
+  const q = String(data.get("q") ?? "").trim();
+  if (q) filters.set("q", q);
+  if (data.get("category")) filters.set("category", String(data.get("category")));
+  if (data.get("when") !== "any") filters.set("when", String(data.get("when")));
+  if (data.get("seats")) filters.set("seats", "1");
+  return filters;
+}
+
+/**
+ * @param {HTMLElement} results
+ * @param {URLSearchParams} filters
+ * @param {AbortSignal} signal
+ */
+async function list(results, filters, signal) {
+  const search = filters.toString();
+  const grid = h("div.grid");
+  /** @param {Api.Page<Api.EventItem>} page */
+  const show = (page) => {
+    grid.append(...page.items.map((event) => eventCard(event)));
+    replace(results, grid, page.next_cursor && moreButton(results, async () => more(page.next_cursor)));
+  };
+  /** @param {string | null} cursor */
+  const more = async (cursor) => {
+    const page = await get("/api/events", { query: { ...toQuery(filters), cursor }, signal });
+    kept = { search, items: [...kept.items, ...page.items], next: page.next_cursor, at: Date.now() };
+    const first = grid.children.length;
+    show(page);
+    grid.children[first]?.querySelector("a")?.focus();
+    announce(tn("events.loaded", page.items.length));
+  };
+  if (kept.at && kept.search === search && Date.now() - kept.at < KEEP_MS)
+    return show({ items: kept.items, next_cursor: kept.next });
+
+  results.setAttribute("aria-busy", "true");
+  if (!results.querySelector(".event-card")) replace(results, h("div.grid", skeletons("event-skeleton", 6)));
+  try {
+    const page = await get("/api/events", { query: toQuery(filters), signal });
+    kept = { search, items: page.items, next: page.next_cursor, at: Date.now() };
+    if (page.items.length) show(page);
+    else replace(results, nothingFound(search));
+    announce(page.next_cursor ? t("events.many") : tn("events.found", page.items.length));
+  } catch (error) {
+    if (signal.aborted) return;
+    replace(
+      results,
+      h(
+        "p.alert",
+        { role: "alert" },
+        explain(error),
+        " ",
+        h("button.button.plain", { type: "button", onclick: () => list(results, filters, signal) }, t("action.retry")),
+      ),
+    );
+  } finally {
+    results.removeAttribute("aria-busy");
+  }
+}
+
+/** @param {string} search */
+function nothingFound(search) {
+  const reset = h("a.button.plain", { href: "/" }, t("events.reset"));
+  return search
+    ? emptyView(t("events.none"), t("events.none_text"), reset)
+    : emptyView(t("events.empty"), t("events.empty_text"));
+}
+
+/**
+ * @param {HTMLElement} results
+ * @param {() => Promise<void>} load
+ */
+function moreButton(results, load) {
+  const button = h("button.button.plain.more", { type: "button" }, t("events.more"));
+  button.addEventListener("click", () =>
+    whileBusy(button, load).catch((error) => {
+      if (results.isConnected) announce(explain(error));
+    }),
+  );
+  return button;
+}
+
+/** What event-service is asked. @param {URLSearchParams} filters */
+function toQuery(filters) {
+  const [from, to] = spanOf(filters.get("when") ?? "any");
+  return {
+    q: filters.get("q"),
+    category: filters.get("category"),
+    has_seats: filters.get("seats") ? true : null,
+    from: from.toISOString(),
+    to: to?.toISOString(),
+    limit: PAGE_SIZE,
+  };
+}
+
+/** Days are the visitor's own. @param {string} name @returns {[Date, Date | null]} */
+function spanOf(name) {
+  const now = new Date();
+  /** @param {number} days from today */
+  const midnight = (days) => new Date(now.getFullYear(), now.getMonth(), now.getDate() + days);
+  const untilSaturday = (6 - now.getDay()) % 7;
+  const onSunday = now.getDay() === 0;
+  switch (name) {
+    case "today":
+      return [now, midnight(1)];
+    case "week":
+      return [now, midnight(7)];
+    case "weekend":
+      return onSunday
+        ? [now, midnight(1)]
+        : [untilSaturday ? midnight(untilSaturday) : now, midnight(untilSaturday + 2)];
+    case "month":
+      return [now, midnight(31)];
+    default:
+      return [now, null];
+  }
+}

@@ -1,0 +1,86 @@
+// Notifications, newest first; new ones appear at the top while the page is open.
+import { get, post } from "../api.js";
+import { h, icon, replace } from "../dom.js";
+import { ago, date, explain, t } from "../i18n.js";
+import { hrefOf, liveEvents, markRead, setUnread, unreadCount } from "../live.js";
+import { currentUser } from "../session.js";
+import { alertBox, emptyView, setTitle, skeletons, whileBusy } from "../views.js";
+
+/** @type {Record<string, string>} */
+const SYMBOLS = {
+  "booking.confirmed": "check",
+  "booking.cancelled": "close",
+  "booking.refunded": "ticket",
+  "booking.expired": "clock",
+  "event.changed": "calendar",
+  "event.cancelled": "warning",
+};
+
+/** @type {PageModule["render"]} */
+export async function render(root, { signal }) {
+  setTitle(t("nav.notifications"));
+  const user = /** @type {Api.User} */ (currentUser());
+  const list = h("ul.list", skeletons("row-skeleton", 4));
+  const { box, say } = alertBox();
+  const all = h("button.button.plain", { type: "button", hidden: true }, icon("check"), t("notifications.read_all"));
+  const foot = h("p.more-row");
+  replace(root, h("header.page-head", h("h1", t("nav.notifications")), all), box, list, foot);
+
+  all.addEventListener("click", () =>
+    whileBusy(all, async () => {
+      await post(`/notifications/${user.id}/read-all`);
+      list.querySelectorAll(".unread").forEach((item) => item.classList.remove("unread"));
+      list.querySelectorAll(".unread-word").forEach((word) => word.remove());
+      setUnread(0);
+    }).catch((error) => say(explain(error))),
+  );
+  liveEvents.addEventListener("count", () => (all.hidden = unreadCount() === 0), { signal });
+
+  /** @param {string | null} cursor */
+  const load = async (cursor) => {
+    /** @type {Api.Notifications} */
+    const page = await get(`/notifications/${user.id}`, { query: { limit: 30, cursor }, signal });
+    if (cursor === null) list.replaceChildren();
+    list.append(...page.items.map(item));
+    setUnread(page.unread_count);
+    const more = h("button.button.plain", { type: "button" }, t("notifications.more"));
+    more.addEventListener("click", () =>
+      whileBusy(more, () => load(page.next_cursor)).catch((error) => say(explain(error))),
+    );
+    replace(foot, page.next_cursor && more);
+    if (!list.children.length) replace(foot, emptyView(t("notifications.empty"), t("notifications.empty_text")));
+  };
+  await load(null);
+  liveEvents.addEventListener(
+    "notification",
+    (arrived) => {
+      if (!list.children.length) foot.replaceChildren();
+      list.prepend(item(/** @type {CustomEvent<Api.Notification>} */ (arrived).detail));
+    },
+    { signal },
+  );
+}
+
+/** @param {Api.Notification} notification */
+function item(notification) {
+  const unread = !notification.read_at;
+  const link = h("a.stretched", { href: hrefOf(notification) }, notification.title);
+  link.addEventListener("click", () => void markRead(notification).catch(() => undefined));
+  return h(
+    unread ? "li.card.row-card.unread" : "li.card.row-card",
+    h(`span.symbol.${notification.type.replace(".", "-")}`, icon(SYMBOLS[notification.type] ?? "bell")),
+    h(
+      "div",
+      h("h2", link, unread && h("span.unseen.unread-word", ` (${t("notifications.unread")})`)),
+      h("p", notification.body),
+    ),
+    h(
+      "time.meta.row-end",
+      {
+        datetime: notification.created_at,
+        title: date(notification.created_at, { dateStyle: "medium", timeStyle: "short" }),
+      },
+      ago(notification.created_at),
+    ),
+  );
+}

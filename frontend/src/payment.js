@@ -1,0 +1,126 @@
+// Paying a held booking: the form, its locked state while the answer is open, and every way it can end.
+import { ApiError, get } from "./api.js";
+import { announce, h, pause } from "./dom.js";
+import { explain, money, t } from "./i18n.js";
+import { carryOut, unanswered } from "./intent.js";
+import { currentUser } from "./session.js";
+import { alertBox } from "./views.js";
+
+/** The mock gateway's test cards: what each does is in its text. */
+const CARDS = /** @type {const} */ ([
+  ["pm_card_visa", "visa", "4242"],
+  ["pm_card_visa_chargeDeclined", "declined", "0002"],
+  ["pm_mock_late", "late", "3220"],
+  ["pm_mock_timeout", "timeout", "0119"],
+  ["pm_mock_error", "error", "5126"],
+]);
+
+/**
+ * @param {Api.Booking} booking
+ * @param {() => Promise<void>} refresh draws the page anew if the booking changed
+ * @param {AbortSignal} signal
+ */
+export function paymentForm(booking, refresh, signal) {
+  const { box, say } = alertBox();
+  const free = booking.amount === 0;
+  const amount = booking.amount && booking.currency ? money(booking.amount, booking.currency) : "";
+  const label = free ? t("pay.confirm_free") : t("pay.button", { amount });
+  const button = h("button.button.wide", { type: "submit" }, label);
+  const cards = h("fieldset.cards", h("legend", t("pay.cards")), h("p.hint", t("pay.test")), CARDS.map(cardChoice));
+  const fields = h("fieldset.bare", h("legend.unseen", t("pay.title")), free ? undefined : cards, box, button);
+  const form = h("form.pay", { novalidate: true }, h("h2", t("pay.title")), fields);
+
+  /** @param {boolean} locked */
+  const lock = (locked) => {
+    fields.disabled = locked;
+    if (locked) button.setAttribute("aria-busy", "true");
+    else button.removeAttribute("aria-busy");
+    button.textContent = locked ? t("pay.working") : label;
+  };
+  /** @param {() => Promise<Api.Payment>} ask */
+  const run = async (ask) => {
+    if (fields.disabled) return;
+    lock(true);
+    say();
+    try {
+      await settle(booking, await ask(), signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      say(reason(error));
+    }
+    await refresh().catch(() => undefined);
+    if (!signal.aborted) lock(false);
+  };
+  const pay = (/** @type {string} */ method) =>
+    run(() => carryOut(`pay:${booking.id}`, booker(), "/payments", { booking_id: booking.id, payment_method: method }));
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void pay(String(new FormData(form).get("card") ?? "pm_card_visa"));
+  });
+  resume(booking, form, run, pay, say);
+  return form;
+}
+
+const booker = () => currentUser()?.id ?? 0;
+
+/** @param {typeof CARDS[number]} card @param {number} index */
+function cardChoice([method, name, digits], index) {
+  return h(
+    "label.pay-card",
+    h("input", { type: "radio", name: "card", value: method, checked: index === 0 }),
+    h("span", h("b", t(`card.${name}`)), h("small", `•••• ${digits}`)),
+  );
+}
+
+/** @param {Api.Booking} booking */
+const pendingKey = (booking) => `payment:${booking.id}`;
+
+/**
+ * Takes up what a reload interrupted.
+ * @param {Api.Booking} booking
+ * @param {HTMLFormElement} form
+ * @param {(ask: () => Promise<Api.Payment>) => Promise<void>} run
+ * @param {(method: string) => Promise<void>} pay
+ * @param {(text?: string) => void} say
+ */
+function resume(booking, form, run, pay, say) {
+  const sent = unanswered(`pay:${booking.id}`, booker());
+  const open = sessionStorage.getItem(pendingKey(booking));
+  if (sent) {
+    const choice = form.querySelector(`input[value="${CSS.escape(sent.payment_method)}"]`);
+    if (choice instanceof HTMLInputElement) choice.checked = true;
+    void pay(sent.payment_method);
+  } else if (open) {
+    void run(() => get(`/payments/${open}`));
+  }
+  if (sent || open) say(t("pay.resuming"));
+}
+
+/**
+ * Waits until the payment is decided.
+ * @param {Api.Booking} booking
+ * @param {Api.Payment} payment
+ * @param {AbortSignal} signal
+ */
+async function settle(booking, payment, signal) {
+  let waited = 0;
+  while (payment.status === "Processing") {
+    sessionStorage.setItem(pendingKey(booking), String(payment.id));
+    if (waited === 0) announce(t("pay.processing"));
+    await pause(Math.min(1000 + waited / 4, 5000), signal);
+    waited += 1000;
+    payment = await get(`/payments/${payment.id}`, { signal }).catch((error) => {
+      if (error instanceof ApiError && error.status < 500) throw error;
+      return payment;
+    });
+  }
+  sessionStorage.removeItem(pendingKey(booking));
+  if (payment.status === "Failed") throw new ApiError({ status: 402, code: "card_declined" });
+}
+
+/** @param {unknown} error */
+function reason(error) {
+  if (error instanceof ApiError) return explain(error);
+  return t("pay.network");
+}

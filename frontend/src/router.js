@@ -1,0 +1,163 @@
+// One URL, one page: the table of routes, navigation without reload, focus and scroll position.
+import { ApiError } from "./api.js";
+import { announce, find, h } from "./dom.js";
+import { t } from "./i18n.js";
+import { currentUser, endSession, isOrganizer } from "./session.js";
+import { problemView } from "./views.js";
+
+/**
+ * @typedef {object} Route
+ * @property {RegExp} pattern
+ * @property {() => Promise<PageModule>} load
+ * @property {"user" | "organizer"} [needs]
+ */
+
+/** The server answers the same paths with index.html: `frontend/server/src/routes.rs`. @type {Route[]} */
+const ROUTES = [
+  { pattern: /^\/$/, load: () => import("./pages/events.js") },
+  { pattern: /^\/events\/([\w-]+)$/, load: () => import("./pages/event.js") },
+  { pattern: /^\/login$/, load: () => import("./pages/login.js") },
+  { pattern: /^\/register$/, load: () => import("./pages/register.js") },
+  { pattern: /^\/me\/bookings$/, load: () => import("./pages/bookings.js"), needs: "user" },
+  { pattern: /^\/me\/bookings\/(\d+)$/, load: () => import("./pages/booking.js"), needs: "user" },
+  { pattern: /^\/me\/notifications$/, load: () => import("./pages/notifications.js"), needs: "user" },
+  { pattern: /^\/organizer$/, load: () => import("./pages/organizer.js"), needs: "organizer" },
+  { pattern: /^\/organizer\/events\/new$/, load: () => import("./pages/organizer-event.js"), needs: "organizer" },
+  { pattern: /^\/organizer\/events\/([\w-]+)$/, load: () => import("./pages/organizer-event.js"), needs: "organizer" },
+];
+
+/** Fires `change` after each navigation. */
+export const routerEvents = new EventTarget();
+
+/** Scroll positions by history entry. @type {Map<string, number>} */
+const positions = new Map();
+let leaving = new AbortController();
+let entry = "";
+
+/** @param {string} path */
+const routeOf = (path) => ROUTES.find(({ pattern }) => pattern.test(path));
+
+/**
+ * @param {string} path with its query
+ * @param {{ replace?: boolean }} [options]
+ * @returns {Promise<void>}
+ */
+export function navigate(path, { replace = false } = {}) {
+  history[replace ? "replaceState" : "pushState"]({}, "", path);
+  return show({ focus: true });
+}
+
+/** Rewrites the address of the current page, for filters that a reload or the back button should find again. */
+export function rewriteUrl(/** @type {string} */ path) {
+  history.replaceState(history.state, "", path);
+}
+
+/** Where to log in, and to come back from there. */
+export function loginPath(next = location.pathname + location.search) {
+  return `/login?${new URLSearchParams({ next })}`;
+}
+
+/**
+ * Where to go after logging in: only ever a path of this site.
+ * @param {URLSearchParams} query
+ */
+export function nextPath(query) {
+  const next = new URL(query.get("next") ?? "/", location.origin);
+  return next.origin === location.origin && routeOf(next.pathname) ? next.pathname + next.search : "/";
+}
+
+/** Draws the page of the current address again. */
+export const reload = () => show({ focus: false });
+
+/** Takes over links and the back button, and shows the first page. */
+export function start() {
+  history.scrollRestoration = "manual";
+  document.addEventListener("click", followLink);
+  document.addEventListener("pointerover", prefetch);
+  document.addEventListener("focusin", prefetch);
+  addEventListener("popstate", () => show({ focus: true, restore: true }));
+  addEventListener("scroll", () => positions.set(entry, scrollY), { passive: true });
+  return show({ focus: false });
+}
+
+/** @param {MouseEvent} event */
+function followLink(event) {
+  const link = event.target instanceof Element && event.target.closest("a");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  if (link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
+  if (link.hash && link.pathname === location.pathname) return;
+  event.preventDefault();
+  void navigate(link.pathname + link.search);
+}
+
+/**
+ * @param {{ focus: boolean, restore?: boolean }} how
+ * @returns {Promise<void>}
+ */
+async function show({ focus, restore = false }) {
+  leaving.abort(new DOMException("left the page", "AbortError"));
+  leaving = new AbortController();
+  const { signal } = leaving;
+  if (!history.state?.entry) history.replaceState({ entry: `${Date.now()}-${Math.random()}` }, "");
+  entry = history.state.entry;
+  const scroll = restore ? (positions.get(entry) ?? 0) : 0;
+
+  const route = routeOf(location.pathname);
+  if (route?.needs && !currentUser()) return navigate(loginPath(), { replace: true });
+  routerEvents.dispatchEvent(new Event("change"));
+  const root = h("div.page");
+  await draw(root, route, signal, () => scrollTo(0, scroll));
+  if (signal.aborted) return;
+  if (restore) scrollTo(0, scroll);
+  if (focus) focusHeading(root);
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {Route | undefined} route
+ * @param {AbortSignal} signal
+ * @param {() => void} placed called once the page is in place
+ */
+async function draw(root, route, signal, placed) {
+  try {
+    if (!route) throw new ApiError({ status: 404, code: "route_not_found" });
+    if (route.needs === "organizer" && !isOrganizer()) throw new ApiError({ status: 403, code: "organizers_only" });
+    const page = await route.load();
+    if (signal.aborted) return;
+    const id = route.pattern.exec(location.pathname)?.[1] ?? "";
+    const drawn = page.render(root, { id, query: new URLSearchParams(location.search), signal });
+    find("#main").replaceChildren(root);
+    placed();
+    await drawn;
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof ApiError && error.status === 401) {
+      endSession();
+      void navigate(loginPath(), { replace: true });
+      return;
+    }
+    root.replaceChildren(problemView(error, reload));
+    find("#main").replaceChildren(root);
+    document.title = `${root.querySelector("h1")?.textContent} · ${t("brand")}`;
+  }
+}
+
+/** Screen readers and the keyboard go on at the new page's heading. @param {HTMLElement} root */
+function focusHeading(root) {
+  announce(document.title);
+  if (document.activeElement && document.activeElement !== document.body) {
+    if (root.contains(document.activeElement)) return;
+  }
+  const heading = root.querySelector("h1");
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus({ preventScroll: true });
+}
+
+/** Fetches a page's code when the visitor is about to go there. @param {Event} event */
+function prefetch({ target }) {
+  const link = target instanceof Element && target.closest("a");
+  if (link && link.origin === location.origin)
+    routeOf(link.pathname)
+      ?.load()
+      .catch(() => undefined);
+}

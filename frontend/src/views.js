@@ -1,0 +1,195 @@
+// Parts that several pages share: headings, states of waiting, emptiness and failure, event cards, dialogs.
+import { ApiError } from "./api.js";
+import { cover } from "./cover.js";
+import { h, icon, uniqueId } from "./dom.js";
+import { date, eventTime, explain, ownZone, price, sameClock, t, tn, tOr } from "./i18n.js";
+
+/** Sets the title of the window. @param {string} text */
+export function setTitle(text) {
+  document.title = `${text} · ${t("brand")}`;
+}
+
+/**
+ * @param {string} title
+ * @param {string} text
+ * @param {import("./dom.js").Child} [action]
+ */
+export function emptyView(title, text, action) {
+  return h("section.empty", cover({ id: title, category: null }), h("h2", title), h("p", text), action);
+}
+
+/**
+ * A whole page that says what went wrong.
+ * @param {unknown} error
+ * @param {() => void} retry
+ */
+export function problemView(error, retry) {
+  const status = error instanceof ApiError ? error.status : 0;
+  if (!status) console.error(error);
+  const missing = status === 404;
+  const title = missing ? t("problem.missing") : status === 403 ? t("problem.forbidden") : t("problem.title");
+  const action =
+    missing || status === 403
+      ? h("a.button", { href: "/" }, t("problem.home"))
+      : h("button.button", { type: "button", onclick: retry }, t("action.retry"));
+  return h(
+    "section.empty",
+    { role: "alert" },
+    cover({ id: title, category: null }),
+    h("h1", title),
+    h("p", missing ? t("problem.missing_text") : explain(error)),
+    action,
+  );
+}
+
+/** Grey shapes in the size of what will come. @param {string} kind @param {number} count */
+export function skeletons(kind, count) {
+  return Array.from({ length: count }, () => h(`div.skeleton.${kind}`, { "aria-hidden": "true" }));
+}
+
+/** Whether an event can be booked, and if not, why. @param {Api.EventItem} event */
+export function availability(event) {
+  const now = Date.now();
+  if (event.status === "cancelled") return { open: false, tone: "bad", text: t("event.cancelled") };
+  if (event.status === "draft") return { open: false, tone: "quiet", text: t("event.draft") };
+  if (Date.parse(event.ends_at) < now) return { open: false, tone: "quiet", text: t("event.over") };
+  if (event.sales_start_at && Date.parse(event.sales_start_at) > now) {
+    const day = date(event.sales_start_at, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
+    return { open: false, tone: "quiet", text: t("event.sales_from", { date: day }) };
+  }
+  const end = Date.parse(event.sales_end_at ?? event.starts_at);
+  if (end < now) return { open: false, tone: "quiet", text: t("event.sales_over") };
+  if (event.available === 0) return { open: false, tone: "bad", text: t("event.sold_out") };
+  const scarce = event.available <= Math.max(5, event.capacity / 10);
+  return {
+    open: true,
+    tone: scarce ? "warn" : "good",
+    text: tn(scarce ? "event.last" : "event.left", event.available),
+  };
+}
+
+/** The name of a category, in the visitor's language if it is a usual one. @param {string} category */
+export const categoryName = (category) => tOr(`category.${category.toLowerCase()}`, category);
+
+/** @param {Api.EventItem} event @param {"h2" | "h3"} [heading] */
+export function eventCard(event, heading = "h2") {
+  const { tone, text } = availability(event);
+  const when = h("time", {
+    datetime: event.starts_at,
+    title: sameClock(event) ? undefined : t("event.your_time", { time: eventTime(event, ownZone) }),
+  });
+  when.append(date(event.starts_at, { weekday: "short", hour: "numeric", minute: "2-digit" }, event.time_zone));
+  return h(
+    "article.card.event-card",
+    h("div.card-cover", cover(event), dateLeaf(event)),
+    h(
+      "div.card-body",
+      h(heading, {}, h("a.stretched", { href: `/events/${event.id}` }, event.title)),
+      h("p.meta", when, " · ", event.venue),
+      h("p.card-foot", h("strong", price(event)), h(`span.pill.${tone}`, text)),
+    ),
+  );
+}
+
+/** A leaf of a calendar, as decoration of a date that is also given in words. @param {Api.EventItem} event */
+function dateLeaf(event) {
+  return h(
+    "span.leaf",
+    h("span", date(event.starts_at, { month: "short" }, event.time_zone)),
+    h("b", date(event.starts_at, { day: "numeric" }, event.time_zone)),
+  );
+}
+
+/** @param {Api.Booking} booking */
+export function bookingState(booking) {
+  const { status, payment_status: payment } = booking;
+  if (status === "Pending" && booking.expires_at && Date.parse(booking.expires_at) < Date.now()) {
+    return { tone: "quiet", text: t("booking.ending") };
+  }
+  if (status === "Cancelled" && payment === "Refunded") return { tone: "quiet", text: t("booking.refunded") };
+  if (status === "Cancelled" && payment === "Paid") return { tone: "warn", text: t("booking.refunding") };
+  const tones = { Pending: "warn", Confirmed: "good", Rejected: "bad", Cancelled: "quiet", Expired: "quiet" };
+  return { tone: tones[status], text: tOr(`booking.${status}`, status) };
+}
+
+/**
+ * Asks before something that cannot be undone.
+ * @param {{ title: string, text: string, yes: string, danger?: boolean }} question
+ * @returns {Promise<boolean>}
+ */
+export function confirmDialog({ title, text, yes, danger = false }) {
+  const id = uniqueId();
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": id },
+    h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id }, title),
+      h("p", text),
+      h(
+        "p.actions",
+        h("button.button.plain", { value: "no" }, t("action.back")),
+        h(danger ? "button.button.danger" : "button.button", { value: "yes" }, yes),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      resolve(dialog.returnValue === "yes");
+      dialog.remove();
+    });
+  });
+}
+
+/**
+ * Runs `work` while its button is locked and says so.
+ * @template T
+ * @param {HTMLButtonElement} button
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function whileBusy(button, work) {
+  button.setAttribute("aria-busy", "true");
+  button.disabled = true;
+  try {
+    return await work();
+  } finally {
+    button.removeAttribute("aria-busy");
+    button.disabled = false;
+  }
+}
+
+/** Where a form or panel says what went wrong. */
+export function alertBox() {
+  const box = h("p.alert", { role: "alert", hidden: true });
+  return {
+    box,
+    /** @param {string} [text] nothing hides it */
+    say(text) {
+      box.hidden = !text;
+      box.textContent = text ?? "";
+    },
+  };
+}
+
+/** A link with an icon in front. @param {string} name @param {string} text @param {Record<string, unknown>} props */
+export const iconButton = (name, text, props) =>
+  h("button.button.plain", { type: "button", ...props }, icon(name), text);
+
+/**
+ * Logging in and registering look alike.
+ * @param {string} title
+ * @param {string} lead
+ * @param {HTMLElement} form
+ * @param {HTMLElement} other
+ */
+export function accountPage(title, lead, form, other) {
+  return h(
+    "div.account-page",
+    h("div.account-art", cover({ id: title })),
+    h("div.account-form", h("h1", title), h("p.lead", lead), form, other),
+  );
+}

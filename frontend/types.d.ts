@@ -1,0 +1,101 @@
+// What the services send and take, for `tsc --noEmit` alone; nothing here reaches the browser.
+
+declare namespace Api {
+  interface User {
+    id: number;
+    email: string;
+    name: string;
+    role: "attendee" | "organizer" | "admin";
+    requested_role?: string | null;
+  }
+
+  interface EventItem {
+    id: string;
+    title: string;
+    description: string;
+    venue: string;
+    time_zone: string;
+    starts_at: string;
+    ends_at: string;
+    capacity: number;
+    available: number;
+    held?: number;
+    sold?: number;
+    /** Per seat, minor units of `currency`; 0 is free. */
+    price: number;
+    currency: string;
+    category?: string | null;
+    image_url?: string | null;
+    sales_start_at?: string | null;
+    sales_end_at?: string | null;
+    max_seats_per_booking?: number | null;
+    organizer_id: number;
+    status: "draft" | "published" | "cancelled";
+  }
+
+  interface Booking {
+    id: number;
+    event_id: string;
+    event_title?: string | null;
+    event_starts_at?: string | null;
+    seats: number;
+    amount: number | null;
+    currency: string | null;
+    status: "Pending" | "Confirmed" | "Rejected" | "Cancelled" | "Expired";
+    payment_status: "Unpaid" | "Paid" | "Failed" | "Refunded";
+    expires_at: string | null;
+    created_at: string;
+  }
+
+  interface Payment {
+    id: number | string;
+    booking_id: number;
+    status: "Processing" | "Succeeded" | "Failed" | "Refunded";
+  }
+
+  interface Notification {
+    id: string;
+    type: string;
+    booking_id: number | null;
+    event_id: string | null;
+    title: string;
+    body: string;
+    read_at: string | null;
+    created_at: string;
+  }
+
+  interface Page<T> {
+    items: T[];
+    next_cursor: string | null;
+  }
+
+  interface Notifications extends Page<Notification> {
+    unread_count: number;
+  }
+
+  /** RFC 9457. */
+  interface Problem {
+    status: number;
+    code: string;
+    title?: string;
+    detail?: string;
+    errors?: { field: string; message: string }[];
+  }
+}
+
+/** What the router hands to a page. */
+interface PageParams {
+  /** The `{id}` of the path, or "". */
+  id: string;
+  query: URLSearchParams;
+  /** Aborted when the visitor leaves the page. */
+  signal: AbortSignal;
+}
+
+interface PageModule {
+  render(root: HTMLElement, params: PageParams): void | Promise<void>;
+}
+
+/** The class of the element that `h("tag.class")` makes. */
+type TagOf<S> = S extends `${infer Tag}.${string}` ? Tag : S;
+type ElementOf<S> = TagOf<S> extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[TagOf<S>] : HTMLElement;
