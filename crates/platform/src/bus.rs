@@ -21,7 +21,7 @@ use lapin::{
 pub use self::{
     consumer::{Failure, Received, consume},
     publisher::Publisher,
-    redrive::redrive,
+    redrive::{redrive, watch_dead_letters},
 };
 use crate::config::Secret;
 

@@ -50,7 +50,10 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
-/// Whether the server answers.
+/// Whether the server answers. May be dropped: it asks in a task of its own.
 pub async fn ping(database: &Database) -> Result<(), String> {
-    database.run_command(doc! { "ping": 1 }).await.map(drop).map_err(|error| error.to_string())
+    let database = database.clone();
+    let asking = crate::trace::spawn(async move { database.run_command(doc! { "ping": 1 }).await });
+    let answered = asking.await.map_err(|error| error.to_string())?;
+    answered.map(drop).map_err(|error| error.to_string())
 }

@@ -14,10 +14,12 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Bus;
-use crate::trace::{RequestContext, TRACEPARENT};
+use crate::trace::{self, RequestContext, TRACEPARENT};
 
 /// Pause between attempts, and between connections.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest wait for the goodbye of a connection that may be dead.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -42,10 +44,13 @@ pub enum Failure {
 }
 
 /// Hands the messages of `queue` to `handler`, up to `concurrency` at a time, until `stop`. Reconnects by itself.
+///
+/// Every call of the handler is a task of its own that runs to its end, also when the connection breaks meanwhile: its
+/// database work is never dropped midway. The message is then delivered again, so handlers are idempotent.
 pub async fn consume<H, Fut>(bus: Bus, queue: Queue, concurrency: u16, stop: CancellationToken, handler: H)
 where
     H: Fn(Received) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Failure>> + Send,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let handler = Arc::new(handler);
     let mut pause = PAUSE;
@@ -70,7 +75,7 @@ async fn consume_until_broken<H, Fut>(
 ) -> anyhow::Result<()>
 where
     H: Fn(Received) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Failure>> + Send,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let (connection, channel) = bus.open().await?;
     channel.basic_qos(concurrency, BasicQosOptions::default()).await?;
@@ -86,14 +91,14 @@ where
         .boxed()
         .next()
         .await;
-    connection.close(200, "done".into()).await.ok();
+    tokio::time::timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await.ok();
     broken.map_or(Ok(()), Err)
 }
 
 async fn handle<H, Fut>(delivery: Delivery, queue: Queue, stop: &CancellationToken, handler: &H) -> anyhow::Result<()>
 where
     H: Fn(Received) -> Fut,
-    Fut: Future<Output = Result<(), Failure>>,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let context = RequestContext::from_headers(None, traceparent(&delivery).as_deref());
     let message_id = delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
@@ -131,7 +136,7 @@ async fn attempt<H, Fut>(
 ) -> Option<Result<(), Failure>>
 where
     H: Fn(Received) -> Fut,
-    Fut: Future<Output = Result<(), Failure>>,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let received = match parse(delivery, message_id) {
         Ok(received) => received,
@@ -139,7 +144,11 @@ where
     };
     let mut pause = PAUSE;
     loop {
-        match handler(received.clone()).await {
+        let outcome = match trace::spawn(handler(received.clone())).await {
+            Ok(outcome) => outcome,
+            Err(panicked) => Err(Failure::Failed(panicked.into())),
+        };
+        match outcome {
             Err(Failure::Unavailable(error)) => {
                 tracing::warn!(error = format!("{error:#}"), "waiting for a dependency");
                 tokio::select! { () = stop.cancelled() => return None, () = tokio::time::sleep(pause) => {} }

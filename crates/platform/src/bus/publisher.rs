@@ -9,12 +9,16 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
 
 use super::{Bus, declare_topology};
 use crate::{outbox::OutboxMessage, trace::TRACEPARENT};
 
-/// The longest wait for a confirm; RabbitMQ withholds them under a memory or disk alarm.
+/// The longest wait for the confirms of one call; RabbitMQ withholds them under a memory or disk alarm. Shorter than
+/// the lease of an outbox row.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Publishes to the platform's exchange over one connection, made anew when it breaks. Cheap to clone.
@@ -40,14 +44,15 @@ impl Publisher {
                 return messages.iter().map(|_| Err(anyhow!(reason.clone()))).collect();
             }
         };
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
         let mut pending = Vec::with_capacity(messages.len());
         for message in messages {
-            pending.push(send(&channel, message).await);
+            pending.push(send(&channel, message, deadline).await);
         }
         let mut results = Vec::with_capacity(messages.len());
         for confirm in pending {
             results.push(match confirm {
-                Ok(confirm) => settle(confirm).await,
+                Ok(confirm) => settle(confirm, deadline).await,
                 Err(error) => Err(error),
             });
         }
@@ -82,7 +87,7 @@ impl Publisher {
     }
 }
 
-async fn send(channel: &Channel, row: &OutboxMessage) -> anyhow::Result<PublisherConfirm> {
+async fn send(channel: &Channel, row: &OutboxMessage, deadline: Instant) -> anyhow::Result<PublisherConfirm> {
     let payload = serde_json::to_vec(&row.message)?;
     let mut headers = FieldTable::default();
     if let Some(traceparent) = &row.traceparent {
@@ -97,11 +102,12 @@ async fn send(channel: &Channel, row: &OutboxMessage) -> anyhow::Result<Publishe
         .with_headers(headers);
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let key = row.message.routing_key().into();
-    Ok(channel.basic_publish(EXCHANGE.into(), key, mandatory, &payload, properties).await?)
+    let sending = channel.basic_publish(EXCHANGE.into(), key, mandatory, &payload, properties);
+    Ok(timeout_at(deadline, sending).await.context("RabbitMQ takes no messages")??)
 }
 
-async fn settle(confirm: PublisherConfirm) -> anyhow::Result<()> {
-    match tokio::time::timeout(CONFIRM_TIMEOUT, confirm).await.context("RabbitMQ did not confirm in time")?? {
+async fn settle(confirm: PublisherConfirm, deadline: Instant) -> anyhow::Result<()> {
+    match timeout_at(deadline, confirm).await.context("RabbitMQ did not confirm in time")?? {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(returned)) => bail!("no queue took the message: {}", returned.reply_text),
         Confirmation::Nack(_) => bail!("RabbitMQ refused the message"),

@@ -1,14 +1,24 @@
-//! Driving dead letters back to their queue, once whatever made them fail is mended.
+//! Driving dead letters back to their queue, once whatever made them fail is mended; and how many of them wait.
 
-use anyhow::ensure;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
 use contracts::message::Queue;
 use lapin::{
-    Confirmation,
-    options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
+    Channel, Confirmation, Connection,
+    message::Delivery,
+    options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Bus, dead_letter_queue};
+use crate::trace::TRACEPARENT;
+
+/// The longest wait for one of RabbitMQ's answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the dead letters are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// Moves the dead letters that wait now back to `queue`; returns how many.
 ///
@@ -21,22 +31,68 @@ pub async fn redrive(bus: &Bus, queue: Queue) -> anyhow::Result<u32> {
     let mut moved = 0;
     let mut remaining = 1;
     while remaining > 0 {
-        let Some(letter) = channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await? else { break };
+        let getting = channel.basic_get(dead.as_str().into(), BasicGetOptions::default());
+        let Some(letter) = answer(getting).await? else { break };
         if moved == 0 {
             remaining = letter.message_count + 1;
         }
-        let delivery = &letter.delivery;
-        // The headers tell of the death; a delivery count carried over would shorten the next life.
-        let properties = delivery.properties.clone().with_headers(FieldTable::default());
-        let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let confirm =
-            channel.basic_publish("".into(), queue.name.into(), mandatory, &delivery.data, properties).await?.await?;
-        ensure!(matches!(confirm, Confirmation::Ack(None)), "{} did not take a message back", queue.name);
-        delivery.ack(BasicAckOptions::default()).await?;
+        answer(drive_back(&channel, queue, &letter.delivery)).await?;
         moved += 1;
         remaining -= 1;
         tracing::info!(queue = queue.name, moved, remaining, "dead letter driven back");
     }
-    connection.close(200, "done".into()).await.ok();
+    answer(connection.close(200, "done".into())).await.ok();
     Ok(moved)
+}
+
+async fn drive_back(channel: &Channel, queue: Queue, letter: &Delivery) -> anyhow::Result<()> {
+    // Of the headers only the trace goes along: the rest tells of the death.
+    let mut headers = FieldTable::default();
+    if let Some(traceparent) = letter.properties.headers().as_ref().and_then(|old| old.inner().get(TRACEPARENT)) {
+        headers.insert(TRACEPARENT.into(), traceparent.clone());
+    }
+    let properties = letter.properties.clone().with_headers(headers);
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let confirm =
+        channel.basic_publish("".into(), queue.name.into(), mandatory, &letter.data, properties).await?.await?;
+    ensure!(matches!(confirm, Confirmation::Ack(None)), "{} did not take a message back", queue.name);
+    letter.ack(BasicAckOptions::default()).await?;
+    Ok(())
+}
+
+/// Keeps the gauge `eventplatform_dead_letters` at how many dead letters of `queue` wait, until `stop`.
+pub async fn watch_dead_letters(bus: Bus, queue: Queue, stop: CancellationToken) {
+    let mut open = None;
+    while !stop.is_cancelled() {
+        match count(&bus, queue, &mut open).await {
+            Ok(waiting) => metrics::gauge!("eventplatform_dead_letters", "queue" => queue.name).set(waiting),
+            Err(error) => {
+                open = None;
+                tracing::debug!(queue = queue.name, error = format!("{error:#}"), "dead letters not counted");
+            }
+        }
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(COUNT_EVERY) => {} }
+    }
+    if let Some((connection, _)) = open {
+        answer(connection.close(200, "done".into())).await.ok();
+    }
+}
+
+async fn count(bus: &Bus, queue: Queue, open: &mut Option<(Connection, Channel)>) -> anyhow::Result<u32> {
+    let (connection, channel) = match open.take() {
+        Some(open) => open,
+        None => bus.open().await?,
+    };
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let dead = dead_letter_queue(queue);
+    let found = answer(channel.queue_declare(dead.into(), passive, FieldTable::default())).await?;
+    *open = Some((connection, channel));
+    Ok(found.message_count())
+}
+
+async fn answer<T, E>(asking: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+where
+    E: Into<anyhow::Error>,
+{
+    tokio::time::timeout(ANSWER_TIMEOUT, asking).await.context("RabbitMQ does not answer")?.map_err(Into::into)
 }
