@@ -1,1 +1,178 @@
-//! notification-service
+//! notification-service: what happened to bookings and events, told to the people concerned.
+//!
+//! - [`config`]: settings; [`App`]: the service put together; [`state`]: what handlers share
+//! - [`routes`]: the URL table, listing, marking as read, the event stream; [`error`]: their shared refusals
+//! - [`consumer`]: messages from RabbitMQ in; [`domain`]: which message becomes which notification;
+//!   [`texts`]: what it says
+//! - [`store`]: MongoDB: the queries, the transactions, the schema
+//! - [`hub`]: who listens on this replica; [`watcher`]: what other replicas stored; [`feed`]: one open stream
+
+pub mod config;
+pub mod consumer;
+pub mod domain;
+mod error;
+mod feed;
+pub mod hub;
+pub mod routes;
+pub mod state;
+pub mod store;
+pub mod texts;
+pub mod watcher;
+
+use std::time::Duration;
+
+use axum::Router;
+use contracts::message::NOTIFICATION_QUEUE;
+use mongodb::Database;
+use platform::{
+    Clock,
+    auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
+    bus::{self, Bus},
+    health::Readiness,
+    server::{self, Lifecycle},
+};
+use url::Url;
+
+pub use self::{
+    config::{Command, Config},
+    state::AppState,
+};
+use self::{consumer::Consumer, hub::Hub, store::Store};
+
+/// The name in logs, in RabbitMQ and in MongoDB.
+const NAME: &str = "notification-service";
+/// How often an idle stream sends a comment.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The service, put together but not yet running.
+pub struct App {
+    state: AppState,
+    access_keys: AccessKeys,
+    bus: Bus,
+    concurrency: u16,
+}
+
+/// What a service is put together from.
+pub struct Parts {
+    /// Where notifications are kept.
+    pub database: Database,
+    /// Where messages come from.
+    pub bus: Bus,
+    /// What verifies access tokens.
+    pub access_keys: AccessKeys,
+    /// The origin that browsers see.
+    pub public_url: Url,
+    /// The time.
+    pub clock: Clock,
+    /// Messages handled at the same time.
+    pub concurrency: u16,
+    /// The most open streams.
+    pub streams_max: usize,
+    /// How often an idle stream sends a comment.
+    pub heartbeat: Duration,
+}
+
+impl App {
+    /// The service that `config` describes. Connects nowhere yet; fails on missing or default secrets.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        let database = database(config).await?;
+        Ok(Self::assemble(Parts {
+            database,
+            bus: Bus::new(&config.amqp_url()?, NAME)?,
+            access_keys: AccessKeys::remote(config.jwks_url.as_str()),
+            public_url: config.service.public_url.clone(),
+            clock: Clock::system(),
+            concurrency: config.consumer_concurrency,
+            streams_max: config.streams_max,
+            heartbeat: HEARTBEAT,
+        }))
+    }
+
+    /// The service made of those parts.
+    pub fn assemble(parts: Parts) -> Self {
+        let lifecycle = Lifecycle::new();
+        let cookies = Cookies::new(&parts.public_url);
+        let verifier = Verifier::new(parts.access_keys.clone(), ServiceKeys::none(NAME), cookies, parts.clock.clone());
+        let state = AppState {
+            store: Store::new(parts.database),
+            hub: Hub::new(parts.streams_max, lifecycle.stopping()),
+            verifier,
+            clock: parts.clock,
+            lifecycle,
+            heartbeat: parts.heartbeat,
+        };
+        Self { state, access_keys: parts.access_keys, bus: parts.bus, concurrency: parts.concurrency }
+    }
+
+    /// The router.
+    pub fn router(&self) -> Router {
+        routes::router(self.state.clone())
+    }
+
+    /// What handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Handles messages; what the consumer loop calls.
+    pub fn consumer(&self) -> Consumer {
+        Consumer::new(self.state.store.clone(), self.state.hub.clone(), self.state.clock.clone())
+    }
+
+    /// Starts to follow what other replicas store.
+    pub fn spawn_watcher(&self) {
+        let AppState { store, hub, lifecycle, .. } = self.state.clone();
+        let stop = lifecycle.stopping();
+        lifecycle.spawn(watcher::watch(store, hub, stop));
+    }
+
+    /// Starts to consume.
+    pub fn spawn_consumer(&self) {
+        let consumer = self.consumer();
+        let handle = move |received| {
+            let consumer = consumer.clone();
+            async move { consumer.handle(received).await }
+        };
+        let (lifecycle, bus) = (&self.state.lifecycle, self.bus.clone());
+        lifecycle.spawn(bus::consume(bus, NOTIFICATION_QUEUE, self.concurrency, lifecycle.stopping(), handle));
+        lifecycle.spawn(bus::watch_dead_letters(self.bus.clone(), NOTIFICATION_QUEUE, lifecycle.stopping()));
+    }
+
+    fn readiness(&self) -> Readiness {
+        let store = self.state.store.clone();
+        Readiness::default().with("mongodb", move || {
+            let store = store.clone();
+            async move { store.ping().await }
+        })
+    }
+
+    async fn serve(self, config: &Config) -> anyhow::Result<()> {
+        let lifecycle = self.state.lifecycle.clone();
+        lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
+        self.spawn_watcher();
+        self.spawn_consumer();
+        server::serve(&config.service, self.router(), self.readiness(), lifecycle).await
+    }
+}
+
+/// Does what the command line asks for.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    match config.command.unwrap_or_default() {
+        Command::Serve => App::build(&config).await?.serve(&config).await,
+        Command::Migrate => {
+            Store::new(database(&config).await?).migrate().await?;
+            tracing::info!("indexes and validators are up to date");
+            Ok(())
+        }
+        Command::RedriveDeadLetters => {
+            let bus = Bus::new(&config.amqp_url()?, NAME)?;
+            let moved = bus::redrive(&bus, NOTIFICATION_QUEUE).await?;
+            println!("{moved} dead letters driven back to {}", NOTIFICATION_QUEUE.name);
+            Ok(())
+        }
+    }
+}
+
+async fn database(config: &Config) -> anyhow::Result<Database> {
+    platform::mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await
+}

@@ -1,0 +1,68 @@
+//! Messages in: each becomes one notification, stored before the message is acknowledged.
+
+use platform::{
+    Clock,
+    bus::{Failure, Received},
+    mongo::is_unavailable,
+};
+
+use crate::{domain::NewNotification, hub::Hub, store::Store};
+
+/// `DocumentValidationFailure`: the validator of the collection refuses the document, and always will.
+const REFUSED_BY_VALIDATOR: i32 = 121;
+
+/// What handling a message takes. Cheap to clone.
+#[derive(Clone)]
+pub struct Consumer {
+    store: Store,
+    hub: Hub,
+    clock: Clock,
+}
+
+impl Consumer {
+    /// Stores in `store`, and wakes the listeners at `hub`.
+    pub fn new(store: Store, hub: Hub, clock: Clock) -> Self {
+        Self { store, hub, clock }
+    }
+
+    /// Stores what the message tells a person. The same message again changes nothing.
+    ///
+    /// `Unavailable` while MongoDB is away, `Poison` for a message that is for no person.
+    pub async fn handle(&self, received: Received) -> Result<(), Failure> {
+        let new = NewNotification::from_message(received.id, &received.message, self.clock.now())
+            .map_err(|error| Failure::Poison(error.into()))?;
+        match self.store.insert_notification(&new).await {
+            Ok(Some(seq)) => {
+                metrics::counter!("eventplatform_notifications_total", "type" => new.kind.as_str()).increment(1);
+                tracing::info!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.as_str(), "stored");
+                self.hub.wake(new.user_id, seq);
+                Ok(())
+            }
+            Ok(None) => {
+                metrics::counter!("eventplatform_notification_duplicates_total").increment(1);
+                tracing::debug!(id = %new.id, "stored before");
+                Ok(())
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+}
+
+fn failure(error: mongodb::error::Error) -> Failure {
+    if is_unavailable(&error) {
+        Failure::Unavailable(error.into())
+    } else if is_refused_by_validator(&error) {
+        Failure::Poison(error.into())
+    } else {
+        Failure::Failed(error.into())
+    }
+}
+
+fn is_refused_by_validator(error: &mongodb::error::Error) -> bool {
+    use mongodb::error::{ErrorKind, WriteFailure};
+    match error.kind.as_ref() {
+        ErrorKind::Write(WriteFailure::WriteError(write)) => write.code == REFUSED_BY_VALIDATOR,
+        ErrorKind::Command(command) => command.code == REFUSED_BY_VALIDATOR,
+        _ => false,
+    }
+}

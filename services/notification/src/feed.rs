@@ -1,0 +1,152 @@
+//! One open event stream: reads what is new for its user and hands it to the response, at the reader's pace.
+
+use std::time::Duration;
+
+use axum::response::sse::Event;
+use serde::Serialize;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{Counters, Notification},
+    hub::Subscription,
+    routes::notifications::NotificationResponse,
+    store::Store,
+};
+
+/// Events that wait for a slow reader; the rest stays in the database.
+pub(crate) const BUFFER: usize = 16;
+/// Notifications read at once.
+const BATCH: u32 = 100;
+/// How long a browser waits before it connects again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The writing end of one stream. Runs in a task of its own, so that no query is dropped midway.
+pub(crate) struct Feed {
+    /// Where notifications are.
+    pub(crate) store: Store,
+    /// Whose they are.
+    pub(crate) user_id: i32,
+    /// Up to which place the reader has them.
+    pub(crate) last: i64,
+    /// Says that there may be more.
+    pub(crate) subscription: Subscription,
+    /// To the response.
+    pub(crate) events: mpsc::Sender<Event>,
+    /// When the reader's session ends.
+    pub(crate) deadline: Instant,
+    /// How often a comment is sent and the database is looked at without being woken.
+    pub(crate) heartbeat: Duration,
+}
+
+/// Why a stream is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Over {
+    /// The access token expired: refresh the session, then connect again.
+    SessionExpired,
+    /// This replica stops, or the user has opened too many streams: connect again.
+    Closed,
+    /// The reader has gone.
+    Gone,
+}
+
+/// Data of the event `ready`, which every stream begins with.
+#[derive(Serialize)]
+struct Ready {
+    last_seq: i64,
+    unread_count: i64,
+}
+
+/// Data of the event `end`, which a stream ends with where there is still time to say so.
+#[derive(Serialize)]
+struct End {
+    reason: &'static str,
+}
+
+impl Feed {
+    /// Writes until the session ends, the process stops or the reader goes.
+    pub(crate) async fn run(mut self, counters: Counters) {
+        let over = self.write(counters).await;
+        let reason = match over {
+            Over::SessionExpired => "session_expired",
+            Over::Closed => "closed",
+            Over::Gone => return,
+        };
+        // A reader so slow that its buffer is full learns it from the end itself.
+        self.events.try_send(event("end", &End { reason })).ok();
+    }
+
+    async fn write(&mut self, counters: Counters) -> Over {
+        let ready = Ready { last_seq: counters.last_seq, unread_count: counters.unread };
+        let first = event("ready", &ready).id(self.last.to_string()).retry(RETRY);
+        if let Err(over) = self.send(first).await {
+            return over;
+        }
+        let mut heartbeat = interval_at(Instant::now() + self.heartbeat, self.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if let Err(over) = self.send_what_is_new().await {
+                return over;
+            }
+            let ending = ending(self.subscription.over(), self.deadline, &self.events);
+            let beat = tokio::select! {
+                biased;
+                over = ending => return over,
+                () = self.subscription.something_after(self.last) => false,
+                _ = heartbeat.tick() => true,
+            };
+            if beat && let Err(over) = self.send(Event::default().comment("still here")).await {
+                return over;
+            }
+        }
+    }
+
+    async fn send_what_is_new(&mut self) -> Result<(), Over> {
+        loop {
+            let found = self.store.list_notifications_after(self.user_id, self.last, BATCH).await;
+            let notifications = found.unwrap_or_else(|error| {
+                // The next wake or heartbeat looks again; the stream stays open meanwhile.
+                tracing::warn!(error = %error, "cannot read what is new");
+                Vec::new()
+            });
+            let full = notifications.len() == BATCH as usize;
+            for notification in notifications {
+                let seq = notification.seq;
+                self.send(notification_event(notification)).await?;
+                self.last = seq;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Over> {
+        tokio::select! {
+            biased;
+            over = ending(self.subscription.over(), self.deadline, &self.events) => Err(over),
+            sent = self.events.send(event) => sent.map_err(|_| Over::Gone),
+        }
+    }
+}
+
+async fn ending(over: CancellationToken, deadline: Instant, events: &mpsc::Sender<Event>) -> Over {
+    tokio::select! {
+        () = over.cancelled() => Over::Closed,
+        () = sleep_until(deadline) => Over::SessionExpired,
+        () = events.closed() => Over::Gone,
+    }
+}
+
+fn notification_event(notification: Notification) -> Event {
+    let seq = notification.seq;
+    event("notification", &NotificationResponse::from(notification)).id(seq.to_string())
+}
+
+fn event(name: &str, data: &impl Serialize) -> Event {
+    let json = serde_json::to_string(data).expect("an event is plain data");
+    Event::default().event(name).data(json)
+}

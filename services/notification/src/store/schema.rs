@@ -1,0 +1,61 @@
+//! Collections, validators and indexes, created or brought up to date by `migrate`.
+
+use bson::{Document, doc};
+use futures::TryStreamExt;
+use mongodb::{Database, IndexModel, error::Result, options::IndexOptions};
+
+use crate::domain::NotificationType;
+
+pub(super) async fn migrate(database: &Database) -> Result<()> {
+    ensure_collection(database, "notifications", notification_validator()).await?;
+    ensure_collection(database, "counters", counter_validator()).await?;
+    let unique = IndexOptions::builder().name("user_id_seq".to_owned()).unique(true).build();
+    let places = IndexModel::builder().keys(doc! { "user_id": 1, "seq": 1 }).options(unique).build();
+    let name = IndexOptions::builder().name("user_id_read_at_seq".to_owned()).build();
+    let unread = IndexModel::builder().keys(doc! { "user_id": 1, "read_at": 1, "seq": 1 }).options(name).build();
+    database.collection::<Document>("notifications").create_indexes([places, unread]).await.map(drop)
+}
+
+/// Creates the collection, or changes its validator where it differs: changing needs more rights than creating.
+async fn ensure_collection(database: &Database, name: &str, validator: Document) -> Result<()> {
+    let present = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
+    match present {
+        None => database.create_collection(name).validator(validator).await,
+        Some(collection) if collection.options.validator.as_ref() == Some(&validator) => Ok(()),
+        Some(_) => database.run_command(doc! { "collMod": name, "validator": validator }).await.map(drop),
+    }
+}
+
+fn notification_validator() -> Document {
+    let types: Vec<_> = NotificationType::ALL.iter().map(|kind| kind.as_str()).collect();
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": [
+            "_id", "user_id", "seq", "type", "booking_id", "event_id", "title", "body", "read_at", "created_at",
+        ],
+        "properties": {
+            "_id": { "bsonType": "string" },
+            "user_id": { "bsonType": "int" },
+            "seq": { "bsonType": "long", "minimum": 1 },
+            "type": { "enum": types },
+            "booking_id": { "bsonType": "int" },
+            "event_id": { "bsonType": "string" },
+            "title": { "bsonType": "string" },
+            "body": { "bsonType": "string" },
+            "read_at": { "bsonType": ["date", "null"] },
+            "created_at": { "bsonType": "date" },
+        },
+    } }
+}
+
+fn counter_validator() -> Document {
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "last_seq", "unread"],
+        "properties": {
+            "_id": { "bsonType": "int" },
+            "last_seq": { "bsonType": "long", "minimum": 0 },
+            "unread": { "bsonType": "long", "minimum": 0 },
+        },
+    } }
+}
