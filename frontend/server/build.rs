@@ -1,0 +1,68 @@
+//! Embeds the site: every file as it is sent, compressed ahead of time, with a hash for its `ETag`.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
+
+#[path = "src/lean.rs"]
+mod lean;
+
+/// What of `frontend/` is the site; everything else there is not served.
+const SITE: [&str; 4] = ["index.html", "icon.svg", "style.css", "src"];
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut files = Vec::new();
+    for entry in SITE {
+        println!("cargo::rerun-if-changed={}", root.join(entry).display());
+        collect(&root.join(entry), entry, &mut files)?;
+    }
+    files.sort();
+    let mut table = String::from("&[\n");
+    for (number, name) in files.iter().enumerate() {
+        let content = fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))?;
+        let row = embed(&out, number, name, lean::sent(name, &content).as_bytes())?;
+        writeln!(table, "{row},")?;
+    }
+    table.push(']');
+    fs::write(out.join("assets.rs"), table)?;
+    Ok(())
+}
+
+/// Adds the files at or under `path`, by their name in the site.
+fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<()> {
+    if path.is_file() {
+        files.push(name.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read {name}"))? {
+        let entry = entry?;
+        collect(&entry.path(), &format!("{name}/{}", entry.file_name().to_string_lossy()), files)?;
+    }
+    Ok(())
+}
+
+/// Writes the three forms of a file and gives its row in the table.
+fn embed(out: &Path, number: usize, name: &str, content: &[u8]) -> anyhow::Result<String> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(content)?;
+    let mut brotli = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams { quality: 9, ..Default::default() };
+    brotli::BrotliCompress(&mut &content[..], &mut brotli, &params)?;
+    fs::write(out.join(format!("{number}.raw")), content)?;
+    fs::write(out.join(format!("{number}.gz")), gzip.finish()?)?;
+    fs::write(out.join(format!("{number}.br")), brotli)?;
+    let hash = &hex::encode(Sha256::digest(content))[..20];
+    Ok(format!(
+        r#"Asset {{ path: "/{name}", hash: "{hash}", raw: include_bytes!(concat!(env!("OUT_DIR"), "/{number}.raw")), gzip: include_bytes!(concat!(env!("OUT_DIR"), "/{number}.gz")), brotli: include_bytes!(concat!(env!("OUT_DIR"), "/{number}.br")) }}"#
+    ))
+}

@@ -1,0 +1,42 @@
+//! frontend: the site in `frontend/`, embedded at build time and served with strict headers. It keeps no state, sets
+//! no cookies and needs no other service.
+//!
+//! - [`routes`]: the URL table; [`assets`]: the embedded files and how one is answered
+//! - [`headers`]: what the browser is told to refuse; `lean`: what of a source file is sent
+
+pub mod assets;
+pub mod headers;
+#[cfg(test)]
+mod lean;
+pub mod routes;
+
+use clap::{Parser, Subcommand};
+use platform::{
+    config::ServiceArgs,
+    health::Readiness,
+    server::{self, Lifecycle},
+};
+
+/// The website of the Event Booking Platform.
+#[derive(Parser)]
+#[command(name = "frontend", version)]
+pub struct Arguments {
+    /// What to do; `serve` if absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM.
+    Serve,
+}
+
+/// Does what the command line asks for: there is nothing but serving.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    server::serve(&arguments.service, routes::router(), Readiness::default(), Lifecycle::new()).await
+}

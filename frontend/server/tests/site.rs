@@ -1,0 +1,154 @@
+//! The site as a browser gets it: pages, files, caching, headers and refusals.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::io::Read;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode},
+};
+use flate2::read::GzDecoder;
+use frontend_server::{Arguments, assets::ASSETS, headers::CONTENT_SECURITY_POLICY, routes};
+use http_body_util::BodyExt;
+use platform::server::with_defaults;
+use tower::ServiceExt;
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+async fn ask(method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    use clap::Parser;
+    let arguments = Arguments::try_parse_from(["frontend"]).unwrap();
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let router = with_defaults(routes::router(), &arguments.service);
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes().to_vec() }
+}
+
+async fn get(path: &str) -> Answer {
+    ask(Method::GET, path, &[]).await
+}
+
+#[tokio::test]
+async fn every_page_is_the_index() {
+    for page in ["/", "/events/66f", "/login", "/me/bookings/7", "/organizer/events/new", "/organizer/events/66f"] {
+        let answer = get(page).await;
+
+        assert_eq!(answer.status, StatusCode::OK, "{page}");
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(answer.header("cache-control"), "no-cache");
+        assert!(answer.text().contains("<main id=\"main\""));
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    for path in ["/", "/src/main.js", "/src/missing.js"] {
+        let answer = get(path).await;
+
+        assert_eq!(answer.header("content-security-policy"), CONTENT_SECURITY_POLICY);
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin");
+        assert!(answer.headers.contains_key("referrer-policy"));
+        assert!(answer.headers.contains_key("permissions-policy"));
+        assert!(!answer.headers.contains_key("set-cookie"));
+    }
+    assert!(!CONTENT_SECURITY_POLICY.contains("unsafe"));
+}
+
+#[tokio::test]
+async fn a_missing_file_is_a_problem() {
+    let answer = ask(Method::GET, "/src/pages/missing.js", &[("accept", "text/html")]).await;
+
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert!(answer.text().contains("route_not_found"));
+}
+
+#[tokio::test]
+async fn a_dead_link_shows_a_person_the_site_and_a_program_a_problem() {
+    let person = ask(Method::GET, "/concerts/7", &[("accept", "text/html,*/*;q=0.8")]).await;
+    let program = get("/concerts/7").await;
+
+    assert_eq!((person.status, person.header("content-type")), (StatusCode::NOT_FOUND, "text/html; charset=utf-8"));
+    assert_eq!((program.status, program.header("content-type")), (StatusCode::NOT_FOUND, "application/problem+json"));
+}
+
+#[tokio::test]
+async fn what_is_not_the_site_is_not_served() {
+    for path in ["/server/Cargo.toml", "/types.d.ts", "/tsconfig.json", "/src/../server/build.rs", "/src"] {
+        assert_eq!(get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    for (method, path) in [(Method::POST, "/"), (Method::PUT, "/style.css"), (Method::DELETE, "/nothing")] {
+        let answer = ask(method, path, &[]).await;
+
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.header("allow"), "GET,HEAD");
+        assert!(answer.text().contains("method_not_allowed"));
+    }
+    let head = ask(Method::HEAD, "/style.css", &[]).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+}
+
+#[tokio::test]
+async fn a_file_that_did_not_change_is_not_sent_again() {
+    let first = get("/src/main.js").await;
+    let etag = first.header("etag").to_owned();
+
+    let weak = format!("\"other\", W/{etag}");
+    let again = ask(Method::GET, "/src/main.js", &[("if-none-match", &weak)]).await;
+    let compressed = ask(Method::GET, "/src/main.js", &[("if-none-match", &etag), ("accept-encoding", "br")]).await;
+
+    assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    assert_eq!((again.header("etag"), again.header("cache-control")), (etag.as_str(), "no-cache"));
+    assert_eq!(compressed.status, StatusCode::OK, "another encoding is another entity");
+}
+
+#[tokio::test]
+async fn the_smallest_form_the_browser_takes_is_sent() {
+    let plain = get("/style.css").await;
+    let gzip = ask(Method::GET, "/style.css", &[("accept-encoding", "gzip, deflate, br;q=0")]).await;
+    let brotli = ask(Method::GET, "/style.css", &[("accept-encoding", "gzip, deflate, br, zstd")]).await;
+
+    assert_eq!((gzip.header("content-encoding"), brotli.header("content-encoding")), ("gzip", "br"));
+    assert_eq!(plain.header("vary"), "Accept-Encoding");
+    assert!(brotli.body.len() < gzip.body.len() && gzip.body.len() < plain.body.len());
+    let mut unpacked = Vec::new();
+    GzDecoder::new(gzip.body.as_slice()).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+}
+
+#[tokio::test]
+async fn the_index_names_only_files_that_exist() {
+    let index = get("/").await;
+    let names = index.text().split('"').filter(|part| part.starts_with("/src/") || part.starts_with("/style"));
+
+    for name in names {
+        assert_eq!(get(name).await.status, StatusCode::OK, "{name}");
+    }
+    assert!(!index.text().contains("style="), "the policy would refuse it");
+    assert!(ASSETS.iter().all(|asset| !asset.brotli.is_empty()));
+}
