@@ -14,11 +14,20 @@
 //! MongoDB takes any database name: each test makes its own database, queue or prefix, and need not remove it.
 //!
 //! - [`servers`]: PostgreSQL, RabbitMQ and MongoDB as child processes, for one run or with data that stays
-//! - [`process`]: child processes that are stopped, killed and reported
-//! - [`paths`], [`ports`], [`wait`]: where files go, which ports are free, waiting for a condition
+//! - [`programs`] and [`fleet`]: the platform's programs: building, settings, replicas, readiness
+//! - [`secrets`]: keys and passwords, made once
+//! - [`proxy`]: one origin in front of them all
+//! - [`stack`]: all of that for a test; [`api`]: the platform's API as its users call it
+//! - [`process`], [`paths`], [`ports`], [`wait`]: child processes, folders, free ports, waiting for a condition
 
+pub mod api;
+pub mod fleet;
 pub mod paths;
 pub mod ports;
 pub mod process;
+pub mod programs;
+pub mod proxy;
+pub mod secrets;
 pub mod servers;
+pub mod stack;
 pub mod wait;

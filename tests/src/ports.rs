@@ -2,21 +2,29 @@
 
 use std::collections::HashSet;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::sync::{LazyLock, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
+use rand::RngExt;
 
-/// Ports already handed out by this process: a server takes a moment to bind the port it was given.
+/// Below the range from which Linux takes the ports of outgoing connections: none of those can take a port in the
+/// moment before a server binds it, or while the server is down.
+const RANGE: Range<u16> = 20_000..32_000;
+const ATTEMPTS: usize = 1_000;
+
+/// Ports handed out by this process: a server takes a moment to bind the port it was given.
 static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// A loopback port that nothing listens on and that this process has not handed out before.
 pub fn free() -> Result<u16> {
     let mut taken = TAKEN.lock().expect("no panic while the lock is held");
-    loop {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
-        let port = listener.local_addr()?.port();
-        if taken.insert(port) {
+    for _ in 0..ATTEMPTS {
+        let port = rand::rng().random_range(RANGE);
+        if !taken.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            taken.insert(port);
             return Ok(port);
         }
     }
+    bail!("found no free port between {} and {} on 127.0.0.1", RANGE.start, RANGE.end)
 }

@@ -2,11 +2,12 @@
 //! not listen, and killed by the kernel should this process vanish.
 
 use std::collections::HashMap;
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
@@ -18,6 +19,10 @@ use tokio::sync::{Mutex, watch};
 
 use crate::paths;
 
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long a dropped process may take to stop before it is killed.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Takes the lines that a process prints.
 pub type LineSink = Box<dyn FnMut(&str) + Send>;
 
@@ -27,16 +32,12 @@ pub struct Spec {
     program: PathBuf,
     args: Vec<OsString>,
     env: HashMap<OsString, OsString>,
+    clean: bool,
     dir: Option<PathBuf>,
     user: Option<&'static str>,
     stop_signal: Signal,
-    output: Output,
-}
-
-enum Output {
-    Inherit,
-    File(PathBuf),
-    Lines(LineSink),
+    log: Option<PathBuf>,
+    sink: Option<LineSink>,
 }
 
 impl Spec {
@@ -47,10 +48,12 @@ impl Spec {
             program: program.into(),
             args: Vec::new(),
             env: HashMap::new(),
+            clean: false,
             dir: None,
             user: None,
             stop_signal: Signal::TERM,
-            output: Output::Inherit,
+            log: None,
+            sink: None,
         }
     }
 
@@ -65,6 +68,13 @@ impl Spec {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Passes on nothing of this program's environment but PATH, HOME, LOG_LEVEL and RUST_BACKTRACE.
+    #[must_use]
+    pub fn clean_environment(mut self) -> Self {
+        self.clean = true;
         self
     }
 
@@ -92,40 +102,33 @@ impl Spec {
     /// Appends what it prints to a file.
     #[must_use]
     pub fn log_to(mut self, file: impl Into<PathBuf>) -> Self {
-        self.output = Output::File(file.into());
+        self.log = Some(file.into());
         self
     }
 
-    /// Hands every line it prints to `sink`.
+    /// Hands every line it prints to `sink`, beside the log file if there is one.
     #[must_use]
     pub fn lines_to(mut self, sink: LineSink) -> Self {
-        self.output = Output::Lines(sink);
+        self.sink = Some(sink);
         self
     }
 
     /// Starts it.
     pub fn spawn(self) -> Result<Process> {
         let mut command = self.command()?;
-        let mut log = None;
-        match &self.output {
-            Output::Inherit => {}
-            Output::File(path) => {
-                let file = File::options().create(true).append(true).open(path);
-                let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-                command.stdout(file.try_clone()?).stderr(file);
-                log = Some(path.clone());
-            }
-            Output::Lines(_) => {
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            }
-        }
+        let log = self.log.as_ref().map(|path| open_log(path)).transpose()?;
+        match (&log, &self.sink) {
+            (_, Some(_)) => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
+            (Some(file), None) => command.stdout(file.try_clone()?).stderr(file.try_clone()?),
+            (None, None) => &mut command,
+        };
         let mut child = spawn_from_lasting_thread(command)
             .with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))?;
-        if let Output::Lines(sink) = self.output {
-            forward_lines(&mut child, sink);
+        if let Some(sink) = self.sink {
+            forward_lines(&mut child, log, sink);
         }
         let pid = Pid::from_child(&child);
-        Ok(Process { name: self.name, pid, exit: reap(child), log, stop_signal: self.stop_signal })
+        Ok(Process { name: self.name, pid, exit: reap(child), log: self.log, stop_signal: self.stop_signal })
     }
 
     fn command(&self) -> Result<Command> {
@@ -141,6 +144,11 @@ impl Spec {
             None if self.user.is_some() => bail!("setpriv (Debian package util-linux) is needed to change users"),
             None => Command::new(&self.program),
         };
+        if self.clean {
+            let kept = ["PATH", "HOME", "LOG_LEVEL", "RUST_BACKTRACE"];
+            let kept = kept.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+            command.env_clear().envs(kept);
+        }
         command.args(&self.args).envs(&self.env).stdin(Stdio::null()).process_group(0);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
@@ -160,7 +168,7 @@ impl Spec {
     }
 }
 
-/// A running child process. Dropping it kills it and its process group.
+/// A running child process. Dropping it stops it and kills what is left of its process group.
 pub struct Process {
     name: String,
     pid: Pid,
@@ -219,15 +227,14 @@ impl Process {
 
     /// Kills it and its group at once, like `kill -9`, and waits until all of it is gone.
     pub async fn kill(&self) {
-        while self.kill_group() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        while self.group_lives() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            tokio::time::sleep(PAUSE).await;
         }
         self.wait().await;
     }
 
-    /// Sends SIGKILL to the group; false once nothing of it is left.
-    fn kill_group(&self) -> bool {
-        let _ = kill_process_group(self.pid, Signal::KILL);
+    fn group_lives(&self) -> bool {
         test_kill_process_group(self.pid).is_ok()
     }
 
@@ -243,9 +250,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while self.kill_group() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
+        self.signal(self.stop_signal);
+        let patience = Instant::now() + DROP_PATIENCE;
+        while self.group_lives() {
+            if Instant::now() > patience {
+                let _ = kill_process_group(self.pid, Signal::KILL);
+            }
+            thread::sleep(PAUSE);
         }
     }
 }
@@ -344,7 +355,12 @@ fn reap(mut child: Child) -> watch::Receiver<Option<ExitStatus>> {
     receiver
 }
 
-fn forward_lines(child: &mut Child, mut sink: LineSink) {
+fn open_log(path: &Path) -> Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn forward_lines(child: &mut Child, mut log: Option<File>, mut sink: LineSink) {
     let (lines, inbox) = mpsc::channel::<String>();
     if let Some(stdout) = child.stdout.take() {
         let lines = lines.clone();
@@ -353,7 +369,15 @@ fn forward_lines(child: &mut Child, mut sink: LineSink) {
     if let Some(stderr) = child.stderr.take() {
         thread::spawn(move || send_lines(BufReader::new(stderr), &lines));
     }
-    thread::spawn(move || inbox.iter().for_each(|line| sink(&line)));
+    thread::spawn(move || {
+        for line in inbox {
+            if let Some(log) = &mut log {
+                // A full disk must not keep the line from being shown.
+                let _ = writeln!(log, "{line}");
+            }
+            sink(&line);
+        }
+    });
 }
 
 fn send_lines(mut reader: impl BufRead, lines: &mpsc::Sender<String>) {

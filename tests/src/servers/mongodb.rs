@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -99,6 +100,11 @@ impl MongoDb {
     pub async fn up(&self) -> Result<()> {
         self.daemon.up().await?;
         self.ready().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&self) -> Option<ExitStatus> {
+        self.daemon.ended().await
     }
 
     async fn ready(&self) -> Result<()> {

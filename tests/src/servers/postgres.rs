@@ -4,12 +4,12 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, geteuid};
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{Durability, START_LIMIT, STOP_PATIENCE, write_private};
 use crate::process::{Daemon, Spec};
@@ -59,14 +59,9 @@ impl Postgres {
         Ok(server)
     }
 
-    /// The superuser's URL of a database.
-    pub fn url(&self, database: &str) -> String {
-        self.url_for(SUPERUSER, &self.password, database)
-    }
-
-    /// A role's URL of a database. The password is taken as it is: letters and digits only.
-    pub fn url_for(&self, role: &str, password: &str, database: &str) -> String {
-        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.port)
+    /// The superuser's URL of the database `postgres`.
+    pub fn url(&self) -> String {
+        format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/postgres", self.password, self.port)
     }
 
     /// The port it listens on.
@@ -74,44 +69,13 @@ impl Postgres {
         self.port
     }
 
-    /// Makes sure of a role with that password and of a database of its own, both with that name.
-    pub async fn ensure_database(&self, name: &str, password: &str) -> Result<String> {
-        let mut connection = PgConnection::connect(&self.url("postgres")).await?;
-        let role: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
-            .bind(name)
-            .fetch_optional(&mut connection)
-            .await?;
-        let verb = if role.is_some() { "alter" } else { "create" };
-        let statement = format!("{verb} role \"{name}\" login password '{password}'");
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
-
-        let database: Option<i32> = sqlx::query_scalar("select 1 from pg_database where datname = $1")
-            .bind(name)
-            .fetch_optional(&mut connection)
-            .await?;
-        if database.is_none() {
-            let statement = format!("create database \"{name}\" owner \"{name}\"");
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
-            let statement = format!("revoke all on database \"{name}\" from public");
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
-        }
-        connection.close().await?;
-        Ok(self.url_for(name, password, name))
-    }
-
-    /// A small pool of superuser connections to a database, for checks.
-    pub async fn pool(&self, database: &str) -> Result<PgPool> {
-        Ok(PgPoolOptions::new().max_connections(4).connect(&self.url(database)).await?)
-    }
-
     /// Ends every connection, then the server; its data stays.
     pub async fn stop(&self) {
         self.daemon.stop(STOP_PATIENCE).await;
     }
 
-    /// Stops it and removes its data, wherever that lies.
-    pub async fn remove(self) -> Result<()> {
-        self.stop().await;
+    /// Removes its data, wherever that lies, once it has stopped.
+    pub fn remove_data(&self) -> Result<()> {
         fs::remove_dir_all(&self.data).with_context(|| format!("cannot remove {}", self.data.display()))
     }
 
@@ -126,14 +90,45 @@ impl Postgres {
         self.ready().await
     }
 
+    /// Waits until it ends by itself.
+    pub async fn ended(&self) -> Option<ExitStatus> {
+        self.daemon.ended().await
+    }
+
     async fn ready(&self) -> Result<()> {
-        let url = self.url("postgres");
+        let url = self.url();
         let connect = async || -> Result<()> {
             self.daemon.check_running().await?;
             Ok(PgConnection::connect(&url).await?.close().await?)
         };
         wait::until("PostgreSQL answers", START_LIMIT, connect).await
     }
+}
+
+/// Makes sure of a role with that password and of a database of its own, both called `name`; returns the role's URL.
+/// `superuser_url` reaches the server as somebody who may do that.
+pub async fn ensure_database(superuser_url: &str, name: &str, password: &str) -> Result<String> {
+    let mut connection = PgConnection::connect(superuser_url).await?;
+    let exists = async |connection: &mut PgConnection, query: &'static str| -> Result<bool> {
+        Ok(sqlx::query_scalar::<_, i32>(query).bind(name).fetch_optional(connection).await?.is_some())
+    };
+    let role = exists(&mut connection, "select 1 from pg_roles where rolname = $1").await?;
+    let database = exists(&mut connection, "select 1 from pg_database where datname = $1").await?;
+
+    let verb = if role { "alter" } else { "create" };
+    let mut statements = vec![format!("{verb} role \"{name}\" login password '{password}'")];
+    if !database {
+        statements.push(format!("create database \"{name}\" owner \"{name}\""));
+        statements.push(format!("revoke all on database \"{name}\" from public"));
+    }
+    for statement in statements {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    }
+    connection.close().await?;
+
+    let (_, server) = superuser_url.rsplit_once('@').context("the superuser's URL has no password")?;
+    let (host, _) = server.split_once('/').context("the superuser's URL has no database")?;
+    Ok(format!("postgres://{name}:{password}@{host}/{name}"))
 }
 
 /// The folder of `initdb` and `postgres`: `PG_BIN`, or the newest version that Debian's packages installed.

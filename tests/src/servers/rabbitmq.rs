@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -69,6 +70,11 @@ impl RabbitMq {
         self.name_server.up().await?;
         self.node.up().await?;
         self.ready().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&self) -> Option<ExitStatus> {
+        self.node.ended().await
     }
 
     async fn ready(&self) -> Result<()> {

@@ -1,7 +1,9 @@
 //! `stack`: the platform, or only its servers, on a bare machine. `stack --help` tells the rest.
 
+mod dev;
 mod servers;
 mod sqlx;
+mod test;
 
 use std::process::ExitCode;
 
@@ -17,14 +19,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Dev(dev::Arguments),
     Servers(servers::Arguments),
+    Test(test::Arguments),
     Sqlx(sqlx::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Dev(arguments) => Box::pin(dev::run(arguments)).await,
         Command::Servers(arguments) => servers::run(arguments).await,
+        Command::Test(arguments) => Box::pin(test::run(arguments)).await,
         Command::Sqlx(arguments) => sqlx::run(arguments).await,
     };
     result.unwrap_or_else(|error| {

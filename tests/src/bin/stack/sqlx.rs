@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::SystemTime;
 
 use ::sqlx::migrate::Migrator;
 use anyhow::{Context, Result, bail};
 use eventplatform_tests::paths;
-use eventplatform_tests::servers::{Durability, Postgres, random_password, scratch_folder};
+use eventplatform_tests::servers::{Durability, Postgres, ensure_database, random_password, scratch_folder};
+use platform::Clock;
 
 /// Regenerates each service's `.sqlx` from its migrations and queries.
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     for member in &crates {
         let made = folder.path().join(&member.package);
         fs::create_dir(&made)?;
-        let url = postgres.ensure_database(&member.package, &password).await?;
+        let url = ensure_database(&postgres.url(), &member.package, &password).await?;
         migrate(&url, &member.migrations()).await?;
         prepare(member, &url, &made)?;
 
@@ -51,7 +51,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         }
     }
-    postgres.remove().await?;
+    postgres.stop().await;
+    postgres.remove_data()?;
     if stale.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -129,9 +130,9 @@ fn prepare(member: &Member, url: &str, made: &Path) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time stamp of a file is the system's time")]
 fn touch(file: &Path) -> Result<()> {
-    let touch = || fs::File::options().append(true).open(file)?.set_modified(SystemTime::now());
+    let now = Clock::system().now().into();
+    let touch = || fs::File::options().append(true).open(file)?.set_modified(now);
     touch().with_context(|| format!("cannot touch {}", file.display()))
 }
 

@@ -1,0 +1,167 @@
+//! `stack dev`: the whole platform on this machine, with data that stays, until Ctrl-C.
+
+mod claim;
+mod console;
+mod demo;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use eventplatform_tests::fleet::{Replica, Settings, loopback};
+use eventplatform_tests::programs::{Binaries, Program};
+use eventplatform_tests::proxy::{self, origin_routes};
+use eventplatform_tests::secrets::Secrets;
+use eventplatform_tests::servers::{Servers, ensure_database};
+use eventplatform_tests::{api, paths, ports};
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
+use futures::stream::FuturesUnordered;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::claim::Claim;
+use self::console::Console;
+
+/// Runs the whole platform on this machine at one origin, with demo data, until Ctrl-C.
+///
+/// PostgreSQL, RabbitMQ, MongoDB and the programs listen on free ports of the loopback interface. Data, keys and logs
+/// are kept below `${XDG_CACHE_HOME:-~/.cache}/eventplatform/dev`; remove that folder to start afresh.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Port of the origin on localhost.
+    #[arg(long, default_value_t = 8090)]
+    port: u16,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let dir = paths::cache()?.join("dev");
+    let claim = Claim::take(&dir, arguments.port)?;
+    let console = Console::new();
+
+    let platform = tokio::select! {
+        platform = Platform::start(&dir, &claim, &console) => platform?,
+        _ = interrupt.recv() => return Ok(interrupted(&console)),
+        _ = terminate.recv() => return Ok(interrupted(&console)),
+    };
+    let origin = platform.settings.public_url.clone();
+    let serve = async {
+        let routes = origin_routes(|program| vec![platform.settings.addresses[&program]]);
+        try_join_all(claim.listeners()?.into_iter().map(|listener| proxy::serve(listener, routes.clone()))).await
+    };
+    let follow = async {
+        let accounts = demo::fill(&origin, &platform.settings.secrets, &console).await;
+        console.show(&origin, &accounts, &platform.settings.log_dir);
+        platform.report_ends(&console).await;
+    };
+    let result = tokio::select! {
+        served = serve => served.map(|_| ()),
+        () = follow => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    console.note("stopping");
+    platform.stop().await?;
+    console.note("everything has stopped; the data stays for the next run");
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn interrupted(console: &Console) -> ExitCode {
+    console.note("stopped before the platform was up");
+    ExitCode::SUCCESS
+}
+
+/// Everything that was started. Dropping it stops it too, only less gently.
+struct Platform {
+    replicas: Vec<Replica>,
+    servers: Servers,
+    settings: Arc<Settings>,
+}
+
+impl Platform {
+    async fn start(dir: &std::path::Path, claim: &Claim, console: &Console) -> Result<Self> {
+        let secrets = Secrets::ensure(&dir.join("secrets"))?;
+        let log_dir = fresh_folder(dir.join("logs"))?;
+        let password = secrets.read("server-password")?;
+        let servers = console.step("PostgreSQL, RabbitMQ and MongoDB started", Servers::lasting(dir, &password));
+        let (servers, binaries) = tokio::try_join!(servers, console.step("programs built", Binaries::build()))?;
+
+        let settings = Arc::new(Settings {
+            binaries,
+            log_dir,
+            sinks: Some(console.sinks()),
+            public_url: claim.origin(),
+            postgres_urls: databases(&servers.postgres.url(), &secrets).await?,
+            amqp_url: servers.rabbitmq.url(),
+            mongodb_url: servers.mongodb.url(),
+            mongodb_suffix: String::new(),
+            addresses: addresses()?,
+            admin_email: demo::ADMIN_EMAIL.to_owned(),
+            extra: vec![(Program::User, "ADMIN_PASSWORD_FILE", demo::password_file(&secrets)?)],
+            detour: None,
+            secrets,
+        });
+        let schemas = Program::ALL.into_iter().filter(|program| program.has_schema());
+        let migrations = try_join_all(schemas.map(|program| settings.run(program, "migrate")));
+        console.step("schemas up to date", migrations).await?;
+
+        let replicas = settings.addresses.iter();
+        let replicas = replicas.map(|(program, address)| Replica::start(&settings, *program, 0, *address));
+        let replicas: Vec<Replica> = replicas.collect::<Result<_>>()?;
+        let http = api::http_client();
+        try_join_all(replicas.iter().map(|replica| {
+            let step = format!("{} ready", replica.name());
+            console.step(step, replica.ready(&http))
+        }))
+        .await?;
+        Ok(Self { replicas, servers, settings })
+    }
+
+    /// Reports everything that ends by itself, for as long as this future is polled.
+    async fn report_ends(&self, console: &Console) {
+        let mut ends = FuturesUnordered::<BoxFuture<(String, Option<ExitStatus>)>>::new();
+        for replica in &self.replicas {
+            ends.push(async { (replica.name().to_owned(), replica.ended().await) }.boxed());
+        }
+        ends.push(async { ("PostgreSQL".to_owned(), self.servers.postgres.ended().await) }.boxed());
+        ends.push(async { ("RabbitMQ".to_owned(), self.servers.rabbitmq.ended().await) }.boxed());
+        ends.push(async { ("MongoDB".to_owned(), self.servers.mongodb.ended().await) }.boxed());
+        while let Some((name, status)) = ends.next().await {
+            let status = status.map(|status| status.to_string()).unwrap_or_default();
+            console.warn(&format!("{name} ended by itself ({status}); press Ctrl-C and start again"));
+        }
+    }
+
+    async fn stop(self) -> Result<()> {
+        join_all(self.replicas.iter().map(Replica::stop)).await;
+        self.servers.stop().await
+    }
+}
+
+fn fresh_folder(dir: PathBuf) -> Result<PathBuf> {
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            bail!("cannot empty {}: {error}", dir.display())
+        }
+        _ => fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?,
+    }
+    Ok(dir)
+}
+
+async fn databases(superuser_url: &str, secrets: &Secrets) -> Result<BTreeMap<Program, String>> {
+    let mut urls = BTreeMap::new();
+    for (program, name) in [(Program::User, "users"), (Program::Booking, "bookings"), (Program::MockGateway, "gateway")]
+    {
+        let password = secrets.read(&format!("{name}-database-password"))?;
+        urls.insert(program, ensure_database(superuser_url, name, &password).await?);
+    }
+    Ok(urls)
+}
+
+fn addresses() -> Result<BTreeMap<Program, std::net::SocketAddr>> {
+    Program::ALL.into_iter().map(|program| Ok((program, loopback(ports::free()?)))).collect()
+}

@@ -1,0 +1,139 @@
+//! `stack test`: every test of the workspace on throwaway servers, with one summary line at the end.
+
+use std::ffi::OsString;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use eventplatform_tests::paths;
+use eventplatform_tests::servers::{Durability, MongoKind, Servers};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs every test on throwaway servers and prints how many passed.
+///
+/// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
+/// `mongod` is on PATH, and is listed as NOT RUN elsewhere.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Arguments of `cargo test`, instead of `--workspace`.
+    #[arg(last = true)]
+    cargo: Vec<OsString>,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let testing = test(arguments);
+    tokio::select! {
+        code = testing => code,
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
+    }
+}
+
+async fn test(arguments: Arguments) -> Result<ExitCode> {
+    let selection = if arguments.cargo.is_empty() { vec!["--workspace".into()] } else { arguments.cargo };
+    let built = cargo().arg("test").args(&selection).arg("--no-run").status().await.context("cannot start cargo")?;
+    if !built.success() {
+        println!("0 passed, 0 failed: the tests do not compile");
+        return Ok(ExitCode::FAILURE);
+    }
+
+    let servers = Servers::throwaway(Durability::Unsynced).await?;
+    let mut summary = Summary::default();
+    let result = run_tests(&selection, &servers, &mut summary).await;
+    servers.stop().await?;
+    Ok(if summary.print(result?) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs cargo, prints and counts what it prints; true if it was content.
+async fn run_tests(selection: &[OsString], servers: &Servers, summary: &mut Summary) -> Result<bool> {
+    let mut cargo = cargo();
+    cargo.args(["test", "--no-fail-fast"]).args(selection).envs(servers.environment());
+    if servers.mongodb.kind() == MongoKind::Mongod {
+        cargo.args(["--", "--include-ignored"]);
+    }
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("cargo without output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await? {
+        println!("{line}");
+        summary.read(&line);
+    }
+    Ok(child.wait().await?.success())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::workspace()).kill_on_drop(true);
+    if let Ok(target) = paths::cargo_target() {
+        cargo.env("CARGO_TARGET_DIR", target);
+    }
+    cargo
+}
+
+#[derive(Default)]
+struct Summary {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+    not_run: Vec<String>,
+}
+
+impl Summary {
+    /// Takes in a line such as `test a::b ... ok` or `test result: ok. 3 passed; 0 failed; …`.
+    fn read(&mut self, line: &str) {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            self.passed += count(counts, " passed");
+            self.failed += count(counts, " failed");
+        } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+            match outcome.strip_prefix("ignored") {
+                Some(reason) => self.not_run.push(format!("{name}{}", reason.replacen(", ", ": ", 1))),
+                None if outcome.starts_with("FAILED") => self.failures.push(name.to_owned()),
+                None => {}
+            }
+        }
+    }
+
+    /// Prints the totals; true if everything passed.
+    fn print(&self, content: bool) -> bool {
+        println!();
+        self.not_run.iter().for_each(|item| println!("NOT RUN: {item}"));
+        self.failures.iter().for_each(|name| println!("FAILED: {name}"));
+        if !content && self.failed == 0 {
+            println!("FAILED: a test program did not run to its end; see above");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+        content && self.failed == 0
+    }
+}
+
+/// The number before `word`, such as 3 in `ok. 3 passed; 0 failed`.
+fn count(text: &str, word: &str) -> u64 {
+    let before = text.split(word).next().unwrap_or_default();
+    let digits = before.rsplit(|character: char| !character.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_programs_add_up() {
+        let mut summary = Summary::default();
+
+        summary.read("test routes::a_test ... ok");
+        summary.read("test routes::b_test ... FAILED");
+        summary.read("test stepdown ... ignored, needs mongod: three members");
+        summary
+            .read("test result: FAILED. 11 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        summary.read("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+
+        assert_eq!((summary.passed, summary.failed), (13, 1));
+        assert_eq!(summary.failures, ["routes::b_test"]);
+        assert_eq!(summary.not_run, ["stepdown: needs mongod: three members"]);
+        assert!(!summary.print(false));
+    }
+}

@@ -1,0 +1,269 @@
+//! The platform's programs as child processes: their settings, their replicas, their readiness.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use reqwest::Client;
+use rustix::process::Signal;
+
+use crate::process::{Daemon, LineSink, Spec};
+use crate::programs::{Binaries, Program};
+use crate::secrets::Secrets;
+use crate::{ports, wait};
+
+const READY_LIMIT: Duration = Duration::from_secs(30);
+const STOP_PATIENCE: Duration = Duration::from_secs(25);
+
+/// What a program talks to.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Peer {
+    /// The PostgreSQL database of its own.
+    Postgres,
+    /// RabbitMQ.
+    RabbitMq,
+    /// MongoDB.
+    MongoDb,
+    /// Another program.
+    Program(Program),
+}
+
+/// Turns the URL by which a program reaches a peer into the one it is given, so that something can stand between them.
+pub type Detour = Arc<dyn Fn(Program, Peer, String) -> String + Send + Sync>;
+
+/// Makes the sink for the lines of a program of that name.
+pub type Sinks = Arc<dyn Fn(&str) -> LineSink + Send + Sync>;
+
+/// What all programs of one platform have to know.
+pub struct Settings {
+    /// The built programs.
+    pub binaries: Binaries,
+    /// Keys and passwords.
+    pub secrets: Secrets,
+    /// Where each program's log file goes.
+    pub log_dir: PathBuf,
+    /// Takes the programs' lines too, if given.
+    pub sinks: Option<Sinks>,
+    /// The origin that browsers see.
+    pub public_url: String,
+    /// The PostgreSQL URLs of the programs that have a database.
+    pub postgres_urls: BTreeMap<Program, String>,
+    /// RabbitMQ.
+    pub amqp_url: String,
+    /// MongoDB.
+    pub mongodb_url: String,
+    /// Ends the names of the MongoDB databases, so that several platforms share a server.
+    pub mongodb_suffix: String,
+    /// Where each program is reached by the others.
+    pub addresses: BTreeMap<Program, SocketAddr>,
+    /// The first admin's e-mail address.
+    pub admin_email: String,
+    /// Further variables, which win over the usual ones.
+    pub extra: Vec<(Program, &'static str, String)>,
+    /// Stands between programs and their peers, if given.
+    pub detour: Option<Detour>,
+}
+
+impl Settings {
+    /// The settings of one program, but for its own addresses.
+    fn environment(&self, program: Program) -> Result<Vec<(&'static str, OsString)>> {
+        let mut variables: Vec<(&'static str, OsString)> = vec![
+            ("PUBLIC_URL", self.public_url.clone().into()),
+            ("LOG_FORMAT", "text".into()),
+            ("SHUTDOWN_DELAY_SECONDS", "0".into()),
+            ("DRAIN_SECONDS", "5".into()),
+            ("TRUST_FORWARDED_FOR", "true".into()),
+        ];
+        variables.extend(match program {
+            Program::User => self.user_environment()?,
+            Program::Event => self.event_environment(),
+            Program::Booking => self.booking_environment()?,
+            Program::Notification => self.notification_environment(),
+            Program::MockGateway => self.gateway_environment()?,
+            Program::Frontend => Vec::new(),
+        });
+        let extra = self.extra.iter().filter(|(wanted, ..)| *wanted == program);
+        variables.extend(extra.map(|(_, name, value)| (*name, OsString::from(value))));
+        Ok(variables)
+    }
+
+    fn user_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+        Ok(vec![
+            ("DATABASE_URL", self.database(Program::User)),
+            ("SIGNING_KEYS_DIR", self.secrets.signing_keys().into()),
+            ("REFRESH_TOKEN_KEY_FILE", self.secrets.file("refresh-token-key")?.into()),
+            ("EVENT_SERVICE_URL", self.peer(Program::User, Program::Event, "")),
+            ("ADMIN_EMAIL", self.admin_email.clone().into()),
+            ("ADMIN_PASSWORD_FILE", self.secrets.file("admin-password")?.into()),
+        ])
+    }
+
+    fn event_environment(&self) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("MONGODB_URL", self.mongodb(Program::Event)),
+            ("MONGODB_DATABASE", format!("events{}", self.mongodb_suffix).into()),
+            ("AMQP_URL", self.amqp(Program::Event)),
+            ("JWKS_URL", self.peer(Program::Event, Program::User, "/.well-known/jwks.json")),
+            ("TRUSTED_SERVICE_KEYS_DIR", self.secrets.trusted_keys().into()),
+        ]
+    }
+
+    fn booking_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+        Ok(vec![
+            ("DATABASE_URL", self.database(Program::Booking)),
+            ("AMQP_URL", self.amqp(Program::Booking)),
+            ("JWKS_URL", self.peer(Program::Booking, Program::User, "/.well-known/jwks.json")),
+            ("EVENT_SERVICE_URL", self.peer(Program::Booking, Program::Event, "")),
+            ("SERVICE_KEY_FILE", self.secrets.service_key().into()),
+            ("PAYMENT_PROVIDER", "mock".into()),
+            ("PAYMENT_API_URL", self.peer(Program::Booking, Program::MockGateway, "")),
+            ("PAYMENT_API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),
+            ("PAYMENT_WEBHOOK_SECRET_FILE", self.secrets.file("payment-webhook-secret")?.into()),
+        ])
+    }
+
+    fn notification_environment(&self) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("MONGODB_URL", self.mongodb(Program::Notification)),
+            ("MONGODB_DATABASE", format!("notifications{}", self.mongodb_suffix).into()),
+            ("AMQP_URL", self.amqp(Program::Notification)),
+            ("JWKS_URL", self.peer(Program::Notification, Program::User, "/.well-known/jwks.json")),
+        ]
+    }
+
+    fn gateway_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+        Ok(vec![
+            ("DATABASE_URL", self.database(Program::MockGateway)),
+            ("API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),
+            ("WEBHOOK_URL", self.peer(Program::MockGateway, Program::Booking, "/payments/webhooks/mock")),
+            ("WEBHOOK_SECRET_FILE", self.secrets.file("payment-webhook-secret")?.into()),
+        ])
+    }
+
+    fn database(&self, program: Program) -> OsString {
+        self.via_detour(program, Peer::Postgres, self.postgres_urls.get(&program).cloned().unwrap_or_default())
+    }
+
+    fn amqp(&self, program: Program) -> OsString {
+        self.via_detour(program, Peer::RabbitMq, self.amqp_url.clone())
+    }
+
+    fn mongodb(&self, program: Program) -> OsString {
+        self.via_detour(program, Peer::MongoDb, self.mongodb_url.clone())
+    }
+
+    fn peer(&self, program: Program, peer: Program, path: &str) -> OsString {
+        let url = format!("http://{}{path}", self.addresses[&peer]);
+        self.via_detour(program, Peer::Program(peer), url)
+    }
+
+    fn via_detour(&self, program: Program, peer: Peer, url: String) -> OsString {
+        self.detour.as_ref().map_or(url.clone(), |detour| detour(program, peer, url)).into()
+    }
+
+    /// Runs a subcommand, such as `migrate`, to its end.
+    pub async fn run(&self, program: Program, subcommand: &'static str) -> Result<()> {
+        let spec = self.spec(program, &self.environment(program)?).args([subcommand]);
+        tokio::task::spawn_blocking(|| spec.run()).await?
+    }
+
+    fn spec(&self, program: Program, environment: &[(&'static str, OsString)]) -> Spec {
+        let spec = Spec::new(program.name(), self.binaries.path(program)).clean_environment();
+        environment.iter().fold(spec, |spec, (name, value)| spec.env(name, value))
+    }
+}
+
+/// One running process of a program.
+pub struct Replica {
+    name: String,
+    /// The public listener.
+    pub address: SocketAddr,
+    /// The admin listener: `/livez`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    daemon: Daemon,
+}
+
+impl Replica {
+    /// Starts a replica that listens at `address`. It is not ready yet.
+    pub fn start(settings: &Arc<Settings>, program: Program, number: usize, address: SocketAddr) -> Result<Self> {
+        let admin = loopback(ports::free()?);
+        let mut environment = settings.environment(program)?;
+        environment.push(("LISTEN_ADDR", address.to_string().into()));
+        environment.push(("ADMIN_ADDR", admin.to_string().into()));
+        let name = if number == 0 { program.name().to_owned() } else { format!("{}-{number}", program.name()) };
+
+        let (settings, log_name) = (Arc::clone(settings), name.clone());
+        let daemon = Daemon::start(move || {
+            let spec = settings.spec(program, &environment).log_to(settings.log_dir.join(format!("{log_name}.log")));
+            match &settings.sinks {
+                Some(sinks) => spec.lines_to(sinks(&log_name)),
+                None => spec,
+            }
+        })?;
+        Ok(Self { name, address, admin, daemon })
+    }
+
+    /// The program's name, and the replica's number if there are several.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub async fn ready(&self, http: &Client) -> Result<()> {
+        let url = format!("http://{}/readyz", self.admin);
+        wait::until(format!("{} is ready", self.name), READY_LIMIT, async || -> Result<()> {
+            self.daemon.check_running().await?;
+            let answer = http.get(&url).send().await?;
+            match answer.status().as_u16() {
+                200 => Ok(()),
+                status => bail!("{status}: {}", answer.text().await?),
+            }
+        })
+        .await
+    }
+
+    /// Whether `/readyz` answers 200 right now.
+    pub async fn is_ready(&self, http: &Client) -> bool {
+        let answer = http.get(format!("http://{}/readyz", self.admin)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Starts it again at the same addresses, unless it runs.
+    pub async fn up(&self) -> Result<()> {
+        self.daemon.up().await
+    }
+
+    /// Stops it as Kubernetes would: SIGTERM, then patience.
+    pub async fn stop(&self) {
+        self.daemon.stop(STOP_PATIENCE).await;
+    }
+
+    /// Kills it like `kill -9`.
+    pub async fn kill(&self) {
+        self.daemon.kill().await;
+    }
+
+    /// Sends it a signal, such as SIGSTOP or SIGCONT.
+    pub async fn signal(&self, signal: Signal) {
+        self.daemon.signal(signal).await;
+    }
+
+    /// Its process id while it runs.
+    pub async fn pid(&self) -> Option<i32> {
+        self.daemon.pid().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&self) -> Option<std::process::ExitStatus> {
+        self.daemon.ended().await
+    }
+}
+
+/// A loopback address with that port.
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,100 @@
+//! The programs of the platform: their packages, their binaries, and building them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+
+use crate::paths;
+
+/// A program of the platform.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Program {
+    /// user-service.
+    User,
+    /// event-service.
+    Event,
+    /// booking-service.
+    Booking,
+    /// notification-service.
+    Notification,
+    /// The payment company's stand-in.
+    MockGateway,
+    /// The static site's server.
+    Frontend,
+}
+
+impl Program {
+    /// All of them, in the order in which they are started.
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Event, Self::Booking, Self::Notification, Self::MockGateway, Self::Frontend];
+
+    /// The name of its binary, and of it in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user-service",
+            Self::Event => "event-service",
+            Self::Booking => "booking-service",
+            Self::Notification => "notification-service",
+            Self::MockGateway => "mock-gateway",
+            Self::Frontend => "frontend",
+        }
+    }
+
+    /// The cargo package that builds it.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Frontend => "frontend-server",
+            other => other.name(),
+        }
+    }
+
+    /// Whether it has a schema, so that `migrate` comes before `serve`.
+    pub fn has_schema(self) -> bool {
+        self != Self::Frontend
+    }
+}
+
+/// The built programs.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    dir: PathBuf,
+}
+
+impl Binaries {
+    /// Builds all programs in the profile of the running executable, showing cargo's output, and finds them.
+    pub async fn build() -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let release = own.components().any(|part| part.as_os_str() == "release");
+        let mut cargo = Command::new("cargo");
+        cargo.arg("build").current_dir(paths::workspace()).env("CARGO_TARGET_DIR", paths::cargo_target()?);
+        if release {
+            cargo.arg("--release");
+        }
+        for program in Program::ALL {
+            cargo.args(["--package", program.package()]);
+        }
+        let status = cargo.kill_on_drop(true).status().await.context("cannot start cargo")?;
+        if !status.success() {
+            bail!("the programs do not build; see cargo's output above");
+        }
+        Self::find(&paths::cargo_target()?.join(if release { "release" } else { "debug" }))
+    }
+
+    /// The programs in `dir`; fails if one is missing.
+    pub fn find(dir: &Path) -> Result<Self> {
+        let binaries = Self { dir: dir.to_owned() };
+        for program in Program::ALL {
+            let path = binaries.path(program);
+            if !path.is_file() {
+                bail!("{} is missing; build it: make build", path.display());
+            }
+        }
+        Ok(binaries)
+    }
+
+    /// Where that program lies.
+    pub fn path(&self, program: Program) -> PathBuf {
+        self.dir.join(program.name())
+    }
+}

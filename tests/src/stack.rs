@@ -1,0 +1,224 @@
+//! A whole platform for a test: servers, replicas of every program, one origin.
+//!
+//! PostgreSQL and MongoDB are those of `stack servers`, in databases of the platform's own, unless the test wants to
+//! stop them; RabbitMQ is always its own. Everything ends when the [`Stack`] is dropped or the test process ends.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
+use mongodb::{Client as MongoClient, Database};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::fleet::{Detour, Replica, Settings, loopback};
+use crate::programs::{Binaries, Program};
+use crate::proxy::{self, Route, origin_routes};
+use crate::secrets::Secrets;
+use crate::servers::{Durability, MongoDb, Postgres, RabbitMq, ensure_database, random_password, scratch_folder};
+use crate::{api, ports};
+
+/// The first admin of every test platform.
+pub const ADMIN_EMAIL: &str = "admin@platform.example";
+
+/// What a test wants of its platform.
+#[derive(Default)]
+pub struct Options {
+    /// How many replicas of each service; the gateway and the frontend have one. 0 counts as 1.
+    pub replicas: usize,
+    /// Starts PostgreSQL and MongoDB too, so that the test may stop and kill them.
+    pub own_servers: bool,
+    /// Further variables of single programs, such as `HOLD_SECONDS`.
+    pub environment: Vec<(Program, &'static str, String)>,
+    /// Stands between programs and what they talk to.
+    pub detour: Option<Detour>,
+}
+
+/// A running platform.
+pub struct Stack {
+    /// The one origin, such as `http://localhost:41234`.
+    pub origin: String,
+    /// Keys and passwords.
+    pub secrets: Secrets,
+    replicas: BTreeMap<Program, Vec<Replica>>,
+    proxies: Option<Runtime>,
+    /// RabbitMQ.
+    pub rabbitmq: RabbitMq,
+    /// PostgreSQL, with [`Options::own_servers`].
+    pub postgres: Option<Postgres>,
+    /// MongoDB, with [`Options::own_servers`].
+    pub mongodb: Option<MongoDb>,
+    settings: Arc<Settings>,
+    _folder: TempDir,
+}
+
+impl Stack {
+    /// Starts a platform and waits until every replica is ready.
+    pub async fn start(options: Options) -> Result<Self> {
+        let folder = scratch_folder()?;
+        let dir = |name| folder.path().join(name);
+        let binaries = Binaries::build().await?;
+        let (rabbitmq_dir, password) = (dir("rabbitmq"), random_password());
+        let (rabbitmq, (postgres, mongodb)) = tokio::try_join!(
+            RabbitMq::start(&rabbitmq_dir, &password),
+            own_servers(folder.path(), &password, options.own_servers),
+        )?;
+        let postgres_url = server_url("TEST_POSTGRES_URL", postgres.as_ref().map(Postgres::url))?;
+        let mongodb_url = server_url("TEST_MONGODB_URL", mongodb.as_ref().map(MongoDb::url))?;
+
+        let suffix = format!("_{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let origin_listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let places = Places::choose(options.replicas.max(1))?;
+        let secrets = Secrets::ensure(&dir("secrets"))?;
+        let origin = format!("http://localhost:{}", origin_listener.local_addr()?.port());
+        std::fs::create_dir(dir("logs"))?;
+        let settings = Arc::new(Settings {
+            binaries,
+            secrets: secrets.clone(),
+            log_dir: dir("logs"),
+            sinks: None,
+            public_url: origin.clone(),
+            postgres_urls: databases(&postgres_url, &suffix).await?,
+            amqp_url: rabbitmq.url(),
+            mongodb_url,
+            mongodb_suffix: suffix,
+            addresses: places.reached_at.clone(),
+            admin_email: ADMIN_EMAIL.to_owned(),
+            extra: options.environment,
+            detour: options.detour,
+        });
+        let schemas = Program::ALL.into_iter().filter(|program| program.has_schema());
+        try_join_all(schemas.map(|program| settings.run(program, "migrate"))).await?;
+
+        let proxies = places.start_proxies(origin_listener)?;
+        let replicas = places.start_replicas(&settings)?;
+        let http = api::http_client();
+        try_join_all(replicas.values().flatten().map(|replica| replica.ready(&http))).await?;
+        Ok(Self {
+            origin,
+            secrets,
+            replicas,
+            proxies: Some(proxies),
+            rabbitmq,
+            postgres,
+            mongodb,
+            settings,
+            _folder: folder,
+        })
+    }
+
+    /// The replicas of a program.
+    pub fn replicas(&self, program: Program) -> &[Replica] {
+        &self.replicas[&program]
+    }
+
+    /// The first, mostly the only, replica of a program.
+    pub fn program(&self, program: Program) -> &Replica {
+        &self.replicas[&program][0]
+    }
+
+    /// A small pool of connections to a program's PostgreSQL database, for checks.
+    pub async fn database(&self, program: Program) -> Result<PgPool> {
+        let url = self.settings.postgres_urls.get(&program).context("this program has no PostgreSQL database")?;
+        let options = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(10));
+        Ok(options.connect(url).await?)
+    }
+
+    /// A program's MongoDB database, for checks.
+    pub async fn documents(&self, program: Program) -> Result<Database> {
+        let base = if program == Program::Event { "events" } else { "notifications" };
+        let client = MongoClient::with_uri_str(&self.settings.mongodb_url).await?;
+        Ok(client.database(&format!("{base}{}", self.settings.mongodb_suffix)))
+    }
+
+    /// Runs another subcommand of a program with its settings, such as `redrive-dead-letters`, to its end.
+    pub async fn run(&self, program: Program, subcommand: &'static str) -> Result<()> {
+        self.settings.run(program, subcommand).await
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // A runtime must not be dropped, which would block, inside of another one.
+        if let Some(proxies) = self.proxies.take() {
+            proxies.shutdown_background();
+        }
+    }
+}
+
+/// Where the programs of one platform listen, and by which address each is reached.
+struct Places {
+    replicas: BTreeMap<Program, Vec<SocketAddr>>,
+    reached_at: BTreeMap<Program, SocketAddr>,
+}
+
+impl Places {
+    fn choose(replicas: usize) -> Result<Self> {
+        let mut places = Self { replicas: BTreeMap::new(), reached_at: BTreeMap::new() };
+        for program in Program::ALL {
+            let single = matches!(program, Program::MockGateway | Program::Frontend);
+            let count = if single { 1 } else { replicas };
+            let addresses: Vec<SocketAddr> = (0..count).map(|_| ports::free().map(loopback)).collect::<Result<_>>()?;
+            let reached_at = if count == 1 { addresses[0] } else { loopback(ports::free()?) };
+            places.reached_at.insert(program, reached_at);
+            places.replicas.insert(program, addresses);
+        }
+        Ok(places)
+    }
+
+    /// Starts the origin and, before programs with several replicas, what spreads requests over them. They run on
+    /// threads of their own, for a platform outlives the test that started it.
+    fn start_proxies(&self, origin: std::net::TcpListener) -> Result<Runtime> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.spawn(proxy::serve(origin, origin_routes(|program| self.replicas[&program].clone())));
+        for (program, addresses) in self.replicas.iter().filter(|(_, addresses)| addresses.len() > 1) {
+            let listener = std::net::TcpListener::bind(self.reached_at[program])?;
+            runtime.spawn(proxy::serve(listener, vec![Route::new("/", addresses.clone())]));
+        }
+        Ok(runtime)
+    }
+
+    fn start_replicas(&self, settings: &Arc<Settings>) -> Result<BTreeMap<Program, Vec<Replica>>> {
+        let start = |program: Program, addresses: &Vec<SocketAddr>| {
+            let replicas = addresses.iter().enumerate();
+            replicas
+                .map(|(number, address)| Replica::start(settings, program, number, *address))
+                .collect::<Result<Vec<_>>>()
+        };
+        self.replicas.iter().map(|(program, addresses)| Ok((*program, start(*program, addresses)?))).collect()
+    }
+}
+
+async fn own_servers(dir: &Path, password: &str, wanted: bool) -> Result<(Option<Postgres>, Option<MongoDb>)> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let (postgres, mongodb) = (dir.join("postgres"), dir.join("mongodb"));
+    let postgres = Postgres::start(&postgres, Durability::Synced, password);
+    let (postgres, mongodb) = tokio::try_join!(postgres, MongoDb::start(&mongodb))?;
+    Ok((Some(postgres), Some(mongodb)))
+}
+
+fn server_url(variable: &'static str, own: Option<String>) -> Result<String> {
+    own.or_else(|| env::var(variable).ok()).with_context(|| {
+        format!("{variable} is not set; run `make test`, or `stack servers -- cargo test -p eventplatform-tests`")
+    })
+}
+
+async fn databases(superuser_url: &str, suffix: &str) -> Result<BTreeMap<Program, String>> {
+    let mut urls = BTreeMap::new();
+    for (program, name) in [(Program::User, "users"), (Program::Booking, "bookings"), (Program::MockGateway, "gateway")]
+    {
+        let url = ensure_database(superuser_url, &format!("{name}{suffix}"), &random_password()).await?;
+        urls.insert(program, url);
+    }
+    Ok(urls)
+}
