@@ -1,0 +1,233 @@
+//! What an e-mail address, a name and a password are, and the numbers of the rules. Pure.
+
+use std::{fmt, time::Duration};
+
+use contracts::identity::Role;
+use platform::error::FieldError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+
+/// Failed logins of one account in [`FAILURE_WINDOW`], whether it exists or not, before it has to wait.
+pub const MAX_FAILURES_PER_ACCOUNT: i32 = 10;
+/// Failed logins from one address in [`FAILURE_WINDOW`] before it has to wait.
+pub const MAX_FAILURES_PER_ADDRESS: i32 = 50;
+/// How long failed logins count, from the first one on.
+pub const FAILURE_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// A rotated refresh token gets the same successor for so long: two tabs, or an answer that was lost.
+pub const REUSE_GRACE: Duration = Duration::from_secs(30);
+/// How long a reset token can be used.
+pub const RESET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// An e-mail address by the rules of HTML's `<input type="email">`: ASCII, at most 254 characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Email(String);
+
+impl Email {
+    /// The address in `text`, without blanks around it; or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        if text.len() > 254 {
+            return Err("must have at most 254 characters");
+        }
+        let fit = text.rsplit_once('@').is_some_and(|(local, domain)| is_local_part(local) && is_domain(domain));
+        if fit { Ok(Self(text.to_owned())) } else { Err("must be an e-mail address such as ada@example.org") }
+    }
+
+    /// The address as it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_local_part(text: &str) -> bool {
+    let fit = |b: u8| b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&b);
+    (1..=64).contains(&text.len()) && text.bytes().all(fit)
+}
+
+fn is_domain(text: &str) -> bool {
+    text.split('.').all(|label| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    })
+}
+
+/// What failed logins of an account are counted by, for anything that was typed as an address.
+pub fn account_key(typed: &str) -> String {
+    typed.trim().to_ascii_lowercase()
+}
+
+/// A display name: 1 to 100 characters, without blanks around it or control characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Name(String);
+
+impl Name {
+    /// The name in `text`, or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        match text.chars().count() {
+            1..=100 if !text.chars().any(char::is_control) => Ok(Self(text.to_owned())),
+            1..=100 => Err("must not contain control characters"),
+            _ => Err("must have 1 to 100 characters"),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A password, in Unicode's normal form NFKC so that every keyboard types the same one. Its `Debug` hides it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Password(String);
+
+impl Password {
+    /// A password to be set: 8 to 128 characters of any kind (NIST SP 800-63B); or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let password = Self::typed(text);
+        match password.0.chars().count() {
+            8..=128 => Ok(password),
+            _ => Err("must have 8 to 128 characters"),
+        }
+    }
+
+    /// A password to be compared with the one that was set.
+    pub fn typed(text: &str) -> Self {
+        Self(text.nfkc().collect())
+    }
+
+    /// The bytes that are hashed.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Whether an account can be used.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It can.
+    Active,
+    /// An admin has closed it.
+    Disabled,
+}
+
+impl Status {
+    /// The word used in JSON and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// The status of that word, if there is one.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Active, Self::Disabled].into_iter().find(|status| status.as_str() == word)
+    }
+}
+
+/// A registration whose fields are all in order.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Not known to be free.
+    pub email: Email,
+    /// Display name.
+    pub name: Name,
+    /// To be hashed.
+    pub password: Password,
+    /// The role to begin with.
+    pub role: Role,
+    /// The role that awaits an admin.
+    pub requested_role: Option<Role>,
+}
+
+impl NewUser {
+    /// Checks every field and names all that are at fault. Organizers begin as attendees where `approval` is needed.
+    pub fn parse(
+        email: &str,
+        name: &str,
+        password: &str,
+        role: Option<Role>,
+        approval: bool,
+    ) -> Result<Self, Vec<FieldError>> {
+        let (email, name, password) = (Email::parse(email), Name::parse(name), Password::parse(password));
+        let role = match role.unwrap_or(Role::Attendee) {
+            Role::Attendee => Ok((Role::Attendee, None)),
+            Role::Organizer if approval => Ok((Role::Attendee, Some(Role::Organizer))),
+            Role::Organizer => Ok((Role::Organizer, None)),
+            Role::Admin => Err("must be attendee or organizer"),
+        };
+        match (email, name, password, role) {
+            (Ok(email), Ok(name), Ok(password), Ok((role, requested_role))) => {
+                Ok(Self { email, name, password, role, requested_role })
+            }
+            (email, name, password, role) => {
+                Err([("email", email.err()), ("name", name.err()), ("password", password.err()), ("role", role.err())]
+                    .into_iter()
+                    .filter_map(|(field, fault)| Some(FieldError::new(field, fault?)))
+                    .collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_that_a_browser_accepts() {
+        for good in ["a@b", " Ada.Lovelace+tag@mail.example.org ", "o'brien@example.ie"] {
+            assert!(Email::parse(good).is_ok(), "{good}");
+        }
+        let long = format!("{}@example.org", "a".repeat(65));
+        for bad in ["", "a", "@b", "a@", "a b@c", "a@-b.c", "a@b..c", "ä@example.org", "a@b\0", "a@b@c d", &long] {
+            assert!(Email::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_trimmed_and_has_no_control_characters() {
+        assert_eq!(Name::parse("  Ada \u{1F600} ").unwrap().as_str(), "Ada \u{1F600}");
+        for bad in ["", "   ", "a\u{0}b", "a\nb", &"x".repeat(101)] {
+            assert!(Name::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_counts_characters_and_not_bytes() {
+        assert!(Password::parse(&"ä".repeat(128)).is_ok());
+        assert!(Password::parse(&"ä".repeat(129)).is_err());
+        assert!(Password::parse("1234567").is_err());
+        assert_eq!(Password::typed("e\u{301}"), Password::typed("\u{e9}"), "composed and decomposed are one");
+    }
+
+    #[test]
+    fn every_faulty_field_is_named() {
+        let faults = NewUser::parse("x", "", "short", Some(Role::Admin), false).unwrap_err();
+
+        let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, ["email", "name", "password", "role"]);
+    }
+
+    #[test]
+    fn an_organizer_begins_as_an_attendee_only_where_approval_is_needed() {
+        let parse = |approval| {
+            let user = NewUser::parse("a@b", "A", "12345678", Some(Role::Organizer), approval).unwrap();
+            (user.role, user.requested_role)
+        };
+
+        assert_eq!(parse(false), (Role::Organizer, None));
+        assert_eq!(parse(true), (Role::Attendee, Some(Role::Organizer)));
+    }
+}

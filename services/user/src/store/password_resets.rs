@@ -1,0 +1,59 @@
+//! Table `password_resets`: tokens that an admin hands out.
+
+use chrono::{DateTime, Utc};
+
+use super::{FailureKey, Store};
+use crate::domain::RESET_LIFETIME;
+
+impl Store {
+    /// Stores a reset token in the place of the user's earlier ones; says when it expires.
+    pub async fn insert_reset(&self, user_id: i32, token_hash: &[u8]) -> sqlx::Result<DateTime<Utc>> {
+        let expires_at = sqlx::query_scalar!(
+            "with earlier as (delete from password_resets where user_id = $1 and used_at is null)
+             insert into password_resets (token_hash, user_id, expires_at)
+             values ($2, $1, now() + make_interval(secs => $3))
+             returning expires_at",
+            user_id,
+            token_hash,
+            RESET_LIFETIME.as_secs_f64(),
+        );
+        expires_at.fetch_one(&self.pool).await
+    }
+
+    /// The address of the user whom a reset token is for, while it can be used.
+    pub async fn find_reset_email(&self, token_hash: &[u8]) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar!(
+            "select u.email from password_resets r join users u on u.id = r.user_id
+             where r.token_hash = $1 and r.used_at is null and r.expires_at > now()",
+            token_hash
+        )
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Uses a reset token: sets the password, ends every session and forgets the account's failed logins. False if
+    /// the token cannot be used any more.
+    pub async fn use_reset(&self, token_hash: &[u8], password: &str, account: &FailureKey) -> sqlx::Result<bool> {
+        let mut transaction = self.pool.begin().await?;
+        let user_id = sqlx::query_scalar!(
+            "update password_resets set used_at = now()
+             where token_hash = $1 and used_at is null and expires_at > now()
+             returning user_id",
+            token_hash
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(user_id) = user_id else { return Ok(false) };
+        sqlx::query!("update users set password_hash = $2 where id = $1", user_id, password)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("update sessions set revoked_at = now() where user_id = $1 and revoked_at is null", user_id)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("delete from login_failures where key = $1", account.as_bytes())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,132 @@
+//! Tables `sessions` and `refresh_tokens`: a session is a family of tokens, each the successor of the one before.
+
+use uuid::Uuid;
+
+use super::{Store, User};
+use crate::domain::REUSE_GRACE;
+
+/// A session to begin.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Chosen by the caller.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user_id: i32,
+    /// The hash that the password was compared with; if it is another one by now, the session does not begin.
+    pub password_hash: &'a str,
+    /// Hash of the first refresh token.
+    pub token_hash: &'a [u8],
+    /// How long it lives without being refreshed.
+    pub lifetime_days: u32,
+}
+
+/// What became of a refresh token that was shown.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Rotation {
+    /// Its successor is the one to use now, be it for the first time or again within the grace.
+    Rotated(User, Uuid),
+    /// It was rotated longer ago than the grace. The session is closed.
+    Reused,
+    /// Logged out, expired, or the account is disabled.
+    Over,
+    /// Nothing of ours.
+    Unknown,
+}
+
+impl Store {
+    /// Begins a session; false if the account was disabled or its password changed in the meantime.
+    pub async fn insert_session(&self, new: NewSession<'_>) -> sqlx::Result<bool> {
+        // The shared lock makes disabling an account and changing its password wait for this, or this for them.
+        let inserted = sqlx::query!(
+            "with account as (
+                 select id from users where id = $2 and status = 'active' and password_hash = $3 for share
+             ), session as (
+                 insert into sessions (id, user_id, expires_at)
+                 select $1, id, now() + make_interval(days => $5) from account
+                 returning id
+             )
+             insert into refresh_tokens (token_hash, session_id) select $4, id from session",
+            new.id,
+            new.user_id,
+            new.password_hash,
+            new.token_hash,
+            days(new.lifetime_days),
+        );
+        Ok(inserted.execute(&self.pool).await?.rows_affected() == 1)
+    }
+
+    /// Shows a refresh token: makes `successor` the one to use, unless that was done a while ago.
+    pub async fn rotate(&self, token: &[u8], successor: &[u8], lifetime_days: u32) -> sqlx::Result<Rotation> {
+        // Whoever sets `rotated_at` first makes the successor; the others find it set and look how long ago.
+        let rotated = sqlx::query_scalar!(
+            "with live as (
+                 select s.id from refresh_tokens t
+                     join sessions s on s.id = t.session_id
+                     join users u on u.id = s.user_id
+                 where t.token_hash = $1 and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
+             ), rotated as (
+                 update refresh_tokens t set rotated_at = now() from live
+                 where t.token_hash = $1 and t.rotated_at is null
+                 returning t.session_id
+             ), successor as (
+                 insert into refresh_tokens (token_hash, session_id) select $2, session_id from rotated
+             )
+             update sessions s set expires_at = now() + make_interval(days => $3)
+             from rotated where s.id = rotated.session_id
+             returning s.id",
+            token,
+            successor,
+            days(lifetime_days),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        if rotated.is_some() {
+            metrics::counter!("eventplatform_refresh_total", "outcome" => "rotated").increment(1);
+        }
+        self.judge(token).await
+    }
+
+    /// Where a token stands, once it has been given the chance to rotate.
+    async fn judge(&self, token: &[u8]) -> sqlx::Result<Rotation> {
+        let found = sqlx::query!(
+            r#"select s.id, s.user_id,
+                   s.revoked_at is null and s.expires_at > now() and u.status = 'active' as "live!",
+                   coalesce(t.rotated_at <= now() - make_interval(secs => $2), false) as "late!"
+               from refresh_tokens t
+                   join sessions s on s.id = t.session_id
+                   join users u on u.id = s.user_id
+               where t.token_hash = $1"#,
+            token,
+            REUSE_GRACE.as_secs_f64(),
+        );
+        let Some(found) = found.fetch_optional(&self.pool).await? else { return Ok(Rotation::Unknown) };
+        if found.late {
+            metrics::counter!("eventplatform_refresh_total", "outcome" => "reused").increment(1);
+            self.revoke_session(found.id).await?;
+            return Ok(Rotation::Reused);
+        }
+        if !found.live {
+            return Ok(Rotation::Over);
+        }
+        let user = self.find_user(found.user_id).await?;
+        Ok(user.map_or(Rotation::Unknown, |user| Rotation::Rotated(user, found.id)))
+    }
+
+    /// Ends the session that a refresh token belongs to, be it the latest one or not.
+    pub async fn revoke_session_of(&self, token: &[u8]) -> sqlx::Result<()> {
+        let session = sqlx::query_scalar!("select session_id from refresh_tokens where token_hash = $1", token);
+        match session.fetch_optional(&self.pool).await? {
+            Some(id) => self.revoke_session(id).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn revoke_session(&self, id: Uuid) -> sqlx::Result<()> {
+        let revoked = sqlx::query!("update sessions set revoked_at = now() where id = $1 and revoked_at is null", id);
+        revoked.execute(&self.pool).await.map(drop)
+    }
+}
+
+fn days(days: u32) -> i32 {
+    i32::try_from(days).unwrap_or(i32::MAX)
+}
