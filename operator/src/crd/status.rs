@@ -1,0 +1,100 @@
+//! What the operator answers: conditions, never a phase.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator has found and done.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPlatformStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default)]
+    pub observed_generation: Option<i64>,
+    /// Version of the programs that the spec asks for.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub version: Option<String>,
+    /// Where browsers find the platform.
+    #[serde(default)]
+    #[schemars(length(max = 300))]
+    pub url: Option<String>,
+    /// Ready, Available, DependenciesReady, SchemaCurrent, Degraded and Paused.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<PlatformCondition>,
+    /// The programs.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub services: Vec<ServiceStatus>,
+    /// The servers.
+    #[serde(default)]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub dependencies: Vec<DependencyStatus>,
+}
+
+/// One thing that is so, or not, and why.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformCondition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 64))]
+    pub type_: String,
+    /// Whether it is so.
+    pub status: ConditionStatus,
+    /// Why, in one word for programs.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// Why, and what to do about it, for people.
+    #[schemars(length(max = 4096))]
+    pub message: String,
+    /// When `status` last changed, in RFC 3339.
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    pub last_transition_time: String,
+    /// The generation of the spec that it is about.
+    #[serde(default)]
+    pub observed_generation: Option<i64>,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// It is not known.
+    #[default]
+    Unknown,
+}
+
+/// A program and its pods.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// Its name in the spec, such as `booking`.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Pods of the wanted version that are available.
+    pub ready: i32,
+    /// Pods that are wanted.
+    pub desired: i32,
+    /// The image that is wanted.
+    #[schemars(length(max = 400))]
+    pub image: String,
+}
+
+/// A server that the programs rest on.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DependencyStatus {
+    /// postgres, mongodb or rabbitmq.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Host and port.
+    #[schemars(length(max = 5000))]
+    pub endpoint: String,
+    /// The Secret that holds its credentials.
+    #[schemars(length(max = 253))]
+    pub secret_name: String,
+}
