@@ -102,6 +102,11 @@ impl MongoDb {
         self.ready().await
     }
 
+    /// The process at the root of its tree, while it runs.
+    pub async fn pid(&self) -> Option<i32> {
+        self.daemon.pid().await
+    }
+
     /// Waits until it ends by itself.
     pub async fn ended(&self) -> Option<ExitStatus> {
         self.daemon.ended().await

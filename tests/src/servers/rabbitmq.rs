@@ -72,6 +72,11 @@ impl RabbitMq {
         self.ready().await
     }
 
+    /// The process at the root of its tree, while it runs.
+    pub async fn pid(&self) -> Option<i32> {
+        self.node.pid().await
+    }
+
     /// Waits until it ends by itself.
     pub async fn ended(&self) -> Option<ExitStatus> {
         self.node.ended().await
