@@ -15,11 +15,11 @@ use futures::future::join_all;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     /// Requests that ended as they should.
-    pub ok: u64,
+    pub(crate) ok: u64,
     /// Requests that did not.
-    pub errors: u64,
+    pub(crate) errors: u64,
     /// Wall time of the run.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     latencies_ms: Vec<f64>,
 }
 
@@ -42,7 +42,12 @@ impl Run {
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.latencies_ms.extend(other.latencies_ms);
         self.latencies_ms.sort_by(f64::total_cmp);
-        Self { ok: self.ok + other.ok, errors: self.errors + other.errors, seconds: self.seconds + other.seconds, ..self }
+        Self {
+            ok: self.ok + other.ok,
+            errors: self.errors + other.errors,
+            seconds: self.seconds + other.seconds,
+            ..self
+        }
     }
 }
 

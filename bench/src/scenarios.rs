@@ -99,7 +99,8 @@ pub(crate) async fn reads(world: &World, length: Duration, report: &mut Report) 
 
     let admin = reader.at(format!("http://{}", world.stack.program(Program::Event).admin));
     let before = world.cpu().await?;
-    let run = closed_loop(CLIENTS, length, |_, _| async { admin.get("/livez").await?.expect(StatusCode::OK).map(drop) });
+    let run =
+        closed_loop(CLIENTS, length, |_, _| async { admin.get("/livez").await?.expect(StatusCode::OK).map(drop) });
     let run = run.await;
     report.scenario("the same, of a constant (what HTTP alone allows)", CLIENTS, &run, &before, &world.cpu().await?);
 
