@@ -1,0 +1,179 @@
+//! The JSON shapes of Stripe's objects (<https://docs.stripe.com/api>), as far as callers of the subset see them.
+
+use serde_json::{Value, json};
+
+use crate::domain::{
+    intent::{Charge, PaymentIntent, Refund},
+    new_id,
+};
+
+/// The version of Stripe's API whose shapes these are.
+const API_VERSION: &str = "2024-06-20";
+
+/// A PaymentIntent object.
+pub(crate) fn payment_intent(intent: &PaymentIntent) -> Value {
+    let automatic = json!({ "allow_redirects": "always", "enabled": true });
+    json!({
+        "id": intent.id,
+        "object": "payment_intent",
+        "amount": intent.amount,
+        "amount_capturable": 0,
+        "amount_details": { "tip": {} },
+        "amount_received": intent.amount_received,
+        "application": null,
+        "application_fee_amount": null,
+        "automatic_payment_methods": if intent.automatic_payment_methods { automatic } else { Value::Null },
+        "canceled_at": intent.canceled_at.map(|at| at.timestamp()),
+        "cancellation_reason": intent.cancellation_reason,
+        "capture_method": intent.capture_method,
+        "client_secret": intent.client_secret,
+        "confirmation_method": "automatic",
+        "created": intent.created_at.timestamp(),
+        "currency": intent.currency,
+        "customer": null,
+        "description": intent.description,
+        "invoice": null,
+        "last_payment_error": intent.last_payment_error,
+        "latest_charge": intent.latest_charge,
+        "livemode": false,
+        "metadata": intent.metadata,
+        "next_action": null,
+        "on_behalf_of": null,
+        "payment_method": intent.payment_method,
+        "payment_method_options": {},
+        "payment_method_types": intent.payment_method_types,
+        "processing": null,
+        "receipt_email": intent.receipt_email,
+        "review": null,
+        "setup_future_usage": null,
+        "shipping": null,
+        "source": null,
+        "statement_descriptor": null,
+        "statement_descriptor_suffix": null,
+        "status": intent.status.as_str(),
+        "transfer_data": null,
+        "transfer_group": null,
+    })
+}
+
+/// A Charge object; its metadata is the intent's.
+pub(crate) fn charge(charge: &Charge, intent: &PaymentIntent) -> Value {
+    let declined = charge.failure_code.as_ref().map(|_| "Your card was declined.");
+    json!({
+        "id": charge.id,
+        "object": "charge",
+        "amount": charge.amount,
+        "amount_captured": if charge.status == "succeeded" { charge.amount } else { 0 },
+        "amount_refunded": charge.amount_refunded,
+        "balance_transaction": null,
+        "captured": charge.status == "succeeded",
+        "created": charge.created_at.timestamp(),
+        "currency": charge.currency,
+        "customer": null,
+        "description": intent.description,
+        "disputed": false,
+        "failure_code": charge.failure_code,
+        "failure_message": declined,
+        "livemode": false,
+        "metadata": intent.metadata,
+        "paid": charge.status == "succeeded",
+        "payment_intent": charge.payment_intent,
+        "payment_method": charge.payment_method,
+        "receipt_email": intent.receipt_email,
+        "refunded": charge.amount_refunded == charge.amount,
+        "status": charge.status,
+    })
+}
+
+/// A Refund object.
+pub(crate) fn refund(refund: &Refund) -> Value {
+    json!({
+        "id": refund.id,
+        "object": "refund",
+        "amount": refund.amount,
+        "balance_transaction": null,
+        "charge": refund.charge,
+        "created": refund.created_at.timestamp(),
+        "currency": refund.currency,
+        "metadata": refund.metadata,
+        "payment_intent": refund.payment_intent,
+        "reason": refund.reason,
+        "receipt_number": null,
+        "source_transfer_reversal": null,
+        "status": "succeeded",
+        "transfer_reversal": null,
+    })
+}
+
+/// What a declined intent remembers.
+pub(crate) fn decline(charge_id: &str, payment_method: &str) -> Value {
+    json!({
+        "charge": charge_id,
+        "code": "card_declined",
+        "decline_code": "generic_decline",
+        "message": "Your card was declined.",
+        "payment_method": { "id": payment_method, "object": "payment_method", "type": "card" },
+        "type": "card_error",
+    })
+}
+
+/// A list object.
+pub(crate) fn list(url: &str, data: &[Value], has_more: bool) -> Value {
+    json!({ "object": "list", "data": data, "has_more": has_more, "url": url })
+}
+
+/// An Event object about `object`.
+pub(crate) fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value {
+    json!({
+        "id": id,
+        "object": "event",
+        "api_version": API_VERSION,
+        "created": created,
+        "data": { "object": object },
+        "livemode": false,
+        "pending_webhooks": 1,
+        "request": { "id": null, "idempotency_key": null },
+        "type": kind,
+    })
+}
+
+/// What a forger would send: the same event with the opposite outcome, under an id of its own.
+pub(crate) fn forge(event: &Value) -> Value {
+    let mut forged = event.clone();
+    forged["id"] = new_id("evt").into();
+    match forged["type"].as_str() {
+        Some("payment_intent.succeeded") => {
+            forged["type"] = "payment_intent.payment_failed".into();
+            forged["data"]["object"]["status"] = "requires_payment_method".into();
+            forged["data"]["object"]["amount_received"] = 0.into();
+        }
+        Some("payment_intent.payment_failed") => {
+            forged["type"] = "payment_intent.succeeded".into();
+            forged["data"]["object"]["status"] = "succeeded".into();
+            forged["data"]["object"]["amount_received"] = event["data"]["object"]["amount"].clone();
+        }
+        Some("charge.refunded") => {
+            forged["data"]["object"]["amount_refunded"] = 0.into();
+            forged["data"]["object"]["refunded"] = false.into();
+        }
+        _ => forged["data"]["object"]["status"] = "failed".into(),
+    }
+    forged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgery_claims_the_opposite() {
+        let paid = json!({ "amount": 500, "amount_received": 500, "status": "succeeded" });
+        let event = event("evt_1", "payment_intent.succeeded", 0, &paid);
+
+        let forged = forge(&event);
+
+        assert_ne!(forged["id"], event["id"]);
+        assert_eq!(forged["type"], "payment_intent.payment_failed");
+        assert_eq!(forge(&forged)["data"], event["data"]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Payment intents: create, retrieve, list, confirm, cancel.
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    call::{ApiKey, Call, Id, Params, missing},
+    domain::{PaymentMethod, Refusal, intent::NewPaymentIntent},
+    error::{StripeError, StripeResult},
+    execute::{execute, read},
+    objects,
+    processor::Command,
+    state::AppState,
+    store::intents::ListWindow,
+};
+
+/// The most that Stripe takes at once, in minor units.
+const MAX_AMOUNT: i64 = 99_999_999;
+/// The last second of the year 9999, more than any database or calendar needs.
+const MAX_TIME: i64 = 253_402_300_799;
+
+/// What Stripe takes besides, and what changes nothing here.
+const IGNORED: [&str; 12] = [
+    "automatic_payment_methods",
+    "confirmation_method",
+    "customer",
+    "error_on_requires_action",
+    "off_session",
+    "payment_method_options",
+    "return_url",
+    "setup_future_usage",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_group",
+    "use_stripe_sdk",
+];
+
+pub(super) async fn create_payment_intent(
+    State(state): State<AppState>,
+    _: ApiKey,
+    call: Call,
+) -> StripeResult<Response> {
+    let (origin, mut params) = call.read()?;
+    let new = new_payment_intent(&mut params)?;
+    params.finish()?;
+    execute(&state, origin, Command::Create(new)).await
+}
+
+fn new_payment_intent(params: &mut Params) -> StripeResult<NewPaymentIntent> {
+    let amount = params.integer("amount", 1, MAX_AMOUNT)?;
+    let currency = params.required("currency")?.to_ascii_lowercase();
+    if currency.len() != 3 || !currency.bytes().all(|letter| letter.is_ascii_lowercase()) {
+        let message = format!("Invalid currency: {currency}.");
+        return Err(StripeError::invalid_request(message).with_param("currency"));
+    }
+    let automatic_payment_methods = params.flag("automatic_payment_methods[enabled]")?;
+    let mut payment_method_types = params.list("payment_method_types");
+    if payment_method_types.is_empty() {
+        payment_method_types.push("card".to_owned());
+    }
+    let capture_method = params.text("capture_method")?.unwrap_or_else(|| "automatic".to_owned());
+    if !matches!(capture_method.as_str(), "automatic" | "automatic_async") {
+        let message = "Invalid capture_method: this gateway captures at once.";
+        return Err(StripeError::invalid_request(message).with_param("capture_method"));
+    }
+    let new = NewPaymentIntent {
+        amount: amount.ok_or_else(|| missing("amount"))?,
+        currency,
+        payment_method: payment_method(params)?,
+        payment_method_types,
+        automatic_payment_methods,
+        capture_method,
+        description: params.text("description")?,
+        receipt_email: params.text("receipt_email")?,
+        metadata: params.metadata()?,
+        confirm: params.flag("confirm")?,
+    };
+    params.ignore(&IGNORED);
+    Ok(new)
+}
+
+fn payment_method(params: &mut Params) -> StripeResult<Option<PaymentMethod>> {
+    let given = params.text("payment_method")?;
+    Ok(given.as_deref().map(PaymentMethod::parse).transpose()?)
+}
+
+pub(super) async fn retrieve_payment_intent(
+    State(state): State<AppState>,
+    _: ApiKey,
+    Id(id): Id,
+    RawQuery(query): RawQuery,
+) -> StripeResult<Response> {
+    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
+    params.ignore(&["client_secret"]);
+    params.finish()?;
+    read(&state, Some(&id), async {
+        let intent = state.store.find_intent(&id).await?;
+        Ok(objects::payment_intent(&intent.ok_or_else(|| Refusal::NoSuchPaymentIntent(id.clone()))?))
+    })
+    .await
+}
+
+pub(super) async fn list_payment_intents(
+    State(state): State<AppState>,
+    _: ApiKey,
+    RawQuery(query): RawQuery,
+) -> StripeResult<Response> {
+    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
+    let window = list_window(&mut params)?;
+    params.finish()?;
+    read(&state, None, async {
+        let mut intents = state.store.list_intents(&window).await?;
+        let limit = usize::try_from(window.limit).unwrap_or(0);
+        let has_more = intents.len() > limit;
+        intents.truncate(limit);
+        let data: Vec<_> = intents.iter().map(objects::payment_intent).collect();
+        Ok(objects::list("/v1/payment_intents", &data, has_more))
+    })
+    .await
+}
+
+fn list_window(params: &mut Params) -> StripeResult<ListWindow> {
+    let limit = params.integer("limit", 1, 100)?.unwrap_or(10);
+    let starting_after = params.text("starting_after")?;
+    // Objects show whole seconds: `gt` and `lte` are about the second, not the instant within it.
+    let after = seconds(params, "created[gt]", 1)?;
+    let from = seconds(params, "created[gte]", 0)?.max(after);
+    let until = seconds(params, "created[lte]", 1)?;
+    let before = [seconds(params, "created[lt]", 0)?, until].into_iter().flatten().min();
+    Ok(ListWindow { limit, starting_after, created_from: from, created_before: before })
+}
+
+fn seconds(params: &mut Params, name: &str, later: i64) -> StripeResult<Option<DateTime<Utc>>> {
+    let second = params.integer(name, 0, MAX_TIME)?.and_then(|second| DateTime::from_timestamp(second, 0));
+    Ok(second.map(|second| second + TimeDelta::seconds(later)))
+}
+
+pub(super) async fn confirm_payment_intent(
+    State(state): State<AppState>,
+    _: ApiKey,
+    Id(intent): Id,
+    call: Call,
+) -> StripeResult<Response> {
+    let (origin, mut params) = call.read()?;
+    let payment_method = payment_method(&mut params)?;
+    params.ignore(&IGNORED);
+    params.finish()?;
+    execute(&state, origin, Command::Confirm { intent, payment_method }).await
+}
+
+pub(super) async fn cancel_payment_intent(
+    State(state): State<AppState>,
+    _: ApiKey,
+    Id(intent): Id,
+    call: Call,
+) -> StripeResult<Response> {
+    let (origin, mut params) = call.read()?;
+    let reason = params.text("cancellation_reason")?;
+    if let Some(reason) = &reason
+        && !matches!(reason.as_str(), "duplicate" | "fraudulent" | "requested_by_customer" | "abandoned")
+    {
+        let message = format!("Invalid cancellation_reason: {reason}");
+        return Err(StripeError::invalid_request(message).with_param("cancellation_reason"));
+    }
+    params.finish()?;
+    execute(&state, origin, Command::Cancel { intent, reason }).await
+}

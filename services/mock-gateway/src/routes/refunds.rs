@@ -1,0 +1,62 @@
+//! Refunds: create, retrieve, list.
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+
+use crate::{
+    call::{ApiKey, Call, Id, Params},
+    domain::{Refusal, intent::NewRefund},
+    error::{StripeError, StripeResult},
+    execute::{execute, read},
+    objects,
+    processor::Command,
+    state::AppState,
+};
+
+pub(super) async fn create_refund(State(state): State<AppState>, _: ApiKey, call: Call) -> StripeResult<Response> {
+    let (origin, mut params) = call.read()?;
+    let new = NewRefund {
+        payment_intent: params.required("payment_intent")?,
+        amount: params.integer("amount", 1, i64::MAX)?,
+        reason: params.text("reason")?,
+        metadata: params.metadata()?,
+    };
+    if let Some(reason) = &new.reason
+        && !matches!(reason.as_str(), "duplicate" | "fraudulent" | "requested_by_customer")
+    {
+        return Err(StripeError::invalid_request(format!("Invalid reason: {reason}")).with_param("reason"));
+    }
+    params.finish()?;
+    execute(&state, origin, Command::Refund(new)).await
+}
+
+pub(super) async fn retrieve_refund(State(state): State<AppState>, _: ApiKey, Id(id): Id) -> StripeResult<Response> {
+    let refund = state.store.find_refund(&id).await?;
+    let intent = refund.as_ref().map(|refund| refund.payment_intent.clone());
+    read(&state, intent.as_deref(), async {
+        Ok(objects::refund(&refund.ok_or_else(|| Refusal::NoSuchRefund(id.clone()))?))
+    })
+    .await
+}
+
+pub(super) async fn list_refunds(
+    State(state): State<AppState>,
+    _: ApiKey,
+    RawQuery(query): RawQuery,
+) -> StripeResult<Response> {
+    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
+    let limit = params.integer("limit", 1, 100)?.unwrap_or(10);
+    let (intent, after) = (params.text("payment_intent")?, params.text("starting_after")?);
+    params.finish()?;
+    read(&state, intent.as_deref(), async {
+        let mut refunds = state.store.list_refunds(intent.as_deref(), after.as_deref(), limit).await?;
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let has_more = refunds.len() > limit;
+        refunds.truncate(limit);
+        let data: Vec<_> = refunds.iter().map(objects::refund).collect();
+        Ok(objects::list("/v1/refunds", &data, has_more))
+    })
+    .await
+}

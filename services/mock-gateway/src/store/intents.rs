@@ -1,0 +1,193 @@
+//! Queries of the table `payment_intents`.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::Store;
+use crate::domain::{
+    PaymentMethod,
+    fault::Subject,
+    intent::{IntentStatus, NewPaymentIntent, PaymentIntent},
+    new_id,
+};
+
+/// A query for whole intents; the rest of the statement and its arguments follow.
+macro_rules! select_intents {
+    ($rest:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            PaymentIntent,
+            r#"select id, amount, currency, status as "status: IntentStatus", payment_method, payment_method_types,
+                   automatic_payment_methods, capture_method, description, receipt_email, metadata, booking_id,
+                   client_secret, amount_received, latest_charge, last_payment_error, canceled_at,
+                   cancellation_reason, created_at
+               from payment_intents "# + $rest,
+            $($argument),*
+        )
+    };
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct ListWindow {
+    pub(crate) limit: i64,
+    pub(crate) starting_after: Option<String>,
+    pub(crate) created_from: Option<DateTime<Utc>>,
+    pub(crate) created_before: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    pub(crate) async fn find_intent(&self, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
+        select_intents!("where id = $1", id).fetch_optional(&self.pool).await
+    }
+
+    /// Newest first, as Stripe lists them; one more than the limit where there are more.
+    pub(crate) async fn list_intents(&self, window: &ListWindow) -> sqlx::Result<Vec<PaymentIntent>> {
+        select_intents!(
+            "where ($2::text is null or seq < (select seq from payment_intents where id = $2))
+               and ($3::timestamptz is null or created_at >= $3)
+               and ($4::timestamptz is null or created_at < $4)
+             order by seq desc limit $1::bigint + 1",
+            window.limit,
+            window.starting_after,
+            window.created_from,
+            window.created_before
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Whether a payment is due to settle.
+    pub(crate) async fn any_intent_due(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar!(r#"select exists(select from payment_intents where settle_at <= now()) as "due!""#)
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// What rules of misbehaviour may match by: the booking and the payment method of an intent.
+    pub(crate) async fn describe_intent(&self, id: &str, subject: &mut Subject) -> sqlx::Result<()> {
+        let row = sqlx::query!("select booking_id, payment_method from payment_intents where id = $1", id)
+            .fetch_optional(&self.pool)
+            .await?;
+        if let Some(row) = row {
+            subject.booking_id = row.booking_id;
+            subject.payment_method = subject.payment_method.take().or(row.payment_method);
+        }
+        Ok(())
+    }
+}
+
+/// The intent, which no other transaction changes before this one ends.
+pub(crate) async fn lock(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
+    select_intents!("where id = $1 for update", id).fetch_optional(conn).await
+}
+
+/// One payment that is due to settle and that no other replica is settling.
+pub(crate) async fn lock_due(conn: &mut PgConnection) -> sqlx::Result<Option<PaymentIntent>> {
+    select_intents!("where settle_at <= now() order by settle_at limit 1 for update skip locked",)
+        .fetch_optional(conn)
+        .await
+}
+
+pub(crate) async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> sqlx::Result<PaymentIntent> {
+    let id = new_id("pi");
+    let client_secret = new_id(&format!("{id}_secret"));
+    sqlx::query!(
+        "insert into payment_intents (id, amount, currency, status, payment_method, payment_method_types,
+             automatic_payment_methods, capture_method, description, receipt_email, metadata, client_secret)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        id,
+        new.amount,
+        new.currency,
+        new.status().as_str(),
+        new.payment_method.map(PaymentMethod::as_str),
+        &new.payment_method_types,
+        new.automatic_payment_methods,
+        new.capture_method,
+        new.description,
+        new.receipt_email,
+        new.metadata,
+        client_secret
+    )
+    .execute(&mut *conn)
+    .await?;
+    reload(conn, &id).await
+}
+
+pub(crate) async fn mark_succeeded(
+    conn: &mut PgConnection,
+    id: &str,
+    payment_method: &str,
+    charge: &str,
+) -> sqlx::Result<PaymentIntent> {
+    sqlx::query!(
+        "update payment_intents set status = 'succeeded', amount_received = amount, payment_method = $2,
+             latest_charge = $3, last_payment_error = null, settle_at = null
+         where id = $1",
+        id,
+        payment_method,
+        charge
+    )
+    .execute(&mut *conn)
+    .await?;
+    reload(conn, id).await
+}
+
+pub(crate) async fn mark_declined(
+    conn: &mut PgConnection,
+    id: &str,
+    charge: &str,
+    error: &Value,
+) -> sqlx::Result<PaymentIntent> {
+    sqlx::query!(
+        "update payment_intents set status = 'requires_payment_method', payment_method = null, latest_charge = $2,
+             last_payment_error = $3, settle_at = null
+         where id = $1",
+        id,
+        charge,
+        error
+    )
+    .execute(&mut *conn)
+    .await?;
+    reload(conn, id).await
+}
+
+pub(crate) async fn mark_processing(
+    conn: &mut PgConnection,
+    id: &str,
+    payment_method: &str,
+    charge: &str,
+    late_seconds: u32,
+) -> sqlx::Result<PaymentIntent> {
+    sqlx::query!(
+        "update payment_intents set status = 'processing', payment_method = $2, latest_charge = $3,
+             last_payment_error = null, settle_at = now() + make_interval(secs => $4)
+         where id = $1",
+        id,
+        payment_method,
+        charge,
+        f64::from(late_seconds)
+    )
+    .execute(&mut *conn)
+    .await?;
+    reload(conn, id).await
+}
+
+pub(crate) async fn mark_canceled(
+    conn: &mut PgConnection,
+    id: &str,
+    reason: Option<&str>,
+) -> sqlx::Result<PaymentIntent> {
+    sqlx::query!(
+        "update payment_intents set status = 'canceled', canceled_at = now(), cancellation_reason = $2 where id = $1",
+        id,
+        reason
+    )
+    .execute(&mut *conn)
+    .await?;
+    reload(conn, id).await
+}
+
+async fn reload(conn: &mut PgConnection, id: &str) -> sqlx::Result<PaymentIntent> {
+    select_intents!("where id = $1", id).fetch_one(conn).await
+}
