@@ -9,6 +9,8 @@
 mod servers;
 mod services;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
