@@ -17,12 +17,13 @@
 //! - [`programs`] and [`fleet`]: the platform's programs: building, settings, replicas, readiness
 //! - [`secrets`]: keys and passwords, made once
 //! - [`proxy`]: one origin in front of them all
-//! - [`stack`]: all of that for a test; [`api`]: the platform's API as its users call it
+//! - [`stack`]: all of that for a test; [`api`] and [`people`]: the platform as its users see it
 //! - [`process`], [`paths`], [`ports`], [`wait`]: child processes, folders, free ports, waiting for a condition
 
 pub mod api;
 pub mod fleet;
 pub mod paths;
+pub mod people;
 pub mod ports;
 pub mod process;
 pub mod programs;

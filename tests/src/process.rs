@@ -390,3 +390,50 @@ fn send_lines(mut reader: impl BufRead, lines: &mpsc::Sender<String>) {
         line.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Spec {
+        Spec::new("shell", "/bin/sh").args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn a_process_that_does_not_listen_is_killed_with_its_children() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let stubborn = "trap '' TERM; sh -c 'trap \"\" TERM; echo ready; sleep 100 & wait' & while :; do wait; done";
+        let process = shell(stubborn).log_to(log.path()).spawn().unwrap();
+        while !fs::read_to_string(log.path()).unwrap().contains("ready") {
+            tokio::time::sleep(PAUSE).await;
+        }
+
+        process.stop(Duration::from_millis(50)).await;
+
+        assert!(!process.is_running());
+        assert!(!process.group_lives());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ended_is_reported_with_its_last_lines() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let process = shell("echo no such database; exit 3").log_to(log.path()).spawn().unwrap();
+        process.wait().await;
+
+        let error = process.check_running().unwrap_err().to_string();
+
+        assert!(error.contains("exit status: 3") && error.contains("no such database"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_starts_again_after_it_was_killed() {
+        let daemon = Daemon::start(|| shell("sleep 100")).unwrap();
+        let first = daemon.pid().await;
+        daemon.kill().await;
+        assert!(daemon.pid().await.is_none());
+
+        daemon.up().await.unwrap();
+
+        assert!(daemon.pid().await.is_some_and(|pid| Some(pid) != first));
+    }
+}

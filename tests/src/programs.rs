@@ -55,6 +55,24 @@ impl Program {
     }
 }
 
+/// Cargo in the workspace, killed when its handle is dropped.
+pub fn cargo() -> Result<Command> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::workspace()).env("CARGO_TARGET_DIR", paths::cargo_target()?).kill_on_drop(true);
+    remove_run_variables(&mut cargo);
+    Ok(cargo)
+}
+
+/// Takes away what `cargo run` and `cargo test` tell the programs they start. Build scripts look at some of it, so a
+/// cargo that inherited it would build their crates anew, and the next one from a shell once more.
+pub fn remove_run_variables(command: &mut Command) {
+    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    let told = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in told.filter(|name| name == "CARGO" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
+        command.env_remove(name);
+    }
+}
+
 /// The built programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -66,15 +84,15 @@ impl Binaries {
     pub async fn build() -> Result<Self> {
         let own = std::env::current_exe()?;
         let release = own.components().any(|part| part.as_os_str() == "release");
-        let mut cargo = Command::new("cargo");
-        cargo.arg("build").current_dir(paths::workspace()).env("CARGO_TARGET_DIR", paths::cargo_target()?);
+        let mut cargo = cargo()?;
+        cargo.arg("build");
         if release {
             cargo.arg("--release");
         }
         for program in Program::ALL {
             cargo.args(["--package", program.package()]);
         }
-        let status = cargo.kill_on_drop(true).status().await.context("cannot start cargo")?;
+        let status = cargo.status().await.context("cannot start cargo")?;
         if !status.success() {
             bail!("the programs do not build; see cargo's output above");
         }

@@ -170,3 +170,89 @@ fn problem(status: StatusCode, detail: &str) -> Response {
         "code": "proxy", "detail": detail });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use futures::{StreamExt, stream};
+    use reqwest::Client;
+
+    use super::*;
+    use crate::api::http_client;
+    use crate::fleet::loopback;
+    use crate::ports;
+
+    async fn answers_with(router: Router) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn proxy_to(routes: Vec<Route>) -> (Client, String) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, routes));
+        (http_client(), origin)
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments() {
+        let users = Route::new("/users", vec![]);
+
+        assert!(["/users", "/users/", "/users/login"].iter().all(|path| users.matches(path)));
+        assert!(!users.matches("/users-and-more"));
+        assert!(["/", "/anything"].iter().all(|path| Route::new("/", vec![]).matches(path)));
+    }
+
+    #[tokio::test]
+    async fn the_service_sees_the_host_and_the_client_and_no_claims() {
+        let tell = |headers: HeaderMap| async move {
+            let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+            [header("host"), header("x-forwarded-for"), header("x-forwarded-host")].join(" ")
+        };
+        let service = answers_with(Router::new().route("/", get(tell))).await;
+        let (http, origin) = proxy_to(vec![Route::new("/", vec![service])]);
+
+        let request = http.get(&origin).header("x-forwarded-for", "1.2.3.4").header("host", "localhost:8090");
+        let told = request.send().await.unwrap().text().await.unwrap();
+
+        assert_eq!(told, "localhost:8090 127.0.0.1 localhost:8090");
+    }
+
+    #[tokio::test]
+    async fn answers_are_streamed_as_they_come() {
+        let first_then_never = || async {
+            let first = stream::once(async { Ok::<_, std::io::Error>("data: first\n\n") });
+            Body::from_stream(first.chain(stream::pending()))
+        };
+        let service = answers_with(Router::new().route("/", get(first_then_never))).await;
+        let (http, origin) = proxy_to(vec![Route::new("/", vec![service])]);
+
+        let mut chunks = http.get(&origin).send().await.unwrap().bytes_stream();
+
+        let first = tokio::time::timeout(Duration::from_secs(5), chunks.next()).await.expect("it was held back");
+        assert_eq!(first.unwrap().unwrap(), "data: first\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_down_is_passed_over() {
+        let service = answers_with(Router::new().route("/", get(|| async { "up" }))).await;
+        let down = loopback(ports::free().unwrap());
+        let (http, origin) = proxy_to(vec![Route::new("/", vec![down, service])]);
+
+        for _ in 0..4 {
+            assert_eq!(http.get(&origin).send().await.unwrap().text().await.unwrap(), "up");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_down_is_a_502_problem() {
+        let (http, origin) = proxy_to(vec![Route::new("/", vec![loopback(ports::free().unwrap())])]);
+
+        let answer = http.get(&origin).send().await.unwrap();
+
+        assert_eq!(answer.status(), 502);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+}

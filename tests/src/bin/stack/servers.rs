@@ -6,6 +6,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use eventplatform_tests::programs::remove_run_variables;
 use eventplatform_tests::servers::{Durability, Servers};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
@@ -68,6 +69,7 @@ impl Job {
         let (program, args) = command.split_first().context("no command given")?;
         let mut command = Command::new(program);
         command.args(args).envs(servers.environment());
+        remove_run_variables(&mut command);
         if own_group {
             command.process_group(0);
         }

@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use ::sqlx::migrate::Migrator;
 use anyhow::{Context, Result, bail};
 use eventplatform_tests::paths;
+use eventplatform_tests::programs::cargo;
 use eventplatform_tests::servers::{Durability, Postgres, ensure_database, random_password, scratch_folder};
 use platform::Clock;
 
@@ -39,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         fs::create_dir(&made)?;
         let url = ensure_database(&postgres.url(), &member.package, &password).await?;
         migrate(&url, &member.migrations()).await?;
-        prepare(member, &url, &made)?;
+        prepare(member, &url, &made).await?;
 
         let (want, have) = (queries(&made)?, queries(&member.query_folder())?);
         match (want == have, arguments.check) {
@@ -110,17 +111,16 @@ async fn migrate(url: &str, migrations: &Path) -> Result<()> {
 }
 
 /// Checks all targets of the crate against the live database; the macros write their files into `made`.
-fn prepare(member: &Member, url: &str, made: &Path) -> Result<()> {
+async fn prepare(member: &Member, url: &str, made: &Path) -> Result<()> {
     // Cargo does not know that the macros read a database, so the crate has to look changed.
     touch(&member.dir.join("src/lib.rs"))?;
-    let status = Command::new("cargo")
+    let status = cargo()?
         .args(["check", "--quiet", "--all-targets", "--package", &member.package])
-        .current_dir(paths::workspace())
-        .env("CARGO_TARGET_DIR", paths::cargo_target()?)
         .env("DATABASE_URL", url)
         .env("SQLX_OFFLINE", "false")
         .env("SQLX_OFFLINE_DIR", made)
         .status()
+        .await
         .context("cannot start cargo")?;
     // What was checked just now holds whatever the database said; the next build has to look at `.sqlx` again.
     touch(&member.dir.join("src/lib.rs"))?;

@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
-use eventplatform_tests::paths;
+use eventplatform_tests::programs::cargo;
 use eventplatform_tests::servers::{Durability, MongoKind, Servers};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs every test on throwaway servers and prints how many passed.
@@ -34,7 +33,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
 async fn test(arguments: Arguments) -> Result<ExitCode> {
     let selection = if arguments.cargo.is_empty() { vec!["--workspace".into()] } else { arguments.cargo };
-    let built = cargo().arg("test").args(&selection).arg("--no-run").status().await.context("cannot start cargo")?;
+    let built = cargo()?.arg("test").args(&selection).arg("--no-run").status().await.context("cannot start cargo")?;
     if !built.success() {
         println!("0 passed, 0 failed: the tests do not compile");
         return Ok(ExitCode::FAILURE);
@@ -49,7 +48,7 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
 
 /// Runs cargo, prints and counts what it prints; true if it was content.
 async fn run_tests(selection: &[OsString], servers: &Servers, summary: &mut Summary) -> Result<bool> {
-    let mut cargo = cargo();
+    let mut cargo = cargo()?;
     cargo.args(["test", "--no-fail-fast"]).args(selection).envs(servers.environment());
     if servers.mongodb.kind() == MongoKind::Mongod {
         cargo.args(["--", "--include-ignored"]);
@@ -62,15 +61,6 @@ async fn run_tests(selection: &[OsString], servers: &Servers, summary: &mut Summ
         summary.read(&line);
     }
     Ok(child.wait().await?.success())
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths::workspace()).kill_on_drop(true);
-    if let Ok(target) = paths::cargo_target() {
-        cargo.env("CARGO_TARGET_DIR", target);
-    }
-    cargo
 }
 
 #[derive(Default)]
