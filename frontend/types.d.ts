@@ -45,12 +45,15 @@ declare namespace Api {
     payment_status: "Unpaid" | "Paid" | "Failed" | "Refunded";
     expires_at: string | null;
     created_at: string;
+    /** Only if money goes or went back. */
+    refund?: { state: string; amount: number };
   }
 
   interface Payment {
     id: number | string;
     booking_id: number;
     status: "Processing" | "Succeeded" | "Failed" | "Refunded";
+    failure?: { code: string; message: string };
   }
 
   interface Notification {

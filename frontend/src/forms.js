@@ -22,15 +22,14 @@ import { alertBox, whileBusy } from "./views.js";
  * @property {string} [hint]
  * @property {"input" | "textarea" | "select"} [tag]
  * @property {[string, string][]} [options] value and text, for a select
- * @property {Record<string, unknown>} [attributes] of the control
  * @property {(value: string) => string | undefined} [rule] what is wrong with a value beyond HTML's own checks
  */
 
 /**
- * @param {FieldOptions} options
+ * @param {FieldOptions & Record<string, unknown>} options what is not named above becomes an attribute of the control
  * @returns {Field}
  */
-export function field({ name, label, hint, tag = "input", options = [], attributes = {}, rule }) {
+export function field({ name, label, hint, tag = "input", options = [], rule, ...attributes }) {
   const [id, hintId, errorId] = [uniqueId(), uniqueId(), uniqueId()];
   const choices = options.map(([value, text]) => h("option", { value }, text));
   const described = hint ? `${hintId} ${errorId}` : errorId;

@@ -52,8 +52,9 @@ function drawAccount() {
     bell(),
     h(
       "button.avatar",
-      { type: "button", popovertarget: "account-menu", "aria-label": t("nav.account", { name: user.name }) },
-      initials,
+      { type: "button", popovertarget: "account-menu" },
+      h("span", { "aria-hidden": "true" }, initials),
+      h("span.unseen", t("nav.account", { name: user.name })),
     ),
   );
   replace(

@@ -22,12 +22,11 @@ const CARDS = /** @type {const} */ ([
  */
 export function paymentForm(booking, refresh, signal) {
   const { box, say } = alertBox();
-  const free = booking.amount === 0;
   const amount = booking.amount && booking.currency ? money(booking.amount, booking.currency) : "";
-  const label = free ? t("pay.confirm_free") : t("pay.button", { amount });
+  const label = t("pay.button", { amount });
   const button = h("button.button.wide", { type: "submit" }, label);
   const cards = h("fieldset.cards", h("legend", t("pay.cards")), h("p.hint", t("pay.test")), CARDS.map(cardChoice));
-  const fields = h("fieldset.bare", h("legend.unseen", t("pay.title")), free ? undefined : cards, box, button);
+  const fields = h("fieldset.bare", h("legend.unseen", t("pay.title")), cards, box, button);
   const form = h("form.pay", { novalidate: true }, h("h2", t("pay.title")), fields);
 
   /** @param {boolean} locked */
@@ -116,7 +115,10 @@ async function settle(booking, payment, signal) {
     });
   }
   sessionStorage.removeItem(pendingKey(booking));
-  if (payment.status === "Failed") throw new ApiError({ status: 402, code: "card_declined" });
+  const { failure } = payment;
+  if (payment.status === "Failed") {
+    throw new ApiError({ status: 402, code: failure?.code ?? "card_declined", detail: failure?.message });
+  }
 }
 
 /** @param {unknown} error */

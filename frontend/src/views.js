@@ -68,6 +68,11 @@ export function availability(event) {
   };
 }
 
+const CATEGORIES = ["music", "theatre", "art", "film", "talk", "tech", "food", "sport", "family"];
+
+/** The usual categories, and `one` if it is another. @param {string | null} [one] */
+export const categories = (one) => (one && !CATEGORIES.includes(one) ? [...CATEGORIES, one] : CATEGORIES);
+
 /** The name of a category, in the visitor's language if it is a usual one. @param {string} category */
 export const categoryName = (category) => tOr(`category.${category.toLowerCase()}`, category);
 
@@ -106,8 +111,10 @@ export function bookingState(booking) {
   if (status === "Pending" && booking.expires_at && Date.parse(booking.expires_at) < Date.now()) {
     return { tone: "quiet", text: t("booking.ending") };
   }
-  if (status === "Cancelled" && payment === "Refunded") return { tone: "quiet", text: t("booking.refunded") };
-  if (status === "Cancelled" && payment === "Paid") return { tone: "warn", text: t("booking.refunding") };
+  if (booking.refund) {
+    const done = payment === "Refunded";
+    return { tone: done ? "quiet" : "warn", text: t(done ? "booking.refunded" : "booking.refunding") };
+  }
   const tones = { Pending: "warn", Confirmed: "good", Rejected: "bad", Cancelled: "quiet", Expired: "quiet" };
   return { tone: tones[status], text: tOr(`booking.${status}`, status) };
 }
@@ -173,6 +180,18 @@ export function alertBox() {
       box.textContent = text ?? "";
     },
   };
+}
+
+/**
+ * Loads more of a list, and says so when that fails.
+ * @param {string} text
+ * @param {() => Promise<void>} load
+ */
+export function moreButton(text, load) {
+  const { box, say } = alertBox();
+  const button = h("button.button.plain", { type: "button" }, text);
+  button.addEventListener("click", () => whileBusy(button, load).catch((error) => say(explain(error))));
+  return h("div.more", button, box);
 }
 
 /** A link with an icon in front. @param {string} name @param {string} text @param {Record<string, unknown>} props */

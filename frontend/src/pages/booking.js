@@ -34,7 +34,7 @@ export async function render(root, { id, signal }) {
     replace(ticket, ticketView(booking, event, title));
     page.classList.toggle("unpaid", booking.status === "Pending");
     // A declined payment must not take away the form that says so.
-    const state = booking.status === "Pending" ? "Pending" : booking.status + booking.payment_status;
+    const state = booking.status + (booking.status === "Pending" ? booking.amount : booking.payment_status);
     if (state === drawn) return;
     drawn = state;
     drawing.abort();
@@ -106,6 +106,7 @@ function ticketView(booking, event, title) {
  * @param {AbortSignal} signal
  */
 function sideView(booking, event, refresh, signal) {
+  if (booking.status === "Pending" && !booking.amount) return waiting(refresh, signal);
   if (booking.status === "Pending") return [holdTimer(booking, refresh, signal), paymentForm(booking, refresh, signal)];
   if (booking.status === "Confirmed") return confirmedView(booking, event, refresh);
   const again = event?.status === "published" && Date.parse(event.starts_at) > Date.now();
@@ -120,17 +121,29 @@ function sideView(booking, event, refresh, signal) {
   ];
 }
 
+/**
+ * The seats are not held yet, because a service was away: the platform goes on by itself, and so does the page.
+ * @param {() => Promise<void>} refresh
+ * @param {AbortSignal} signal
+ */
+function waiting(refresh, signal) {
+  void keepAsking(refresh, 2000, signal).catch(() => undefined);
+  return h("p.hold", { role: "status" }, t("booking.waiting"));
+}
+
+/** @param {() => Promise<void>} refresh @param {number} every milliseconds @param {AbortSignal} signal */
+async function keepAsking(refresh, every, signal) {
+  for (;;) {
+    await pause(every, signal);
+    await refresh().catch(() => undefined);
+  }
+}
+
 /** @param {Api.Booking} booking */
-function endText({ status, payment_status: payment }) {
-  if (status === "Expired") return t(payment === "Paid" ? "booking.refunding_text" : "booking.expired_text");
-  if (status === "Rejected") return t("booking.rejected_text");
-  return t(
-    payment === "Refunded"
-      ? "booking.refunded_text"
-      : payment === "Paid"
-        ? "booking.refunding_text"
-        : "booking.cancelled_text",
-  );
+function endText({ status, payment_status: payment, refund }) {
+  if (refund) return t(payment === "Refunded" ? "booking.refunded_text" : "booking.refunding_text");
+  if (status === "Expired") return t("booking.expired_text");
+  return t(status === "Rejected" ? "booking.rejected_text" : "booking.cancelled_text");
 }
 
 /**
@@ -163,10 +176,7 @@ function holdTimer(booking, refresh, signal) {
     }
     announce(t("pay.hold_over"));
     // event-service judges expiry; its answer is there within half a minute.
-    for (;;) {
-      await refresh().catch(() => undefined);
-      await pause(3000, signal);
-    }
+    await keepAsking(refresh, 3000, signal);
   };
   run().catch(() => undefined);
   return box;

@@ -2,8 +2,8 @@
 import { get } from "../api.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
-import { date, explain, money, t, tn } from "../i18n.js";
-import { alertBox, bookingState, emptyView, setTitle, skeletons, whileBusy } from "../views.js";
+import { date, money, t, tn } from "../i18n.js";
+import { bookingState, emptyView, moreButton, setTitle, skeletons } from "../views.js";
 
 /** Events by id, each asked for once. @type {Map<string, Promise<Api.EventItem | null>>} */
 const events = new Map();
@@ -12,7 +12,7 @@ const events = new Map();
 export async function render(root, { signal }) {
   setTitle(t("nav.bookings"));
   const list = h("ul.list", skeletons("row-skeleton", 4));
-  const foot = h("p.more-row");
+  const foot = h("div");
   replace(root, h("h1", t("nav.bookings")), list, foot);
   events.clear();
 
@@ -22,7 +22,7 @@ export async function render(root, { signal }) {
     const page = await get("/bookings", { query: { limit: 20, cursor }, signal });
     if (cursor === null) list.replaceChildren();
     list.append(...page.items.map((booking) => row(booking)));
-    replace(foot, page.next_cursor && more(() => load(page.next_cursor)));
+    replace(foot, page.next_cursor && moreButton(t("bookings.more"), () => load(page.next_cursor)));
     if (!list.children.length) {
       replace(
         root,
@@ -32,14 +32,6 @@ export async function render(root, { signal }) {
     }
   };
   await load(null);
-}
-
-/** @param {() => Promise<void>} load */
-function more(load) {
-  const { box, say } = alertBox();
-  const button = h("button.button.plain", { type: "button" }, t("bookings.more"));
-  button.addEventListener("click", () => whileBusy(button, load).catch((error) => say(explain(error))));
-  return h("span", button, box);
 }
 
 /** @param {Api.Booking} booking */

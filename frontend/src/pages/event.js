@@ -47,21 +47,16 @@ function facts(event) {
       }
     },
   });
+  /** @param {string} symbol @param {string} name @param {...import("../dom.js").Child} value */
+  const fact = (symbol, name, ...value) => h("div", h("dt", icon(symbol), h("span.unseen", name)), h("dd", ...value));
+  const elsewhere = !sameClock(event) && h("small", t("event.your_time", { time: eventTime(event, ownZone) }));
+  const zone = h("small", t("event.zone", { zone: event.time_zone.replaceAll("_", " ") }));
   return h(
-    "dl.facts",
+    "div.facts",
     h(
-      "div",
-      h("dt", icon("calendar"), h("span.unseen", t("event.when"))),
-      h(
-        "dd",
-        h("time", { datetime: event.starts_at }, eventTime(event)),
-        !sameClock(event) && h("small", t("event.your_time", { time: eventTime(event, ownZone) })),
-      ),
-    ),
-    h(
-      "div",
-      h("dt", icon("pin"), h("span.unseen", t("event.where"))),
-      h("dd", event.venue, h("small", t("event.zone", { zone: event.time_zone.replaceAll("_", " ") }))),
+      "dl",
+      fact("calendar", t("event.when"), h("time", { datetime: event.starts_at }, eventTime(event)), elsewhere),
+      fact("pin", t("event.where"), event.venue, zone),
     ),
     h("div.actions", iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }), share),
   );

@@ -4,9 +4,8 @@ import { cover } from "../cover.js";
 import { announce, h, icon, replace } from "../dom.js";
 import { explain, t, tn } from "../i18n.js";
 import { rewriteUrl } from "../router.js";
-import { categoryName, emptyView, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
+import { categories, categoryName, emptyView, eventCard, setTitle, moreButton, skeletons } from "../views.js";
 
-const CATEGORIES = ["music", "theatre", "art", "film", "talk", "tech", "food", "sport", "family"];
 const SPANS = /** @type {const} */ (["any", "today", "week", "weekend", "month"]);
 const PAGE_SIZE = 24;
 const KEEP_MS = 60_000;
@@ -82,8 +81,7 @@ const posters = () =>
 
 /** @param {string} chosen */
 function categoryChoices(chosen) {
-  const known = chosen && !CATEGORIES.includes(chosen) ? [...CATEGORIES, chosen] : CATEGORIES;
-  const choices = ["", ...known].map((value) =>
+  const choices = ["", ...categories(chosen)].map((value) =>
     h(
       "label.chip",
       h("input", { type: "radio", name: "category", value, checked: value === chosen }),
@@ -116,7 +114,7 @@ async function list(results, filters, signal) {
   /** @param {Api.Page<Api.EventItem>} page */
   const show = (page) => {
     grid.append(...page.items.map((event) => eventCard(event)));
-    replace(results, grid, page.next_cursor && moreButton(results, async () => more(page.next_cursor)));
+    replace(results, grid, page.next_cursor && moreButton(t("events.more"), () => more(page.next_cursor)));
   };
   /** @param {string | null} cursor */
   const more = async (cursor) => {
@@ -161,20 +159,6 @@ function nothingFound(search) {
   return search
     ? emptyView(t("events.none"), t("events.none_text"), reset)
     : emptyView(t("events.empty"), t("events.empty_text"));
-}
-
-/**
- * @param {HTMLElement} results
- * @param {() => Promise<void>} load
- */
-function moreButton(results, load) {
-  const button = h("button.button.plain.more", { type: "button" }, t("events.more"));
-  button.addEventListener("click", () =>
-    whileBusy(button, load).catch((error) => {
-      if (results.isConnected) announce(explain(error));
-    }),
-  );
-  return button;
 }
 
 /** What event-service is asked. @param {URLSearchParams} filters */

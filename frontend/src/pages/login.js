@@ -14,12 +14,18 @@ export function render(root, { query }) {
   const email = field({
     name: "email",
     label: t("account.email"),
-    attributes: { type: "email", required: true, autocomplete: "username", maxlength: 254 },
+    type: "email",
+    required: true,
+    autocomplete: "username",
+    maxlength: 254,
   });
   const password = field({
     name: "password",
     label: t("account.password"),
-    attributes: { type: "password", required: true, autocomplete: "current-password", maxlength: 1000 },
+    type: "password",
+    required: true,
+    autocomplete: "current-password",
+    maxlength: 1000,
   });
   const { element } = form([email, password], {
     content: [email.root, password.root],

@@ -4,7 +4,7 @@ import { h, icon, replace } from "../dom.js";
 import { ago, date, explain, t } from "../i18n.js";
 import { hrefOf, liveEvents, markRead, setUnread, unreadCount } from "../live.js";
 import { currentUser } from "../session.js";
-import { alertBox, emptyView, setTitle, skeletons, whileBusy } from "../views.js";
+import { alertBox, emptyView, moreButton, setTitle, skeletons, whileBusy } from "../views.js";
 
 /** @type {Record<string, string>} */
 const SYMBOLS = {
@@ -23,7 +23,7 @@ export async function render(root, { signal }) {
   const list = h("ul.list", skeletons("row-skeleton", 4));
   const { box, say } = alertBox();
   const all = h("button.button.plain", { type: "button", hidden: true }, icon("check"), t("notifications.read_all"));
-  const foot = h("p.more-row");
+  const foot = h("div");
   replace(root, h("header.page-head", h("h1", t("nav.notifications")), all), box, list, foot);
 
   all.addEventListener("click", () =>
@@ -43,11 +43,7 @@ export async function render(root, { signal }) {
     if (cursor === null) list.replaceChildren();
     list.append(...page.items.map(item));
     setUnread(page.unread_count);
-    const more = h("button.button.plain", { type: "button" }, t("notifications.more"));
-    more.addEventListener("click", () =>
-      whileBusy(more, () => load(page.next_cursor)).catch((error) => say(explain(error))),
-    );
-    replace(foot, page.next_cursor && more);
+    replace(foot, page.next_cursor && moreButton(t("notifications.more"), () => load(page.next_cursor)));
     if (!list.children.length) replace(foot, emptyView(t("notifications.empty"), t("notifications.empty_text")));
   };
   await load(null);

@@ -1,17 +1,14 @@
 // Create and edit an event, with a preview of its card; publish, cancel or delete it.
-import { get, post, request } from "../api.js";
+import { get, request } from "../api.js";
 import { h, icon, replace, toast } from "../dom.js";
-import { field, form, place } from "../forms.js";
-import { currencyDigits, money, ownZone, t, tn } from "../i18n.js";
+import { eventFields } from "../event-form.js";
+import { form, place } from "../forms.js";
+import { money, t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
 import { navigate } from "../router.js";
 import { currentUser } from "../session.js";
-import { alertBox, categoryName, confirmDialog, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
-import { instantOf, wallClock } from "../zones.js";
+import { alertBox, confirmDialog, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
 import { soldSeats } from "./organizer.js";
-
-const CURRENCIES = ["EUR", "USD", "GBP", "CHF", "SEK", "DKK", "PLN", "JPY"];
-const CATEGORIES = ["music", "theatre", "art", "film", "talk", "tech", "food", "sport", "family"];
 
 /** @type {PageModule["render"]} */
 export async function render(root, { id, signal }) {
@@ -50,131 +47,7 @@ function figures(event) {
 
 /** @param {Api.EventItem | null} event */
 function editor(event) {
-  const zone = event?.time_zone ?? ownZone;
-  const start = event?.starts_at ?? nextEvening();
-  const end = event?.ends_at ?? new Date(Date.parse(start) + 3 * 3600_000).toISOString();
-  const zones = Intl.supportedValuesOf("timeZone");
-  const allZones = zones.includes(zone) ? zones : [zone, ...zones];
-  const currency = event?.currency ?? "EUR";
-  /** @param {string | null | undefined} instant */
-  const local = (instant) => (instant ? wallClock(instant, zone) : "");
-
-  /** @type {() => string} */
-  const startText = () => fields.starts_at.control.value;
-  /** @type {() => string} */
-  const currencyCode = () => fields.currency.control.value;
-  const fields = {
-    title: field({
-      name: "title",
-      label: t("editor.title"),
-      attributes: { required: true, maxlength: 200, value: event?.title ?? "" },
-    }),
-    description: field({
-      name: "description",
-      label: t("editor.description"),
-      hint: t("editor.description_hint"),
-      tag: "textarea",
-      attributes: { required: true, rows: 7, maxlength: 10_000, value: event?.description ?? "" },
-    }),
-    category: field({
-      name: "category",
-      label: t("editor.category"),
-      tag: "select",
-      options: categoryOptions(event?.category),
-      attributes: { value: event?.category ?? "" },
-    }),
-    venue: field({
-      name: "venue",
-      label: t("editor.venue"),
-      attributes: { required: true, maxlength: 200, value: event?.venue ?? "" },
-    }),
-    time_zone: field({
-      name: "time_zone",
-      label: t("editor.zone"),
-      tag: "select",
-      options: allZones.map((name) => [name, name.replaceAll("_", " ")]),
-      attributes: { required: true, value: zone },
-    }),
-    starts_at: field({
-      name: "starts_at",
-      label: t("editor.starts"),
-      attributes: { type: "datetime-local", required: true, value: local(start) },
-    }),
-    ends_at: field({
-      name: "ends_at",
-      label: t("editor.ends"),
-      attributes: { type: "datetime-local", required: true, value: local(end) },
-      rule: (value) => (value > startText() ? undefined : t("editor.ends_first")),
-    }),
-    capacity: field({
-      name: "capacity",
-      label: t("editor.capacity"),
-      attributes: {
-        type: "number",
-        required: true,
-        min: Math.max(1, event ? event.capacity - event.available : 1),
-        max: 1_000_000,
-        value: event?.capacity ?? 100,
-      },
-    }),
-    max_seats_per_booking: field({
-      name: "max_seats_per_booking",
-      label: t("editor.max_seats"),
-      attributes: { type: "number", min: 1, max: 100, value: event?.max_seats_per_booking ?? "" },
-    }),
-    price: field({
-      name: "price",
-      label: t("editor.price"),
-      hint: t("editor.price_hint"),
-      attributes: { inputmode: "decimal", required: true, value: event ? toMajor(event.price, currency) : "0" },
-      rule: (value) => (minor(value, currencyCode()) === null ? t("editor.price_wrong") : undefined),
-    }),
-    currency: field({
-      name: "currency",
-      label: t("editor.currency"),
-      tag: "select",
-      options: [...new Set([...CURRENCIES, currency])].map((code) => [code, code]),
-      attributes: { required: true, value: currency },
-    }),
-    sales_start_at: field({
-      name: "sales_start_at",
-      label: t("editor.sales_start"),
-      attributes: { type: "datetime-local", value: local(event?.sales_start_at) },
-    }),
-    sales_end_at: field({
-      name: "sales_end_at",
-      label: t("editor.sales_end"),
-      attributes: { type: "datetime-local", value: local(event?.sales_end_at) },
-    }),
-    image_url: field({
-      name: "image_url",
-      label: t("editor.image"),
-      hint: t("editor.image_hint"),
-      attributes: { type: "url", maxlength: 2000, placeholder: "https://", value: event?.image_url ?? "" },
-      rule: (value) => (value.startsWith("https://") ? undefined : t("editor.image_https")),
-    }),
-  };
-  /** @param {keyof typeof fields} name */
-  const value = (name) => fields[name].control.value.trim();
-  /** @param {keyof typeof fields} name */
-  const instant = (name) => (value(name) ? instantOf(value(name), value("time_zone")) : null);
-  const read = () => ({
-    title: value("title"),
-    description: value("description"),
-    venue: value("venue"),
-    time_zone: value("time_zone"),
-    starts_at: /** @type {string} */ (instant("starts_at")),
-    ends_at: /** @type {string} */ (instant("ends_at")),
-    capacity: Number(value("capacity")),
-    price: minor(value("price"), value("currency")) ?? 0,
-    currency: value("currency"),
-    category: value("category") || null,
-    image_url: value("image_url") || null,
-    sales_start_at: instant("sales_start_at"),
-    sales_end_at: instant("sales_end_at"),
-    max_seats_per_booking: Number(value("max_seats_per_booking")) || null,
-  });
-
+  const { fields, read } = eventFields(event);
   const list = Object.values(fields);
   const asDraft = h(
     "button.button.plain.wide",
@@ -244,15 +117,6 @@ const row = (...fields) =>
     fields.map(({ root }) => root),
   );
 
-/** @param {string | null | undefined} current @returns {[string, string][]} */
-function categoryOptions(current) {
-  const known = current && !CATEGORIES.includes(current) ? [...CATEGORIES, current] : CATEGORIES;
-  return [
-    ["", t("editor.no_category")],
-    ...known.map((name) => /** @type {[string, string]} */ ([name, categoryName(name)])),
-  ];
-}
-
 /**
  * A PATCH carries what changed alone; a new event has an Idempotency-Key.
  * @param {Api.EventItem | null} event
@@ -312,30 +176,4 @@ function dangers(event) {
     }).catch((error) => say(place(error, [])));
   });
   return h("section.dangers", h("p.hint", t(draft ? "editor.delete_hint" : "editor.cancel_hint")), button, box);
-}
-
-/** Eight in the evening, in two weeks. */
-function nextEvening() {
-  const day = new Date(Date.now() + 14 * 86_400_000);
-  day.setHours(20, 0, 0, 0);
-  return day.toISOString();
-}
-
-/**
- * Minor units of an amount as people write it, without a detour over binary fractions; null if it is none.
- * @param {string} text
- * @param {string} currency
- */
-export function minor(text, currency) {
-  const digits = currencyDigits(currency);
-  const match = /^(\d{1,7})(?:[.,](\d*))?$/.exec(text.trim());
-  if (!match || (match[2] ?? "").length > digits) return null;
-  return Number(match[1] + (match[2] ?? "").padEnd(digits, "0"));
-}
-
-/** @param {number} amount minor units @param {string} currency */
-function toMajor(amount, currency) {
-  const digits = currencyDigits(currency);
-  const padded = String(amount).padStart(digits + 1, "0");
-  return digits ? `${padded.slice(0, -digits)}.${padded.slice(-digits)}` : padded;
 }

@@ -2,9 +2,9 @@
 import { get } from "../api.js";
 import { cover } from "../cover.js";
 import { h, icon, replace } from "../dom.js";
-import { eventTime, explain, money, number, t, tn } from "../i18n.js";
+import { eventTime, money, number, t, tn } from "../i18n.js";
 import { currentUser } from "../session.js";
-import { alertBox, availability, emptyView, setTitle, skeletons, whileBusy } from "../views.js";
+import { availability, emptyView, moreButton, setTitle, skeletons } from "../views.js";
 
 /** @type {PageModule["render"]} */
 export async function render(root, { signal }) {
@@ -12,7 +12,7 @@ export async function render(root, { signal }) {
   const create = h("a.button", { href: "/organizer/events/new" }, icon("plus"), t("organizer.create"));
   const figures = h("dl.figures", skeletons("figure-skeleton", 3));
   const list = h("ul.list", skeletons("row-skeleton", 4));
-  const foot = h("div.more-row");
+  const foot = h("div");
   replace(root, h("header.page-head", h("h1", t("organizer.title")), create), figures, list, foot);
   /** @type {Api.EventItem[]} */
   const events = [];
@@ -25,20 +25,12 @@ export async function render(root, { signal }) {
     if (cursor === null) list.replaceChildren();
     list.append(...page.items.map(row));
     replace(figures, totals(events));
-    replace(foot, page.next_cursor && more(() => load(page.next_cursor)));
+    replace(foot, page.next_cursor && moreButton(t("organizer.more"), () => load(page.next_cursor)));
     if (events.length) return;
     figures.remove();
     replace(foot, emptyView(t("organizer.empty"), t("organizer.empty_text")));
   };
   await load(null);
-}
-
-/** @param {() => Promise<void>} load */
-function more(load) {
-  const { box, say } = alertBox();
-  const button = h("button.button.plain", { type: "button" }, t("organizer.more"));
-  button.addEventListener("click", () => whileBusy(button, load).catch((error) => say(explain(error))));
-  return h("span", button, box);
 }
 
 /** Seats that are paid or booked for free. @param {Api.EventItem} event */

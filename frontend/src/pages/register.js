@@ -14,18 +14,27 @@ export function render(root, { query }) {
   const name = field({
     name: "name",
     label: t("account.name"),
-    attributes: { required: true, autocomplete: "name", maxlength: 100 },
+    required: true,
+    autocomplete: "name",
+    maxlength: 100,
   });
   const email = field({
     name: "email",
     label: t("account.email"),
-    attributes: { type: "email", required: true, autocomplete: "username", maxlength: 254 },
+    type: "email",
+    required: true,
+    autocomplete: "username",
+    maxlength: 254,
   });
   const password = field({
     name: "password",
     label: t("account.password"),
     hint: t("account.password_hint"),
-    attributes: { type: "password", required: true, minlength: 10, maxlength: 128, autocomplete: "new-password" },
+    type: "password",
+    required: true,
+    minlength: 8,
+    maxlength: 128,
+    autocomplete: "new-password",
   });
   const organizer = h("input", { type: "checkbox", name: "organizer" });
   const { element } = form([name, email, password], {

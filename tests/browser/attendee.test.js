@@ -1,0 +1,171 @@
+// An attendee's journeys: from registration to notification, and everything that can happen while paying.
+import assert from "node:assert/strict";
+import { after, before } from "node:test";
+import { PHONE, Person, SIZES, goHome, journey, unique } from "./people.js";
+
+const title = unique("Chamber music by candlelight");
+let event = "";
+let free = "";
+
+before(async () => {
+  const organizer = await Person.arrives();
+  await organizer.registers("organizer");
+  event = await organizer.publishes({ title, capacity: 200 });
+  free = await organizer.publishes({ title: unique("Open rehearsal"), price: "0" });
+  await organizer.leaves();
+});
+after(goHome);
+
+for (const [size, viewport] of SIZES) {
+  journey(
+    `somebody registers, finds an event, books, pays and is notified ${size}`,
+    async (person) => {
+      const { page } = person;
+      await page.goto("/");
+      await page.getByRole("searchbox", { name: "Search events" }).fill(title);
+      await page.getByRole("link", { name: title }).click();
+      await person.button("One seat more").click();
+      await person.button("Log in to book").click();
+      await page.getByRole("main").getByRole("link", { name: "Sign up" }).click();
+      await person.fillsRegistration();
+
+      await page.getByRole("heading", { name: title }).waitFor();
+      await person.button("Reserve 2 seats").click();
+      await person.sees("Your seats are kept for");
+      await person.fitsTheScreen();
+      await person.paysWith("Card that works");
+
+      await person.sees("You are in!");
+      await page.getByRole("img", { name: /QR code/ }).waitFor();
+      await person.fitsTheScreen();
+      await page.getByRole("link", { name: "Notifications, 1 unread" }).click();
+      const news = page.getByRole("listitem").filter({ hasText: title });
+      await news.waitFor();
+      await news.getByRole("link").click();
+      await person.sees("You are in!");
+      await page.getByRole("link", { name: "Notifications", exact: true }).waitFor();
+    },
+    { viewport },
+  );
+}
+
+journey("a declined card says why, and the next one works", async (person) => {
+  await person.registers();
+  await person.reserves(event);
+  await person.paysWith("Card that is declined");
+  await person.isTold("Your card was declined");
+  await person.paysWith("Card that works");
+
+  await person.sees("You are in!");
+});
+
+journey("a payment that settles late shows its end by itself", async (person) => {
+  await person.registers();
+  await person.reserves(event);
+  await person.paysWith("Card that takes some seconds");
+  await person.button("Paying …").waitFor();
+
+  await person.page.getByText("You are in!").waitFor({ timeout: 40_000 });
+});
+
+journey("a payment goes on after a reload", async (person) => {
+  await person.registers();
+  await person.reserves(event);
+  await person.paysWith("Card that takes some seconds");
+  await person.button("Paying …").waitFor();
+  await person.page.reload();
+
+  await person.page.getByText("You are in!").waitFor({ timeout: 40_000 });
+});
+
+journey("a gateway that fails before charging can be tried again", async (person) => {
+  await person.registers();
+  await person.reserves(event);
+  await person.paysWith("Card that fails before charging");
+  await person.isTold("Nothing was charged");
+  await person.paysWith("Card that works");
+
+  await person.sees("You are in!");
+});
+
+journey("a lost answer and a second click book once", async (person) => {
+  const { page } = person;
+  await person.registers();
+  /** @type {(string | undefined)[]} */
+  const keys = [];
+  let lost = 0;
+  await page.route("**/bookings", async (route) => {
+    if (route.request().method() !== "POST") return route.continue();
+    keys.push(route.request().headers()["idempotency-key"]);
+    if (lost++) return route.continue();
+    await route.fetch();
+    await route.abort("connectionreset");
+  });
+  await page.goto(`/events/${event}`);
+  await person.button(/^Reserve/).dblclick();
+  await page.waitForURL(/\/me\/bookings\/\d+$/);
+  await page.goto("/me/bookings");
+
+  await page.getByRole("link", { name: title }).first().waitFor();
+  assert.equal(await page.getByRole("link", { name: title }).count(), 1);
+  assert.equal(keys.length, 2);
+  assert.equal(new Set(keys).size, 1);
+});
+
+journey("a free event is booked without payment and cancelled again", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await page.goto(`/events/${free}`);
+  await person.button("Book 1 free seat").click();
+  await person.sees("You are in!");
+  await person.button("Cancel booking").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
+
+  await person.sees("This booking was cancelled");
+});
+
+journey("a paid booking is cancelled and the money goes back", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await person.reserves(event, 2);
+  await person.paysWith("Card that works");
+  await person.sees("You are in!");
+  await person.button("Cancel booking").click();
+  await page.getByRole("dialog").getByText("you get €25 back").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
+
+  await page.getByText("Cancelled and refunded").first().waitFor({ timeout: 40_000 });
+});
+
+journey(
+  "a whole booking by keyboard alone",
+  async (person) => {
+    const { page } = person;
+    await person.registers();
+    await page.goto(`/events/${event}`);
+    await press(person, "Tab", /^Reserve/);
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/\/me\/bookings\/\d+$/);
+    await person.sees("Choose a test card");
+    await press(person, "Tab", /Card that works/);
+    await press(person, "Tab", /^Pay/);
+    await page.keyboard.press("Enter");
+
+    await person.sees("You are in!");
+  },
+  { viewport: PHONE },
+);
+
+/** Presses `key` until what is focused is called `name`. @param {Person} person @param {string} key @param {RegExp} name */
+async function press(person, key, name) {
+  for (let presses = 0; presses < 60; presses++) {
+    await person.page.keyboard.press(key);
+    const focused = await person.page.evaluate(() => {
+      const element = document.activeElement;
+      const label = element instanceof HTMLInputElement ? element.labels?.[0] : element;
+      return label?.textContent?.trim() ?? "";
+    });
+    if (name.test(focused)) return;
+  }
+  assert.fail(`${name} cannot be reached with ${key}`);
+}

@@ -1,0 +1,275 @@
+// The site as a whole: sessions, safety, accessibility, languages, weight, and a picture of every page.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before } from "node:test";
+import { ORIGIN, PHONE, Person, SIZES, WIDE, goHome, journey, unique } from "./people.js";
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+/** All that one page loads, pictures aside, before compression. */
+const PAGE_BYTES = 100_000;
+
+/** Two events to look at, and the organizer, whose account has seen everything. */
+const scene = { event: "", free: "", email: "", password: "", booking: "" };
+
+before(async () => {
+  const organizer = await Person.arrives();
+  await organizer.registers("organizer");
+  scene.event = await organizer.publishes({ title: unique("Night shapes"), capacity: 120, price: "28" });
+  scene.free = await organizer.publishes({ title: unique("What the sea remembers"), price: "0" });
+  await organizer.reserves(scene.event, 2);
+  await organizer.paysWith("Card that works");
+  await organizer.sees("You are in!");
+  scene.booking = new URL(organizer.page.url()).pathname;
+  Object.assign(scene, { email: organizer.email, password: organizer.password });
+  await organizer.leaves();
+});
+after(goHome);
+
+/** Logs in as the organizer of the scene. @param {Person} person */
+async function comesBack(person) {
+  Object.assign(person, { email: scene.email, password: scene.password });
+  await person.page.goto("/login");
+  await person.logsIn();
+  await person.button(/Account of/).waitFor();
+}
+
+/** @type {[string, () => string][]} */
+const PUBLIC = [
+  ["discover", () => "/"],
+  ["no-results", () => "/?q=zzzzzz"],
+  ["event", () => `/events/${scene.event}`],
+  ["login", () => "/login"],
+  ["register", () => "/register"],
+  ["missing", () => "/nowhere"],
+];
+/** @type {[string, () => string][]} */
+const PRIVATE = [
+  ["bookings", () => "/me/bookings"],
+  ["booking", () => scene.booking],
+  ["notifications", () => "/me/notifications"],
+  ["organizer", () => "/organizer"],
+  ["organizer-new", () => "/organizer/events/new"],
+  ["organizer-event", () => `/organizer/events/${scene.event}`],
+];
+
+for (const [size, viewport] of SIZES) {
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    journey(
+      `every page is accessible, fits and has its picture taken ${size}, ${colorScheme}`,
+      async (person) => {
+        const looks = async (/** @type {[string, () => string][]} */ pages) => {
+          for (const [name, path] of pages) {
+            await person.page.goto(path());
+            await settled(person);
+            await person.fitsTheScreen();
+            await person.screenshot(`${name}-${viewport.width}-${colorScheme}`);
+            await isAccessible(person);
+          }
+        };
+        await looks(PUBLIC);
+        await comesBack(person);
+        await looks(PRIVATE);
+        await person.reserves(scene.event);
+        await person.sees("Choose a test card");
+        await person.screenshot(`payment-${viewport.width}-${colorScheme}`);
+        await isAccessible(person);
+        await person.paysWith("Card that is declined");
+        await person.isTold("declined");
+        await person.screenshot(`declined-${viewport.width}-${colorScheme}`);
+        await isAccessible(person);
+      },
+      { viewport, colorScheme },
+    );
+  }
+}
+
+journey(
+  "every page fits a screen of 320 pixels",
+  async (person) => {
+    await comesBack(person);
+    for (const [, path] of [...PRIVATE, ...PUBLIC]) {
+      await person.page.goto(path());
+      await settled(person);
+      await person.fitsTheScreen();
+    }
+  },
+  { viewport: { width: 320, height: 640 } },
+);
+
+journey("no page loads more than 100 KB before compression", async (person) => {
+  await comesBack(person);
+  for (const [name, path] of [...PRIVATE, ...PUBLIC]) {
+    await person.page.goto(path());
+    await settled(person);
+    const bytes = await person.page.evaluate(() => {
+      const entries = /** @type {PerformanceResourceTiming[]} */ ([
+        ...performance.getEntriesByType("navigation"),
+        ...performance.getEntriesByType("resource"),
+      ]);
+      const site = entries.filter(({ name: url }) => /\.(js|css|svg)$|\/$/.test(url) || !url.includes("/api"));
+      return site.reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0);
+    });
+    assert.ok(bytes > 20_000 && bytes < PAGE_BYTES, `${name} loads ${bytes} bytes`);
+  }
+});
+
+journey("what an organizer writes stays text", async (organizer) => {
+  const { page } = organizer;
+  await comesBack(organizer);
+  const evil = `<img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>`;
+  const id = await organizer.publishes({ title: `${unique("x")} ${evil}`, description: evil, venue: evil });
+  for (const path of ["/", `/events/${id}`, "/organizer", `/organizer/events/${id}`]) {
+    await page.goto(path);
+    await settled(organizer);
+    assert.equal(await page.locator("main img").count(), 0);
+    assert.equal(await page.locator("main script:not([type='application/ld+json'])").count(), 0);
+    assert.doesNotMatch(await page.title(), /^pwned/);
+  }
+  await organizer.page.goto(`/organizer/events/${id}`);
+  await organizer.button("Cancel event").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel event" }).click();
+  await organizer.sees("Event cancelled");
+});
+
+journey("scripts see no token, and inline script does not run", async (person) => {
+  const { page } = person;
+  await comesBack(person);
+  const seen = await page.evaluate(() => document.cookie + JSON.stringify({ ...localStorage, ...sessionStorage }));
+  assert.doesNotMatch(seen, /eyJ|token|refresh/i);
+  const cookies = await person.context.cookies();
+  assert.ok(cookies.length > 0 && cookies.every(({ httpOnly, sameSite }) => httpOnly && sameSite === "Strict"));
+
+  await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "document.title = 'ran'";
+    document.body.append(script);
+  });
+  assert.notEqual(await page.title(), "ran");
+  const refused = person.complaints.splice(0);
+  assert.equal(refused.length, 1);
+  assert.match(refused[0], /script-src 'self'/);
+});
+
+journey("a session goes on without the access cookie, and ends at logout", async (person) => {
+  const { page } = person;
+  await comesBack(person);
+  const cookies = await person.context.cookies();
+  const access = cookies.reduce((first, cookie) => (cookie.expires < first.expires ? cookie : first));
+  await person.context.clearCookies({ name: access.name });
+  await page.goto("/me/bookings");
+  await page.getByRole("heading", { name: "My bookings" }).waitFor();
+  await page.getByRole("listitem").first().waitFor();
+
+  await person.context.clearCookies();
+  await page.goto("/me/notifications");
+  await page.getByRole("heading", { name: "Welcome back" }).waitFor();
+  await person.logsIn();
+  await page.getByRole("heading", { name: "Notifications" }).waitFor();
+
+  await person.button(/Account of/).click();
+  await person.button("Log out").click();
+  await page.getByRole("link", { name: "Sign up" }).first().waitFor();
+  assert.deepEqual(await person.context.cookies(), []);
+});
+
+journey("errors stand beside the field they belong to", async (person) => {
+  const { page } = person;
+  await page.goto("/register");
+  await person.button("Sign up").click();
+  assert.equal(await page.getByLabel("Name").getAttribute("aria-invalid"), "true");
+  await page.getByLabel("E-mail address").fill("nobody");
+  await page.getByLabel("E-mail address").blur();
+  await person.sees("This is no e-mail address.");
+  Object.assign(person, { email: scene.email });
+  await person.fillsRegistration();
+  await person.isTold("already");
+
+  await page.goto("/login");
+  Object.assign(person, { password: "not the password" });
+  await person.logsIn();
+  await person.isTold("E-mail address or password is wrong");
+});
+
+journey("filters live in the address and survive the back button", async (person) => {
+  const { page } = person;
+  await page.goto("/");
+  await page.getByRole("searchbox", { name: "Search events" }).fill("sea");
+  await page.getByRole("radio", { name: "Tech" }).check();
+  await page.waitForURL(/q=sea.*category=tech/);
+  await page.getByRole("radio", { name: "All" }).check();
+  await page.waitForURL((url) => url.search === "?q=sea");
+  await page
+    .getByRole("link", { name: /What the sea remembers/ })
+    .first()
+    .click();
+  await page.getByRole("heading", { name: /What the sea remembers/ }).waitFor();
+  await page.goBack();
+  assert.equal(await page.getByRole("searchbox", { name: "Search events" }).inputValue(), "sea");
+});
+
+journey(
+  "somebody who speaks German reads German",
+  async (person) => {
+    const { page } = person;
+    await page.goto(`/events/${scene.event}`);
+    await page.getByText("28 €").first().waitFor();
+    await page.getByRole("button", { name: "Zum Buchen anmelden" }).waitFor();
+    assert.equal(await page.locator("html").getAttribute("lang"), "de");
+    await person.screenshot("event-german");
+    await page.getByLabel("Sprache").selectOption("English");
+    await page.getByRole("button", { name: "Log in to book" }).waitFor();
+  },
+  { locale: "de-DE", viewport: PHONE },
+);
+
+journey(
+  "nothing moves while a page loads",
+  async (person) => {
+    const { page } = person;
+    await page.addInitScript(() => {
+      Object.assign(globalThis, { shift: 0 });
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) {
+          const { value, hadRecentInput } =
+            /** @type {{ value: number, hadRecentInput: boolean } & PerformanceEntry} */ (entry);
+          if (!hadRecentInput) Reflect.set(globalThis, "shift", Reflect.get(globalThis, "shift") + value);
+        }
+      }).observe({ type: "layout-shift", buffered: true });
+    });
+    for (const path of ["/", `/events/${scene.event}`]) {
+      await page.goto(path);
+      await settled(person);
+      const shift = await page.evaluate(() => Reflect.get(globalThis, "shift"));
+      assert.ok(shift < 0.1, `${path} shifts by ${shift}`);
+    }
+  },
+  { viewport: WIDE },
+);
+
+journey("what the address bar gets wrong is answered by the site", async (person) => {
+  const answer = await person.page.goto("/nowhere");
+  await person.page.getByRole("heading", { name: "Nothing here" }).waitFor();
+
+  assert.equal(answer?.status(), 404);
+  assert.equal((await person.context.request.get(`${ORIGIN}/src/nothing.js`)).status(), 404);
+});
+
+/** The page has its heading and waits for nothing. @param {Person} person */
+async function settled(person) {
+  await person.page.getByRole("heading", { level: 1 }).first().waitFor();
+  await person.page.waitForFunction(() => !document.querySelector(".skeleton, [aria-busy]"));
+}
+
+/** axe-core finds nothing. @param {Person} person */
+async function isAccessible(person) {
+  const axe = await readFile(AXE, "utf8");
+  await person.page.evaluate(axe);
+  const violations = await person.page.evaluate(async () => {
+    const { violations: found } = await Reflect.get(globalThis, "axe").run(document, { resultTypes: ["violations"] });
+    return found.map(
+      (/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" ")}`,
+    );
+  });
+  assert.deepEqual(violations, [], person.page.url());
+}
