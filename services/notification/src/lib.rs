@@ -167,7 +167,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Command::RedriveDeadLetters => {
             let bus = Bus::new(&config.amqp_url()?, NAME)?;
             let moved = bus::redrive(&bus, NOTIFICATION_QUEUE).await?;
-            println!("{moved} dead letters driven back to {}", NOTIFICATION_QUEUE.name);
+            println!("dead letters driven back to {}: {moved}", NOTIFICATION_QUEUE.name);
             Ok(())
         }
     }

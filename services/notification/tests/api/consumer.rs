@@ -1,0 +1,208 @@
+//! Messages through RabbitMQ. The queue has one name, so these tests take turns.
+
+use std::{process::Stdio, time::Duration};
+
+use axum::http::StatusCode;
+use contracts::message::{EXCHANGE, Message, NOTIFICATION_QUEUE};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{
+        BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+        QueuePurgeOptions,
+    },
+    types::FieldTable,
+};
+use platform::{
+    bus::{Bus, Publisher, dead_letter_queue},
+    config::Secret,
+    outbox::OutboxMessage,
+};
+use tokio::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+use crate::{
+    helpers::{Choices, TestApp, address, booking, noon, server, until},
+    proxy::Proxy,
+};
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The broker, with empty queues, for one test alone.
+struct Broker {
+    publisher: Publisher,
+    channel: Channel,
+    _connection: Connection,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Broker {
+    async fn alone() -> Self {
+        let turn = TURN.lock().await;
+        let url = server("TEST_AMQP_URL");
+        let publisher = Publisher::new(Bus::new(&Secret::new(url.as_str()), "test").unwrap());
+        publisher.ping().await.unwrap();
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        // A consumer of the test before may still be leaving.
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        until("nobody consumes", async || {
+            let declaring = channel.queue_declare(NOTIFICATION_QUEUE.name.into(), passive, FieldTable::default());
+            declaring.await.unwrap().consumer_count() == 0
+        })
+        .await;
+        for queue in [NOTIFICATION_QUEUE.name.to_owned(), dead_letter_queue(NOTIFICATION_QUEUE)] {
+            channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
+        }
+        Self { publisher, channel, _connection: connection, _turn: turn }
+    }
+
+    async fn publishes(&self, id: Uuid, message: Message) {
+        let row = OutboxMessage { id, message, traceparent: None, created_at: noon() };
+        self.publisher.publish_all(&[row]).await.remove(0).unwrap();
+    }
+
+    async fn publishes_raw(&self, exchange: &str, key: &str, id: &str, body: &str) {
+        let properties = BasicProperties::default().with_message_id(id.into()).with_delivery_mode(2);
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let publishing = self.channel.basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties);
+        publishing.await.unwrap().await.unwrap();
+    }
+
+    async fn dead_letters(&self) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let name = dead_letter_queue(NOTIFICATION_QUEUE).into();
+        self.channel.queue_declare(name, passive, FieldTable::default()).await.unwrap().message_count()
+    }
+
+    async fn takes_dead_letter(&self) -> String {
+        let name = dead_letter_queue(NOTIFICATION_QUEUE).as_str().into();
+        let letter = self.channel.basic_get(name, BasicGetOptions::default()).await.unwrap().unwrap();
+        letter.delivery.ack(BasicAckOptions::default()).await.unwrap();
+        letter.delivery.properties.message_id().clone().unwrap().to_string()
+    }
+}
+
+#[tokio::test]
+async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
+    let broker = Broker::alone().await;
+    let app = TestApp::start().await;
+    let id = Uuid::new_v4();
+    for _ in 0..5 {
+        broker.publishes(id, Message::BookingConfirmed(booking(1, 1))).await;
+    }
+    broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 2))).await;
+
+    app.app.spawn_consumer();
+
+    until("both are told", async || app.listed(1).await.len() == 2).await;
+    let mut bookings = app.listed(1).await;
+    bookings.sort_unstable();
+    assert_eq!(bookings, [1, 2]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn poison_becomes_a_dead_letter_and_the_next_message_is_handled() {
+    let broker = Broker::alone().await;
+    let app = TestApp::start().await;
+    app.app.spawn_consumer();
+    let poison = Uuid::new_v4().to_string();
+
+    broker.publishes_raw(EXCHANGE, "booking.confirmed", &poison, "{\"type\": \"booking.confirmed\"}").await;
+    broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 2))).await;
+
+    until("the next one is told", async || app.listed(1).await == [2]).await;
+    until("there is a dead letter", async || broker.dead_letters().await == 1).await;
+    assert_eq!(broker.takes_dead_letter().await, poison);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_message_without_an_id_or_for_services_is_poison_too() {
+    let broker = Broker::alone().await;
+    let app = TestApp::start().await;
+    app.app.spawn_consumer();
+    let event = serde_json::to_string(&Message::EventChanged(crate::helpers::event())).unwrap();
+    let confirmed = serde_json::to_string(&Message::BookingConfirmed(booking(1, 1))).unwrap();
+
+    broker.publishes_raw(EXCHANGE, "booking.confirmed", "no-uuid", &confirmed).await;
+    broker.publishes_raw("", NOTIFICATION_QUEUE.name, &Uuid::new_v4().to_string(), &event).await;
+
+    until("both are dead letters", async || broker.dead_letters().await == 2).await;
+    assert_eq!(app.listed(1).await, Vec::<i64>::new());
+    app.end().await;
+}
+
+#[tokio::test]
+async fn the_command_drives_dead_letters_back() {
+    let broker = Broker::alone().await;
+    let app = TestApp::start().await;
+    let letter = serde_json::to_string(&Message::BookingConfirmed(booking(1, 7))).unwrap();
+    let dead = dead_letter_queue(NOTIFICATION_QUEUE);
+    broker.publishes_raw("", &dead, &Uuid::new_v4().to_string(), &letter).await;
+    let redrive = || {
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_notification-service"))
+            .arg("redrive-dead-letters")
+            .env("AMQP_URL", server("TEST_AMQP_URL"))
+            .stderr(Stdio::inherit())
+            .output()
+    };
+
+    let (first, second) = (redrive().await.unwrap(), redrive().await.unwrap());
+
+    let said = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(said(&first), "dead letters driven back to notification: 1\n");
+    assert_eq!(said(&second), "dead letters driven back to notification: 0\n");
+    app.app.spawn_consumer();
+    until("it is told after all", async || app.listed(1).await == [7]).await;
+    assert_eq!(broker.dead_letters().await, 0);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
+    let broker = Broker::alone().await;
+    let url = server("TEST_MONGODB_URL");
+    let proxy = Proxy::start(address(&url)).await;
+    let through_proxy = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
+    let app = TestApp::with(Choices { mongodb_url: through_proxy, ..Choices::default() }).await;
+    app.app.spawn_consumer();
+    broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
+    until("the first one is told", async || app.listed(1).await == [1]).await;
+
+    proxy.cut();
+    for booking_id in 2..=8 {
+        broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, booking_id))).await;
+    }
+    let (status, problem) = app.get(1, "/notifications/1").await;
+    assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
+    // Longer than all the redeliveries of a message that fails would take.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(broker.dead_letters().await, 0);
+    proxy.mend();
+
+    until("all are told", async || app.listed(1).await.len() == 8).await;
+    let mut bookings = app.listed(1).await;
+    bookings.sort_unstable();
+    assert_eq!(bookings, (1..=8).collect::<Vec<_>>());
+    assert_eq!(broker.dead_letters().await, 0);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_message_from_the_broker_reaches_an_open_stream_within_a_second() {
+    let broker = Broker::alone().await;
+    let app = TestApp::start().await;
+    app.app.spawn_consumer();
+    let mut stream = app.streams(1).await;
+    // The first one shows that consuming has begun.
+    broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
+    stream.next_named("notification", Duration::from_secs(20)).await;
+
+    broker.publishes(Uuid::new_v4(), Message::BookingRefunded(booking(1, 1))).await;
+
+    let told = stream.next_named("notification", Duration::from_secs(1)).await;
+    assert_eq!(told.data["type"], "booking.refunded");
+    app.end().await;
+}

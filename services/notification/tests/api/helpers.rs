@@ -1,0 +1,321 @@
+//! The service on a database of its own, its people and their streams.
+
+use std::{collections::HashMap, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, BodyDataStream},
+    http::{Request, Response, StatusCode},
+};
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use contracts::{
+    identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role},
+    message::{BookingFact, EventFact, HolderFact, Message},
+};
+use ed25519_dalek::{
+    SigningKey,
+    pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
+};
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use notification_service::{App, Parts};
+use platform::{
+    Clock,
+    auth::AccessKeys,
+    bus::{Bus, Failure, Received},
+    config::Secret,
+};
+use serde_json::Value;
+use tokio::time::timeout;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+const KEY_ID: &str = "test";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run: make test"))
+}
+
+/// The address of a server's URL, and the URL with another port of this machine.
+pub(crate) fn address(url: &str) -> String {
+    let rest = url.split_once("://").unwrap().1;
+    rest.split('/').next().unwrap().rsplit('@').next().unwrap().to_owned()
+}
+
+/// One replica of the service.
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    pub(crate) clock: Clock,
+    pub(crate) database: mongodb::Database,
+    router: Router,
+}
+
+/// What a test may choose; the rest is alike.
+pub(crate) struct Choices {
+    pub(crate) database: String,
+    pub(crate) mongodb_url: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) streams_max: usize,
+}
+
+impl Choices {
+    pub(crate) fn default() -> Self {
+        Self {
+            database: format!("notification_test_{}", Uuid::new_v4().simple()),
+            mongodb_url: server("TEST_MONGODB_URL"),
+            heartbeat: Duration::from_secs(15),
+            streams_max: 100,
+        }
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::with(Choices::default()).await
+    }
+
+    pub(crate) async fn with(choices: Choices) -> Self {
+        let url = Secret::new(choices.mongodb_url);
+        let database = platform::mongo::database(&url, "test", &choices.database).await.unwrap();
+        let clock = Clock::fixed(noon());
+        let app = App::assemble(Parts {
+            database: database.clone(),
+            bus: Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap(),
+            access_keys: AccessKeys::fixed(HashMap::from([(KEY_ID.to_owned(), decoding_key())])),
+            public_url: "http://localhost:8080".parse().unwrap(),
+            clock: clock.clone(),
+            concurrency: 4,
+            streams_max: choices.streams_max,
+            heartbeat: choices.heartbeat,
+        });
+        app.state().store.migrate().await.unwrap();
+        let router = app.router();
+        Self { app, clock, database, router }
+    }
+
+    /// Another replica on the same database.
+    pub(crate) async fn replica(&self) -> Self {
+        Self::with(Choices { database: self.database.name().to_owned(), ..Choices::default() }).await
+    }
+
+    /// What the consumer does with a message.
+    pub(crate) async fn handles(&self, id: Uuid, message: Message) -> Result<(), Failure> {
+        self.app.consumer().handle(Received { id, message }).await
+    }
+
+    /// A confirmed booking of the user is told and stored; gives the notification's id.
+    pub(crate) async fn confirms_booking(&self, user_id: i32, booking_id: i32) -> Uuid {
+        let id = Uuid::new_v4();
+        self.handles(id, Message::BookingConfirmed(booking(user_id, booking_id))).await.unwrap();
+        id
+    }
+
+    pub(crate) async fn request(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, user_id: i32, path: &str) -> (StatusCode, Value) {
+        json(self.request(ask("GET", user_id, path).body(Body::empty()).unwrap()).await).await
+    }
+
+    pub(crate) async fn post(&self, user_id: i32, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = ask("POST", user_id, path).header("content-type", "application/json");
+        json(self.request(request.body(Body::from(body.to_owned())).unwrap()).await).await
+    }
+
+    /// The numbers of the bookings that a user's list is about, newest first.
+    pub(crate) async fn listed(&self, user_id: i32) -> Vec<i64> {
+        let (status, list) = self.get(user_id, &format!("/notifications/{user_id}?limit=100")).await;
+        assert_eq!(status, StatusCode::OK, "{list}");
+        list["items"].as_array().unwrap().iter().map(|item| item["booking_id"].as_i64().unwrap()).collect()
+    }
+
+    pub(crate) async fn streams(&self, user_id: i32) -> Stream {
+        self.streams_after(user_id, None).await
+    }
+
+    pub(crate) async fn streams_after(&self, user_id: i32, last_event_id: Option<&str>) -> Stream {
+        let mut request = ask("GET", user_id, &format!("/notifications/{user_id}/stream"));
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        Stream::of(self.request(request.body(Body::empty()).unwrap()).await)
+    }
+
+    /// Validators and indexes as the database has them.
+    pub(crate) async fn schema(&self) -> Vec<bson::Document> {
+        let mut schema = Vec::new();
+        for name in ["notifications", "counters"] {
+            let found = self.database.list_collections().filter(bson::doc! { "name": name }).await.unwrap();
+            let found: Vec<_> = found.try_collect().await.unwrap();
+            schema.push(found[0].options.validator.clone().unwrap());
+            let indexes = self.database.collection::<bson::Document>(name).list_indexes().await.unwrap();
+            let indexes: Vec<_> = indexes.try_collect().await.unwrap();
+            schema.extend(indexes.into_iter().map(|index| index.keys));
+        }
+        schema
+    }
+
+    pub(crate) async fn end(self) {
+        self.app.state().lifecycle.stop();
+        self.database.drop().await.unwrap();
+    }
+}
+
+pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+pub(crate) fn ask(method: &str, user_id: i32, path: &str) -> axum::http::request::Builder {
+    let token = token(user_id, Role::Attendee, TimeDelta::minutes(10));
+    Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"))
+}
+
+/// Where the fixed clocks stand.
+pub(crate) fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
+}
+
+pub(crate) fn token(user_id: i32, role: Role, lifetime: TimeDelta) -> String {
+    let claims = AccessClaims {
+        iss: ACCESS_TOKEN_ISSUER.to_owned(),
+        aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
+        sub: user_id.to_string(),
+        iat: noon().timestamp(),
+        exp: (noon() + lifetime).timestamp(),
+        sid: "session".to_owned(),
+        role,
+        email: "ada@example.com".to_owned(),
+        name: "Ada".to_owned(),
+    };
+    let header = Header {
+        typ: Some(ACCESS_TOKEN_TYPE.to_owned()),
+        kid: Some(KEY_ID.to_owned()),
+        ..Header::new(Algorithm::EdDSA)
+    };
+    let pem = signing_key().to_pkcs8_pem(LineEnding::LF).unwrap();
+    encode(&header, &claims, &EncodingKey::from_ed_pem(pem.as_bytes()).unwrap()).unwrap()
+}
+
+fn signing_key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn decoding_key() -> DecodingKey {
+    let pem = signing_key().verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
+    DecodingKey::from_ed_pem(pem.as_bytes()).unwrap()
+}
+
+pub(crate) fn booking(user_id: i32, booking_id: i32) -> BookingFact {
+    BookingFact {
+        booking_id,
+        user_id,
+        event_id: "0197c5a0-0000-7000-8000-000000000001".to_owned(),
+        event_title: "Jazz Night".to_owned(),
+        seats: 2,
+        amount: 5000,
+        currency: "EUR".to_owned(),
+        reason: None,
+        occurred_at: noon(),
+    }
+}
+
+pub(crate) fn event() -> EventFact {
+    EventFact {
+        event_id: "0197c5a0-0000-7000-8000-000000000001".to_owned(),
+        title: "Jazz Night".to_owned(),
+        venue: "Blue Hall".to_owned(),
+        starts_at: noon(),
+        ends_at: noon(),
+        time_zone: "Europe/Berlin".to_owned(),
+        changed: vec!["venue".to_owned()],
+        version: 2,
+        occurred_at: noon(),
+    }
+}
+
+pub(crate) fn holder(user_id: i32) -> HolderFact {
+    HolderFact { user_id, booking_id: 1, event: event() }
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// The reading end of an event stream.
+pub(crate) struct Stream {
+    pub(crate) response: Response<()>,
+    body: BodyDataStream,
+    text: String,
+}
+
+/// What a stream says: an event, or a comment.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) event: String,
+    pub(crate) id: String,
+    pub(crate) data: Value,
+    pub(crate) retry: String,
+    pub(crate) comment: Option<String>,
+}
+
+impl Stream {
+    pub(crate) fn of(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { response: Response::from_parts(parts, ()), body: body.into_data_stream(), text: String::new() }
+    }
+
+    /// What comes next; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Said> {
+        timeout(PATIENCE, self.read()).await.expect("the stream says nothing")
+    }
+
+    /// The next event of that name, which comes within `limit`; comments and others before it are passed over.
+    pub(crate) async fn next_named(&mut self, name: &str, limit: Duration) -> Said {
+        let waiting = async {
+            loop {
+                let said = self.read().await.expect("the stream ended");
+                if said.event == name {
+                    return said;
+                }
+            }
+        };
+        timeout(limit, waiting).await.unwrap_or_else(|_| panic!("no {name} within {limit:?}"))
+    }
+
+    async fn read(&mut self) -> Option<Said> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let one: String = self.text.drain(..end + 2).collect();
+                return Some(parse(one.trim_end()));
+            }
+            let chunk = self.body.next().await?.unwrap();
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+fn parse(text: &str) -> Said {
+    let mut said = Said::default();
+    for line in text.lines() {
+        match line.split_once(':').map(|(name, value)| (name, value.trim_start())) {
+            Some(("event", value)) => value.clone_into(&mut said.event),
+            Some(("id", value)) => value.clone_into(&mut said.id),
+            Some(("retry", value)) => value.clone_into(&mut said.retry),
+            Some(("data", value)) => said.data = serde_json::from_str(value).unwrap(),
+            Some(("", value)) => said.comment = Some(value.to_owned()),
+            _ => panic!("not an event stream: {line:?}"),
+        }
+    }
+    said
+}

@@ -1,0 +1,8 @@
+//! notification-service through its router, on a real MongoDB and a real RabbitMQ.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed test may panic; test names are sentences")]
+
+mod consumer;
+mod helpers;
+mod notifications;
+mod proxy;
+mod stream;

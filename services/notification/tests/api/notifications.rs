@@ -1,0 +1,338 @@
+//! Listing and marking as read.
+
+use axum::{body::Body, http::StatusCode};
+use chrono::TimeDelta;
+use contracts::{
+    identity::Role,
+    message::{BookingFact, CancelReason, Message},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::helpers::{TestApp, ask, booking, event, holder, json, token};
+
+#[tokio::test]
+async fn a_confirmed_booking_is_told_with_its_price() {
+    let app = TestApp::start().await;
+    let id = app.confirms_booking(1, 17).await;
+
+    let (status, list) = app.get(1, "/notifications/1").await;
+
+    assert_eq!(status, StatusCode::OK);
+    let expected = json!({
+        "items": [{
+            "id": id, "seq": 1, "type": "booking.confirmed", "booking_id": 17,
+            "event_id": "0197c5a0-0000-7000-8000-000000000001", "title": "Booking confirmed",
+            "body": "Your booking 17 of 2 seats for “Jazz Night” is confirmed. You paid 50.00 EUR.",
+            "read_at": null, "created_at": "2026-03-01T12:00:00Z",
+        }],
+        "next_cursor": null,
+        "unread_count": 1,
+    });
+    assert_eq!(list, expected);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn every_kind_of_message_for_a_person_becomes_its_notification() {
+    let app = TestApp::start().await;
+    let messages = [
+        Message::BookingConfirmed(booking(1, 1)),
+        Message::BookingCancelled(BookingFact { reason: Some(CancelReason::ByAttendee), ..booking(1, 1) }),
+        Message::BookingRefunded(booking(1, 1)),
+        Message::BookingExpired(booking(1, 1)),
+        Message::HolderEventChanged(holder(1)),
+        Message::HolderEventCancelled(holder(1)),
+    ];
+
+    for message in messages {
+        app.handles(Uuid::new_v4(), message).await.unwrap();
+    }
+
+    let (_, list) = app.get(1, "/notifications/1").await;
+    let types: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+    let newest_first = [
+        "event.cancelled",
+        "event.changed",
+        "booking.expired",
+        "booking.refunded",
+        "booking.cancelled",
+        "booking.confirmed",
+    ];
+    assert_eq!(types, newest_first);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_message_for_services_is_refused_as_poison() {
+    let app = TestApp::start().await;
+
+    let refused = app.handles(Uuid::new_v4(), Message::EventChanged(event())).await;
+
+    assert!(matches!(refused, Err(platform::bus::Failure::Poison(_))));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_message_delivered_five_times_is_told_once() {
+    let app = TestApp::start().await;
+    let id = Uuid::new_v4();
+
+    for _ in 0..5 {
+        app.handles(id, Message::BookingConfirmed(booking(1, 1))).await.unwrap();
+    }
+
+    let (_, list) = app.get(1, "/notifications/1").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(list["unread_count"], 1);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_message_handled_by_two_replicas_at_once_is_told_once() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let id = Uuid::new_v4();
+    let message = || Message::BookingConfirmed(booking(1, 1));
+
+    let (one, two, three, four) = tokio::join!(
+        app.handles(id, message()),
+        replica.handles(id, message()),
+        app.handles(id, message()),
+        replica.handles(id, message())
+    );
+
+    assert!([one, two, three, four].iter().all(Result::is_ok));
+    let (_, list) = app.get(1, "/notifications/1").await;
+    assert_eq!((list["items"].as_array().unwrap().len(), &list["unread_count"]), (1, &json!(1)));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn messages_of_one_user_at_once_get_places_without_gaps() {
+    let app = TestApp::start().await;
+    let handled = (1..=20).map(|booking_id| app.confirms_booking(1, booking_id));
+
+    futures::future::join_all(handled).await;
+
+    let (_, list) = app.get(1, "/notifications/1?limit=100").await;
+    let places: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["seq"].as_i64().unwrap()).collect();
+    assert_eq!(places, (1..=20).rev().collect::<Vec<_>>());
+    app.end().await;
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let app = TestApp::start().await;
+    for booking_id in 1..=5 {
+        app.confirms_booking(1, booking_id).await;
+    }
+
+    let (_, first) = app.get(1, "/notifications/1?limit=2").await;
+    // What comes meanwhile does not shift the pages.
+    app.confirms_booking(1, 6).await;
+    let next =
+        |page: &serde_json::Value| format!("/notifications/1?limit=2&cursor={}", page["next_cursor"].as_str().unwrap());
+    let (_, second) = app.get(1, &next(&first)).await;
+    let (_, third) = app.get(1, &next(&second)).await;
+
+    let bookings: Vec<_> = [&first, &second, &third]
+        .iter()
+        .flat_map(|page| page["items"].as_array().unwrap().iter().map(|item| item["booking_id"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(bookings, [5, 4, 3, 2, 1]);
+    assert_eq!(third["next_cursor"], json!(null));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn reading_one_sets_the_time_once() {
+    let app = TestApp::start().await;
+    let first = app.confirms_booking(1, 1).await;
+    app.confirms_booking(1, 2).await;
+    let path = format!("/notifications/1/{first}/read");
+
+    let (status, read) = app.post(1, &path, "").await;
+    app.clock.advance(TimeDelta::minutes(5));
+    let (_, again) = app.post(1, &path, "").await;
+
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(read["read_at"], "2026-03-01T12:00:00Z");
+    assert_eq!(again, read);
+    let (_, unread) = app.get(1, "/notifications/1?unread=true").await;
+    let bookings: Vec<_> = unread["items"].as_array().unwrap().iter().map(|item| &item["booking_id"]).collect();
+    assert_eq!((bookings, &unread["unread_count"]), (vec![&json!(2)], &json!(1)));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn one_notification_read_twenty_times_at_once_counts_once() {
+    let app = TestApp::start().await;
+    let id = app.confirms_booking(1, 1).await;
+    app.confirms_booking(1, 2).await;
+    let path = format!("/notifications/1/{id}/read");
+
+    let answers = futures::future::join_all((0..20).map(|_| app.post(1, &path, ""))).await;
+
+    assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK), "{answers:?}");
+    assert_eq!(app.get(1, "/notifications/1").await.1["unread_count"], 1);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn all_up_to_one_are_read_together_and_later_ones_are_not() {
+    let app = TestApp::start().await;
+    for booking_id in 1..=4 {
+        app.confirms_booking(1, booking_id).await;
+    }
+
+    let (_, some) = app.post(1, "/notifications/1/read-all", r#"{"up_to": 3}"#).await;
+    let (_, all) = app.post(1, "/notifications/1/read-all", "").await;
+    let (_, again) = app.post(1, "/notifications/1/read-all", "{}").await;
+
+    assert_eq!([some, all, again], [1, 0, 0].map(|count| json!({ "unread_count": count })));
+    assert_eq!(app.get(1, "/notifications/1?unread=true").await.1["items"], json!([]));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn anothers_notifications_are_not_there_not_even_for_an_admin() {
+    let app = TestApp::start().await;
+    let theirs = app.confirms_booking(1, 1).await;
+    let mine = app.confirms_booking(2, 2).await;
+    let admin = token(2, Role::Admin, TimeDelta::minutes(10));
+    let paths = [
+        ("GET", "/notifications/1".to_owned()),
+        ("GET", "/notifications/1/stream".to_owned()),
+        ("POST", format!("/notifications/1/{theirs}/read")),
+        ("POST", format!("/notifications/2/{theirs}/read")),
+        ("POST", format!("/notifications/1/{mine}/read")),
+        ("POST", "/notifications/1/read-all".to_owned()),
+    ];
+
+    for (method, path) in paths {
+        let as_user = ask(method, 2, &path).body(Body::empty()).unwrap();
+        let as_admin = axum::http::Request::builder().method(method).uri(&path);
+        let as_admin = as_admin.header("authorization", format!("Bearer {admin}")).body(Body::empty()).unwrap();
+        for request in [as_user, as_admin] {
+            let (status, problem) = json(app.request(request).await).await;
+            assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{method} {path}");
+        }
+    }
+
+    assert_eq!(app.get(1, "/notifications/1").await.1["unread_count"], 1);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn nobody_without_a_valid_token_gets_in() {
+    let app = TestApp::start().await;
+    let over = token(1, Role::Attendee, TimeDelta::minutes(-5));
+    let request = |token: &str| {
+        let request = axum::http::Request::builder().uri("/notifications/1");
+        request.header("authorization", token).body(Body::empty()).unwrap()
+    };
+
+    for (token, code) in [
+        (String::new(), "login_required"),
+        ("Bearer nonsense".to_owned(), "invalid_token"),
+        (format!("Bearer {over}"), "token_expired"),
+    ] {
+        let (status, problem) = json(app.request(request(&token)).await).await;
+        assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::UNAUTHORIZED, code));
+    }
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_session_cookie_reads_and_marks_from_its_own_site_only() {
+    let app = TestApp::start().await;
+    app.confirms_booking(1, 1).await;
+    let cookie = format!("evp8080_access={}", token(1, Role::Attendee, TimeDelta::minutes(10)));
+    let request = |method: &str, path: &str, origin: Option<&str>| {
+        let request = axum::http::Request::builder().method(method).uri(path).header("cookie", &cookie);
+        let request = request.header("host", "localhost:8080");
+        origin
+            .map_or(request, |origin| {
+                axum::http::request::Builder::new()
+                    .method(method)
+                    .uri(path)
+                    .header("cookie", &cookie)
+                    .header("host", "localhost:8080")
+                    .header("origin", origin)
+            })
+            .body(Body::empty())
+            .unwrap()
+    };
+
+    let read = app.request(request("GET", "/notifications/1", None)).await.status();
+    let foreign = app.request(request("POST", "/notifications/1/read-all", Some("http://evil.example"))).await.status();
+    let own = app.request(request("POST", "/notifications/1/read-all", Some("http://localhost:8080"))).await.status();
+
+    assert_eq!((read, foreign, own), (StatusCode::OK, StatusCode::FORBIDDEN, StatusCode::OK));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_said() {
+    let app = TestApp::start().await;
+    let gets = [
+        ("/notifications/1?limit=0", "invalid_query"),
+        ("/notifications/1?limit=101", "invalid_query"),
+        ("/notifications/1?colour=red", "invalid_query"),
+        ("/notifications/1?cursor=%21", "invalid_cursor"),
+        ("/notifications/one", "invalid_path"),
+        ("/notifications/1/stream?last_event_id=x", "invalid_query"),
+    ];
+    let bodies = [(r#"{"up_to": "x"}"#, "invalid_json"), (r#"{"other": 1}"#, "invalid_json"), ("{", "invalid_json")];
+
+    for (path, code) in gets {
+        let (status, problem) = app.get(1, path).await;
+        assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::BAD_REQUEST, code), "{path}");
+    }
+    for (body, code) in bodies {
+        let (status, problem) = app.post(1, "/notifications/1/read-all", body).await;
+        assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::BAD_REQUEST, code), "{body}");
+    }
+    app.end().await;
+}
+
+#[tokio::test]
+async fn reading_goes_on_to_its_end_though_the_client_leaves() {
+    let app = TestApp::start().await;
+    let id = app.confirms_booking(1, 1).await;
+    let path = format!("/notifications/1/{id}/read");
+
+    let leaving = tokio::time::timeout(std::time::Duration::from_millis(1), app.post(1, &path, "")).await;
+
+    drop(leaving);
+    crate::helpers::until("the notification is read", async || {
+        app.get(1, "/notifications/1").await.1["unread_count"] == 0
+    })
+    .await;
+    app.end().await;
+}
+
+#[tokio::test]
+async fn migrating_again_changes_nothing() {
+    let app = TestApp::start().await;
+    app.confirms_booking(1, 1).await;
+    let before = app.schema().await;
+
+    app.app.state().store.migrate().await.unwrap();
+
+    assert_eq!(app.schema().await, before);
+    assert_eq!(app.listed(1).await, [1]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn the_validator_refuses_a_document_that_is_no_notification() {
+    let app = TestApp::start().await;
+    let nonsense = bson::doc! { "_id": "x", "user_id": "nobody" };
+
+    let refused = app.database.collection("notifications").insert_one(nonsense).await;
+
+    assert!(refused.unwrap_err().to_string().contains("121"));
+    app.end().await;
+}
