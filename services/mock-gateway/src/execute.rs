@@ -50,10 +50,15 @@ pub(crate) async fn execute(state: &AppState, origin: Origin, command: Command) 
     let payment_method = payment_method.map(|method| method.as_str().to_owned());
     let subject = Subject { operations, payment_method, booking_id, event_type: None };
     let intent = intent.cloned();
-    misbehave(state, subject, intent.as_deref(), || async {
-        // axum drops a handler when its client goes; what was begun is brought to its end all the same.
+    misbehave(state, subject, intent.as_deref(), |delay| async move {
+        // axum drops a handler when its client goes; what was begun is brought to its end all the same. So a delayed
+        // payment is made even when nobody waits for it any more.
         let (state, key) = (state.clone(), origin.key.clone());
-        let answer = trace::spawn(async move { answer(&state, &origin, &command).await }).await;
+        let work = async move {
+            tokio::time::sleep(delay).await;
+            answer(&state, &origin, &command).await
+        };
+        let answer = trace::spawn(work).await;
         let answer = answer.map_err(|error| {
             tracing::error!(%error, "a request panicked");
             StripeError::api_error("Something went wrong in the mock gateway.")
@@ -69,7 +74,8 @@ where
     F: Future<Output = StripeResult<Value>>,
 {
     let subject = Subject { operations: vec![Operation::Retrieve], ..Subject::default() };
-    misbehave(state, subject, intent, || async {
+    misbehave(state, subject, intent, |delay| async move {
+        tokio::time::sleep(delay).await;
         Ok(Reply { silent: false, response: axum::Json(work.await?).into_response() })
     })
     .await
@@ -81,20 +87,20 @@ struct Reply {
     silent: bool,
 }
 
-/// Applies the first rule that fits, if any, around the work.
+/// Applies the first rule that fits, if any, around the work, which is told how long to wait before it begins.
 async fn misbehave<F, Fut>(state: &AppState, subject: Subject, intent: Option<&str>, work: F) -> StripeResult<Response>
 where
-    F: FnOnce() -> Fut,
+    F: FnOnce(Duration) -> Fut,
     Fut: Future<Output = StripeResult<Reply>>,
 {
     let action = take_rule(state, subject, intent).await?;
-    match action {
+    let delay = match action {
         Some(Action::Error500) => return Err(StripeError::api_error("The mock gateway was told to fail.")),
         Some(Action::TimeoutBefore) => return Ok(silence(state).await),
-        Some(Action::DelayMs(ms)) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
-        _ => {}
-    }
-    let outcome = work().await;
+        Some(Action::DelayMs(ms)) => Duration::from_millis(ms.into()),
+        _ => Duration::ZERO,
+    };
+    let outcome = work(delay).await;
     if action == Some(Action::TimeoutAfter) {
         return Ok(silence(state).await);
     }
