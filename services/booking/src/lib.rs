@@ -1,1 +1,173 @@
-//! booking-service
+//! booking-service: bookings and payments that are never lost, never charged twice, and never sold without a seat.
+//!
+//! - [`config`]: settings; [`state`]: what handlers and loops share; [`routes`]: the URL table and the handlers
+//! - [`domain`]: states, transitions, what may be done when; pure
+//! - [`flow`]: the steps of booking, paying, cancelling; each effect in one place, each resumable
+//! - [`store`]: every query, compare-and-set
+//! - [`event_client`]: event-service over REST; [`gateway`]: the payment company
+//! - [`sweeper`]: finishes what was interrupted; [`outbox`]: messages out; [`consumer`]: messages in
+//! - [`error`]: from the domain's refusals to problems
+
+pub mod config;
+pub mod consumer;
+pub mod domain;
+pub mod error;
+pub mod event_client;
+pub mod flow;
+pub mod gateway;
+pub mod outbox;
+pub mod routes;
+pub mod state;
+pub mod store;
+pub mod sweeper;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::Router;
+use chrono::TimeDelta;
+use contracts::message::BOOKING_QUEUE;
+use platform::{
+    Clock,
+    auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
+    bus::{self, Bus},
+    config::{Secret, secret, server_url},
+    health::Readiness,
+    idempotency::PgIdempotency,
+    server::Lifecycle,
+};
+
+use crate::{
+    config::{BookingArgs, Command, Config},
+    event_client::EventClient,
+    gateway::stripe::Stripe,
+    state::{AppState, Policy},
+    store::Store,
+};
+
+/// The name in logs, tokens and connections.
+pub const SERVICE: &str = "booking-service";
+/// Connections to PostgreSQL.
+const POOL_SIZE: u32 = 12;
+/// Messages handled at once.
+const CONSUMER_CONCURRENCY: u16 = 4;
+
+/// The service, ready to be served.
+pub struct App {
+    state: AppState,
+    bus: Bus,
+    access_keys: AccessKeys,
+}
+
+impl App {
+    /// The service of these settings. Connects nowhere yet; fails on missing or unfit settings.
+    pub fn build(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+        let args = &config.booking;
+        let pool = platform::postgres::pool(&database_url(args)?, SERVICE, POOL_SIZE)?;
+        let access_keys = AccessKeys::remote(&args.jwks_url);
+        let cookies = Cookies::new(&config.service.public_url);
+        let verifier = Verifier::new(access_keys.clone(), ServiceKeys::none(SERVICE), cookies, clock.clone());
+        let key_file = args.service_key_file.as_deref().context("set SERVICE_KEY_FILE")?;
+        let signer = ServiceTokenSigner::from_file(SERVICE, key_file, clock.clone())?;
+        let state = AppState {
+            idempotency: PgIdempotency::new(pool.clone()),
+            store: Store::new(pool),
+            events: EventClient::new(&args.event_service_url, signer),
+            gateway: Arc::new(payment_gateway(args)?),
+            verifier,
+            clock,
+            policy: Policy {
+                hold_seconds: args.hold_seconds,
+                cancel_deadline: TimeDelta::hours(args.cancel_deadline_hours.into()),
+                provider: args.payment_provider,
+            },
+            relay_wake: Arc::default(),
+            payments_wake: Arc::default(),
+        };
+        Ok(Self { state, bus: Bus::new(&amqp_url(args)?, SERVICE)?, access_keys })
+    }
+
+    /// What handlers and loops share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Every path that this service answers.
+    pub fn router(&self) -> Router {
+        routes::router(self.state.clone())
+    }
+
+    /// Ready as soon as PostgreSQL answers: whatever else is away, bookings are kept until it is back.
+    pub fn readiness(&self) -> Readiness {
+        let store = self.state.store.clone();
+        Readiness::default().with("postgres", move || {
+            let store = store.clone();
+            async move { store.ping().await }
+        })
+    }
+
+    /// Starts the loops: sweepers, relay, consumer, keys. They end with `lifecycle`.
+    pub fn start_background(&self, lifecycle: &Lifecycle) {
+        sweeper::start(&self.state, lifecycle);
+        outbox::start(&self.state, &self.bus, lifecycle);
+        lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
+        let state = self.state.clone();
+        lifecycle.spawn(bus::consume(
+            self.bus.clone(),
+            BOOKING_QUEUE,
+            CONSUMER_CONCURRENCY,
+            lifecycle.stopping(),
+            move |received| {
+                let state = state.clone();
+                async move { consumer::handle(&state, received).await }
+            },
+        ));
+    }
+}
+
+/// Does what the command line says, until it is done or SIGTERM comes.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    match config.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(&config).await,
+        Command::Migrate => migrate(&config.booking).await,
+        Command::RedriveDeadLetters => {
+            let bus = Bus::new(&amqp_url(&config.booking)?, SERVICE)?;
+            let moved = bus::redrive(&bus, BOOKING_QUEUE).await?;
+            tracing::info!(moved, "dead letters driven back");
+            Ok(())
+        }
+    }
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let app = App::build(config, Clock::system())?;
+    let lifecycle = Lifecycle::new();
+    app.start_background(&lifecycle);
+    platform::server::serve(&config.service, app.router(), app.readiness(), lifecycle).await
+}
+
+async fn migrate(args: &BookingArgs) -> anyhow::Result<()> {
+    let pool = platform::postgres::pool(&database_url(args)?, SERVICE, 1)?;
+    sqlx::migrate!().run(&pool).await.context("the schema was not brought up to date")?;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+fn database_url(args: &BookingArgs) -> anyhow::Result<Secret> {
+    server_url("DATABASE_URL", args.database_url.as_deref(), args.database_url_file.as_ref())
+}
+
+fn amqp_url(args: &BookingArgs) -> anyhow::Result<Secret> {
+    server_url("AMQP_URL", args.amqp_url.as_deref(), args.amqp_url_file.as_ref())
+}
+
+fn payment_gateway(args: &BookingArgs) -> anyhow::Result<Stripe> {
+    let api_key = secret("PAYMENT_API_KEY", args.payment_api_key.as_deref(), args.payment_api_key_file.as_ref())?;
+    let webhook_secret = secret(
+        "PAYMENT_WEBHOOK_SECRET",
+        args.payment_webhook_secret.as_deref(),
+        args.payment_webhook_secret_file.as_ref(),
+    )?;
+    let timeout = Duration::from_secs(args.payment_timeout_seconds);
+    Ok(Stripe::new(&args.payment_api_url, api_key, webhook_secret, timeout))
+}

@@ -1,0 +1,86 @@
+//! Messages in: what organizers do to their events. Each takes effect in batches that commit one by one, and again
+//! when it is delivered again, without doing anything twice.
+
+use contracts::message::{EventFact, HolderFact, Message};
+use platform::{
+    bus::{Failure, Received},
+    postgres::is_unavailable,
+};
+use uuid::Uuid;
+
+use crate::{state::AppState, store::Holder};
+
+/// Bookings or holders in one transaction.
+const BATCH: i64 = 500;
+
+/// Handles a message; the same id again changes nothing.
+pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure> {
+    let Received { id, message } = received;
+    if state.store.is_processed(id).await.map_err(failure)? {
+        return Ok(());
+    }
+    match message {
+        Message::EventCancelled(event) => call_off(state, id, event).await.map_err(failure)?,
+        Message::EventChanged(event) => change(state, id, event).await.map_err(failure)?,
+        other => return Err(Failure::Poison(anyhow::anyhow!("{} is none of ours", other.routing_key()))),
+    }
+    state.store.store_processed(id).await.map_err(failure)
+}
+
+fn failure(error: sqlx::Error) -> Failure {
+    if is_unavailable(&error) { Failure::Unavailable(error.into()) } else { Failure::Failed(error.into()) }
+}
+
+/// Ends every booking of the event, then tells everybody who had one.
+async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
+    loop {
+        let mut unit = state.store.begin().await?;
+        let (ended, told) = unit.call_off_bookings(&event, BATCH).await?;
+        for booking in &told {
+            unit.tell(&Message::BookingCancelled(booking.fact(state.clock.now()))).await?;
+        }
+        unit.commit().await?;
+        state.relay_wake.notify_one();
+        metrics::counter!("eventplatform_bookings_total", "outcome" => "called_off").increment(ended as u64);
+        if ended == 0 {
+            break;
+        }
+    }
+    let mut after = 0;
+    loop {
+        let holders = state.store.list_former_holders(&event.event_id, after, BATCH).await?;
+        let Some(last) = holders.last() else { return Ok(()) };
+        after = last.user_id;
+        tell_holders(state, id, &holders, Message::HolderEventCancelled, &event).await?;
+    }
+}
+
+/// Takes the change over, then tells everybody with seats.
+async fn change(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
+    state.store.store_event_change(&event).await?;
+    let mut after = 0;
+    loop {
+        let holders = state.store.list_holders(&event.event_id, after, BATCH).await?;
+        let Some(last) = holders.last() else { return Ok(()) };
+        after = last.user_id;
+        tell_holders(state, id, &holders, Message::HolderEventChanged, &event).await?;
+    }
+}
+
+/// One message a holder, under an id made of the message's and the holder's: repeating it writes nothing new.
+async fn tell_holders(
+    state: &AppState,
+    id: Uuid,
+    holders: &[Holder],
+    message: impl Fn(HolderFact) -> Message,
+    event: &EventFact,
+) -> sqlx::Result<()> {
+    let mut unit = state.store.begin().await?;
+    for Holder { user_id, booking_id } in holders.iter().copied() {
+        let fact = HolderFact { user_id, booking_id, event: event.clone() };
+        unit.tell_as(Uuid::new_v5(&id, &user_id.to_be_bytes()), &message(fact)).await?;
+    }
+    unit.commit().await?;
+    state.relay_wake.notify_one();
+    Ok(())
+}

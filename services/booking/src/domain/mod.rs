@@ -1,0 +1,15 @@
+//! Rules without I/O: the words of every state, the transitions between them, and what a request may do.
+//!
+//! - [`words`]: the states as stored and shown
+//! - [`booking`]: a booking, the changes it may go through, and who may do what to it when
+//! - [`payment`]: attempts to pay, refunds, and what clients see of them
+
+pub mod booking;
+pub mod payment;
+pub mod words;
+
+pub use self::{
+    booking::{Booking, CancelRefusal, Change, ForbiddenTransition, NewBooking, PayRefusal, Rejection},
+    payment::{Payment, PaymentPhase, Refund},
+    words::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState},
+};

@@ -1,0 +1,122 @@
+//! From what the domain says to what clients get: one exhaustive match for each.
+
+use platform::{ApiError, error::FieldError};
+use thiserror::Error;
+
+use crate::{
+    domain::{
+        Booking, CancelRefusal, ForbiddenTransition, PayRefusal, Payment,
+        payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID},
+    },
+    event_client::Refusal,
+};
+
+/// Why a flow stopped before it knew its end. Another run takes it up where it stands.
+#[derive(Debug, Error)]
+pub enum Interrupted {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A flow tried what the table of transitions forbids: a mistake of ours.
+    #[error(transparent)]
+    Transition(#[from] ForbiddenTransition),
+    /// A charged payment, a booking or a price is not what it has to be: a mistake of ours or of a neighbour's.
+    #[error("{0}")]
+    Broken(&'static str),
+}
+
+impl From<Interrupted> for ApiError {
+    fn from(error: Interrupted) -> Self {
+        match error {
+            Interrupted::Database(error) => error.into(),
+            Interrupted::Transition(error) => Self::internal(error),
+            error @ Interrupted::Broken(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<PayRefusal> for ApiError {
+    fn from(refusal: PayRefusal) -> Self {
+        let code = match refusal {
+            PayRefusal::AlreadyPaid => "already_paid",
+            PayRefusal::InProgress => "payment_in_progress",
+            PayRefusal::Expired => "booking_expired",
+            PayRefusal::Cancelled => "booking_cancelled",
+            PayRefusal::Rejected => "booking_rejected",
+            PayRefusal::Free => "nothing_to_pay",
+            // Passes by itself, so it is no answer to keep.
+            PayRefusal::NotHeld => {
+                return Self::unavailable("event_service_unavailable", refusal.to_string(), refusal);
+            }
+        };
+        Self::conflict(code, refusal.to_string())
+    }
+}
+
+impl From<CancelRefusal> for ApiError {
+    fn from(refusal: CancelRefusal) -> Self {
+        let code = match refusal {
+            CancelRefusal::PaymentInProgress => "payment_in_progress",
+            CancelRefusal::DeadlinePassed => "cancel_deadline_passed",
+            CancelRefusal::Expired => "booking_expired",
+            CancelRefusal::Rejected => "booking_rejected",
+        };
+        Self::conflict(code, refusal.to_string())
+    }
+}
+
+/// The booking is not there, or not for this asker's eyes.
+pub fn booking_not_found() -> ApiError {
+    ApiError::not_found("booking_not_found", "you have no booking of that number")
+}
+
+/// The payment is not there, or not for this asker's eyes.
+pub fn payment_not_found() -> ApiError {
+    ApiError::not_found("payment_not_found", "you have no payment of that number")
+}
+
+/// event-service did not answer in time.
+pub fn event_service_unavailable(cause: anyhow::Error) -> ApiError {
+    let detail = "the seats could not be held in time; try again, with the same Idempotency-Key if you sent one";
+    ApiError::unavailable("event_service_unavailable", detail, cause).retry_after(2)
+}
+
+/// The answer about a booking whose seats were refused: event-service's own problem where it gave one.
+pub fn rejected(booking: &Booking) -> ApiError {
+    let detail = booking.rejection_detail.clone().unwrap_or_default();
+    let refusal = booking.rejection_code.as_deref().and_then(Refusal::parse);
+    match refusal {
+        Some(refusal @ (Refusal::SoldOut | Refusal::EventCancelled | Refusal::SalesClosed | Refusal::SalesNotOpen)) => {
+            ApiError::conflict(refusal.code(), detail)
+        }
+        Some(Refusal::EventNotFound) => ApiError::not_found("event_not_found", detail),
+        Some(Refusal::TooManySeats) => ApiError::unprocessable("too_many_seats", detail),
+        Some(Refusal::ReservationReleased | Refusal::ReservationMismatch | Refusal::ReservationNotFound) | None => {
+            ApiError::conflict("booking_rejected", "the seats could not be held in time; book again")
+        }
+    }
+}
+
+/// The answer about a payment that failed.
+pub fn payment_failed(payment: &Payment) -> ApiError {
+    let message = payment.failure_message.clone().unwrap_or_default();
+    match payment.failure_code.as_deref() {
+        Some(CARD_DECLINED) => ApiError::payment_required("card_declined", message),
+        Some(PAYMENT_METHOD_INVALID) => ApiError::invalid(vec![FieldError::new("payment_method", message)]),
+        _ => {
+            let detail = "the payment failed before anything was charged; try again";
+            ApiError::unavailable("payment_failed_before_charge", detail, anyhow::anyhow!(message))
+        }
+    }
+}
+
+/// The answer about a payment that came when its seats were gone.
+pub fn payment_too_late(booking: &Booking) -> ApiError {
+    use crate::domain::BookingStatus;
+    let code = match booking.status {
+        BookingStatus::Cancelled => "booking_cancelled",
+        BookingStatus::Rejected => "booking_rejected",
+        BookingStatus::Pending | BookingStatus::Confirmed | BookingStatus::Expired => "booking_expired",
+    };
+    ApiError::conflict(code, "the seats were gone when the payment came through; the money is going back to you")
+}

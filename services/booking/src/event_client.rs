@@ -1,0 +1,197 @@
+//! event-service as booking-service calls it: seats are held, confirmed and released under a reservation id.
+//!
+//! A refusal is an answer that names a known code. Everything else (no answer, 5xx, a token that was not accepted) is
+//! unknown: the same call with the same id is made again.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::anyhow;
+use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationState, ReservationStatus};
+use platform::{
+    auth::ServiceTokenSigner,
+    client::{self, WithContext},
+};
+use reqwest::Client;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The longest a single call takes.
+const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+/// First pause between two calls of one question.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Calls event-service. Cheap to clone.
+#[derive(Clone)]
+pub struct EventClient {
+    http: Client,
+    base: String,
+    signer: ServiceTokenSigner,
+}
+
+/// Why event-service refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// Not enough seats are left.
+    SoldOut,
+    /// The organizer called the event off.
+    EventCancelled,
+    /// Sales are over.
+    SalesClosed,
+    /// Sales have not begun.
+    SalesNotOpen,
+    /// No such event, as far as attendees can see.
+    EventNotFound,
+    /// More seats than the event allows for one booking.
+    TooManySeats,
+    /// The reservation is released; the id never comes back.
+    ReservationReleased,
+    /// The reservation exists with another number of seats.
+    ReservationMismatch,
+    /// There is no such reservation.
+    ReservationNotFound,
+}
+
+/// What a call comes to when it does not succeed.
+#[derive(Debug, Error)]
+pub enum CallFailure {
+    /// An answer, and it is no.
+    #[error("{}: {detail}", refusal.code())]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// For people.
+        detail: String,
+    },
+    /// It may or may not have come about.
+    #[error("event-service gave no usable answer")]
+    Unknown(#[source] anyhow::Error),
+}
+
+impl Refusal {
+    const ALL: [Self; 9] = [
+        Self::SoldOut,
+        Self::EventCancelled,
+        Self::SalesClosed,
+        Self::SalesNotOpen,
+        Self::EventNotFound,
+        Self::TooManySeats,
+        Self::ReservationReleased,
+        Self::ReservationMismatch,
+        Self::ReservationNotFound,
+    ];
+
+    /// The stable word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SoldOut => "sold_out",
+            Self::EventCancelled => "event_cancelled",
+            Self::SalesClosed => "sales_closed",
+            Self::SalesNotOpen => "sales_not_open",
+            Self::EventNotFound => "event_not_found",
+            Self::TooManySeats => "too_many_seats",
+            Self::ReservationReleased => "reservation_released",
+            Self::ReservationMismatch => "reservation_mismatch",
+            Self::ReservationNotFound => "reservation_not_found",
+        }
+    }
+
+    /// The refusal of that word, if it is one.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    }
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl EventClient {
+    /// event-service at `base`, without a trailing slash; calls are signed by `signer`.
+    pub fn new(base: &str, signer: ServiceTokenSigner) -> Self {
+        Self { http: client::build(CALL_TIMEOUT), base: base.trim_end_matches('/').to_owned(), signer }
+    }
+
+    /// Holds seats. Idempotent by reservation id.
+    pub async fn hold(&self, event_id: &str, ask: &DecreaseCapacity) -> Result<Hold, CallFailure> {
+        self.put(&format!("{event_id}/decrease_capacity"), ask).await
+    }
+
+    /// Sells the held seats.
+    pub async fn confirm(&self, event_id: &str, reservation_id: Uuid) -> Result<(), CallFailure> {
+        let path = format!("{event_id}/reservations/{reservation_id}/confirm");
+        let status: ReservationStatus = self.put(&path, &serde_json::json!({})).await?;
+        match status.state {
+            ReservationState::Confirmed => Ok(()),
+            ReservationState::Released => Err(CallFailure::Refused {
+                refusal: Refusal::ReservationReleased,
+                detail: "the reservation is released".to_owned(),
+            }),
+            ReservationState::Held => Err(CallFailure::Unknown(anyhow!("still held after confirm"))),
+        }
+    }
+
+    /// Gives seats back, all or only those of a hold that ran out; says where the reservation stands then.
+    pub async fn release(
+        &self,
+        event_id: &str,
+        reservation_id: Uuid,
+        only_expired: bool,
+    ) -> Result<ReservationState, CallFailure> {
+        let path = format!("{event_id}/reservations/{reservation_id}/release");
+        let status: ReservationStatus = self.put(&path, &ReleaseSeats { only_expired }).await?;
+        Ok(status.state)
+    }
+
+    async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallFailure> {
+        let unknown = |error: reqwest::Error| CallFailure::Unknown(error.into());
+        let request = self
+            .http
+            .put(format!("{}/api/events/{path}", self.base))
+            .bearer_auth(self.signer.token("event-service"))
+            .json(body)
+            .with_context();
+        let response = request.send().await.map_err(unknown)?;
+        let status = response.status();
+        if status.is_success() {
+            return response.json().await.map_err(unknown);
+        }
+        let body = response.bytes().await.map_err(unknown)?;
+        let problem: Option<Problem> = serde_json::from_slice(&body).ok().filter(|_| status.is_client_error());
+        match problem.map(|problem| (Refusal::parse(&problem.code), problem)) {
+            Some((Some(refusal), problem)) => Err(CallFailure::Refused { refusal, detail: problem.detail }),
+            Some((None, problem)) => {
+                Err(CallFailure::Unknown(anyhow!("{status} {}: {}", problem.code, problem.detail)))
+            }
+            None => Err(CallFailure::Unknown(anyhow!("{status}"))),
+        }
+    }
+}
+
+/// Makes the same call again until its outcome is known, within `budget`. Says how many calls it took.
+pub async fn until_known<T, F, Fut>(budget: Duration, mut call: F) -> (u32, Result<T, CallFailure>)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, CallFailure>>,
+{
+    let deadline = Instant::now() + budget;
+    let mut pause = PAUSE;
+    let mut calls = 1;
+    loop {
+        let result = match tokio::time::timeout_at(deadline, call()).await {
+            Ok(Err(CallFailure::Unknown(error))) => Err(CallFailure::Unknown(error)),
+            Ok(known) => return (calls, known),
+            Err(_) => Err(CallFailure::Unknown(anyhow!("no answer within {budget:?}"))),
+        };
+        if Instant::now() + pause >= deadline {
+            return (calls, result);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+        calls += 1;
+    }
+}

@@ -1,0 +1,54 @@
+//! The owner ends a booking: stored first, then the seats and the money go back.
+
+use contracts::message::Message;
+use platform::ApiResult;
+
+use super::{expire::release_seats, refund};
+use crate::{
+    domain::{AttemptState, Booking, CancelReason, Refund},
+    error::{Interrupted, booking_not_found},
+    state::{AppState, INLINE_LEASE},
+};
+
+/// Cancels a booking of that user; one that is cancelled already stays as it is.
+pub async fn cancel(state: &AppState, user_id: i32, booking_id: i32) -> ApiResult<Booking> {
+    let (booking, refund) = store_cancelled(state, user_id, booking_id).await?;
+    state.relay_wake.notify_one();
+    if let Err(error) = give_back(state, &booking, refund.as_ref()).await {
+        // The booking is cancelled; what it leaves to do is stored, and sweepers do it.
+        tracing::warn!(booking_id, error = format!("{:#}", anyhow::Error::new(error)), "left to the sweepers");
+    }
+    let booking = state.store.find_booking(booking_id).await?;
+    booking.ok_or_else(booking_not_found)
+}
+
+async fn store_cancelled(state: &AppState, user_id: i32, booking_id: i32) -> ApiResult<(Booking, Option<Refund>)> {
+    let mut unit = state.store.begin().await?;
+    let (booking, _) = unit.lock_booking(user_id, booking_id).await?.ok_or_else(booking_not_found)?;
+    let attempt = unit.find_live_attempt(booking.id).await?;
+    if !booking.may_cancel(attempt.is_some(), state.clock.now(), state.policy.cancel_deadline)? {
+        return Ok((Booking { release_pending: false, ..booking }, None));
+    }
+    let change = booking.cancel(CancelReason::ByAttendee).map_err(Interrupted::from)?;
+    let cancelled = unit.apply(&change, Some(INLINE_LEASE)).await?;
+    let cancelled = cancelled.ok_or(Interrupted::Broken("a locked booking moved"))?;
+    let paid = attempt.filter(|attempt| attempt.state == AttemptState::Succeeded);
+    let refund = match paid {
+        Some(paid) => Some(unit.order_refund(paid.id, CancelReason::ByAttendee.into(), Some(INLINE_LEASE)).await?),
+        None => None,
+    };
+    unit.tell(&Message::BookingCancelled(cancelled.fact(state.clock.now()))).await?;
+    unit.commit().await?;
+    metrics::counter!("eventplatform_bookings_total", "outcome" => "cancelled").increment(1);
+    Ok((cancelled, refund))
+}
+
+async fn give_back(state: &AppState, booking: &Booking, refund: Option<&Refund>) -> Result<(), Interrupted> {
+    if booking.release_pending {
+        release_seats(state, booking).await?;
+    }
+    if let Some(refund) = refund {
+        refund::carry_out(state, refund).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Holds end and seats go back. event-service alone judges whether a hold is over.
+
+use std::time::Duration;
+
+use contracts::{message::Message, reservation::ReservationState};
+
+use crate::{
+    domain::Booking,
+    error::Interrupted,
+    event_client::{CallFailure, Refusal, until_known},
+    state::AppState,
+};
+
+/// How long giving seats back is tried before it is left to a sweeper.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// Ends a Pending booking whose hold is over, by event-service's clock; otherwise looks again later.
+pub async fn expire(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
+    match state.events.release(&booking.event_id, booking.reservation_id, true).await {
+        Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
+            store_expired(state, booking).await.map(drop)
+        }
+        // Still held by its clock; or confirmed, and whoever had it confirmed is about to store that.
+        Ok(ReservationState::Held | ReservationState::Confirmed) => {
+            Ok(state.store.postpone_booking(booking.id).await?)
+        }
+        Err(failure) => {
+            tracing::warn!(booking_id = booking.id, %failure, "hold not ended yet");
+            Ok(state.store.postpone_booking(booking.id).await?)
+        }
+    }
+}
+
+/// Stores that the hold of a Pending booking ran out. `None` if the booking went elsewhere meanwhile.
+pub(super) async fn store_expired(state: &AppState, booking: &Booking) -> Result<Option<Booking>, Interrupted> {
+    let mut unit = state.store.begin().await?;
+    let Some(expired) = unit.apply(&booking.expire()?, None).await? else { return Ok(None) };
+    unit.tell(&Message::BookingExpired(expired.fact(state.clock.now()))).await?;
+    unit.commit().await?;
+    state.relay_wake.notify_one();
+    metrics::counter!("eventplatform_bookings_total", "outcome" => "expired").increment(1);
+    Ok(Some(expired))
+}
+
+/// Gives back the seats of a booking that ended, whatever state the reservation is in; otherwise tries again later.
+pub async fn release_seats(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
+    let release = || state.events.release(&booking.event_id, booking.reservation_id, false);
+    match until_known(BUDGET, release).await.1 {
+        Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
+            Ok(state.store.finish_release(booking).await?)
+        }
+        Ok(reservation) => {
+            tracing::error!(booking_id = booking.id, ?reservation, "seats were not released");
+            Ok(state.store.postpone_booking(booking.id).await?)
+        }
+        Err(failure) => {
+            tracing::warn!(booking_id = booking.id, %failure, "seats not released yet");
+            Ok(state.store.postpone_booking(booking.id).await?)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Money that is owed goes back: ordered elsewhere, asked of the gateway and stored here.
+
+use contracts::message::Message;
+
+use crate::{
+    domain::{PaymentStatus, Refund, RefundState},
+    error::Interrupted,
+    gateway::{GatewayFailure, GatewayRefund, GatewayRefundState},
+    state::AppState,
+};
+
+/// Has the gateway give the money back, or looks at what became of that; tries again later unless it is done.
+///
+/// A new key after an answered failure cannot refund twice: the gateway gives back no more than it took.
+pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrupted> {
+    if refund.state == RefundState::Succeeded {
+        return Ok(());
+    }
+    let result = ask_gateway(state, refund).await?;
+    let refund_id = refund.id;
+    match result {
+        Ok(GatewayRefund { state: GatewayRefundState::Succeeded, id }) => {
+            return store_refunded(state, refund, id.as_deref()).await;
+        }
+        Ok(GatewayRefund { state: GatewayRefundState::Pending, id }) => {
+            if let Some(id) = id {
+                state.store.name_refund(refund.id, &id).await?;
+            }
+        }
+        Ok(GatewayRefund { state: GatewayRefundState::Failed, .. }) => {
+            tracing::error!(refund_id, "the gateway could not give the money back; asking anew");
+            state.store.renew_refund_key(refund).await?;
+        }
+        Err(failure @ (GatewayFailure::Failed(_) | GatewayFailure::Refused { .. })) => {
+            tracing::error!(refund_id, %failure, "refund not carried out yet");
+            if refund.gateway_refund_id.is_none() {
+                state.store.renew_refund_key(refund).await?;
+            }
+        }
+        Err(failure @ (GatewayFailure::Unknown(_) | GatewayFailure::Declined(_))) => {
+            tracing::warn!(refund_id, %failure, "refund not carried out yet");
+        }
+    }
+    Ok(state.store.postpone_refund(refund.id).await?)
+}
+
+async fn ask_gateway(state: &AppState, refund: &Refund) -> Result<Result<GatewayRefund, GatewayFailure>, Interrupted> {
+    if let Some(id) = &refund.gateway_refund_id {
+        return Ok(state.gateway.find_refund(id).await);
+    }
+    let payment = state.store.find_payment(refund.payment_id).await?;
+    let charge = payment.and_then(|payment| payment.gateway_id);
+    let charge = charge.ok_or(Interrupted::Broken("a refund of what was never charged"))?;
+    Ok(state.gateway.refund(&refund.gateway_key(), &charge, refund.amount).await)
+}
+
+/// Stores that the money went back: booking, attempt, refund and the word to the owner in one transaction.
+async fn store_refunded(state: &AppState, refund: &Refund, id: Option<&str>) -> Result<(), Interrupted> {
+    loop {
+        let booking = state.store.find_booking(refund.booking_id).await?;
+        let booking = booking.ok_or(Interrupted::Broken("a refund without a booking"))?;
+        if booking.payment_status == PaymentStatus::Refunded {
+            return Ok(());
+        }
+        let mut unit = state.store.begin().await?;
+        let Some(refunded) = unit.apply_payment(&booking.pay(PaymentStatus::Refunded)?).await? else { continue };
+        if !unit.finish_refund(refund, id).await? {
+            return Ok(());
+        }
+        unit.tell(&Message::BookingRefunded(refunded.fact(state.clock.now()))).await?;
+        unit.commit().await?;
+        state.relay_wake.notify_one();
+        metrics::counter!("eventplatform_refunds_total").increment(1);
+        return Ok(());
+    }
+}

@@ -1,0 +1,228 @@
+//! Stripe's API (<https://docs.stripe.com/api>): PaymentIntents, refunds, signed webhooks; also spoken by the mock
+//! gateway. Form-encoded requests, JSON answers.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
+use platform::{
+    client::{self, WithContext},
+    config::Secret,
+};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    Charge, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult, Order,
+    PaymentGateway, signature,
+};
+
+/// The version of the API that the types below were written for.
+const API_VERSION: &str = "2024-06-20";
+
+/// Stripe, or whoever speaks its API at another address.
+pub struct Stripe {
+    http: Client,
+    base: String,
+    api_key: Secret,
+    webhook_secret: Secret,
+}
+
+impl Stripe {
+    /// The API at `base`, without a trailing slash; each call takes `timeout` at most.
+    pub fn new(base: &str, api_key: Secret, webhook_secret: Secret, timeout: Duration) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { http: client::build(timeout), base, api_key, webhook_secret }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}/v1/{path}", self.base))
+            .bearer_auth(self.api_key.expose())
+            .header("stripe-version", API_VERSION)
+            .with_context()
+    }
+
+    fn post(&self, path: &str, key: &str, form: &[(&str, &str)]) -> RequestBuilder {
+        self.request(Method::POST, path).header("idempotency-key", key).form(form)
+    }
+}
+
+#[derive(Deserialize)]
+struct Intent {
+    id: String,
+    status: String,
+    last_payment_error: Option<ErrorBody>,
+}
+
+#[derive(Deserialize)]
+struct RefundBody {
+    id: String,
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    error: ErrorBody,
+}
+
+#[derive(Default, Deserialize)]
+struct ErrorBody {
+    #[serde(default, rename = "type")]
+    kind: String,
+    code: Option<String>,
+    decline_code: Option<String>,
+    message: Option<String>,
+    param: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    data: EventData,
+}
+
+#[derive(Deserialize)]
+struct EventData {
+    object: EventObject,
+}
+
+#[derive(Deserialize)]
+struct EventObject {
+    id: Option<String>,
+    object: Option<String>,
+    payment_intent: Option<String>,
+}
+
+impl ErrorBody {
+    fn reason(&self) -> String {
+        let word = self.decline_code.as_ref().or(self.code.as_ref());
+        self.message.clone().or_else(|| word.cloned()).unwrap_or_else(|| "the payment was declined".to_owned())
+    }
+}
+
+impl From<Intent> for Charge {
+    fn from(intent: Intent) -> Self {
+        let state = match intent.status.as_str() {
+            "succeeded" => ChargeState::Succeeded,
+            "canceled" => ChargeState::Cancelled,
+            "requires_payment_method" | "requires_confirmation" | "requires_action" | "requires_capture" => {
+                ChargeState::Open
+            }
+            // `processing`, and whatever is added to the API: not decided as far as we can tell.
+            _ => ChargeState::Processing,
+        };
+        let decline = intent.last_payment_error.filter(|error| error.kind == "card_error").map(|e| e.reason());
+        Self { id: intent.id, state, decline }
+    }
+}
+
+impl From<RefundBody> for GatewayRefund {
+    fn from(refund: RefundBody) -> Self {
+        let state = match refund.status.as_deref() {
+            Some("succeeded") => GatewayRefundState::Succeeded,
+            Some("failed" | "canceled") => GatewayRefundState::Failed,
+            _ => GatewayRefundState::Pending,
+        };
+        Self { id: Some(refund.id), state }
+    }
+}
+
+async fn call<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, GatewayFailure> {
+    let unknown = |error: reqwest::Error| GatewayFailure::Unknown(error.without_url().into());
+    let response = request.send().await.map_err(unknown)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(unknown)?;
+    if status.is_success() {
+        let parsed = serde_json::from_slice(&body).context("the gateway's answer does not parse");
+        return parsed.map_err(GatewayFailure::Unknown);
+    }
+    let error = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error).unwrap_or_default();
+    Err(failure(status, error))
+}
+
+fn failure(status: StatusCode, error: ErrorBody) -> GatewayFailure {
+    let message = error.reason();
+    let code = error.code.unwrap_or_else(|| error.kind.clone());
+    match status {
+        StatusCode::PAYMENT_REQUIRED => GatewayFailure::Declined(message),
+        // Another request under the same key is running, or there are too many of them: nothing is decided.
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+            GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}"))
+        }
+        StatusCode::CONFLICT => GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}")),
+        status if status.is_client_error() => GatewayFailure::Refused { code, parameter: error.param, message },
+        status => GatewayFailure::Failed(format!("{status}: {message}")),
+    }
+}
+
+impl PaymentGateway for Stripe {
+    fn create<'a>(&'a self, key: &'a str, order: Order<'a>) -> GatewayResult<'a, Charge> {
+        Box::pin(async move {
+            let form = [
+                ("amount", order.amount.to_string()),
+                ("currency", order.currency.to_lowercase()),
+                ("payment_method_types[]", "card".to_owned()),
+                ("metadata[booking_id]", order.booking_id.to_string()),
+                ("metadata[payment_id]", order.payment_id.to_string()),
+            ];
+            let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            call::<Intent>(self.post("payment_intents", key, &form)).await.map(Into::into)
+        })
+    }
+
+    fn confirm<'a>(&'a self, key: &'a str, charge_id: &'a str, payment_method: &'a str) -> GatewayResult<'a, Charge> {
+        Box::pin(async move {
+            // A method that needs the customer's further action is declined: there is no page for that yet.
+            let form = [("payment_method", payment_method), ("error_on_requires_action", "true")];
+            let path = format!("payment_intents/{charge_id}/confirm");
+            call::<Intent>(self.post(&path, key, &form)).await.map(Into::into)
+        })
+    }
+
+    fn find<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge> {
+        Box::pin(async move {
+            let path = format!("payment_intents/{charge_id}");
+            call::<Intent>(self.request(Method::GET, &path)).await.map(Into::into)
+        })
+    }
+
+    fn cancel<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge> {
+        Box::pin(async move {
+            // Without a key: cancelling twice is refused, and the look-up after it tells.
+            let path = format!("payment_intents/{charge_id}/cancel");
+            let form = [("cancellation_reason", "abandoned")];
+            call::<Intent>(self.request(Method::POST, &path).form(&form)).await.map(Into::into)
+        })
+    }
+
+    fn refund<'a>(&'a self, key: &'a str, charge_id: &'a str, amount: i64) -> GatewayResult<'a, GatewayRefund> {
+        Box::pin(async move {
+            let amount = amount.to_string();
+            let form = [("payment_intent", charge_id), ("amount", amount.as_str())];
+            match call::<RefundBody>(self.post("refunds", key, &form)).await {
+                Err(GatewayFailure::Refused { code, .. }) if code == "charge_already_refunded" => {
+                    Ok(GatewayRefund { id: None, state: GatewayRefundState::Succeeded })
+                }
+                result => result.map(Into::into),
+            }
+        })
+    }
+
+    fn find_refund<'a>(&'a self, refund_id: &'a str) -> GatewayResult<'a, GatewayRefund> {
+        Box::pin(async move {
+            let path = format!("refunds/{refund_id}");
+            call::<RefundBody>(self.request(Method::GET, &path)).await.map(Into::into)
+        })
+    }
+
+    fn read_webhook(&self, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Option<String>, Forged> {
+        let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
+        let header = header.ok_or(Forged("there is no Stripe-Signature"))?;
+        signature::verify(header, body, self.webhook_secret.expose(), now)?;
+        let Ok(event) = serde_json::from_slice::<Event>(body) else { return Ok(None) };
+        let object = event.data.object;
+        let is_intent = object.object.as_deref() == Some("payment_intent");
+        Ok(if is_intent { object.id } else { object.payment_intent })
+    }
+}

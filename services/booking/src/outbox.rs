@@ -1,0 +1,16 @@
+//! Messages out: the relay from the table `outbox` to RabbitMQ. Whoever changes a booking writes the message in the
+//! same transaction (`store::Unit::tell`) and wakes the relay.
+
+use platform::{
+    bus::{Bus, Publisher},
+    outbox::relay,
+    server::Lifecycle,
+};
+
+use crate::state::AppState;
+
+/// Starts the relay; it ends with `lifecycle`.
+pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
+    let publisher = Publisher::new(bus.clone());
+    lifecycle.spawn(relay(state.store.clone(), publisher, state.relay_wake.clone(), lifecycle.stopping()));
+}

@@ -1,0 +1,216 @@
+//! Bookings: made, read and cancelled by their owners.
+
+use std::collections::HashMap;
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use platform::{
+    ApiError, ApiResult,
+    auth::AuthUser,
+    error::FieldError,
+    extract::{Created, JsonBody, Path, Query},
+    idempotency::{self, IdempotencyKey, Replayable},
+    page::{Page, decode_cursor, parse_limit},
+    trace,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState},
+    error::booking_not_found,
+    flow,
+    state::AppState,
+};
+
+/// The largest number of seats in one booking; events may allow fewer.
+const MAX_SEATS: i32 = 100;
+
+/// What to book.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateBooking {
+    /// The event.
+    event_id: String,
+    /// How many seats, 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    seats: i64,
+}
+
+/// The body of a cancellation: nothing, or an empty object.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelBooking {}
+
+/// A booking as its owner sees it.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct BookingResponse {
+    /// Its number.
+    id: i32,
+    /// Its owner.
+    user_id: i32,
+    /// The event.
+    event_id: String,
+    /// The event's title as last told; null until the seats are held.
+    event_title: Option<String>,
+    /// When the event starts, as last told; null until the seats are held.
+    event_starts_at: Option<DateTime<Utc>>,
+    /// How many seats.
+    seats: i32,
+    /// Price of a seat, in minor units of `currency`; null until the seats are held.
+    price: Option<i64>,
+    /// Price of all seats, in minor units of `currency`; null until the seats are held.
+    amount: Option<i64>,
+    /// ISO 4217; null until the seats are held.
+    currency: Option<String>,
+    /// Where it stands.
+    status: BookingStatus,
+    /// Where its money stands.
+    payment_status: PaymentStatus,
+    /// When the hold ends or ended unless it is paid; null until the seats are held.
+    expires_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// Only for a cancelled booking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<CancelReason>,
+    /// Why it was rejected: a stable word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejection_code: Option<String>,
+    /// The refund, if money goes or went back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<RefundResponse>,
+}
+
+/// Money that goes back.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct RefundResponse {
+    /// Where it stands.
+    state: RefundState,
+    /// Minor units of the booking's currency.
+    amount: i64,
+}
+
+/// Which bookings to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Only bookings of this status, such as `Confirmed`.
+    status: Option<BookingStatus>,
+    /// Items a page, 1 to 100; 20 if absent.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl CreateBooking {
+    fn validate(&self, user: &AuthUser) -> ApiResult<NewBooking> {
+        let mut errors = Vec::new();
+        let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if !(1..=64).contains(&self.event_id.len()) || !self.event_id.bytes().all(fit) {
+            errors.push(FieldError::new("event_id", "take the id of an event, unchanged"));
+        }
+        let seats = i32::try_from(self.seats).ok().filter(|seats| (1..=MAX_SEATS).contains(seats));
+        if seats.is_none() {
+            errors.push(FieldError::new("seats", format!("must be from 1 to {MAX_SEATS}")));
+        }
+        match seats {
+            Some(seats) if errors.is_empty() => Ok(NewBooking {
+                user_id: user.user_id,
+                user_name: user.name.clone(),
+                user_email: user.email.clone(),
+                event_id: self.event_id.clone(),
+                seats,
+            }),
+            _ => Err(ApiError::invalid(errors)),
+        }
+    }
+}
+
+impl BookingResponse {
+    fn new(booking: Booking, refund: Option<&Refund>) -> Self {
+        Self {
+            id: booking.id,
+            user_id: booking.user_id,
+            event_id: booking.event_id,
+            event_title: booking.event_title,
+            event_starts_at: booking.event_starts_at,
+            seats: booking.seats,
+            price: booking.price,
+            amount: booking.amount,
+            currency: booking.currency,
+            status: booking.status,
+            payment_status: booking.payment_status,
+            expires_at: booking.expires_at,
+            created_at: booking.created_at,
+            cancel_reason: booking.cancel_reason,
+            rejection_code: booking.rejection_code,
+            refund: refund.map(|refund| RefundResponse { state: refund.state, amount: refund.amount }),
+        }
+    }
+
+    async fn with_refund(state: &AppState, booking: Booking) -> ApiResult<Self> {
+        let refunds = state.store.list_refunds(&[booking.id]).await?;
+        Ok(Self::new(booking, refunds.first()))
+    }
+}
+
+/// Writes a Pending booking and holds its seats; a free one is Confirmed at once.
+pub(super) async fn create_booking(
+    State(state): State<AppState>,
+    user: AuthUser,
+    key: IdempotencyKey,
+    body: JsonBody<CreateBooking>,
+) -> ApiResult<Replayable<Created<BookingResponse>>> {
+    let body = body.parse()?;
+    let new = body.validate(&user)?;
+    let idempotency = state.idempotency.clone();
+    idempotency::run(&idempotency, key, user.user_id, &body, move |operation_id| async move {
+        let booking = flow::hold::book(&state, &new, operation_id).await?;
+        Ok(Created(BookingResponse::new(booking, None)))
+    })
+    .await
+}
+
+pub(super) async fn list_bookings(
+    State(state): State<AppState>,
+    user: AuthUser,
+    Query(query): Query<ListQuery>,
+) -> ApiResult<Json<Page<BookingResponse>>> {
+    let limit = parse_limit(query.limit)?;
+    let before = decode_cursor(query.cursor.as_deref())?;
+    let rows = state.store.list_bookings(user.user_id, query.status, before, i64::from(limit) + 1).await?;
+    let page = Page::of(rows, limit, |booking| booking.id);
+    let ids: Vec<i32> = page.items.iter().map(|booking| booking.id).collect();
+    let refunds = state.store.list_refunds(&ids).await?;
+    let refunds: HashMap<i32, Refund> = refunds.into_iter().map(|refund| (refund.booking_id, refund)).collect();
+    Ok(Json(page.map(|booking| {
+        let refund = refunds.get(&booking.id);
+        BookingResponse::new(booking, refund)
+    })))
+}
+
+pub(super) async fn get_booking(
+    State(state): State<AppState>,
+    user: AuthUser,
+    Path(id): Path<i32>,
+) -> ApiResult<Json<BookingResponse>> {
+    let booking = state.store.find_booking_of(user.user_id, id).await?.ok_or_else(booking_not_found)?;
+    BookingResponse::with_refund(&state, booking).await.map(Json)
+}
+
+/// Ends a booking; what was paid goes back. Cancelling again answers the same.
+pub(super) async fn cancel_booking(
+    State(state): State<AppState>,
+    user: AuthUser,
+    Path(id): Path<i32>,
+    body: JsonBody<CancelBooking>,
+) -> ApiResult<Json<BookingResponse>> {
+    state.store.find_booking_of(user.user_id, id).await?.ok_or_else(booking_not_found)?;
+    let CancelBooking {} = body.parse_or_default()?;
+    let work = trace::spawn(async move {
+        let booking = flow::cancel::cancel(&state, user.user_id, id).await?;
+        BookingResponse::with_refund(&state, booking).await
+    });
+    work.await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))?.map(Json)
+}

@@ -1,0 +1,269 @@
+//! Queries of the table `bookings`.
+
+use std::time::Duration;
+
+use contracts::reservation::Hold;
+use uuid::Uuid;
+
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
+use crate::domain::{Booking, BookingStatus, CancelReason, Change, NewBooking, PaymentStatus};
+
+/// A query that gives bookings: `$before`, the columns, `$after`.
+macro_rules! bookings {
+    ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Booking,
+            $before
+                + r#" id, user_id, event_id, status as "status: BookingStatus",
+                     payment_status as "payment_status: PaymentStatus",
+                     created_at at time zone 'utc' as "created_at!", seats, price, amount, currency, event_title,
+                     event_starts_at, expires_at, reservation_id, rejection_code, rejection_detail,
+                     cancel_reason as "cancel_reason: CancelReason", release_pending "#
+                + $after
+            $(, $argument)*
+        )
+    };
+}
+pub(super) use bookings;
+
+impl Store {
+    /// Writes a Pending booking, or finds the one that this operation wrote before; says whether it is new.
+    ///
+    /// A sweeper gives it up unless the seats are held within `patience`.
+    pub async fn insert_booking(
+        &self,
+        new: &NewBooking,
+        operation_id: Uuid,
+        patience: Duration,
+    ) -> sqlx::Result<(Booking, bool)> {
+        let inserted = bookings!(
+            "insert into bookings
+                 (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id, next_check_at)
+             values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))
+             on conflict (operation_id) do nothing
+             returning",
+            "",
+            new.user_id,
+            new.event_id,
+            new.seats,
+            new.user_name,
+            new.user_email,
+            operation_id,
+            Uuid::new_v4(),
+            patience.as_secs_f64(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        if let Some(booking) = inserted {
+            return Ok((booking, true));
+        }
+        let found =
+            bookings!("select", "from bookings where operation_id = $1", operation_id).fetch_one(&self.pool).await?;
+        Ok((found, false))
+    }
+
+    /// The booking of that number.
+    pub async fn find_booking(&self, id: i32) -> sqlx::Result<Option<Booking>> {
+        bookings!("select", "from bookings where id = $1", id).fetch_optional(&self.pool).await
+    }
+
+    /// The booking of that number, if it is that user's.
+    pub async fn find_booking_of(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Booking>> {
+        bookings!("select", "from bookings where id = $1 and user_id = $2", id, user_id)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// A user's bookings, newest first, with ids below `before`.
+    pub async fn list_bookings(
+        &self,
+        user_id: i32,
+        status: Option<BookingStatus>,
+        before: Option<i32>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<Booking>> {
+        bookings!(
+            "select",
+            "from bookings
+             where user_id = $1 and ($2::text is null or status = $2) and ($3::integer is null or id < $3)
+             order by id desc limit $4",
+            user_id,
+            status.map(BookingStatus::as_str),
+            before,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Stores that the seats are held. `None` if the booking is no longer waiting for that.
+    ///
+    /// A title and start that a message told meanwhile are newer than the hold's.
+    pub async fn store_hold(&self, booking: &Booking, hold: &Hold, amount: i64) -> sqlx::Result<Option<Booking>> {
+        bookings!(
+            "update bookings set
+                 expires_at = $3, price = $4, amount = $5, currency = $6, organizer_id = $7,
+                 event_title = case when event_version = 0 then $8 else event_title end,
+                 event_starts_at = case when event_version = 0 then $9 else event_starts_at end,
+                 next_check_at = case when $5::bigint = 0 then now() + make_interval(secs => $10) else $3 end,
+                 checks = 0, updated_at = now()
+             where id = $1 and reservation_id = $2 and status = 'Pending' and expires_at is null
+             returning",
+            "",
+            booking.id,
+            booking.reservation_id,
+            hold.expires_at,
+            hold.price,
+            amount,
+            hold.currency,
+            hold.organizer_id,
+            hold.event_title,
+            hold.starts_at,
+            LEASE_SECONDS,
+        )
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Gives a booking whose reservation was released a new reservation id, to be stored before it is used.
+    pub async fn replace_reservation(&self, booking: &Booking, new: Uuid) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update bookings set reservation_id = $3, updated_at = now()
+             where id = $1 and reservation_id = $2 and status in ('Pending', 'Expired') and not release_pending",
+            booking.id,
+            booking.reservation_id,
+            new,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// Stores that an ended booking has seats to give back under the reservation that it ended with. False if it has
+    /// not ended, or with another one.
+    pub async fn owe_release(&self, booking: &Booking) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update bookings set
+                 release_pending = true, lease_until = now() + make_interval(secs => $3), next_check_at = now(),
+                 checks = 0, updated_at = now()
+             where id = $1 and reservation_id = $2 and status in ('Rejected', 'Cancelled', 'Expired')",
+            booking.id,
+            booking.reservation_id,
+            LEASE_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// Stores that the seats went back.
+    pub async fn finish_release(&self, booking: &Booking) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update bookings set release_pending = false, lease_until = null, updated_at = now()
+             where id = $1 and reservation_id = $2 and release_pending",
+            booking.id,
+            booking.reservation_id,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Claims up to `limit` bookings that a sweeper has to look at.
+    pub async fn claim_bookings(&self, limit: i64) -> sqlx::Result<Vec<Booking>> {
+        bookings!(
+            "update bookings set lease_until = now() + make_interval(secs => $2), checks = checks + 1
+             where id in (
+                 select id from bookings
+                 where (status = 'Pending' or release_pending)
+                     and next_check_at <= now() and (lease_until is null or lease_until <= now())
+                 order by next_check_at limit $1 for update skip locked
+             )
+             returning",
+            "",
+            limit,
+            LEASE_SECONDS,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Has the sweeper look again later, the later the more often it looked in vain.
+    pub async fn postpone_booking(&self, id: i32) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update bookings set
+                 lease_until = null,
+                 next_check_at = now() + make_interval(secs => least($2, 0.5 * power(2, least(checks, 6))))
+             where id = $1",
+            id,
+            MAX_BACKOFF_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Unit {
+    /// The booking, locked until the end of the transaction, and whether its hold ran out by the database's clock.
+    pub async fn lock_booking(&mut self, user_id: i32, id: i32) -> sqlx::Result<Option<(Booking, bool)>> {
+        let locked = bookings!("select", "from bookings where id = $1 and user_id = $2 for update", id, user_id)
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        let Some(booking) = locked else { return Ok(None) };
+        let expired = sqlx::query_scalar!(
+            r#"select coalesce(expires_at <= clock_timestamp(), false) as "expired!" from bookings where id = $1"#,
+            id
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(Some((booking, expired)))
+    }
+
+    /// Applies a change if the booking still stands where the change starts from; `None` if it does not.
+    ///
+    /// `lease` keeps sweepers away from what the change leaves to do, for whoever goes on with it at once.
+    pub async fn apply(&mut self, change: &Change, lease: Option<Duration>) -> sqlx::Result<Option<Booking>> {
+        let rejection = change.rejection.as_ref();
+        bookings!(
+            "update bookings set
+                 status = $5, payment_status = $6,
+                 rejection_code = coalesce($7, rejection_code), rejection_detail = coalesce($8, rejection_detail),
+                 cancel_reason = coalesce($9, cancel_reason), release_pending = release_pending or $10,
+                 lease_until = now() + make_interval(secs => $11), next_check_at = now(), checks = 0,
+                 updated_at = now()
+             where id = $1 and reservation_id = $2 and status = $3 and payment_status = $4
+             returning",
+            "",
+            change.booking_id,
+            change.reservation_id,
+            change.status.0.as_str(),
+            change.payment_status.0.as_str(),
+            change.status.1.as_str(),
+            change.payment_status.1.as_str(),
+            rejection.map(|rejection| rejection.code),
+            rejection.map(|rejection| rejection.detail.as_str()),
+            change.cancel_reason.map(CancelReason::as_str),
+            change.release,
+            lease.map(|lease| lease.as_secs_f64()),
+        )
+        .fetch_optional(&mut *self.tx)
+        .await
+    }
+
+    /// [`Unit::apply`] for a change of the money alone: what sweepers have to do with the booking stays as it is.
+    pub async fn apply_payment(&mut self, change: &Change) -> sqlx::Result<Option<Booking>> {
+        bookings!(
+            "update bookings set payment_status = $3, updated_at = now()
+             where id = $1 and payment_status = $2 and status = $4
+             returning",
+            "",
+            change.booking_id,
+            change.payment_status.0.as_str(),
+            change.payment_status.1.as_str(),
+            change.status.0.as_str(),
+        )
+        .fetch_optional(&mut *self.tx)
+        .await
+    }
+}

@@ -1,0 +1,108 @@
+//! What an event's organizer does to many bookings at once, in batches that commit one by one.
+
+use contracts::message::EventFact;
+
+use super::{Store, Unit, bookings::bookings};
+use crate::domain::{Booking, BookingStatus, CancelReason, PaymentStatus};
+
+/// Somebody with a booking of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// The person.
+    pub user_id: i32,
+    /// One of the person's bookings of the event.
+    pub booking_id: i32,
+}
+
+impl Store {
+    /// Takes over what an event is called and when it starts, unless a newer message told already.
+    pub async fn store_event_change(&self, event: &EventFact) -> sqlx::Result<u64> {
+        let result = sqlx::query!(
+            "update bookings set event_title = $2, event_starts_at = $3, event_version = $4, updated_at = now()
+             where event_id = $1 and event_version < $4",
+            event.event_id,
+            event.title,
+            event.starts_at,
+            event.version,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected())
+    }
+
+    /// Up to `limit` holders of seats of an event, by user id above `after`.
+    pub async fn list_holders(&self, event_id: &str, after: i32, limit: i64) -> sqlx::Result<Vec<Holder>> {
+        sqlx::query_as!(
+            Holder,
+            r#"select user_id, max(id) as "booking_id!" from bookings
+               where event_id = $1 and user_id > $2
+                   and (status = 'Confirmed' or (status = 'Pending' and expires_at is not null))
+               group by user_id order by user_id limit $3"#,
+            event_id,
+            after,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Up to `limit` people whose bookings ended because the event was called off, by user id above `after`.
+    pub async fn list_former_holders(&self, event_id: &str, after: i32, limit: i64) -> sqlx::Result<Vec<Holder>> {
+        sqlx::query_as!(
+            Holder,
+            r#"select user_id, max(id) as "booking_id!" from bookings
+               where event_id = $1 and user_id > $2 and status = 'Cancelled' and cancel_reason = 'event_cancelled'
+               group by user_id order by user_id limit $3"#,
+            event_id,
+            after,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+}
+
+impl Unit {
+    /// Ends up to `limit` Pending and Confirmed bookings of an event that was called off, and orders the refunds of
+    /// those that are paid. Bookings whose seats were never known to be held are rejected and owe nobody a word; the
+    /// others are returned, all with their seats to be given back.
+    ///
+    /// The transitions are those of [`BookingStatus::allows`].
+    pub async fn call_off_bookings(&mut self, event: &EventFact, limit: i64) -> sqlx::Result<(usize, Vec<Booking>)> {
+        let ended = bookings!(
+            "update bookings set
+                 status = case when status = 'Pending' and expires_at is null then 'Rejected' else 'Cancelled' end,
+                 cancel_reason = case when status = 'Pending' and expires_at is null then null
+                                      else 'event_cancelled' end,
+                 rejection_code = case when status = 'Pending' and expires_at is null then 'event_cancelled' end,
+                 rejection_detail = case when status = 'Pending' and expires_at is null
+                                         then 'the event was called off' end,
+                 event_title = $2, release_pending = true, lease_until = null, next_check_at = now(), checks = 0,
+                 updated_at = now()
+             where id in (
+                 select id from bookings where event_id = $1 and status in ('Pending', 'Confirmed')
+                 order by id limit $3 for update
+             ) and status in ('Pending', 'Confirmed')
+             returning",
+            "",
+            event.event_id,
+            event.title,
+            limit,
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let ids: Vec<i32> = ended.iter().map(|booking| booking.id).collect();
+        sqlx::query!(
+            "insert into refunds (payment_id, booking_id, amount, currency, reason)
+             select id, booking_id, amount, currency, 'event_cancelled' from payments
+             where booking_id = any($1) and state = 'succeeded' and settled_at is not null
+             on conflict (payment_id) do nothing",
+            &ids,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        let count = ended.len();
+        let told = ended.into_iter().filter(|booking| booking.status == BookingStatus::Cancelled).collect();
+        Ok((count, told))
+    }
+}

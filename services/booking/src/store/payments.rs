@@ -1,0 +1,243 @@
+//! Queries of the table `payments`.
+
+use uuid::Uuid;
+
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
+use crate::domain::{AttemptState, Payment, RefundReason, RefundState, payment::FAILED_BEFORE_CHARGE};
+
+/// Why the insertion of an attempt came to nothing, or the attempt.
+#[derive(Debug)]
+pub enum Started {
+    /// It is written.
+    New(Payment),
+    /// The booking has an unresolved or captured attempt.
+    Refused,
+}
+
+/// An attempt to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct NewAttempt<'a> {
+    /// What it pays.
+    pub booking_id: i32,
+    /// The request that asked for it.
+    pub operation_id: Uuid,
+    /// The gateway's token for the card or the like.
+    pub payment_method: &'a str,
+    /// Minor units of `currency`.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency: &'a str,
+}
+
+/// A query that gives attempts: the rest of a `select` from `payments p`.
+macro_rules! payments {
+    ($rest:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Payment,
+            r#"select p.id, p.booking_id, p.gateway_key, p.gateway_id, p.payment_method,
+                      p.state as "state: AttemptState", p.failure_code, p.failure_message, p.amount, p.currency,
+                      p.settled_at,
+                      (select state from refunds where payment_id = p.id) as "refund_state: RefundState",
+                      (select reason from refunds where payment_id = p.id) as "refund_reason: RefundReason"
+               from payments p "#
+                + $rest
+            $(, $argument)*
+        )
+    };
+}
+
+impl Store {
+    /// The attempt of that number.
+    pub async fn find_payment(&self, id: i32) -> sqlx::Result<Option<Payment>> {
+        payments!("where p.id = $1", id).fetch_optional(&self.pool).await
+    }
+
+    /// The attempt of that number, if the booking is that user's.
+    pub async fn find_payment_of(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Payment>> {
+        payments!(
+            "where p.id = $1 and exists (select from bookings b where b.id = p.booking_id and b.user_id = $2)",
+            id,
+            user_id
+        )
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Stores the gateway's name for the charge of a started attempt, and goes on holding its lease. False if the
+    /// attempt has ended or goes by another name: then nothing may be charged under this one.
+    pub async fn name_charge(&self, id: i32, gateway_id: &str) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update payments set
+                 gateway_id = $2, lease_until = now() + make_interval(secs => $3), updated_at = now()
+             where id = $1 and state = 'started' and (gateway_id is null or gateway_id = $2)",
+            id,
+            gateway_id,
+            LEASE_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// Stores that a started attempt charged. True if it stands as succeeded now, whoever stored it.
+    pub async fn store_charged(&self, id: i32) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update payments set
+                 state = 'succeeded', lease_until = now() + make_interval(secs => $2), next_check_at = now(),
+                 checks = 0, updated_at = now()
+             where id = $1 and state = 'started'",
+            id,
+            LEASE_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        if result.rows_affected() == 1 {
+            return Ok(true);
+        }
+        let state = self.find_payment(id).await?.map(|payment| payment.state);
+        Ok(matches!(state, Some(AttemptState::Succeeded | AttemptState::Refunded)))
+    }
+
+    /// Stores that a started attempt failed, with its booking's payment status. `unnamed` demands that the charge has
+    /// no name yet. False if the attempt stands elsewhere.
+    pub async fn store_failed(&self, id: i32, code: &str, message: &str, unnamed: bool) -> sqlx::Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let booking_id = sqlx::query_scalar!(
+            "update payments set
+                 state = 'failed', failure_code = $2, failure_message = $3, lease_until = null, updated_at = now()
+             where id = $1 and state = 'started' and (not $4 or gateway_id is null)
+             returning booking_id",
+            id,
+            code,
+            message,
+            unnamed,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(booking_id) = booking_id else { return Ok(false) };
+        sqlx::query!(
+            "update bookings set payment_status = 'Failed', updated_at = now()
+             where id = $1 and payment_status = 'Unpaid'",
+            booking_id,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Claims up to `limit` attempts that a sweeper has to look at: undecided, or charged and not settled.
+    pub async fn claim_payments(&self, limit: i64) -> sqlx::Result<Vec<Payment>> {
+        let ids = sqlx::query_scalar!(
+            "update payments set lease_until = now() + make_interval(secs => $2), checks = checks + 1
+             where id in (
+                 select id from payments
+                 where (state = 'started' or (state = 'succeeded' and settled_at is null))
+                     and next_check_at <= now() and (lease_until is null or lease_until <= now())
+                 order by next_check_at limit $1 for update skip locked
+             )
+             returning id",
+            limit,
+            LEASE_SECONDS,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        payments!("where p.id = any($1)", &ids).fetch_all(&self.pool).await
+    }
+
+    /// Has the sweeper look again later, the later the more often it looked in vain.
+    pub async fn postpone_payment(&self, id: i32) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update payments set
+                 lease_until = null,
+                 next_check_at = now() + make_interval(secs => least($2, 0.5 * power(2, least(checks, 6))))
+             where id = $1",
+            id,
+            MAX_BACKOFF_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Has the sweeper look soon at what the gateway calls `gateway_id`: its attempt and its refund. Leases stand.
+    pub async fn check_charge_soon(&self, gateway_id: &str) -> sqlx::Result<()> {
+        sqlx::query!(
+            "with paid as (
+                 update payments set next_check_at = now(), checks = 0
+                 where gateway_id = $1 and (state = 'started' or (state = 'succeeded' and settled_at is null))
+             )
+             update refunds r set next_check_at = now(), checks = 0
+             from payments p
+             where p.gateway_id = $1 and r.payment_id = p.id and r.state = 'pending'",
+            gateway_id,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// How many attempts are undecided, or charged and not settled.
+    pub async fn count_unresolved_payments(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from payments
+               where state = 'started' or (state = 'succeeded' and settled_at is null)"#
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+}
+
+impl Unit {
+    /// The attempt that this operation made before, unless it failed before anything could be charged.
+    pub async fn find_attempt_of(&mut self, operation_id: Uuid) -> sqlx::Result<Option<Payment>> {
+        payments!(
+            "where p.operation_id = $1 and p.failure_code is distinct from $2",
+            operation_id,
+            FAILED_BEFORE_CHARGE
+        )
+        .fetch_optional(&mut *self.tx)
+        .await
+    }
+
+    /// The booking's unresolved or captured attempt.
+    pub async fn find_live_attempt(&mut self, booking_id: i32) -> sqlx::Result<Option<Payment>> {
+        payments!("where p.booking_id = $1 and p.state in ('started', 'succeeded')", booking_id)
+            .fetch_optional(&mut *self.tx)
+            .await
+    }
+
+    /// Writes an attempt, leased to the caller. The index of live attempts decides races.
+    pub async fn insert_attempt(&mut self, new: NewAttempt<'_>) -> sqlx::Result<Started> {
+        let inserted = sqlx::query_scalar!(
+            "insert into payments
+                 (booking_id, operation_id, gateway_key, payment_method, amount, currency, lease_until)
+             values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))
+             on conflict do nothing
+             returning id",
+            new.booking_id,
+            new.operation_id,
+            Uuid::new_v4(),
+            new.payment_method,
+            new.amount,
+            new.currency,
+            LEASE_SECONDS,
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        let Some(id) = inserted else { return Ok(Started::Refused) };
+        payments!("where p.id = $1", id).fetch_one(&mut *self.tx).await.map(Started::New)
+    }
+
+    /// Stores that the booking took notice of the money. False if it did so before.
+    pub async fn settle_payment(&mut self, id: i32) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update payments set settled_at = now(), lease_until = null, updated_at = now()
+             where id = $1 and state = 'succeeded' and settled_at is null",
+            id,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+}

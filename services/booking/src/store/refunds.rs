@@ -1,0 +1,144 @@
+//! Queries of the table `refunds`.
+
+use std::time::Duration;
+
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
+use crate::domain::{Refund, RefundReason, RefundState};
+
+/// A query that gives refunds: `$before`, the columns, `$after`.
+macro_rules! refunds {
+    ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Refund,
+            $before
+                + r#" id, payment_id, booking_id, amount, state as "state: RefundState", gateway_refund_id,
+                      key_version "#
+                + $after
+            $(, $argument)*
+        )
+    };
+}
+
+impl Store {
+    /// The refunds of those bookings; one at most for each.
+    pub async fn list_refunds(&self, booking_ids: &[i32]) -> sqlx::Result<Vec<Refund>> {
+        refunds!("select", "from refunds where booking_id = any($1)", booking_ids).fetch_all(&self.pool).await
+    }
+
+    /// Claims up to `limit` refunds that a sweeper has to go on with.
+    pub async fn claim_refunds(&self, limit: i64) -> sqlx::Result<Vec<Refund>> {
+        refunds!(
+            "update refunds set lease_until = now() + make_interval(secs => $2), checks = checks + 1
+             where id in (
+                 select id from refunds
+                 where state = 'pending'
+                     and next_check_at <= now() and (lease_until is null or lease_until <= now())
+                 order by next_check_at limit $1 for update skip locked
+             )
+             returning",
+            "",
+            limit,
+            LEASE_SECONDS,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Stores the gateway's name for a refund that it has not finished yet.
+    pub async fn name_refund(&self, id: i32, gateway_refund_id: &str) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update refunds set gateway_refund_id = $2, updated_at = now() where id = $1 and state = 'pending'",
+            id,
+            gateway_refund_id,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Has the next try use a new key, after the gateway answered that the last one failed.
+    pub async fn renew_refund_key(&self, refund: &Refund) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update refunds set key_version = $2 + 1, gateway_refund_id = null, updated_at = now()
+             where id = $1 and key_version = $2 and state = 'pending'",
+            refund.id,
+            refund.key_version,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Has the sweeper try again later, the later the more often it tried in vain.
+    pub async fn postpone_refund(&self, id: i32) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update refunds set
+                 lease_until = null,
+                 next_check_at = now() + make_interval(secs => least($2, 0.5 * power(2, least(checks, 6))))
+             where id = $1",
+            id,
+            MAX_BACKOFF_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// How many refunds and releases of seats are still to be carried out.
+    pub async fn count_owed(&self) -> sqlx::Result<(i64, i64)> {
+        let row = sqlx::query!(
+            r#"select (select count(*) from refunds where state = 'pending') as "refunds!",
+                      (select count(*) from bookings where release_pending) as "releases!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.refunds, row.releases))
+    }
+}
+
+impl Unit {
+    /// Orders the refund of an attempt, leased to the caller for `lease`; the one ordered before, if there is one.
+    pub async fn order_refund(
+        &mut self,
+        payment_id: i32,
+        reason: RefundReason,
+        lease: Option<Duration>,
+    ) -> sqlx::Result<Refund> {
+        sqlx::query!(
+            "insert into refunds (payment_id, booking_id, amount, currency, reason, lease_until)
+             select id, booking_id, amount, currency, $2, now() + make_interval(secs => $3)
+             from payments where id = $1
+             on conflict (payment_id) do nothing",
+            payment_id,
+            reason.as_str(),
+            lease.map(|lease| lease.as_secs_f64()),
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        refunds!("select", "from refunds where payment_id = $1", payment_id).fetch_one(&mut *self.tx).await
+    }
+
+    /// Stores that the money went back: the refund and its attempt. False if that is stored already.
+    pub async fn finish_refund(&mut self, refund: &Refund, gateway_refund_id: Option<&str>) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update refunds set
+                 state = 'succeeded', gateway_refund_id = coalesce($2, gateway_refund_id), lease_until = null,
+                 updated_at = now()
+             where id = $1 and state = 'pending'",
+            refund.id,
+            gateway_refund_id,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        if result.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let result = sqlx::query!(
+            "update payments set state = 'refunded', updated_at = now() where id = $1 and state = 'succeeded'",
+            refund.payment_id,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,155 @@
+//! Finishes whatever was interrupted. Three loops (bookings, payments, refunds) claim rows that are due under a lease
+//! and enter the flows, so a neighbour that hangs holds up only what needs it, and several replicas share the work.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use platform::server::Lifecycle;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{AttemptState, Booking, Payment, Refund, payment::FAILED_BEFORE_CHARGE},
+    error::Interrupted,
+    flow::{expire, free, hold, pay, refund, settle},
+    state::AppState,
+};
+
+/// Pause between two looks at the database.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Pause after the database did not answer.
+const DATABASE_PAUSE: Duration = Duration::from_secs(2);
+/// Rows claimed at once.
+const BATCH: i64 = 64;
+/// Rows worked on at once. All of a batch, so that none waits longer than its lease.
+const CONCURRENCY: usize = 64;
+/// Pause between two looks at the gauges.
+const GAUGES: Duration = Duration::from_secs(5);
+/// Gauges between two removals of what is old.
+const PURGE_EVERY: u32 = 120;
+
+/// Starts the loops; they end with `lifecycle`.
+pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+    let never = Arc::new(Notify::new());
+    let s = state.clone();
+    lifecycle.spawn(repeat("bookings", lifecycle.stopping(), never.clone(), move || bookings(s.clone())));
+    let s = state.clone();
+    lifecycle.spawn(repeat("payments", lifecycle.stopping(), s.payments_wake.clone(), move || payments(s.clone())));
+    let s = state.clone();
+    lifecycle.spawn(repeat("refunds", lifecycle.stopping(), never, move || refunds(s.clone())));
+    lifecycle.spawn(observe(state.clone(), lifecycle.stopping()));
+}
+
+async fn repeat<F, Fut>(kind: &'static str, stop: CancellationToken, wake: Arc<Notify>, round: F)
+where
+    F: Fn() -> Fut + Send,
+    Fut: Future<Output = sqlx::Result<usize>> + Send,
+{
+    while !stop.is_cancelled() {
+        let pause = match round().await {
+            Ok(rows) if rows >= usize::try_from(BATCH).unwrap_or(usize::MAX) => Duration::ZERO,
+            Ok(_) => INTERVAL,
+            Err(error) => {
+                tracing::warn!(kind, %error, "nothing swept");
+                DATABASE_PAUSE
+            }
+        };
+        tokio::select! { () = stop.cancelled() => {}, () = wake.notified() => {}, () = tokio::time::sleep(pause) => {} }
+    }
+}
+
+/// One round over the bookings that are due; says how many there were.
+pub async fn bookings(state: AppState) -> sqlx::Result<usize> {
+    let rows = state.store.claim_bookings(BATCH).await?;
+    Ok(sweep("bookings", rows, |booking| sweep_booking(&state, booking)).await)
+}
+
+async fn sweep_booking(state: &AppState, booking: Booking) -> Result<(), Interrupted> {
+    if booking.release_pending {
+        expire::release_seats(state, &booking).await
+    } else if booking.expires_at.is_none() {
+        hold::give_up(state, &booking).await
+    } else if booking.amount == Some(0) {
+        match free::confirm(state, &booking).await? {
+            Some(_) => Ok(()),
+            None => Ok(state.store.postpone_booking(booking.id).await?),
+        }
+    } else {
+        expire::expire(state, &booking).await
+    }
+}
+
+/// One round over the attempts that are due; says how many there were.
+pub async fn payments(state: AppState) -> sqlx::Result<usize> {
+    let rows = state.store.claim_payments(BATCH).await?;
+    Ok(sweep("payments", rows, |payment| sweep_payment(&state, payment)).await)
+}
+
+async fn sweep_payment(state: &AppState, payment: Payment) -> Result<(), Interrupted> {
+    match (payment.state, &payment.gateway_id) {
+        (AttemptState::Started, None) => pay::give_up_unnamed(state, payment.id).await,
+        (AttemptState::Started, Some(charge)) => pay::look_up(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
+        (AttemptState::Succeeded, _) => settle::settle(state, payment.id).await,
+        (AttemptState::Failed | AttemptState::Refunded, _) => Ok(()),
+    }
+}
+
+/// One round over the refunds that are due; says how many there were.
+pub async fn refunds(state: AppState) -> sqlx::Result<usize> {
+    let rows = state.store.claim_refunds(BATCH).await?;
+    Ok(sweep("refunds", rows, |refund| sweep_refund(&state, refund)).await)
+}
+
+async fn sweep_refund(state: &AppState, refund: Refund) -> Result<(), Interrupted> {
+    refund::carry_out(state, &refund).await
+}
+
+async fn sweep<R, F, Fut>(kind: &'static str, rows: Vec<R>, work: F) -> usize
+where
+    F: Fn(R) -> Fut,
+    Fut: Future<Output = Result<(), Interrupted>>,
+{
+    let count = rows.len();
+    let mut results = stream::iter(rows).map(work).buffer_unordered(CONCURRENCY);
+    while let Some(result) = results.next().await {
+        let outcome = if result.is_ok() { "done" } else { "interrupted" };
+        metrics::counter!("eventplatform_sweeps_total", "kind" => kind, "outcome" => outcome).increment(1);
+        if let Err(error) = result {
+            // The lease runs out, and the row is looked at again.
+            tracing::error!(kind, error = format!("{:#}", anyhow::Error::new(error)), "sweep interrupted");
+        }
+    }
+    count
+}
+
+/// Keeps the gauges, and removes what is old.
+async fn observe(state: AppState, stop: CancellationToken) {
+    let mut rounds: u32 = 0;
+    while !stop.is_cancelled() {
+        let done = if rounds.is_multiple_of(PURGE_EVERY) { purge(&state).await } else { Ok(()) };
+        if let Err(error) = done.and(gauges(&state).await) {
+            tracing::debug!(%error, "gauges not kept");
+        }
+        rounds = rounds.wrapping_add(1);
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(GAUGES) => {} }
+    }
+}
+
+async fn purge(state: &AppState) -> sqlx::Result<()> {
+    let removed = state.idempotency.purge().await? + state.store.purge_messages().await?;
+    tracing::debug!(removed, "old rows removed");
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+async fn gauges(state: &AppState) -> sqlx::Result<()> {
+    let lag = state.store.outbox_lag().await?;
+    metrics::gauge!("eventplatform_outbox_lag_seconds").set(lag.seconds);
+    metrics::gauge!("eventplatform_outbox_unpublished").set(lag.messages as f64);
+    let unresolved = state.store.count_unresolved_payments().await?;
+    metrics::gauge!("eventplatform_unresolved_payments").set(unresolved as f64);
+    let (refunds, releases) = state.store.count_owed().await?;
+    metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
+    metrics::gauge!("eventplatform_pending_releases").set(releases as f64);
+    Ok(())
+}
