@@ -1,0 +1,85 @@
+//! Signing keys: published, and rotated without a restart.
+
+use std::{fs, time::Duration};
+
+use axum::http::StatusCode;
+use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
+
+use crate::helpers::{Session, TestApp, write_key};
+
+fn kid(session: &Session) -> String {
+    jsonwebtoken::decode_header(&session.access).unwrap().kid.unwrap()
+}
+
+async fn published(app: &TestApp) -> Vec<String> {
+    let answer = app.get("/.well-known/jwks.json").send().await;
+    let keys = answer.body["keys"].as_array().unwrap();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_token_verifies_by_the_published_keys() {
+    let app = TestApp::start().await;
+    let session = app.user("ada").await;
+
+    let answer = app.get("/.well-known/jwks.json").send().await;
+
+    let key = &answer.body["keys"][0];
+    for (field, value) in [("kty", "OKP"), ("crv", "Ed25519"), ("alg", "EdDSA"), ("use", "sig"), ("kid", "2026-01")] {
+        assert_eq!(key[field], value);
+    }
+    assert_eq!(key.as_object().unwrap().len(), 6, "and x; no private part");
+    let set: JwkSet = serde_json::from_value(answer.body).unwrap();
+    let key = DecodingKey::from_jwk(set.find(&kid(&session)).unwrap()).unwrap();
+    let mut validation = Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    validation.validate_exp = false;
+    validation.set_audience(&["eventbooking"]);
+    jsonwebtoken::decode::<serde_json::Value>(&session.access, &key, &validation).unwrap();
+}
+
+#[tokio::test]
+async fn a_new_key_is_published_first_and_signs_later() {
+    let app = TestApp::start().await;
+    let before = app.user("ada").await;
+    write_key(app.folder.path(), "2026-02");
+
+    assert!(app.state.signing.reload().await.unwrap());
+    assert_eq!(published(&app).await, ["2026-01", "2026-02"]);
+    assert_eq!(kid(&app.logs_in("ada").await), "2026-01", "not every verifier knows the new one yet");
+    app.later(Duration::from_secs(121)).await;
+    let after = app.logs_in("ada").await;
+
+    assert_eq!(kid(&after), "2026-02");
+    assert_eq!(app.get("/users/me").bearer(&before).send().await.status, StatusCode::OK);
+    assert_eq!(app.get("/users/me").bearer(&after).send().await.status, StatusCode::OK);
+    assert!(!app.state.signing.reload().await.unwrap(), "nothing changed");
+}
+
+#[tokio::test]
+async fn a_removed_key_verifies_no_more() {
+    let app = TestApp::start().await;
+    let before = app.user("ada").await;
+    write_key(app.folder.path(), "2026-02");
+    app.state.signing.reload().await.unwrap();
+    fs::remove_file(app.folder.path().join("2026-01.pem")).unwrap();
+
+    app.state.signing.reload().await.unwrap();
+
+    assert_eq!(published(&app).await, ["2026-02"]);
+    app.get("/users/me").bearer(&before).send().await.is_refused(401, "invalid_token");
+    let after = app.logs_in("ada").await;
+    assert_eq!(app.get("/users/me").bearer(&after).send().await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_in_order_changes_nothing() {
+    let app = TestApp::start().await;
+    fs::write(app.folder.path().join("2026-02.pem"), "no key").unwrap();
+
+    assert!(app.state.signing.reload().await.is_err());
+    assert_eq!(published(&app).await, ["2026-01"]);
+    fs::remove_file(app.folder.path().join("2026-02.pem")).unwrap();
+    fs::remove_file(app.folder.path().join("2026-01.pem")).unwrap();
+    assert!(app.state.signing.reload().await.is_err(), "an empty folder");
+    assert_eq!(published(&app).await, ["2026-01"]);
+}

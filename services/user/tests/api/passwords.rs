@@ -1,0 +1,143 @@
+//! Change and reset of passwords.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use futures::future::join;
+use serde_json::json;
+
+use crate::helpers::{Answer, PASSWORD, Session, TestApp};
+
+const NEXT: &str = "another fine password";
+
+async fn change(app: &TestApp, session: &Session, current: &str, new: &str) -> Answer {
+    let body = json!({ "current_password": current, "new_password": new });
+    app.post("/users/me/password", body).bearer(session).send().await
+}
+
+async fn reset_token(app: &TestApp, admin: &Session, id: i32) -> String {
+    let answer = app.call(Method::POST, &format!("/users/{id}/password-reset")).bearer(admin).send().await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert!(answer.body["expires_at"].as_str().unwrap().ends_with('Z'));
+    answer.body["reset_token"].as_str().unwrap().to_owned()
+}
+
+async fn reset(app: &TestApp, token: &str, new: &str) -> Answer {
+    app.post("/users/password-reset", json!({ "reset_token": token, "new_password": new })).send().await
+}
+
+#[tokio::test]
+async fn a_changed_password_keeps_this_session_and_ends_the_others() {
+    let app = TestApp::start().await;
+    let here = app.user("ada").await;
+    let elsewhere = app.logs_in("ada").await;
+
+    let changed = change(&app, &here, PASSWORD, NEXT).await;
+
+    assert_eq!(changed.status, StatusCode::NO_CONTENT);
+    assert_eq!(app.refreshes(&here.refresh).await.status, StatusCode::OK);
+    app.refreshes(&elsewhere.refresh).await.is_refused(401, "session_over");
+    app.tries("ada", PASSWORD).await.is_refused(401, "invalid_credentials");
+    assert_eq!(app.tries("ada", NEXT).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_change_needs_the_current_password() {
+    let app = TestApp::start().await;
+    let session = app.user("ada").await;
+
+    change(&app, &session, "wrong password", NEXT).await.is_refused(403, "wrong_password");
+    change(&app, &session, PASSWORD, "short").await.is_refused(422, "invalid_request");
+    app.post("/users/me/password", json!({})).send().await.is_refused(401, "login_required");
+    app.post("/users/me/password", json!({})).bearer(&session).send().await.is_refused(400, "invalid_json");
+    for _ in 0..9 {
+        change(&app, &session, "wrong password", NEXT).await;
+    }
+    change(&app, &session, PASSWORD, NEXT).await.is_refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn one_of_two_changes_at_once_wins() {
+    let app = TestApp::start().await;
+    let session = app.user("ada").await;
+
+    let (one, two) =
+        join(change(&app, &session, PASSWORD, "first new one"), change(&app, &session, PASSWORD, "second new one"))
+            .await;
+
+    let fits = |answer: &Answer| answer.status == StatusCode::NO_CONTENT;
+    assert!(fits(&one) != fits(&two), "{one:?} {two:?}");
+    let winner = if fits(&one) { "first new one" } else { "second new one" };
+    assert_eq!(app.tries("ada", winner).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_reset_token_sets_a_password_once_and_ends_every_session() {
+    let app = TestApp::start().await;
+    let id = app.registers("ada").await;
+    let (admin, session) = (app.admin().await, app.logs_in("ada").await);
+    let token = reset_token(&app, &admin, id).await;
+
+    let used = reset(&app, &token, NEXT).await;
+
+    assert_eq!(used.status, StatusCode::NO_CONTENT);
+    app.refreshes(&session.refresh).await.is_refused(401, "session_over");
+    assert_eq!(app.tries("ada", NEXT).await.status, StatusCode::OK);
+    reset(&app, &token, "yet another one").await.is_refused(422, "invalid_reset_token");
+}
+
+#[tokio::test]
+async fn a_reset_token_used_twice_at_once_works_once() {
+    let app = TestApp::start().await;
+    let id = app.registers("ada").await;
+    let token = reset_token(&app, &app.admin().await, id).await;
+
+    let (one, two) = join(reset(&app, &token, "first new one"), reset(&app, &token, "second new one")).await;
+
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 422]);
+}
+
+#[tokio::test]
+async fn a_reset_token_that_is_made_up_replaced_or_old_does_nothing() {
+    let app = TestApp::start().await;
+    let id = app.registers("ada").await;
+    let admin = app.admin().await;
+    let replaced = reset_token(&app, &admin, id).await;
+    let latest = reset_token(&app, &admin, id).await;
+
+    reset(&app, "made up", NEXT).await.is_refused(422, "invalid_reset_token");
+    reset(&app, &replaced, NEXT).await.is_refused(422, "invalid_reset_token");
+    reset(&app, &latest, "short").await.is_refused(422, "invalid_request");
+    app.later(Duration::from_secs(24 * 3600 + 1)).await;
+    reset(&app, &latest, NEXT).await.is_refused(422, "invalid_reset_token");
+    assert_eq!(app.tries("ada", PASSWORD).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_reset_opens_an_account_that_had_to_wait() {
+    let app = TestApp::start().await;
+    let id = app.registers("ada").await;
+    for _ in 0..10 {
+        app.tries("ada", "wrong password").await;
+    }
+    let token = reset_token(&app, &app.admin().await, id).await;
+
+    reset(&app, &token, NEXT).await;
+
+    assert_eq!(app.tries("ada", NEXT).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn only_admins_make_reset_tokens() {
+    let app = TestApp::start().await;
+    let id = app.registers("ada").await;
+    let (ada, admin) = (app.logs_in("ada").await, app.admin().await);
+    let path = format!("/users/{id}/password-reset");
+
+    app.call(Method::POST, &path).send().await.is_refused(401, "login_required");
+    app.call(Method::POST, &path).bearer(&ada).send().await.is_refused(403, "role_required");
+    let unknown = app.call(Method::POST, "/users/999999/password-reset").bearer(&admin).send().await;
+    unknown.is_refused(404, "user_not_found");
+}

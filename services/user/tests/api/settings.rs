@@ -1,0 +1,50 @@
+//! What the program refuses to start with, and how it stands a database that is away.
+
+use clap::Parser;
+use platform::Clock;
+use tempfile::TempDir;
+use user_service::{App, config::Arguments};
+
+use crate::helpers::{TestApp, registration, write_key};
+
+const URL: &str = "postgres://user:a-fine-secret@127.0.0.1:1/user";
+
+fn refusal(settings: &[(&str, &str)]) -> String {
+    let arguments = settings.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]);
+    let config = Arguments::try_parse_from(std::iter::once("user-service".to_owned()).chain(arguments)).unwrap().config;
+    format!("{:#}", App::build(&config, Clock::system()).err().expect("refused"))
+}
+
+#[tokio::test]
+async fn missing_and_unfit_settings_are_named() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let empty = refusal(&[("database-url", URL), ("signing-keys-dir", path)]);
+    write_key(folder.path(), "k");
+    let keys = ("signing-keys-dir", path);
+    let long = ("refresh-token-key", "0123456789abcdef0123456789abcdef");
+    let events = ("event-service-url", "http://127.0.0.1:1");
+    let whole = [("database-url", URL), keys, long, events];
+
+    assert!(empty.contains("no <kid>.pem"), "{empty}");
+    assert!(refusal(&[("database-url", "postgres://u:postgres@db/x")]).contains("well-known"));
+    assert!(refusal(&[("database-url", URL)]).contains("set SIGNING_KEYS_DIR"));
+    assert!(refusal(&[("database-url", URL), keys]).contains("set REFRESH_TOKEN_KEY"));
+    assert!(refusal(&[("database-url", URL), keys, ("refresh-token-key", "short")]).contains("at least 32"));
+    assert!(refusal(&[("database-url", URL), keys, long]).contains("set EVENT_SERVICE_URL"));
+    assert!(refusal(&[&whole[..], &[("admin-email", "a@b")]].concat()).contains("set ADMIN_PASSWORD"));
+    let weak = [("admin-email", "a@b"), ("admin-password", "changeme")];
+    assert!(refusal(&[&whole[..], &weak].concat()).contains("well-known"));
+    assert!(refusal(&[&whole[..], &[("admin-password", "a fine password")]].concat()).contains("set ADMIN_EMAIL"));
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_a_503() {
+    let app = TestApp::start().await;
+    app.pool().close().await;
+
+    let answer = app.post("/users/register", registration("ada")).send().await;
+
+    answer.is_refused(503, "database_unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+}
