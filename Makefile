@@ -34,11 +34,13 @@ test: ## Run every test on servers of its own, then print how many passed
 	@$(STACK) test
 
 .PHONY: check
-check: ## Format, lints, licenses and generated files; changes nothing
+check: ## Check format, lints, types, licenses and generated files; changes nothing
+	@.ci/install
 	@cargo fmt --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@.ci/deny
 	@$(STACK) sqlx --check
+	@npm run check --silent --prefix tests/browser
 
 .PHONY: generate
 generate: ## Write the generated files anew: query metadata (.sqlx)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use mongodb::{Client as MongoClient, Database};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -49,7 +49,7 @@ pub struct Stack {
     /// Keys and passwords.
     pub secrets: Secrets,
     replicas: BTreeMap<Program, Vec<Replica>>,
-    proxies: Option<Runtime>,
+    _proxies: Proxies,
     /// RabbitMQ.
     pub rabbitmq: RabbitMq,
     /// PostgreSQL, with [`Options::own_servers`].
@@ -57,7 +57,7 @@ pub struct Stack {
     /// MongoDB, with [`Options::own_servers`].
     pub mongodb: Option<MongoDb>,
     settings: Arc<Settings>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Stack {
@@ -102,17 +102,7 @@ impl Stack {
         let replicas = places.start_replicas(&settings)?;
         let http = api::http_client();
         try_join_all(replicas.values().flatten().map(|replica| replica.ready(&http))).await?;
-        Ok(Self {
-            origin,
-            secrets,
-            replicas,
-            proxies: Some(proxies),
-            rabbitmq,
-            postgres,
-            mongodb,
-            settings,
-            _folder: folder,
-        })
+        Ok(Self { origin, secrets, replicas, _proxies: proxies, rabbitmq, postgres, mongodb, settings, folder })
     }
 
     /// The replicas of a program.
@@ -139,17 +129,33 @@ impl Stack {
         Ok(client.database(&format!("{base}{}", self.settings.mongodb_suffix)))
     }
 
+    /// Stops everything gently and removes its data. Dropping a platform does the same with less patience.
+    pub async fn stop(self) -> Result<()> {
+        join_all(self.replicas.values().flatten().map(Replica::stop)).await;
+        self.rabbitmq.stop().await;
+        if let Some(mongodb) = &self.mongodb {
+            mongodb.stop().await;
+        }
+        if let Some(postgres) = &self.postgres {
+            postgres.stop().await;
+            postgres.remove_data()?;
+        }
+        Ok(self.folder.close()?)
+    }
+
     /// Runs another subcommand of a program with its settings, such as `redrive-dead-letters`, to its end.
     pub async fn run(&self, program: Program, subcommand: &'static str) -> Result<()> {
         self.settings.run(program, subcommand).await
     }
 }
 
-impl Drop for Stack {
+/// The threads of the proxies. A runtime must not be dropped, which would block, inside of another one.
+struct Proxies(Option<Runtime>);
+
+impl Drop for Proxies {
     fn drop(&mut self) {
-        // A runtime must not be dropped, which would block, inside of another one.
-        if let Some(proxies) = self.proxies.take() {
-            proxies.shutdown_background();
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -176,14 +182,14 @@ impl Places {
 
     /// Starts the origin and, before programs with several replicas, what spreads requests over them. They run on
     /// threads of their own, for a platform outlives the test that started it.
-    fn start_proxies(&self, origin: std::net::TcpListener) -> Result<Runtime> {
+    fn start_proxies(&self, origin: std::net::TcpListener) -> Result<Proxies> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.spawn(proxy::serve(origin, origin_routes(|program| self.replicas[&program].clone())));
         for (program, addresses) in self.replicas.iter().filter(|(_, addresses)| addresses.len() > 1) {
             let listener = std::net::TcpListener::bind(self.reached_at[program])?;
             runtime.spawn(proxy::serve(listener, vec![Route::new("/", addresses.clone())]));
         }
-        Ok(runtime)
+        Ok(Proxies(Some(runtime)))
     }
 
     fn start_replicas(&self, settings: &Arc<Settings>) -> Result<BTreeMap<Program, Vec<Replica>>> {

@@ -1,6 +1,8 @@
 //! `stack`: the platform, or only its servers, on a bare machine. `stack --help` tells the rest.
 
 mod dev;
+mod job;
+mod platform;
 mod servers;
 mod sqlx;
 mod test;
@@ -21,6 +23,7 @@ struct Arguments {
 enum Command {
     Dev(dev::Arguments),
     Servers(servers::Arguments),
+    Platform(platform::Arguments),
     Test(test::Arguments),
     Sqlx(sqlx::Arguments),
 }
@@ -30,6 +33,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Dev(arguments) => Box::pin(dev::run(arguments)).await,
         Command::Servers(arguments) => servers::run(arguments).await,
+        Command::Platform(arguments) => Box::pin(platform::run(arguments)).await,
         Command::Test(arguments) => Box::pin(test::run(arguments)).await,
         Command::Sqlx(arguments) => sqlx::run(arguments).await,
     };

@@ -4,35 +4,38 @@ use std::ffi::OsString;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
+use eventplatform_tests::paths;
 use eventplatform_tests::programs::cargo;
 use eventplatform_tests::servers::{Durability, MongoKind, Servers};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::Command;
+
+use crate::job::Signals;
 
 /// Runs every test on throwaway servers and prints how many passed.
+///
+/// First those of the workspace, then those of tests/browser, on a platform of their own.
 ///
 /// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
 /// `mongod` is on PATH, and is listed as NOT RUN elsewhere.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Arguments of `cargo test`, instead of `--workspace`.
+    /// Runs `cargo test` with these arguments alone.
     #[arg(last = true)]
     cargo: Vec<OsString>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let testing = test(arguments);
+    let mut signals = Signals::listen()?;
     tokio::select! {
-        code = testing => code,
-        _ = interrupt.recv() => Ok(ExitCode::from(130)),
-        _ = terminate.recv() => Ok(ExitCode::from(143)),
+        code = test(arguments) => code,
+        signal = signals.next() => Ok(Signals::exit_code(signal)),
     }
 }
 
 async fn test(arguments: Arguments) -> Result<ExitCode> {
-    let selection = if arguments.cargo.is_empty() { vec!["--workspace".into()] } else { arguments.cargo };
+    let everything = arguments.cargo.is_empty();
+    let selection = if everything { vec!["--workspace".into()] } else { arguments.cargo };
     let built = cargo()?.arg("test").args(&selection).arg("--no-run").status().await.context("cannot start cargo")?;
     if !built.success() {
         println!("0 passed, 0 failed: the tests do not compile");
@@ -41,26 +44,34 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
 
     let servers = Servers::throwaway(Durability::Unsynced).await?;
     let mut summary = Summary::default();
-    let result = run_tests(&selection, &servers, &mut summary).await;
+    let run = async {
+        let mut content = summary.follow(cargo_tests(&selection, &servers)?).await?;
+        if everything {
+            content &= summary.follow(browser_tests(&servers)?).await?;
+        }
+        Ok::<_, anyhow::Error>(content)
+    };
+    let content = run.await;
     servers.stop().await?;
-    Ok(if summary.print(result?) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.print(content?) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs cargo, prints and counts what it prints; true if it was content.
-async fn run_tests(selection: &[OsString], servers: &Servers, summary: &mut Summary) -> Result<bool> {
+fn cargo_tests(selection: &[OsString], servers: &Servers) -> Result<Command> {
     let mut cargo = cargo()?;
     cargo.args(["test", "--no-fail-fast"]).args(selection).envs(servers.environment());
     if servers.mongodb.kind() == MongoKind::Mongod {
         cargo.args(["--", "--include-ignored"]);
     }
-    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let stdout = child.stdout.take().context("cargo without output")?;
-    let mut lines = BufReader::new(stdout).lines();
-    while let Some(line) = lines.next_line().await? {
-        println!("{line}");
-        summary.read(&line);
-    }
-    Ok(child.wait().await?.success())
+    Ok(cargo)
+}
+
+/// The tests in a real browser, on a platform of their own.
+fn browser_tests(servers: &Servers) -> Result<Command> {
+    let mut stack = Command::new(std::env::current_exe()?);
+    stack.args(["platform", "--", "npm", "test", "--silent", "--prefix"]).arg(paths::workspace().join("tests/browser"));
+    // Node's choice of a reporter depends on its version.
+    stack.args(["--", "--test-reporter=spec"]).envs(servers.environment()).kill_on_drop(true);
+    Ok(stack)
 }
 
 #[derive(Default)]
@@ -72,9 +83,26 @@ struct Summary {
 }
 
 impl Summary {
-    /// Takes in a line such as `test a::b ... ok` or `test result: ok. 3 passed; 0 failed; …`.
+    /// Runs a test program, prints and counts what it prints; true if it was content.
+    async fn follow(&mut self, mut program: Command) -> Result<bool> {
+        let mut child = program.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
+        let stdout = child.stdout.take().context("tests without output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        while let Some(line) = lines.next_line().await? {
+            println!("{line}");
+            self.read(&line);
+        }
+        Ok(child.wait().await?.success())
+    }
+
+    /// Takes in a line of cargo, such as `test a::b ... ok` or `test result: ok. 3 passed; 0 failed; …`, or of Node,
+    /// such as `ℹ pass 3`.
     fn read(&mut self, line: &str) {
-        if let Some(counts) = line.strip_prefix("test result: ") {
+        if let Some(passed) = line.strip_prefix("ℹ pass ") {
+            self.passed += passed.trim().parse().unwrap_or(0);
+        } else if let Some(failed) = line.strip_prefix("ℹ fail ") {
+            self.failed += failed.trim().parse().unwrap_or(0);
+        } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += count(counts, " passed");
             self.failed += count(counts, " failed");
         } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
@@ -120,8 +148,10 @@ mod tests {
         summary
             .read("test result: FAILED. 11 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
         summary.read("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        summary.read("ℹ pass 4");
+        summary.read("ℹ fail 0");
 
-        assert_eq!((summary.passed, summary.failed), (13, 1));
+        assert_eq!((summary.passed, summary.failed), (17, 1));
         assert_eq!(summary.failures, ["routes::b_test"]);
         assert_eq!(summary.not_run, ["stepdown: needs mongod: three members"]);
         assert!(!summary.print(false));

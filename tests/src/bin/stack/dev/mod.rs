@@ -20,10 +20,10 @@ use eventplatform_tests::{api, paths, ports};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
 use futures::stream::FuturesUnordered;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::claim::Claim;
 use self::console::Console;
+use crate::job::Signals;
 
 /// Runs the whole platform on this machine at one origin, with demo data, until Ctrl-C.
 ///
@@ -37,16 +37,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let dir = paths::cache()?.join("dev");
     let claim = Claim::take(&dir, arguments.port)?;
     let console = Console::new();
 
     let platform = tokio::select! {
         platform = Platform::start(&dir, &claim, &console) => platform?,
-        _ = interrupt.recv() => return Ok(interrupted(&console)),
-        _ = terminate.recv() => return Ok(interrupted(&console)),
+        _ = signals.next() => {
+            console.note("stopped before the platform was up");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let origin = platform.settings.public_url.clone();
     let serve = async {
@@ -61,18 +62,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let result = tokio::select! {
         served = serve => served.map(|_| ()),
         () = follow => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        _ = signals.next() => Ok(()),
     };
     console.note("stopping");
     platform.stop().await?;
     console.note("everything has stopped; the data stays for the next run");
     result.map(|()| ExitCode::SUCCESS)
-}
-
-fn interrupted(console: &Console) -> ExitCode {
-    console.note("stopped before the platform was up");
-    ExitCode::SUCCESS
 }
 
 /// Everything that was started. Dropping it stops it too, only less gently.
