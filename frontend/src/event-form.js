@@ -27,9 +27,8 @@ export function eventFields(event) {
     description: make("description", {
       hint: t("editor.description_hint"),
       tag: "textarea",
-      required,
       rows: 7,
-      maxlength: 10_000,
+      maxlength: 5000,
       value: event?.description ?? "",
     }),
     category: make("category", {
@@ -72,9 +71,10 @@ export function eventFields(event) {
     }),
     max_seats_per_booking: make("max_seats_per_booking", {
       type: "number",
+      required,
       min: 1,
       max: 100,
-      value: event?.max_seats_per_booking ?? "",
+      value: event?.max_seats_per_booking ?? 10,
     }),
     price: make("price", {
       hint: t("editor.price_hint"),
@@ -119,7 +119,7 @@ function read(fields) {
     image_url: value("image_url") || null,
     sales_start_at: instant("sales_start_at"),
     sales_end_at: instant("sales_end_at"),
-    max_seats_per_booking: Number(value("max_seats_per_booking")) || null,
+    max_seats_per_booking: Number(value("max_seats_per_booking")),
   };
 }
 

@@ -2,7 +2,7 @@
 import { find, h, icon, replace } from "./dom.js";
 import { chooseLanguage, language, languages, t } from "./i18n.js";
 import { follow, liveEvents, unreadCount } from "./live.js";
-import { loginPath, navigate, routerEvents, start } from "./router.js";
+import { guard, loginPath, navigate, routerEvents, start } from "./router.js";
 import { currentUser, isOrganizer, loadSession, logout, sessionEvents } from "./session.js";
 
 /**
@@ -103,6 +103,7 @@ function drawFrame() {
 sessionEvents.addEventListener("change", () => {
   drawFrame();
   follow();
+  guard();
 });
 routerEvents.addEventListener("change", () => {
   drawNavigation();

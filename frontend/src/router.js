@@ -69,6 +69,11 @@ export function nextPath(query) {
 /** Draws the page of the current address again. */
 export const reload = () => show({ focus: false });
 
+/** Leaves a page that is only for somebody who is logged in, once nobody is. */
+export function guard() {
+  if (!currentUser() && routeOf(location.pathname)?.needs) void reload();
+}
+
 /** Takes over links and the back button, and shows the first page. */
 export function start() {
   history.scrollRestoration = "manual";
@@ -133,6 +138,7 @@ async function draw(root, route, signal, placed) {
     if (signal.aborted) return;
     if (error instanceof ApiError && error.status === 401) {
       endSession();
+      if (signal.aborted) return;
       void navigate(loginPath(), { replace: true });
       return;
     }

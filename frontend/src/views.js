@@ -68,7 +68,7 @@ export function availability(event) {
   };
 }
 
-const CATEGORIES = ["music", "theatre", "art", "film", "talk", "tech", "food", "sport", "family"];
+const CATEGORIES = ["music", "theatre", "arts", "film", "talks", "technology", "food", "sports", "family"];
 
 /** The usual categories, and `one` if it is another. @param {string | null} [one] */
 export const categories = (one) => (one && !CATEGORIES.includes(one) ? [...CATEGORIES, one] : CATEGORIES);

@@ -195,8 +195,8 @@ journey("filters live in the address and survive the back button", async (person
   const { page } = person;
   await page.goto("/");
   await page.getByRole("searchbox", { name: "Search events" }).fill("sea");
-  await page.getByRole("radio", { name: "Tech" }).check();
-  await page.waitForURL(/q=sea.*category=tech/);
+  await page.getByRole("radio", { name: "Technology" }).check();
+  await page.waitForURL(/q=sea.*category=technology/);
   await page.getByRole("radio", { name: "All" }).check();
   await page.waitForURL((url) => url.search === "?q=sea");
   await page

@@ -37,28 +37,26 @@ export async function render(root, { signal }) {
 /** @param {Api.Booking} booking */
 function row(booking) {
   const { tone, text } = bookingState(booking);
-  const picture = h("span.thumb", cover({ id: booking.event_id }));
-  const title = h(
-    "a.stretched",
-    { href: `/me/bookings/${booking.id}` },
-    booking.event_title ?? t("booking.title", { id: booking.id }),
-  );
-  const when = h("span", booking.event_starts_at ? shortDate(booking.event_starts_at) : "");
+  const picture = h("span.thumb");
+  const name = booking.event_title ?? t("booking.title", { id: booking.id });
+  const title = h("a.stretched", { href: `/me/bookings/${booking.id}` }, name);
+  const when = h("p.meta", booking.event_starts_at ? shortDate(booking.event_starts_at) : "\u00a0");
   void eventOf(booking.event_id).then((event) => {
+    replace(picture, cover(event ?? { id: booking.event_id }));
     if (!event) return;
     title.textContent = event.title;
     when.textContent = `${shortDate(event.starts_at, event.time_zone)} · ${event.venue}`;
-    replace(picture, cover(event));
   });
   const price = booking.amount && booking.currency ? money(booking.amount, booking.currency) : t("price.free");
+  const seats = tn("book.seats_count", booking.seats);
   return h(
     "li.card.row-card",
     picture,
-    h("div", h("h2", title), h("p.meta", when)),
+    h("div", h("h2", title), when),
     h(
       "p.row-end",
       h(`span.pill.${tone}`, text),
-      h("span.meta", tn("book.seats_count", booking.seats), booking.amount !== null && ` · ${price}`),
+      h("span.meta", booking.amount === null ? seats : `${seats} · ${price}`),
     ),
   );
 }

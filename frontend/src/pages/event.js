@@ -26,7 +26,7 @@ export async function render(root, { id, query, signal }) {
       h("header", event.category && h("p.eyebrow", categoryName(event.category)), h("h1", event.title)),
       facts(event),
       panel.element,
-      h("section.prose", h("h2", t("event.about")), paragraphs(event.description)),
+      event.description && h("section.prose", h("h2", t("event.about")), paragraphs(event.description)),
     ),
     structuredData(event),
   );

@@ -4,33 +4,38 @@ import { cover } from "../cover.js";
 import { h, icon, replace } from "../dom.js";
 import { eventTime, money, number, t, tn } from "../i18n.js";
 import { currentUser } from "../session.js";
-import { availability, emptyView, moreButton, setTitle, skeletons } from "../views.js";
+import { availability, emptyView, setTitle, skeletons } from "../views.js";
 
 /** @type {PageModule["render"]} */
 export async function render(root, { signal }) {
   setTitle(t("nav.organizer"));
   const create = h("a.button", { href: "/organizer/events/new" }, icon("plus"), t("organizer.create"));
-  const figures = h("dl.figures", skeletons("figure-skeleton", 3));
-  const list = h("ul.list", skeletons("row-skeleton", 4));
-  const foot = h("div");
-  replace(root, h("header.page-head", h("h1", t("organizer.title")), create), figures, list, foot);
+  const body = h("div", h("div.figures", skeletons("figure-skeleton", 3)), h("div.list", skeletons("row-skeleton", 4)));
+  replace(root, h("header.page-head", h("h1", t("organizer.title")), create), body);
+  const events = await ownEvents(signal);
+  if (!events.length) return replace(body, emptyView(t("organizer.empty"), t("organizer.empty_text")));
+  const now = Date.now();
+  const past = events.filter(({ ends_at: end }) => Date.parse(end) < now).reverse();
+  replace(
+    body,
+    h("dl.figures", totals(events)),
+    h("ul.list", events.filter((event) => !past.includes(event)).map(row)),
+    past.length > 0 && h("details.past", h("summary", tn("organizer.past", past.length)), h("ul.list", past.map(row))),
+  );
+}
+
+/** All of them, for the figures count them all. @param {AbortSignal} signal */
+async function ownEvents(signal) {
   /** @type {Api.EventItem[]} */
   const events = [];
-
-  /** @param {string | null} cursor */
-  const load = async (cursor) => {
+  let cursor = null;
+  do {
     /** @type {Api.Page<Api.EventItem>} */
-    const page = await get("/api/events", { query: { organizer_id: currentUser()?.id, limit: 50, cursor }, signal });
+    const page = await get("/api/events", { query: { organizer_id: currentUser()?.id, limit: 100, cursor }, signal });
     events.push(...page.items);
-    if (cursor === null) list.replaceChildren();
-    list.append(...page.items.map(row));
-    replace(figures, totals(events));
-    replace(foot, page.next_cursor && moreButton(t("organizer.more"), () => load(page.next_cursor)));
-    if (events.length) return;
-    figures.remove();
-    replace(foot, emptyView(t("organizer.empty"), t("organizer.empty_text")));
-  };
-  await load(null);
+    cursor = page.next_cursor;
+  } while (cursor);
+  return events;
 }
 
 /** Seats that are paid or booked for free. @param {Api.EventItem} event */
