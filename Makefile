@@ -13,7 +13,11 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 PORT ?= 8090
 
 # Not `cargo run`: what that tells its program would make every cargo below it build some crates anew.
-STACK := cargo build -p eventplatform-tests --bin stack && exec "$(CARGO_TARGET_DIR)/debug/stack"
+STACK := exec "$(CARGO_TARGET_DIR)/debug/stack"
+BUILD_STACK := cargo build -p eventplatform-tests
+
+# What `stack dev` starts, built in one go with it.
+PROGRAMS := user-service event-service booking-service notification-service mock-gateway frontend-server
 
 .PHONY: help
 help: ## List what can be made
@@ -21,16 +25,18 @@ help: ## List what can be made
 
 .PHONY: dev
 dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C stops it
-	@.ci/install
+	@.ci/install dev
+	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
 	@$(STACK) dev --port $(PORT)
 
 .PHONY: build
-build: ## Build every program
-	@cargo build --workspace
+build: ## Build everything
+	@cargo build --workspace --all-targets
 
 .PHONY: test
 test: ## Run every test on servers of its own, then print how many passed
 	@.ci/install
+	@cargo build --workspace --all-targets
 	@$(STACK) test
 
 .PHONY: check
@@ -39,14 +45,17 @@ check: ## Check format, lints, types, licenses and generated files; changes noth
 	@cargo fmt --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@.ci/deny
+	@$(BUILD_STACK)
 	@$(STACK) sqlx --check
 	@npm run check --silent --prefix tests/browser
 
 .PHONY: generate
 generate: ## Write the generated files anew: query metadata (.sqlx)
+	@.ci/install dev
+	@$(BUILD_STACK)
 	@$(STACK) sqlx
 
 .PHONY: bench
 bench: ## Measure the services on servers of their own; see bench/README.md
-	@.ci/install
+	@.ci/install dev
 	@cargo run -p bench --release --

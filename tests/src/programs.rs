@@ -80,17 +80,27 @@ pub struct Binaries {
 }
 
 impl Binaries {
+    /// Names the folder of built programs.
+    pub const VARIABLE: &str = "STACK_BINARIES";
+
+    /// The programs in the folder that `STACK_BINARIES` names; without it, builds them.
+    pub async fn locate() -> Result<Self> {
+        match std::env::var_os(Self::VARIABLE) {
+            Some(dir) => Self::find(Path::new(&dir)),
+            None => Self::build().await,
+        }
+    }
+
     /// Builds all programs in the profile of the running executable, showing cargo's output, and finds them.
     pub async fn build() -> Result<Self> {
-        let own = std::env::current_exe()?;
-        let release = own.components().any(|part| part.as_os_str() == "release");
+        let release = std::env::current_exe()?.components().any(|part| part.as_os_str() == "release");
         let mut cargo = cargo()?;
-        cargo.arg("build");
+        // Together with this package, as the Makefile does: another selection would switch features of shared crates,
+        // and build them anew.
+        cargo.args(["build", "--package", env!("CARGO_PKG_NAME")]);
+        cargo.args(Program::ALL.iter().flat_map(|program| ["--package", program.package()]));
         if release {
             cargo.arg("--release");
-        }
-        for program in Program::ALL {
-            cargo.args(["--package", program.package()]);
         }
         let status = cargo.status().await.context("cannot start cargo")?;
         if !status.success() {

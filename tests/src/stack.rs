@@ -65,7 +65,7 @@ impl Stack {
     pub async fn start(options: Options) -> Result<Self> {
         let folder = scratch_folder()?;
         let dir = |name| folder.path().join(name);
-        let binaries = Binaries::build().await?;
+        let binaries = Binaries::locate().await?;
         let (rabbitmq_dir, password) = (dir("rabbitmq"), random_password());
         let (rabbitmq, (postgres, mongodb)) = tokio::try_join!(
             RabbitMq::start(&rabbitmq_dir, &password),

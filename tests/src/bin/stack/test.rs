@@ -5,7 +5,7 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 use eventplatform_tests::paths;
-use eventplatform_tests::programs::cargo;
+use eventplatform_tests::programs::{Binaries, cargo};
 use eventplatform_tests::servers::{Durability, MongoKind, Servers};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -35,10 +35,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
 async fn test(arguments: Arguments) -> Result<ExitCode> {
     let everything = arguments.cargo.is_empty();
-    let selection = if everything { vec!["--workspace".into()] } else { arguments.cargo };
-    let built = cargo()?.arg("test").args(&selection).arg("--no-run").status().await.context("cannot start cargo")?;
+    let selection = if everything { vec![OsString::from("--workspace")] } else { arguments.cargo };
+    // With the features that `cargo test` will choose, and the programs too, which it does not always build.
+    let built =
+        cargo()?.args(["build", "--workspace", "--all-targets"]).status().await.context("cannot start cargo")?;
     if !built.success() {
-        println!("0 passed, 0 failed: the tests do not compile");
+        println!("0 passed, 0 failed: the workspace does not build");
         return Ok(ExitCode::FAILURE);
     }
 
@@ -58,7 +60,7 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
 
 fn cargo_tests(selection: &[OsString], servers: &Servers) -> Result<Command> {
     let mut cargo = cargo()?;
-    cargo.args(["test", "--no-fail-fast"]).args(selection).envs(servers.environment());
+    cargo.args(["test", "--no-fail-fast"]).args(selection).envs(environment(servers)?);
     if servers.mongodb.kind() == MongoKind::Mongod {
         cargo.args(["--", "--include-ignored"]);
     }
@@ -70,8 +72,14 @@ fn browser_tests(servers: &Servers) -> Result<Command> {
     let mut stack = Command::new(std::env::current_exe()?);
     stack.args(["platform", "--", "npm", "test", "--silent", "--prefix"]).arg(paths::workspace().join("tests/browser"));
     // Node's choice of a reporter depends on its version.
-    stack.args(["--", "--test-reporter=spec"]).envs(servers.environment()).kill_on_drop(true);
+    stack.args(["--", "--test-reporter=spec"]).envs(environment(servers)?).kill_on_drop(true);
     Ok(stack)
+}
+
+fn environment(servers: &Servers) -> Result<Vec<(&'static str, OsString)>> {
+    let mut variables = servers.environment();
+    variables.push((Binaries::VARIABLE, paths::cargo_target()?.join("debug").into()));
+    Ok(variables)
 }
 
 #[derive(Default)]
