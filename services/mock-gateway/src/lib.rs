@@ -84,10 +84,11 @@ impl App {
     /// Serves until SIGTERM.
     pub async fn serve(self, args: &ServiceArgs) -> anyhow::Result<()> {
         self.start_loops();
-        let pool = self.state.store.pool().clone();
+        let store = self.state.store.clone();
+        // A query of a table: a database without the schema is of no use.
         let readiness = Readiness::default().with("postgres", move || {
-            let pool = pool.clone();
-            async move { postgres::ping(&pool).await }
+            let store = store.clone();
+            async move { store.any_intent_due().await.map(drop).map_err(|error| error.to_string()) }
         });
         let longest = args.request_timeout_seconds.max(LONGEST_REQUEST.as_secs());
         let args = ServiceArgs { request_timeout_seconds: longest, ..args.clone() };

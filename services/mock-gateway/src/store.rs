@@ -22,10 +22,6 @@ impl Store {
         Self { pool }
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
-    }
-
     /// A transaction whose statements wait at most 4 s for another one's locks, well within a caller's patience.
     pub(crate) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
         let mut tx = self.pool.begin().await?;

@@ -125,6 +125,23 @@ async fn a_timeout_charges_and_never_answers() {
 }
 
 #[tokio::test]
+async fn an_unanswered_request_is_broken_off_when_the_replica_stops() {
+    let gateway = Gateway::start().await;
+    let intent = gateway.new_intent("7").await;
+    let (client, path) = (gateway.client().clone(), format!("/v1/payment_intents/{intent}/confirm"));
+    let waiting = tokio::spawn(async move {
+        client.try_send(client.request(Method::POST, &path).form(&[("payment_method", "pm_mock_timeout")])).await
+    });
+    gateway.wait_for_status(&intent, "succeeded").await;
+    assert!(!waiting.is_finished());
+
+    gateway.stop_replicas();
+
+    let broken_off = waiting.await.unwrap().unwrap_err();
+    assert!(!broken_off.is_timeout(), "{broken_off:?}");
+}
+
+#[tokio::test]
 async fn a_late_payment_settles_by_webhook() {
     let gateway = Gateway::start().await;
     let intent = gateway.new_intent("7").await;
