@@ -1,0 +1,256 @@
+//! Where the servers are, under which names and passwords: for the programs (URLs) and for the operator (targets).
+
+use platform::config::Secret;
+use url::form_urlencoded::byte_serialize;
+
+use crate::{
+    build::{Blueprint, Program, program::AUTHORITIES_DIR},
+    child::hash,
+    crd::{Tls, TlsMode},
+    credentials::Credential,
+    servers::{Account, MongodbTarget, PostgresTarget, RabbitmqTarget, TlsTarget},
+};
+
+/// Name of the administrator in the servers that the operator runs.
+pub const MANAGED_ADMIN: &str = "admin";
+/// Name of PostgreSQL's administrator in the server that the operator runs.
+pub const POSTGRES_ADMIN: &str = "postgres";
+/// Name of the replica set that the operator runs.
+pub const REPLICA_SET: &str = "rs0";
+
+/// `host:port` of PostgreSQL.
+pub fn postgres_endpoint(blueprint: &Blueprint<'_>) -> (String, u16) {
+    match &blueprint.spec.postgres.external {
+        Some(external) => (external.host.clone(), u16::try_from(external.port).unwrap_or_default()),
+        None => (service_host(blueprint, "postgres"), 5432),
+    }
+}
+
+/// `host:port` of each member of MongoDB.
+pub fn mongodb_hosts(blueprint: &Blueprint<'_>) -> Vec<String> {
+    if let Some(external) = &blueprint.spec.mongodb.external {
+        return external.hosts.clone();
+    }
+    let members = blueprint.spec.mongodb.managed.as_ref().map_or(1, |managed| managed.members);
+    (0..members).map(|ordinal| format!("{}:27017", pod_host(blueprint, "mongodb", ordinal))).collect()
+}
+
+/// `host:port` of RabbitMQ.
+pub fn rabbitmq_endpoint(blueprint: &Blueprint<'_>) -> (String, u16) {
+    match &blueprint.spec.rabbitmq.external {
+        Some(external) => (external.host.clone(), u16::try_from(external.port).unwrap_or_default()),
+        None => (service_host(blueprint, "rabbitmq"), 5672),
+    }
+}
+
+/// DNS name of a Service, complete but for the cluster's domain, so that it holds from every namespace.
+fn service_host(blueprint: &Blueprint<'_>, suffix: &str) -> String {
+    format!("{}.{}.svc", blueprint.identity.child_name(suffix), blueprint.identity.namespace)
+}
+
+/// DNS name of a pod of a StatefulSet.
+pub fn pod_host(blueprint: &Blueprint<'_>, server: &str, ordinal: i32) -> String {
+    let name = blueprint.identity.child_name(server);
+    format!("{name}-{ordinal}.{name}-nodes.{}.svc", blueprint.identity.namespace)
+}
+
+/// The Secret with the credentials of a server, for the status.
+pub fn secret_name(blueprint: &Blueprint<'_>, credential: Credential) -> String {
+    let spec = blueprint.spec;
+    let external = match credential {
+        Credential::Postgres => spec.postgres.external.as_ref().map(|e| &e.credentials_secret_ref),
+        Credential::Mongodb => spec.mongodb.external.as_ref().map(|e| &e.credentials_secret_ref),
+        Credential::Rabbitmq => spec.rabbitmq.external.as_ref().map(|e| &e.credentials_secret_ref),
+        _ => None,
+    };
+    external.map_or_else(|| blueprint.identity.child_name(credential.suffix()), |reference| reference.name.clone())
+}
+
+/// Names on a server that several platforms may share: of databases and users.
+fn prefixed(blueprint: &Blueprint<'_>, external: Option<&Option<String>>, name: &str) -> String {
+    match external {
+        None => name.to_owned(),
+        Some(Some(prefix)) => format!("{prefix}{name}"),
+        Some(None) => {
+            let whole = format!("{}_{}", blueprint.identity.namespace, blueprint.identity.name).replace('-', "_");
+            // PostgreSQL and MongoDB allow 63 characters; the hash keeps what is cut off apart.
+            let short: String = whole.chars().take(30).collect();
+            let tail = if short == whole { String::new() } else { hash(&whole.into())[..6].to_owned() };
+            format!("{short}{tail}_{name}")
+        }
+    }
+}
+
+/// What a program is called on PostgreSQL: its role, and its database.
+pub fn postgres_names(blueprint: &Blueprint<'_>, program: Program) -> (String, String) {
+    let external = blueprint.spec.postgres.external.as_ref().map(|external| &external.prefix);
+    let (role, database) = match program {
+        Program::User => ("user_service", "users"),
+        Program::MockGateway => ("mock_gateway", "gateway"),
+        _ => ("booking_service", "bookings"),
+    };
+    (prefixed(blueprint, external, role), prefixed(blueprint, external, database))
+}
+
+/// The database of a program on MongoDB.
+pub fn mongodb_database(blueprint: &Blueprint<'_>, program: Program) -> String {
+    let external = blueprint.spec.mongodb.external.as_ref().map(|external| &external.prefix);
+    prefixed(blueprint, external, if program == Program::Event { "events" } else { "notifications" })
+}
+
+fn mongodb_user(blueprint: &Blueprint<'_>, program: Program) -> String {
+    let external = blueprint.spec.mongodb.external.as_ref().map(|external| &external.prefix);
+    prefixed(blueprint, external, if program == Program::Event { "event_service" } else { "notification_service" })
+}
+
+fn password_key(program: Program) -> String {
+    format!("{}-password", program.name())
+}
+
+/// DATABASE_URL of a program.
+pub fn database_url(blueprint: &Blueprint<'_>, program: Program) -> String {
+    let (host, port) = postgres_endpoint(blueprint);
+    let (role, database) = postgres_names(blueprint, program);
+    let password = blueprint.credential(Credential::Postgres, &password_key(program));
+    let tls = blueprint.spec.postgres.external.as_ref().map(|external| &external.tls);
+    let query = match tls {
+        None => "sslmode=disable".to_owned(),
+        Some(Tls { mode: TlsMode::Disable, .. }) => "sslmode=disable".to_owned(),
+        Some(Tls { ca_secret_ref: None, .. }) => "sslmode=verify-full".to_owned(),
+        Some(_) => format!("sslmode=verify-full&sslrootcert={AUTHORITIES_DIR}/postgres/ca.crt"),
+    };
+    format!("postgres://{}:{}@{host}:{port}/{database}?{query}", encode(&role), encode(&password))
+}
+
+/// MONGODB_URL of a program. One member is addressed directly, for it then need not know its own name.
+pub fn mongodb_url(blueprint: &Blueprint<'_>, program: Program) -> String {
+    let user = encode(&mongodb_user(blueprint, program));
+    let password = encode(&blueprint.credential(Credential::Mongodb, &password_key(program)));
+    let database = mongodb_database(blueprint, program);
+    let hosts = mongodb_hosts(blueprint).join(",");
+    let mut query = format!("authSource={database}");
+    match &blueprint.spec.mongodb.external {
+        Some(external) => {
+            match &external.replica_set {
+                Some(name) => query.push_str(&format!("&replicaSet={}", encode(name))),
+                None => query.push_str("&directConnection=true"),
+            }
+            if external.tls.mode == TlsMode::VerifyFull {
+                query.push_str("&tls=true");
+                if external.tls.ca_secret_ref.is_some() {
+                    query.push_str(&format!("&tlsCAFile={}", encode(&format!("{AUTHORITIES_DIR}/mongodb/ca.crt"))));
+                }
+            }
+        }
+        None if hosts.contains(',') => query.push_str(&format!("&replicaSet={REPLICA_SET}")),
+        None => query.push_str("&directConnection=true"),
+    }
+    format!("mongodb://{user}:{password}@{hosts}/{database}?{query}")
+}
+
+/// AMQP_URL of a program.
+pub fn amqp_url(blueprint: &Blueprint<'_>, program: Program) -> String {
+    let password = blueprint.credential(Credential::Rabbitmq, &password_key(program));
+    amqp(blueprint, program.image(), &password)
+}
+
+fn amqp(blueprint: &Blueprint<'_>, user: &str, password: &str) -> String {
+    let (host, port) = rabbitmq_endpoint(blueprint);
+    match &blueprint.spec.rabbitmq.external {
+        None => format!("amqp://{}:{}@{host}:{port}/%2f", encode(user), encode(password)),
+        Some(external) => {
+            let name = &external.credentials_secret_ref.name;
+            let user = encode(&blueprint.reference(name, "username"));
+            let password = encode(&blueprint.reference(name, "password"));
+            let scheme = if external.tls.mode == TlsMode::VerifyFull { "amqps" } else { "amqp" };
+            format!("{scheme}://{user}:{password}@{host}:{port}/{}", encode(&external.vhost))
+        }
+    }
+}
+
+/// Percent-encodes a part of a URL. Spaces too, which the form encoding would write as `+`.
+fn encode(part: &str) -> String {
+    byte_serialize(part.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// What the operator does on PostgreSQL.
+pub fn postgres_target(blueprint: &Blueprint<'_>) -> PostgresTarget {
+    let (host, port) = postgres_endpoint(blueprint);
+    let accounts = blueprint.programs().into_iter().filter(|program| program.uses_postgres()).map(|program| {
+        let (user, database) = postgres_names(blueprint, program);
+        let password = Secret::new(blueprint.credential(Credential::Postgres, &password_key(program)));
+        Account { user, password, database }
+    });
+    let (admin, password, tls) = match &blueprint.spec.postgres.external {
+        None => (POSTGRES_ADMIN.to_owned(), blueprint.credential(Credential::Postgres, "admin-password"), None),
+        Some(external) => {
+            let name = &external.credentials_secret_ref.name;
+            let tls = tls_target(blueprint, &external.tls);
+            (blueprint.reference(name, "username"), blueprint.reference(name, "password"), tls)
+        }
+    };
+    PostgresTarget { host, port, admin, password: Secret::new(password), tls, accounts: accounts.collect() }
+}
+
+/// What the operator does on MongoDB.
+pub fn mongodb_target(blueprint: &Blueprint<'_>) -> MongodbTarget {
+    let accounts = blueprint.programs().into_iter().filter(|program| program.uses_mongodb()).map(|program| {
+        let password = Secret::new(blueprint.credential(Credential::Mongodb, &password_key(program)));
+        let database = mongodb_database(blueprint, program);
+        Account { user: mongodb_user(blueprint, program), password, database }
+    });
+    let accounts = accounts.collect();
+    let hosts = mongodb_hosts(blueprint);
+    match &blueprint.spec.mongodb.external {
+        None => MongodbTarget {
+            hosts,
+            initiate: Some(REPLICA_SET.to_owned()),
+            replica_set: None,
+            admin: MANAGED_ADMIN.to_owned(),
+            password: Secret::new(blueprint.credential(Credential::Mongodb, "admin-password")),
+            tls: None,
+            accounts,
+        },
+        Some(external) => {
+            let name = &external.credentials_secret_ref.name;
+            MongodbTarget {
+                hosts,
+                initiate: None,
+                replica_set: external.replica_set.clone(),
+                admin: blueprint.reference(name, "username"),
+                password: Secret::new(blueprint.reference(name, "password")),
+                tls: tls_target(blueprint, &external.tls),
+                accounts,
+            }
+        }
+    }
+}
+
+/// What the operator does on RabbitMQ.
+pub fn rabbitmq_target(blueprint: &Blueprint<'_>) -> RabbitmqTarget {
+    let password = blueprint.credential(Credential::Rabbitmq, "admin-password");
+    let tls = blueprint.spec.rabbitmq.external.as_ref().and_then(|external| tls_target(blueprint, &external.tls));
+    RabbitmqTarget { url: Secret::new(amqp(blueprint, MANAGED_ADMIN, &password)), tls }
+}
+
+fn tls_target(blueprint: &Blueprint<'_>, tls: &Tls) -> Option<TlsTarget> {
+    let authority = tls.ca_secret_ref.as_ref().map(|reference| blueprint.reference(&reference.name, "ca.crt"));
+    (tls.mode == TlsMode::VerifyFull).then_some(TlsTarget { authority })
+}
+
+/// The Secrets with authorities that a program's pods mount, by the folder they are mounted in.
+pub fn authorities(blueprint: &Blueprint<'_>, program: Program) -> Vec<(&'static str, String)> {
+    let spec = blueprint.spec;
+    let postgres = spec.postgres.external.as_ref().map(|external| &external.tls);
+    let mongodb = spec.mongodb.external.as_ref().map(|external| &external.tls);
+    let rabbitmq = spec.rabbitmq.external.as_ref().map(|external| &external.tls);
+    let uses = [
+        ("postgres", program.uses_postgres(), postgres),
+        ("mongodb", program.uses_mongodb(), mongodb),
+        ("rabbitmq", program.uses_rabbitmq(), rabbitmq),
+    ];
+    uses.into_iter()
+        .filter(|(_, used, _)| *used)
+        .filter_map(|(server, _, tls)| Some((server, tls?.ca_secret_ref.as_ref()?.name.clone())))
+        .collect()
+}

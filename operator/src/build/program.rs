@@ -1,0 +1,263 @@
+//! The programs of the platform and the settings that each of them is given.
+
+use crate::{
+    build::{Blueprint, connections},
+    crd::{PaymentProvider, Service, TlsMode},
+    credentials::Credential,
+};
+
+/// Where the derived Secret of a program is mounted.
+pub const SECRETS_DIR: &str = "/etc/eventplatform/secrets";
+/// Where user-service finds its signing keys.
+pub const SIGNING_KEYS_DIR: &str = "/etc/eventplatform/signing-keys";
+/// Where event-service finds the public keys of the services that may call it.
+pub const TRUSTED_KEYS_DIR: &str = "/etc/eventplatform/trusted-service-keys";
+/// Where certificates of authorities of servers elsewhere are mounted.
+pub const AUTHORITIES_DIR: &str = "/etc/eventplatform/authorities";
+/// The port of every program's public listener.
+pub const HTTP_PORT: i32 = 8080;
+/// The port of every program's admin listener.
+pub const ADMIN_PORT: i32 = 9090;
+/// How long a program accepts after SIGTERM, in seconds: ingress controllers take some time to notice.
+pub const SHUTDOWN_DELAY_SECONDS: i32 = 10;
+/// How long requests under way may take after that, in seconds.
+pub const DRAIN_SECONDS: i32 = 20;
+
+/// A program of the platform.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Program {
+    /// user-service
+    User,
+    /// event-service
+    Event,
+    /// mock-gateway; before booking-service, which calls it
+    MockGateway,
+    /// booking-service
+    Booking,
+    /// notification-service
+    Notification,
+    /// The static pages
+    Frontend,
+}
+
+impl Program {
+    /// All of them, in the order in which they are brought up.
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Event, Self::MockGateway, Self::Booking, Self::Notification, Self::Frontend];
+
+    /// Its name in the spec, the status and the names of its objects.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Event => "event",
+            Self::MockGateway => "mock-gateway",
+            Self::Booking => "booking",
+            Self::Notification => "notification",
+            Self::Frontend => "frontend",
+        }
+    }
+
+    /// Name of its image.
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::User => "user-service",
+            Self::Event => "event-service",
+            Self::MockGateway => "mock-gateway",
+            Self::Booking => "booking-service",
+            Self::Notification => "notification-service",
+            Self::Frontend => "frontend",
+        }
+    }
+
+    /// Whether it has a schema that its `migrate` brings up to date.
+    pub fn migrates(self) -> bool {
+        self != Self::Frontend
+    }
+
+    /// Whether it keeps its data in PostgreSQL.
+    pub fn uses_postgres(self) -> bool {
+        matches!(self, Self::User | Self::Booking | Self::MockGateway)
+    }
+
+    /// Whether it keeps its data in MongoDB.
+    pub fn uses_mongodb(self) -> bool {
+        matches!(self, Self::Event | Self::Notification)
+    }
+
+    /// Whether it sends or takes messages.
+    pub fn uses_rabbitmq(self) -> bool {
+        matches!(self, Self::Event | Self::Booking | Self::Notification)
+    }
+
+    /// Its part of the spec.
+    pub fn service(self, blueprint: &Blueprint<'_>) -> Service {
+        let services = &blueprint.spec.services;
+        match self {
+            Self::User => &services.user,
+            Self::Event => &services.event,
+            Self::MockGateway => &services.mock_gateway,
+            Self::Booking => &services.booking,
+            Self::Notification => &services.notification,
+            Self::Frontend => &services.frontend,
+        }
+        .clone()
+    }
+
+    /// Name of the derived Secret, without the platform's name.
+    pub fn secret_suffix(self) -> String {
+        format!("{}-config", self.name())
+    }
+
+    /// Its settings, but for those that a person added.
+    pub fn environment(self, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+        let mut env = common(self, blueprint);
+        env.extend(server_settings(self, blueprint));
+        let own = match self {
+            Self::User => user(blueprint),
+            Self::Event => event(blueprint),
+            Self::MockGateway => mock_gateway(blueprint),
+            Self::Booking => booking(blueprint),
+            Self::Notification => vec![pair("JWKS_URL", jwks_url(blueprint))],
+            Self::Frontend => Vec::new(),
+        };
+        env.extend(own);
+        env
+    }
+
+    /// The files of its derived Secret: what is secret, made ready for its use.
+    pub fn secret_files(self, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+        let mut files = Vec::new();
+        if self.uses_postgres() {
+            files.push(pair("database-url", connections::database_url(blueprint, self)));
+        }
+        if self.uses_mongodb() {
+            files.push(pair("mongodb-url", connections::mongodb_url(blueprint, self)));
+        }
+        if self.uses_rabbitmq() {
+            files.push(pair("amqp-url", connections::amqp_url(blueprint, self)));
+        }
+        match self {
+            Self::User => {
+                files.push(pair(
+                    "refresh-token.key",
+                    blueprint.credential(Credential::RefreshTokenKey, "refresh-token.key"),
+                ));
+                if let Some(admin) = &blueprint.spec.admin {
+                    let name = &admin.credentials_secret_ref.name;
+                    files.push(pair("admin-password", blueprint.reference(name, "password")));
+                }
+            }
+            Self::Booking => {
+                let key = blueprint.credential(Credential::BookingServiceKey, "private.pem");
+                files.push(pair("service-key.pem", key));
+                files.extend(payment_files(blueprint));
+            }
+            Self::MockGateway => files.extend(payment_files(blueprint)),
+            Self::Event | Self::Notification | Self::Frontend => {}
+        }
+        files
+    }
+}
+
+fn pair(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+fn file(name: &str, file: &str) -> (String, String) {
+    pair(name, format!("{SECRETS_DIR}/{file}"))
+}
+
+fn common(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    vec![
+        pair("LISTEN_ADDR", format!("0.0.0.0:{HTTP_PORT}")),
+        pair("ADMIN_ADDR", format!("0.0.0.0:{ADMIN_PORT}")),
+        pair("LOG_LEVEL", program.service(blueprint).log_level.as_str()),
+        pair("LOG_FORMAT", "json"),
+        pair("PUBLIC_URL", blueprint.public_url()),
+        pair("SHUTDOWN_DELAY_SECONDS", SHUTDOWN_DELAY_SECONDS.to_string()),
+        pair("DRAIN_SECONDS", DRAIN_SECONDS.to_string()),
+        pair("TRUST_FORWARDED_FOR", "true"),
+    ]
+}
+
+fn server_settings(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    let mut env = Vec::new();
+    if program.uses_postgres() {
+        env.push(file("DATABASE_URL_FILE", "database-url"));
+    }
+    if program.uses_mongodb() {
+        env.push(file("MONGODB_URL_FILE", "mongodb-url"));
+        env.push(pair("MONGODB_DATABASE", connections::mongodb_database(blueprint, program)));
+    }
+    if program.uses_rabbitmq() {
+        env.push(file("AMQP_URL_FILE", "amqp-url"));
+        if let Some(external) = &blueprint.spec.rabbitmq.external
+            && external.tls.mode == TlsMode::VerifyFull
+            && external.tls.ca_secret_ref.is_some()
+        {
+            // Together they keep the usual authorities: one file, and the image's folder.
+            env.push(pair("SSL_CERT_FILE", format!("{AUTHORITIES_DIR}/rabbitmq/ca.crt")));
+            env.push(pair("SSL_CERT_DIR", "/etc/ssl/certs"));
+        }
+    }
+    env
+}
+
+fn url(blueprint: &Blueprint<'_>, program: Program) -> String {
+    format!("http://{}:{HTTP_PORT}", blueprint.identity.child_name(program.name()))
+}
+
+fn jwks_url(blueprint: &Blueprint<'_>) -> String {
+    format!("{}/.well-known/jwks.json", url(blueprint, Program::User))
+}
+
+fn user(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    let mut env = vec![
+        pair("SIGNING_KEYS_DIR", SIGNING_KEYS_DIR),
+        file("REFRESH_TOKEN_KEY_FILE", "refresh-token.key"),
+        pair("EVENT_SERVICE_URL", url(blueprint, Program::Event)),
+    ];
+    if let Some(admin) = &blueprint.spec.admin {
+        env.push(pair("ADMIN_EMAIL", blueprint.reference(&admin.credentials_secret_ref.name, "email")));
+        env.push(file("ADMIN_PASSWORD_FILE", "admin-password"));
+    }
+    env
+}
+
+fn event(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    vec![pair("JWKS_URL", jwks_url(blueprint)), pair("TRUSTED_SERVICE_KEYS_DIR", TRUSTED_KEYS_DIR)]
+}
+
+fn booking(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    let mut env = vec![
+        pair("JWKS_URL", jwks_url(blueprint)),
+        pair("EVENT_SERVICE_URL", url(blueprint, Program::Event)),
+        file("SERVICE_KEY_FILE", "service-key.pem"),
+        file("PAYMENT_API_KEY_FILE", "payment-api-key"),
+        file("PAYMENT_WEBHOOK_SECRET_FILE", "payment-webhook-secret"),
+    ];
+    match blueprint.spec.payments.provider {
+        PaymentProvider::Mock => {
+            env.push(pair("PAYMENT_PROVIDER", "mock"));
+            env.push(pair("PAYMENT_API_URL", url(blueprint, Program::MockGateway)));
+        }
+        PaymentProvider::Stripe => env.push(pair("PAYMENT_PROVIDER", "stripe")),
+    }
+    env
+}
+
+fn mock_gateway(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    vec![
+        file("API_KEY_FILE", "payment-api-key"),
+        file("WEBHOOK_SECRET_FILE", "payment-webhook-secret"),
+        pair("WEBHOOK_URL", format!("{}/payments/webhooks/mock", url(blueprint, Program::Booking))),
+    ]
+}
+
+fn payment_files(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
+    let value = |key: &str| match &blueprint.spec.payments.credentials_secret_ref {
+        Some(reference) => blueprint.reference(&reference.name, key),
+        None => blueprint.credential(Credential::MockGateway, key),
+    };
+    vec![pair("payment-api-key", value("api-key")), pair("payment-webhook-secret", value("webhook-secret"))]
+}

@@ -1,0 +1,241 @@
+//! MongoDB: the replica set is initiated once, grows member by member, and has a user for each program.
+
+use bson::{Document, doc};
+use mongodb::{
+    Client,
+    options::{ClientOptions, Credential, ServerAddress, Tls, TlsOptions},
+};
+
+use super::{Account, CONNECT_TIMEOUT, MongodbTarget, ServerFailure, authority_file, is_mongodb_auth};
+
+/// What a member says of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Member {
+    /// It takes writes.
+    Primary,
+    /// It belongs to a set, but is not its primary.
+    Other,
+    /// It was never told of a set.
+    Uninitiated,
+    /// It does not answer.
+    Silent,
+}
+
+/// Initiates and grows the set where it is ours, and makes what is missing of users.
+pub(super) async fn prepare(target: MongodbTarget) -> Result<(), ServerFailure> {
+    let admin = match &target.initiate {
+        None => client(&target, &target.hosts, false, Some((&target.admin, "admin"))).await?,
+        Some(set) => {
+            let primary = primary(&target, set).await?;
+            let admin = client(&target, &[primary], true, Some((&target.admin, "admin"))).await?;
+            if target.hosts.len() > 1 {
+                grow(&admin, &target.hosts).await?;
+            }
+            admin
+        }
+    };
+    let outcome = accounts(&admin, &target).await;
+    admin.shutdown().await;
+    outcome
+}
+
+/// The member that takes writes. Initiates a set that never was one.
+async fn primary(target: &MongodbTarget, set: &str) -> Result<String, ServerFailure> {
+    let mut members = Vec::new();
+    for host in &target.hosts {
+        members.push((host, ask(target, host).await));
+    }
+    if let Some((host, _)) = members.iter().find(|(_, member)| *member == Member::Primary) {
+        return Ok((*host).clone());
+    }
+    let first = &target.hosts[0];
+    match decide(&members.iter().map(|(_, member)| *member).collect::<Vec<_>>()) {
+        Decision::Initiate => {
+            initiate(target, set, first).await?;
+            Err(ServerFailure::NotReady("MongoDB: the replica set was initiated and elects its primary".to_owned()))
+        }
+        Decision::Wait(why) => Err(ServerFailure::NotReady(format!("MongoDB: {why}"))),
+        Decision::Unreachable => Err(ServerFailure::Unreachable(format!("MongoDB at {first} does not answer"))),
+    }
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Decision {
+    Initiate,
+    Wait(&'static str),
+    Unreachable,
+}
+
+/// A set is initiated only when every member answers and none knows of one: a silent member may hold the data of a set
+/// whose first pod was lost.
+fn decide(members: &[Member]) -> Decision {
+    if members.contains(&Member::Other) {
+        return Decision::Wait("the replica set has no primary yet");
+    }
+    match members.iter().filter(|member| **member == Member::Silent).count() {
+        0 => Decision::Initiate,
+        silent if silent == members.len() => Decision::Unreachable,
+        _ => Decision::Wait("waiting for every member to answer before the replica set is initiated"),
+    }
+}
+
+async fn ask(target: &MongodbTarget, host: &str) -> Member {
+    let Ok(client) = client(target, &[host.to_owned()], true, None).await else { return Member::Silent };
+    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await;
+    client.shutdown().await;
+    match hello {
+        Err(_) => Member::Silent,
+        Ok(hello) if hello.get_bool("isWritablePrimary").unwrap_or(false) => Member::Primary,
+        Ok(hello) if hello.contains_key("setName") => Member::Other,
+        Ok(_) => Member::Uninitiated,
+    }
+}
+
+async fn initiate(target: &MongodbTarget, set: &str, host: &str) -> Result<(), ServerFailure> {
+    let admin = client(target, &[host.to_owned()], true, Some((&target.admin, "admin"))).await?;
+    let config = doc! { "_id": set, "members": [{ "_id": 0, "host": host }] };
+    let initiated = admin.database("admin").run_command(doc! { "replSetInitiate": config }).await;
+    admin.shutdown().await;
+    initiated.map(drop).map_err(|error| failure(&error))
+}
+
+/// Adds one missing member at a time, as MongoDB demands.
+async fn grow(admin: &Client, hosts: &[String]) -> Result<(), ServerFailure> {
+    let database = admin.database("admin");
+    let answer = database.run_command(doc! { "replSetGetConfig": 1 }).await.map_err(|error| failure(&error))?;
+    let config = answer.get_document("config").cloned().unwrap_or_default();
+    let Some(grown) = with_next_member(config, hosts) else { return Ok(()) };
+    database.run_command(doc! { "replSetReconfig": grown }).await.map_err(|error| failure(&error))?;
+    Err(ServerFailure::NotReady("MongoDB: a member was added to the replica set and copies the data".to_owned()))
+}
+
+/// The configuration with the first missing host added, or nothing when all are in it.
+fn with_next_member(mut config: Document, hosts: &[String]) -> Option<Document> {
+    let mut members = config.get_array("members").cloned().unwrap_or_default();
+    let of = |member: &bson::Bson, key: &str| member.as_document().and_then(|member| member.get(key).cloned());
+    let known: Vec<String> =
+        members.iter().filter_map(|member| of(member, "host")?.as_str().map(str::to_owned)).collect();
+    let missing = hosts.iter().find(|host| !known.contains(host))?;
+    let next = members.iter().filter_map(|member| of(member, "_id")?.as_i32()).max().unwrap_or(-1) + 1;
+    members.push(doc! { "_id": next, "host": missing }.into());
+    let version = config.get_i32("version").unwrap_or(1) + 1;
+    config.insert("version", version);
+    config.insert("members", members);
+    Some(config)
+}
+
+async fn accounts(admin: &Client, target: &MongodbTarget) -> Result<(), ServerFailure> {
+    admin.database("admin").run_command(doc! { "ping": 1 }).await.map_err(|error| failure(&error))?;
+    for account in &target.accounts {
+        if !can_log_in(target, account).await {
+            make(admin, account).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn can_log_in(target: &MongodbTarget, account: &Account) -> bool {
+    let direct = target.initiate.is_some() && target.hosts.len() == 1;
+    let mut own = target.clone();
+    own.password = account.password.clone();
+    own.replica_set = target.replica_set.clone().or_else(|| target.initiate.clone().filter(|_| !direct));
+    let Ok(client) = client(&own, &target.hosts, direct, Some((&account.user, &account.database))).await else {
+        return false;
+    };
+    let answer = client.database(&account.database).run_command(doc! { "ping": 1 }).await;
+    client.shutdown().await;
+    answer.is_ok()
+}
+
+/// Makes the user of a program, or gives an existing one its password.
+async fn make(admin: &Client, account: &Account) -> Result<(), ServerFailure> {
+    let database = admin.database(&account.database);
+    let found = database.run_command(doc! { "usersInfo": &account.user }).await.map_err(|error| failure(&error))?;
+    let exists = found.get_array("users").is_ok_and(|users| !users.is_empty());
+    let verb = if exists { "updateUser" } else { "createUser" };
+    let roles = vec![
+        doc! { "role": "readWrite", "db": &account.database },
+        // Validators are set by collMod.
+        doc! { "role": "dbAdmin", "db": &account.database },
+    ];
+    let command = doc! { verb: &account.user, "pwd": account.password.expose(), "roles": roles };
+    database.run_command(command).await.map(drop).map_err(|error| failure(&error))
+}
+
+async fn client(
+    target: &MongodbTarget,
+    hosts: &[String],
+    direct: bool,
+    user: Option<(&str, &str)>,
+) -> Result<Client, ServerFailure> {
+    let refused = |error: mongodb::error::Error| ServerFailure::Refused(format!("MongoDB: {error}"));
+    let hosts: Result<Vec<ServerAddress>, _> = hosts.iter().map(ServerAddress::parse).collect();
+    let mut options = ClientOptions::default();
+    options.hosts = hosts.map_err(refused)?;
+    options.app_name = Some("eventplatform-operator".to_owned());
+    options.connect_timeout = Some(CONNECT_TIMEOUT);
+    options.server_selection_timeout = Some(CONNECT_TIMEOUT);
+    options.max_pool_size = Some(1);
+    options.direct_connection = Some(direct || (target.initiate.is_none() && target.replica_set.is_none()));
+    if !direct {
+        options.repl_set_name.clone_from(&target.replica_set);
+    }
+    options.credential = user.map(|(name, source)| {
+        Credential::builder()
+            .username(name.to_owned())
+            .password(target.password.expose().to_owned())
+            .source(source.to_owned())
+            .build()
+    });
+    if let Some(tls) = &target.tls {
+        let mut enabled = TlsOptions::default();
+        if let Some(pem) = &tls.authority {
+            enabled.ca_file_path = Some(authority_file(pem).await?);
+        }
+        options.tls = Some(Tls::Enabled(enabled));
+    }
+    Client::with_options(options).map_err(refused)
+}
+
+fn failure(error: &mongodb::error::Error) -> ServerFailure {
+    let message = format!("MongoDB: {error}");
+    match error.kind.as_ref() {
+        _ if is_mongodb_auth(error) => ServerFailure::AuthFailed("MongoDB refuses the credentials".to_owned()),
+        // A driver that cannot log in finds no server; only the text says why.
+        _ if message.contains("SCRAM") || message.contains("Authentication failed") => {
+            ServerFailure::AuthFailed("MongoDB refuses the credentials".to_owned())
+        }
+        mongodb::error::ErrorKind::Command(_) => ServerFailure::Refused(message),
+        _ => ServerFailure::Unreachable(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_initiated_only_when_all_answer_and_none_knows_of_one() {
+        use Member::{Other, Silent, Uninitiated};
+
+        assert_eq!(decide(&[Uninitiated]), Decision::Initiate);
+        assert_eq!(decide(&[Uninitiated, Uninitiated, Uninitiated]), Decision::Initiate);
+        assert!(matches!(decide(&[Uninitiated, Silent, Uninitiated]), Decision::Wait(_)));
+        assert!(matches!(decide(&[Uninitiated, Other, Silent]), Decision::Wait(_)));
+        assert_eq!(decide(&[Silent, Silent, Silent]), Decision::Unreachable);
+    }
+
+    #[test]
+    fn members_are_added_one_at_a_time() {
+        let hosts: Vec<String> = ["a:1", "b:1", "c:1"].map(str::to_owned).into();
+        let first = doc! { "_id": "rs0", "version": 1, "members": [{ "_id": 0, "host": "a:1" }] };
+
+        let second = with_next_member(first, &hosts).unwrap();
+        let third = with_next_member(second.clone(), &hosts).unwrap();
+
+        assert_eq!(second.get_array("members").unwrap().len(), 2);
+        assert_eq!(third.get_i32("version").unwrap(), 3);
+        assert_eq!(third.get_array("members").unwrap()[2].as_document().unwrap().get_str("host").unwrap(), "c:1");
+        assert!(with_next_member(third, &hosts).is_none());
+    }
+}
