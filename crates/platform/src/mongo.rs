@@ -1,6 +1,6 @@
 //! Connections to MongoDB: majority write concern with journal, snapshot transactions, deadlines.
 
-use std::time::Duration;
+use std::{future::Future, io, time::Duration};
 
 use anyhow::Context;
 use bson::doc;
@@ -24,6 +24,25 @@ pub async fn database(url: &Secret, application: &str, name: &str) -> anyhow::Re
     Ok(Client::with_options(options).context("MONGODB_URL cannot be used")?.database(name))
 }
 
+/// Runs database work in a task of its own and waits for it, for `limit` at most. The returned future may be dropped.
+///
+/// The driver's futures must not be dropped midway, and the driver itself waits for ever on a server that has fallen
+/// silent. Work that is given up goes on in the background; its outcome is then unknown, and [`is_unavailable`].
+pub async fn bounded<T, F>(limit: Duration, work: F) -> mongodb::error::Result<T>
+where
+    F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    match tokio::time::timeout(limit, crate::trace::spawn(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => Err(io::Error::other(panicked).into()),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")).into()),
+    }
+}
+
+/// Codes by which a server says that it stops, or is no longer the primary (the retryable ones of MongoDB's drivers).
+const CHANGING: [i32; 13] = [6, 7, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+
 /// Whether the error says that the server is away or changing its primary, rather than that the command is wrong.
 pub fn is_unavailable(error: &Error) -> bool {
     matches!(
@@ -37,6 +56,16 @@ pub fn is_unavailable(error: &Error) -> bool {
     ) || error.contains_label("TransientTransactionError")
         || error.contains_label("RetryableWriteError")
         || error.contains_label("UnknownTransactionCommitResult")
+        || code(error).is_some_and(|code| CHANGING.contains(&code))
+}
+
+fn code(error: &Error) -> Option<i32> {
+    use mongodb::error::WriteFailure;
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
+        _ => None,
+    }
 }
 
 /// Whether a unique index refused a write.
