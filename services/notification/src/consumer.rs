@@ -34,7 +34,7 @@ impl Consumer {
         match self.store.insert_notification(&new).await {
             Ok(Some(seq)) => {
                 metrics::counter!("eventplatform_notifications_total", "type" => new.kind.as_str()).increment(1);
-                tracing::info!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.as_str(), "stored");
+                tracing::debug!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.as_str(), "stored");
                 self.hub.wake(new.user_id, seq);
                 Ok(())
             }

@@ -13,7 +13,7 @@ use lapin::{
     types::FieldTable,
 };
 use platform::{
-    bus::{Bus, Publisher, dead_letter_queue},
+    bus::{Bus, Failure, Publisher, dead_letter_queue},
     config::Secret,
     outbox::OutboxMessage,
 };
@@ -28,7 +28,7 @@ use crate::{
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The broker, with empty queues, for one test alone.
-struct Broker {
+pub(crate) struct Broker {
     publisher: Publisher,
     channel: Channel,
     _connection: Connection,
@@ -36,7 +36,7 @@ struct Broker {
 }
 
 impl Broker {
-    async fn alone() -> Self {
+    pub(crate) async fn alone() -> Self {
         let turn = TURN.lock().await;
         let url = server("TEST_AMQP_URL");
         let publisher = Publisher::new(Bus::new(&Secret::new(url.as_str()), "test").unwrap());
@@ -57,7 +57,7 @@ impl Broker {
         Self { publisher, channel, _connection: connection, _turn: turn }
     }
 
-    async fn publishes(&self, id: Uuid, message: Message) {
+    pub(crate) async fn publishes(&self, id: Uuid, message: Message) {
         let row = OutboxMessage { id, message, traceparent: None, created_at: noon() };
         self.publisher.publish_all(&[row]).await.remove(0).unwrap();
     }
@@ -177,8 +177,8 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
     }
     let (status, problem) = app.get(1, "/notifications/1").await;
     assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
-    // Longer than all the redeliveries of a message that fails would take.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    let waits = app.handles(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 9))).await;
+    assert!(matches!(waits, Err(Failure::Unavailable(_))), "{waits:?}");
     assert_eq!(broker.dead_letters().await, 0);
     proxy.mend();
 

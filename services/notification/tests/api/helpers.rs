@@ -7,6 +7,7 @@ use axum::{
     body::{Body, BodyDataStream},
     http::{Request, Response, StatusCode},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use contracts::{
     identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role},
@@ -181,12 +182,16 @@ pub(crate) fn noon() -> DateTime<Utc> {
 }
 
 pub(crate) fn token(user_id: i32, role: Role, lifetime: TimeDelta) -> String {
+    token_at(noon(), user_id, role, lifetime)
+}
+
+pub(crate) fn token_at(now: DateTime<Utc>, user_id: i32, role: Role, lifetime: TimeDelta) -> String {
     let claims = AccessClaims {
         iss: ACCESS_TOKEN_ISSUER.to_owned(),
         aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
         sub: user_id.to_string(),
-        iat: noon().timestamp(),
-        exp: (noon() + lifetime).timestamp(),
+        iat: now.timestamp(),
+        exp: (now + lifetime).timestamp(),
         sid: "session".to_owned(),
         role,
         email: "ada@example.com".to_owned(),
@@ -203,6 +208,12 @@ pub(crate) fn token(user_id: i32, role: Role, lifetime: TimeDelta) -> String {
 
 fn signing_key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
+}
+
+/// What user-service would publish.
+pub(crate) fn jwks() -> Value {
+    let x = URL_SAFE_NO_PAD.encode(signing_key().verifying_key().as_bytes());
+    serde_json::json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": KEY_ID, "x": x }] })
 }
 
 fn decoding_key() -> DecodingKey {

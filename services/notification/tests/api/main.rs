@@ -4,5 +4,6 @@
 mod consumer;
 mod helpers;
 mod notifications;
+mod program;
 mod proxy;
 mod stream;

@@ -336,3 +336,17 @@ async fn the_validator_refuses_a_document_that_is_no_notification() {
     assert!(refused.unwrap_err().to_string().contains("121"));
     app.end().await;
 }
+
+#[tokio::test]
+async fn an_older_validator_is_brought_up_to_date() {
+    let app = TestApp::start().await;
+    let wanted = app.schema().await;
+    let older = bson::doc! { "collMod": "notifications", "validator": { "$jsonSchema": { "bsonType": "object" } } };
+    app.database.run_command(older).await.unwrap();
+    assert_ne!(app.schema().await, wanted);
+
+    app.app.state().store.migrate().await.unwrap();
+
+    assert_eq!(app.schema().await, wanted);
+    app.end().await;
+}
