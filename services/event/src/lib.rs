@@ -1,1 +1,173 @@
-//! event-service
+//! event-service: events, their seats, and who holds how many.
+//!
+//! - [`config`]: settings; [`App`]: the service put together; [`state`]: what handlers share
+//! - [`routes`]: the URL table and its handlers; [`error`]: refusals as problems
+//! - [`domain`]: the rules, pure: [`domain::event`] what an event is, [`domain::batch`] how requests are admitted,
+//!   [`domain::search`] the words that events are found by
+//! - [`capacity`]: group commit: one queue per event; [`store`]: every query and the one transaction
+//! - [`reads`]: the cache in front of reads; [`sweeper`]: holds whose time is up; [`watch`]: gauges
+//!
+//! Messages go out by [`platform::outbox`], from the collection that [`store`] writes with each change.
+
+pub mod capacity;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod reads;
+pub mod routes;
+pub mod state;
+pub mod store;
+pub mod sweeper;
+pub mod watch;
+
+use std::{process, sync::Arc};
+
+use axum::Router;
+use mongodb::Database;
+use platform::{
+    Clock,
+    auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
+    bus::{Bus, Publisher},
+    health::Readiness,
+    idempotency::MongoIdempotency,
+    outbox,
+    server::{self, Lifecycle},
+};
+use tokio::sync::Notify;
+use url::Url;
+
+use self::{capacity::Capacity, reads::Reads, store::Store};
+pub use self::{
+    config::{Command, Config},
+    state::AppState,
+};
+
+/// The name in tokens, in logs, in RabbitMQ and in MongoDB.
+const NAME: &str = "event-service";
+
+/// The service, put together but not yet running.
+pub struct App {
+    state: AppState,
+    access_keys: AccessKeys,
+    lifecycle: Lifecycle,
+    outbox_wake: Arc<Notify>,
+}
+
+/// What a service is put together from.
+pub struct Parts {
+    /// Where events are kept.
+    pub database: Database,
+    /// What verifies access tokens.
+    pub access_keys: AccessKeys,
+    /// What verifies booking-service's tokens.
+    pub service_keys: ServiceKeys,
+    /// The origin that browsers see.
+    pub public_url: Url,
+    /// The time. Holds go by the database's instead.
+    pub clock: Clock,
+    /// The most requests of one event that are committed together.
+    pub batch_max: usize,
+}
+
+impl App {
+    /// The service that `config` describes. Connects nowhere yet; fails on missing or unfit settings.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self::assemble(Parts {
+            database: database(config).await?,
+            access_keys: AccessKeys::remote(config.jwks_url.as_str()),
+            service_keys: ServiceKeys::from_dir(NAME, config.trusted_service_keys_dir()?)?,
+            public_url: config.service.public_url.clone(),
+            clock: Clock::system(),
+            batch_max: config.batch_max as usize,
+        }))
+    }
+
+    /// The service made of those parts.
+    pub fn assemble(parts: Parts) -> Self {
+        let (lifecycle, outbox_wake) = (Lifecycle::new(), Arc::new(Notify::new()));
+        let store = Store::new(parts.database);
+        let reads = Reads::new(store.clone(), parts.clock.clone());
+        let (wake, stop) = (outbox_wake.clone(), lifecycle.clone());
+        let capacity = Capacity::new(store.clone(), reads.clone(), stop, wake, parts.batch_max);
+        let cookies = Cookies::new(&parts.public_url);
+        let verifier = Verifier::new(parts.access_keys.clone(), parts.service_keys, cookies, parts.clock.clone());
+        let idempotency = MongoIdempotency::new(store.database(), parts.clock.clone());
+        let state = AppState { store, reads, capacity, idempotency, verifier, clock: parts.clock };
+        Self { state, access_keys: parts.access_keys, lifecycle, outbox_wake }
+    }
+
+    /// The router.
+    pub fn router(&self) -> Router {
+        routes::router(self.state.clone())
+    }
+
+    /// What handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// The phases of this process.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    /// Starts to publish the outbox.
+    pub fn spawn_relay(&self, bus: Bus) {
+        let (store, wake) = (self.state.store.clone(), self.outbox_wake.clone());
+        self.lifecycle.spawn(outbox::relay(store, Publisher::new(bus), wake, self.lifecycle.stopping()));
+    }
+
+    /// Starts to end holds whose time is up, and to keep the gauges.
+    pub fn spawn_loops(&self) {
+        let AppState { store, capacity, .. } = self.state.clone();
+        let stop = || self.lifecycle.stopping();
+        self.lifecycle.spawn(sweeper::run(store.clone(), capacity, stop()));
+        self.lifecycle.spawn(watch::outbox(store.clone(), stop()));
+        self.lifecycle.spawn(watch::ledger(store, stop()));
+    }
+
+    fn readiness(&self) -> Readiness {
+        let store = self.state.store.clone();
+        Readiness::default().with("mongodb", move || {
+            let store = store.clone();
+            async move { store.ping().await }
+        })
+    }
+
+    async fn serve(self, config: &Config) -> anyhow::Result<()> {
+        let bus = Bus::new(&config.amqp_url()?, NAME)?;
+        self.lifecycle.spawn(self.access_keys.clone().keep_fresh(self.lifecycle.stopping()));
+        self.spawn_relay(bus);
+        self.spawn_loops();
+        server::serve(&config.service, self.router(), self.readiness(), self.lifecycle).await
+    }
+}
+
+/// Does what the command line asks for.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    match config.command.unwrap_or_default() {
+        Command::Serve => App::build(&config).await?.serve(&config).await,
+        Command::Migrate => {
+            Store::new(database(&config).await?).migrate().await?;
+            tracing::info!("indexes and validators are up to date");
+            Ok(())
+        }
+        Command::CheckLedger => check_ledger(&Store::new(database(&config).await?)).await,
+    }
+}
+
+async fn check_ledger(store: &Store) -> anyhow::Result<()> {
+    let page = store.check_ledger().await?;
+    for difference in &page.differences {
+        println!("{}", serde_json::to_string(difference)?);
+    }
+    tracing::info!(events = page.checked.len(), differing = page.differences.len(), "ledger compared");
+    if !page.differences.is_empty() {
+        process::exit(1);
+    }
+    Ok(())
+}
+
+async fn database(config: &Config) -> anyhow::Result<Database> {
+    platform::mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await
+}

@@ -1,0 +1,301 @@
+//! An event, its counters, and the changes that its organizer may make.
+
+use chrono::{DateTime, Utc};
+use contracts::message::{EventFact, Message};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, validate::validate};
+
+/// Seats per booking unless the organizer says otherwise.
+pub const DEFAULT_MAX_SEATS_PER_BOOKING: i64 = 10;
+
+/// Who sees an event, and whether it is on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventStatus {
+    /// Seen by its organizer alone.
+    Draft,
+    /// Seen by everybody, and sold.
+    Published,
+    /// Called off, for good; still seen by whoever knows its id.
+    Cancelled,
+}
+
+impl EventStatus {
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Published => "published",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What an organizer says about an event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Details {
+    /// One line, 1 to 200 characters.
+    pub title: String,
+    /// Any text, up to 5,000 characters.
+    pub description: String,
+    /// Where, 1 to 200 characters.
+    pub venue: String,
+    /// IANA zone of the venue.
+    pub time_zone: String,
+    /// When it begins.
+    pub starts_at: DateTime<Utc>,
+    /// When it ends, after its beginning.
+    pub ends_at: DateTime<Utc>,
+    /// Per seat, in minor units of `currency`; 0 is free.
+    pub price: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// A word or two to filter by.
+    pub category: Option<String>,
+    /// A picture.
+    pub image_url: Option<String>,
+    /// When sales begin; at once if absent.
+    pub sales_start_at: Option<DateTime<Utc>>,
+    /// When sales end; at the event's beginning if absent.
+    pub sales_end_at: Option<DateTime<Utc>>,
+    /// Seats that one booking may have.
+    pub max_seats_per_booking: i64,
+}
+
+/// An event with its counters: `available + held + sold = capacity`, none of them negative.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// Unique for ever.
+    pub id: String,
+    /// Who made it.
+    pub organizer_id: i32,
+    /// Who sees it, and whether it is on.
+    pub status: EventStatus,
+    /// What its organizer says about it.
+    pub details: Details,
+    /// Seats in all.
+    pub capacity: i64,
+    /// Seats that can still be had.
+    pub available: i64,
+    /// Seats held by reservations that are not confirmed yet.
+    pub held: i64,
+    /// Seats of confirmed reservations.
+    pub sold: i64,
+    /// Whether a seat was ever sold: such an event is cancelled, not deleted.
+    pub ever_sold: bool,
+    /// Grows with every change of the event or its counters.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When its organizer last changed it.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A change of an event: fields that are `None` stay as they are, `Some(None)` clears.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the fields of Details and Event, under the same names")]
+pub struct EventPatch {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub venue: Option<String>,
+    pub time_zone: Option<String>,
+    pub starts_at: Option<DateTime<Utc>>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub capacity: Option<i64>,
+    pub price: Option<i64>,
+    pub currency: Option<String>,
+    pub category: Option<Option<String>>,
+    pub image_url: Option<Option<String>>,
+    pub sales_start_at: Option<Option<DateTime<Utc>>>,
+    pub sales_end_at: Option<Option<DateTime<Utc>>>,
+    pub max_seats_per_booking: Option<i64>,
+    pub status: Option<EventStatus>,
+}
+
+/// What an edit comes to: the event as it is then, and the fact to be told, if any.
+pub(super) struct Edited {
+    pub(super) event: Event,
+    pub(super) message: Option<Message>,
+}
+
+impl Event {
+    /// A new event with all its seats available. Fails with all that is wrong with it.
+    pub fn create(
+        id: String,
+        organizer_id: i32,
+        status: EventStatus,
+        details: Details,
+        capacity: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Refusal> {
+        let details = details.normalized();
+        let mut faults = validate(&details, capacity);
+        if details.ends_at <= now {
+            faults.push(platform::error::FieldError::new("ends_at", "must be in the future"));
+        }
+        if !faults.is_empty() {
+            return Err(Refusal::Invalid(faults));
+        }
+        Ok(Self {
+            id,
+            organizer_id,
+            status,
+            details,
+            capacity,
+            available: capacity,
+            held: 0,
+            sold: 0,
+            ever_sold: false,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    /// Seats that are held or sold.
+    pub fn taken(&self) -> i64 {
+        self.held + self.sold
+    }
+
+    /// Whether a new hold of that many seats is allowed now.
+    pub(super) fn admit(&self, seats: u32, now: DateTime<Utc>) -> Result<(), Refusal> {
+        match self.status {
+            EventStatus::Draft => return Err(Refusal::EventNotFound),
+            EventStatus::Cancelled => return Err(Refusal::EventCancelled),
+            EventStatus::Published => {}
+        }
+        if self.details.sales_start_at.is_some_and(|start| now < start) {
+            return Err(Refusal::SalesNotOpen);
+        }
+        if now >= self.details.sales_end_at.unwrap_or(self.details.starts_at) {
+            return Err(Refusal::SalesClosed);
+        }
+        if i64::from(seats) > self.details.max_seats_per_booking {
+            return Err(Refusal::TooManySeats { max: self.details.max_seats_per_booking });
+        }
+        if i64::from(seats) > self.available {
+            return Err(Refusal::SoldOut { left: self.available });
+        }
+        Ok(())
+    }
+
+    /// The event after a change, and the fact to be told to whoever has seats. Changing nothing is always allowed.
+    pub(super) fn edit(&self, patch: &EventPatch, now: DateTime<Utc>) -> Result<Edited, Refusal> {
+        let mut event = self.clone();
+        event.details = self.details.patched(patch);
+        event.capacity = patch.capacity.unwrap_or(self.capacity);
+        event.status = patch.status.unwrap_or(self.status);
+        if event == *self {
+            return Ok(Edited { event, message: None });
+        }
+        self.allow(&event)?;
+        event.available = event.capacity - event.taken();
+        event.version += 1;
+        event.updated_at = now;
+        let message = self.message_to_holders(&event, now);
+        Ok(Edited { event, message })
+    }
+
+    fn allow(&self, next: &Self) -> Result<(), Refusal> {
+        if self.status == EventStatus::Cancelled {
+            return Err(Refusal::EventCancelled);
+        }
+        let faults = validate(&next.details, next.capacity);
+        if !faults.is_empty() {
+            return Err(Refusal::Invalid(faults));
+        }
+        let taken = self.taken();
+        if next.capacity < taken {
+            return Err(Refusal::CapacityBelowSold { taken });
+        }
+        if next.status == EventStatus::Draft && taken > 0 {
+            return Err(Refusal::SeatsTaken { taken });
+        }
+        Ok(())
+    }
+
+    fn message_to_holders(&self, next: &Self, now: DateTime<Utc>) -> Option<Message> {
+        if self.status != EventStatus::Published {
+            return None;
+        }
+        if next.status == EventStatus::Cancelled {
+            return Some(Message::EventCancelled(next.fact(Vec::new(), now)));
+        }
+        let changed = self.details.changed_for_attendees(&next.details);
+        // Without seats taken there is nobody to tell.
+        let telling = next.status == EventStatus::Published && self.taken() > 0 && !changed.is_empty();
+        telling.then(|| Message::EventChanged(next.fact(changed, now)))
+    }
+
+    fn fact(&self, changed: Vec<String>, now: DateTime<Utc>) -> EventFact {
+        EventFact {
+            event_id: self.id.clone(),
+            title: self.details.title.clone(),
+            venue: self.details.venue.clone(),
+            starts_at: self.details.starts_at,
+            ends_at: self.details.ends_at,
+            time_zone: self.details.time_zone.clone(),
+            changed,
+            version: self.version,
+            occurred_at: now,
+        }
+    }
+}
+
+impl Details {
+    /// Outer spaces away, empty optional texts absent, the currency in capitals, instants to the millisecond (what
+    /// the database keeps).
+    fn normalized(mut self) -> Self {
+        for text in [&mut self.title, &mut self.venue, &mut self.time_zone, &mut self.currency] {
+            *text = text.trim().to_owned();
+        }
+        self.currency.make_ascii_uppercase();
+        for text in [&mut self.category, &mut self.image_url] {
+            *text = text.take().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        }
+        self.starts_at = to_millisecond(self.starts_at);
+        self.ends_at = to_millisecond(self.ends_at);
+        self.sales_start_at = self.sales_start_at.map(to_millisecond);
+        self.sales_end_at = self.sales_end_at.map(to_millisecond);
+        self
+    }
+
+    fn patched(&self, patch: &EventPatch) -> Self {
+        let text = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
+        let optional = |new: &Option<Option<String>>, old: &Option<String>| new.as_ref().unwrap_or(old).clone();
+        Self {
+            title: text(&patch.title, &self.title),
+            description: text(&patch.description, &self.description),
+            venue: text(&patch.venue, &self.venue),
+            time_zone: text(&patch.time_zone, &self.time_zone),
+            starts_at: patch.starts_at.unwrap_or(self.starts_at),
+            ends_at: patch.ends_at.unwrap_or(self.ends_at),
+            price: patch.price.unwrap_or(self.price),
+            currency: text(&patch.currency, &self.currency),
+            category: optional(&patch.category, &self.category),
+            image_url: optional(&patch.image_url, &self.image_url),
+            sales_start_at: patch.sales_start_at.unwrap_or(self.sales_start_at),
+            sales_end_at: patch.sales_end_at.unwrap_or(self.sales_end_at),
+            max_seats_per_booking: patch.max_seats_per_booking.unwrap_or(self.max_seats_per_booking),
+        }
+        .normalized()
+    }
+
+    /// The names of the changed fields that attendees rely on.
+    fn changed_for_attendees(&self, next: &Self) -> Vec<String> {
+        let changes = [
+            ("title", self.title != next.title),
+            ("venue", self.venue != next.venue),
+            ("starts_at", self.starts_at != next.starts_at),
+            ("ends_at", self.ends_at != next.ends_at),
+            ("time_zone", self.time_zone != next.time_zone),
+        ];
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+fn to_millisecond(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at)
+}

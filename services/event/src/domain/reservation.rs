@@ -1,0 +1,72 @@
+//! A reservation: seats that one booking holds or has bought.
+
+use chrono::{DateTime, Utc};
+use contracts::reservation::{Hold, ReservationState, ReservationStatus};
+use uuid::Uuid;
+
+use super::Event;
+
+/// One row of the ledger. Its state goes held → confirmed | released and confirmed → released, and never back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reservation {
+    /// Chosen by booking-service, unique for ever.
+    pub id: Uuid,
+    /// The event.
+    pub event_id: String,
+    /// How many seats; 0 for a tombstone.
+    pub seats: u32,
+    /// Where it stands.
+    pub state: ReservationState,
+    /// Per seat, as it was when the hold began.
+    pub price: i64,
+    /// As it was when the hold began.
+    pub currency: String,
+    /// When the hold ends or ended; `None` for a tombstone.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Reservation {
+    /// What is stored when an id is released that nothing was held under: a hold that comes late is refused.
+    pub(super) fn tombstone(id: Uuid, event_id: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            event_id: event_id.to_owned(),
+            seats: 0,
+            state: ReservationState::Released,
+            price: 0,
+            currency: String::new(),
+            expires_at: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// Whether it is a hold whose time is up.
+    pub(super) fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.state == ReservationState::Held && self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// The answer to confirm and release.
+    pub fn status(&self) -> ReservationStatus {
+        ReservationStatus { reservation_id: self.id, state: self.state, expires_at: self.expires_at }
+    }
+
+    /// The answer to a hold.
+    pub(super) fn hold(&self, event: &Event) -> Hold {
+        Hold {
+            reservation_id: self.id,
+            seats: self.seats,
+            expires_at: self.expires_at.unwrap_or(self.created_at),
+            price: self.price,
+            currency: self.currency.clone(),
+            event_title: event.details.title.clone(),
+            starts_at: event.details.starts_at,
+            time_zone: event.details.time_zone.clone(),
+            organizer_id: event.organizer_id,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Listing, reading, creating, changing and deleting events.
+
+mod body;
+
+use aide::{OperationOutput, generate::GenContext, openapi::Operation};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use contracts::identity::Role;
+use platform::{
+    ApiError, ApiResult,
+    auth::{AuthUser, Identity, OptionalUser},
+    extract::{Created, JsonBody, Path, Query},
+    idempotency::{self, IdempotencyKey, Replayable},
+    page::{Page, decode_cursor, parse_limit},
+    trace,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::body::{EventResponse, NewEvent, UpdateEvent};
+use crate::{
+    AppState,
+    domain::{
+        Event, EventStatus, Refusal,
+        search::{EventFilter, Position, query_words},
+    },
+    reads::ListKey,
+};
+
+/// The longest query text, in characters.
+const MAX_QUERY: usize = 200;
+
+/// Which event.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct EventPath {
+    /// The event's id.
+    pub(super) event_id: String,
+}
+
+/// Which events, and which part of their list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Words, or their beginnings, of title, venue, category or description.
+    q: Option<String>,
+    /// Events that start then or later; past ones too.
+    from: Option<DateTime<Utc>>,
+    /// Events that start before.
+    to: Option<DateTime<Utc>>,
+    /// Events of that category.
+    category: Option<String>,
+    /// `true`: only events with seats available.
+    has_seats: Option<bool>,
+    /// Events of that organizer; to that organizer and to admins with drafts, cancelled and past ones.
+    organizer_id: Option<i32>,
+    /// Items a page, 1 to 100; 20 if absent.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// JSON that was made before; documented as `T`.
+pub(super) struct Rendered<T> {
+    json: Bytes,
+    shape: std::marker::PhantomData<fn() -> T>,
+}
+
+/// What became of an event that was to be deleted.
+pub(super) enum Removed {
+    Deleted,
+    Cancelled(Box<EventResponse>),
+}
+
+/// Published events that have not ended, by start; filtered as the query says.
+pub(super) async fn list_events(
+    State(state): State<AppState>,
+    OptionalUser(user): OptionalUser,
+    Query(query): Query<ListQuery>,
+) -> ApiResult<Rendered<Page<EventResponse>>> {
+    let key = list_key(query, user.as_ref())?;
+
+    Ok(Rendered::new(state.reads.list(key).await?))
+}
+
+/// One event. Drafts are there for their organizer and admins alone.
+pub(super) async fn get_event(
+    State(state): State<AppState>,
+    OptionalUser(user): OptionalUser,
+    Path(EventPath { event_id }): Path<EventPath>,
+) -> ApiResult<Rendered<EventResponse>> {
+    let cached = state.reads.event(&event_id).await?;
+
+    require_visible(&cached.event, user.as_ref())?;
+    Ok(Rendered::new(cached.json.clone()))
+}
+
+/// Creates an event, published unless it says otherwise.
+pub(super) async fn create_event(
+    State(state): State<AppState>,
+    user: AuthUser,
+    key: IdempotencyKey,
+    body: JsonBody<NewEvent>,
+) -> ApiResult<Replayable<Created<EventResponse>>> {
+    user.require_role(&[Role::Organizer, Role::Admin])?;
+    let body = body.parse()?;
+    let organizer_id = user.user_id;
+
+    // As a whole in a task of its own, for claiming the key is database work as well.
+    let store = state.idempotency.clone();
+    let answered = trace::spawn(async move {
+        let new = body.clone();
+        idempotency::run(&store, key, organizer_id, &body, move |operation_id| async move {
+            let event = new.into_event(operation_id.to_string(), organizer_id, state.clock.now())?;
+            let event = state.store.insert_event(event).await?;
+            state.reads.forget_lists();
+            Ok(Created(EventResponse::from(&event)))
+        })
+        .await
+    });
+    answered.await.map_err(ApiError::internal)?
+}
+
+/// Changes the fields that are given. Cancelling is for good.
+pub(super) async fn update_event(
+    State(state): State<AppState>,
+    user: AuthUser,
+    Path(EventPath { event_id }): Path<EventPath>,
+    body: JsonBody<UpdateEvent>,
+) -> ApiResult<Json<EventResponse>> {
+    require_manager(&state, &user, &event_id).await?;
+
+    let event = state.capacity.edit(&event_id, body.parse()?.into()).await?;
+
+    Ok(Json(EventResponse::from(&event)))
+}
+
+/// Deletes an event. One with seats held or ever sold is cancelled instead, and answered.
+pub(super) async fn delete_event(
+    State(state): State<AppState>,
+    user: AuthUser,
+    Path(EventPath { event_id }): Path<EventPath>,
+) -> ApiResult<Removed> {
+    require_manager(&state, &user, &event_id).await?;
+
+    let cancelled = state.capacity.delete(&event_id).await?;
+
+    Ok(cancelled.map_or(Removed::Deleted, |event| Removed::Cancelled(Box::new(EventResponse::from(&event)))))
+}
+
+fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
+    let q = query.q.unwrap_or_default();
+    if q.chars().count() > MAX_QUERY {
+        return Err(ApiError::bad_request("invalid_query", format!("q: at most {MAX_QUERY} characters")));
+    }
+    let own = |id: i32| user.is_some_and(|user| user.role == Role::Admin || user.user_id == id);
+    let filter = EventFilter {
+        words: query_words(&q),
+        from: query.from,
+        to: query.to,
+        category: query.category.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+        has_seats: query.has_seats.unwrap_or(false),
+        organizer_id: query.organizer_id,
+        everything: query.organizer_id.is_some_and(own),
+    };
+    let after = decode_cursor::<(i64, String)>(query.cursor.as_deref())?;
+    let after = after.and_then(|(start, id)| Some(Position { starts_at: DateTime::from_timestamp_millis(start)?, id }));
+    Ok(ListKey { filter, after, limit: parse_limit(query.limit)? })
+}
+
+fn may_manage(event: &Event, user: &Identity) -> bool {
+    user.role == Role::Admin || user.user_id == event.organizer_id
+}
+
+/// 404 `event_not_found` for the drafts of others.
+fn require_visible(event: &Event, user: Option<&Identity>) -> ApiResult<()> {
+    let visible = event.status != EventStatus::Draft || user.is_some_and(|user| may_manage(event, user));
+    if visible { Ok(()) } else { Err(Refusal::EventNotFound.into()) }
+}
+
+/// 403 `role_required` for attendees, 404 for the drafts of others, 403 `not_your_event` for their other events.
+async fn require_manager(state: &AppState, user: &AuthUser, event_id: &str) -> ApiResult<()> {
+    user.require_role(&[Role::Organizer, Role::Admin])?;
+    let event = state.store.find_event(event_id).await?.ok_or(Refusal::EventNotFound)?;
+    require_visible(&event, Some(user))?;
+    if may_manage(&event, user) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("not_your_event", "only its organizer and admins may change this event"))
+}
+
+impl<T> Rendered<T> {
+    fn new(json: Bytes) -> Self {
+        Self { json, shape: std::marker::PhantomData }
+    }
+}
+
+impl<T> IntoResponse for Rendered<T> {
+    fn into_response(self) -> Response {
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
+        (headers, self.json).into_response()
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Rendered<T> {
+    type Inner = T;
+
+    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
+        Json::<T>::operation_response(ctx, operation)
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
+        Json::<T>::inferred_responses(ctx, operation)
+    }
+}
+
+impl IntoResponse for Removed {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Deleted => StatusCode::NO_CONTENT.into_response(),
+            Self::Cancelled(event) => Json(event).into_response(),
+        }
+    }
+}
+
+impl OperationOutput for Removed {
+    type Inner = EventResponse;
+
+    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
+        Json::<EventResponse>::operation_response(ctx, operation)
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
+        let gone = aide::openapi::Response {
+            description: "The event is gone.".to_owned(),
+            ..aide::openapi::Response::default()
+        };
+        let mut responses = Json::<EventResponse>::inferred_responses(ctx, operation);
+        responses.push((Some(aide::openapi::StatusCode::Code(204)), gone));
+        responses
+    }
+}

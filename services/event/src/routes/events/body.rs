@@ -1,0 +1,236 @@
+//! Events as clients send them and get them.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::domain::{Details, Event, EventPatch, EventStatus, Refusal, event::DEFAULT_MAX_SEATS_PER_BOOKING};
+
+/// Status of a new event.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewStatus {
+    /// Seen by its organizer alone.
+    Draft,
+    /// Seen by everybody, and sold.
+    #[default]
+    Published,
+}
+
+/// A new event.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewEvent {
+    /// One line, 1 to 200 characters.
+    pub title: String,
+    /// Any text, up to 5,000 characters.
+    #[serde(default)]
+    pub description: String,
+    /// Where, 1 to 200 characters.
+    pub venue: String,
+    /// IANA zone of the venue, such as `Europe/Berlin`.
+    pub time_zone: String,
+    /// When it begins.
+    pub starts_at: DateTime<Utc>,
+    /// When it ends: after its beginning, in the future.
+    pub ends_at: DateTime<Utc>,
+    /// Seats in all, 1 to 1,000,000.
+    pub capacity: i64,
+    /// Per seat, in minor units of `currency`, 0 to 100,000,000; 0 is free.
+    pub price: i64,
+    /// ISO 4217, such as `EUR`.
+    pub currency: String,
+    /// To filter by, up to 50 characters.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// A picture: an http or https address of up to 2,000 characters.
+    #[serde(default)]
+    pub image_url: Option<String>,
+    /// When sales begin; at once if absent.
+    #[serde(default)]
+    pub sales_start_at: Option<DateTime<Utc>>,
+    /// When sales end; at the event's beginning if absent.
+    #[serde(default)]
+    pub sales_end_at: Option<DateTime<Utc>>,
+    /// Seats that one booking may have, 1 to 100; 10 if absent.
+    #[serde(default)]
+    pub max_seats_per_booking: Option<i64>,
+    /// `published` if absent.
+    #[serde(default)]
+    pub status: Option<NewStatus>,
+}
+
+impl NewEvent {
+    pub(super) fn into_event(self, id: String, organizer_id: i32, now: DateTime<Utc>) -> Result<Event, Refusal> {
+        let status = match self.status.unwrap_or_default() {
+            NewStatus::Draft => EventStatus::Draft,
+            NewStatus::Published => EventStatus::Published,
+        };
+        let details = Details {
+            title: self.title,
+            description: self.description,
+            venue: self.venue,
+            time_zone: self.time_zone,
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            price: self.price,
+            currency: self.currency,
+            category: self.category,
+            image_url: self.image_url,
+            sales_start_at: self.sales_start_at,
+            sales_end_at: self.sales_end_at,
+            max_seats_per_booking: self.max_seats_per_booking.unwrap_or(DEFAULT_MAX_SEATS_PER_BOOKING),
+        };
+        Event::create(id, organizer_id, status, details, self.capacity, now)
+    }
+}
+
+/// A change of an event: only the fields that are given. `null` clears an optional field.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpdateEvent {
+    /// One line, 1 to 200 characters.
+    pub title: Option<String>,
+    /// Any text, up to 5,000 characters.
+    pub description: Option<String>,
+    /// Where, 1 to 200 characters.
+    pub venue: Option<String>,
+    /// IANA zone of the venue.
+    pub time_zone: Option<String>,
+    /// When it begins.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// When it ends.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// Seats in all, not less than are held and sold.
+    pub capacity: Option<i64>,
+    /// Per seat, for later bookings.
+    pub price: Option<i64>,
+    /// ISO 4217, for later bookings.
+    pub currency: Option<String>,
+    /// To filter by.
+    #[serde(deserialize_with = "given")]
+    pub category: Option<Option<String>>,
+    /// A picture.
+    #[serde(deserialize_with = "given")]
+    pub image_url: Option<Option<String>>,
+    /// When sales begin.
+    #[serde(deserialize_with = "given")]
+    pub sales_start_at: Option<Option<DateTime<Utc>>>,
+    /// When sales end.
+    #[serde(deserialize_with = "given")]
+    pub sales_end_at: Option<Option<DateTime<Utc>>>,
+    /// Seats that one booking may have, 1 to 100.
+    pub max_seats_per_booking: Option<i64>,
+    /// `published`; `draft` again while no seat is taken; `cancelled`, for good.
+    pub status: Option<EventStatus>,
+}
+
+/// Tells a field that is `null` from one that is absent.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl From<UpdateEvent> for EventPatch {
+    fn from(update: UpdateEvent) -> Self {
+        Self {
+            title: update.title,
+            description: update.description,
+            venue: update.venue,
+            time_zone: update.time_zone,
+            starts_at: update.starts_at,
+            ends_at: update.ends_at,
+            capacity: update.capacity,
+            price: update.price,
+            currency: update.currency,
+            category: update.category,
+            image_url: update.image_url,
+            sales_start_at: update.sales_start_at,
+            sales_end_at: update.sales_end_at,
+            max_seats_per_booking: update.max_seats_per_booking,
+            status: update.status,
+        }
+    }
+}
+
+/// An event.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct EventResponse {
+    /// Unique for ever.
+    pub id: String,
+    /// One line.
+    pub title: String,
+    /// Any text.
+    pub description: String,
+    /// Where.
+    pub venue: String,
+    /// IANA zone of the venue.
+    pub time_zone: String,
+    /// When it begins.
+    pub starts_at: DateTime<Utc>,
+    /// When it ends.
+    pub ends_at: DateTime<Utc>,
+    /// Seats in all.
+    pub capacity: i64,
+    /// Seats that can still be had.
+    pub available: i64,
+    /// Seats held by bookings that are not paid yet.
+    pub held: i64,
+    /// Seats sold.
+    pub sold: i64,
+    /// Per seat, in minor units of `currency`; 0 is free.
+    pub price: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// To filter by.
+    pub category: Option<String>,
+    /// A picture.
+    pub image_url: Option<String>,
+    /// When sales begin; at once if null.
+    pub sales_start_at: Option<DateTime<Utc>>,
+    /// When sales end; at the event's beginning if null.
+    pub sales_end_at: Option<DateTime<Utc>>,
+    /// Seats that one booking may have.
+    pub max_seats_per_booking: i64,
+    /// Who sees it, and whether it is on.
+    pub status: EventStatus,
+    /// Who made it.
+    pub organizer_id: i32,
+    /// Grows with every change of the event or its counters.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When its organizer last changed it.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<&Event> for EventResponse {
+    fn from(event: &Event) -> Self {
+        let details = event.details.clone();
+        Self {
+            id: event.id.clone(),
+            title: details.title,
+            description: details.description,
+            venue: details.venue,
+            time_zone: details.time_zone,
+            starts_at: details.starts_at,
+            ends_at: details.ends_at,
+            capacity: event.capacity,
+            available: event.available,
+            held: event.held,
+            sold: event.sold,
+            price: details.price,
+            currency: details.currency,
+            category: details.category,
+            image_url: details.image_url,
+            sales_start_at: details.sales_start_at,
+            sales_end_at: details.sales_end_at,
+            max_seats_per_booking: details.max_seats_per_booking,
+            status: event.status,
+            organizer_id: event.organizer_id,
+            version: event.version,
+            created_at: event.created_at,
+            updated_at: event.updated_at,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The whole URL table.
+
+mod events;
+mod reservations;
+
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, put_with},
+};
+use axum::Router;
+
+pub use self::events::{EventResponse, NewEvent, UpdateEvent};
+use crate::state::AppState;
+
+/// Every route of the service, with its description at `/api/events/openapi.json`.
+pub fn router(state: AppState) -> Router {
+    let table = ApiRouter::new()
+        .api_route(
+            "/api/events",
+            get_with(events::list_events, |op| op.summary("List and search events"))
+                .post_with(events::create_event, |op| op.summary("Create an event (organizers)")),
+        )
+        .api_route(
+            "/api/events/{event_id}",
+            get_with(events::get_event, |op| op.summary("One event"))
+                .patch_with(events::update_event, |op| op.summary("Change, publish or cancel an event (its organizer)"))
+                .delete_with(events::delete_event, |op| op.summary("Delete an event, or cancel one with bookings")),
+        )
+        .api_route(
+            "/api/events/{event_id}/decrease_capacity",
+            put_with(reservations::decrease_capacity, |op| op.summary("Hold seats (booking-service)")),
+        )
+        .api_route(
+            "/api/events/{event_id}/reservations/{reservation_id}/confirm",
+            put_with(reservations::confirm, |op| op.summary("Sell held seats (booking-service)")),
+        )
+        .api_route(
+            "/api/events/{event_id}/reservations/{reservation_id}/release",
+            put_with(reservations::release, |op| op.summary("Give seats back (booking-service)")),
+        );
+    platform::openapi::finish(table, "event-service", "/api/events/openapi.json").with_state(state)
+}

@@ -1,0 +1,83 @@
+//! Holding, confirming and releasing seats: for booking-service alone.
+
+use axum::{Json, extract::State};
+use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationStatus};
+use platform::{
+    ApiError, ApiResult,
+    auth::ServiceCaller,
+    error::FieldError,
+    extract::{JsonBody, Path},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::events::EventPath;
+use crate::AppState;
+
+/// The longest hold, in seconds.
+const MAX_HOLD_SECONDS: u32 = 86_400;
+
+/// Which reservation.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct ReservationPath {
+    /// The event's id.
+    event_id: String,
+    /// The reservation's id.
+    reservation_id: Uuid,
+}
+
+/// Nothing: an empty object, or no body.
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Empty {}
+
+/// Holds seats. The same reservation id never takes seats twice.
+pub(super) async fn decrease_capacity(
+    State(state): State<AppState>,
+    _caller: ServiceCaller,
+    Path(EventPath { event_id }): Path<EventPath>,
+    body: JsonBody<DecreaseCapacity>,
+) -> ApiResult<Json<Hold>> {
+    let body = body.parse()?;
+    validate(&body)?;
+
+    let hold = state.capacity.hold(&event_id, body.reservation_id, body.seats, body.hold_seconds).await?;
+
+    Ok(Json(hold))
+}
+
+/// Sells the seats of a hold.
+pub(super) async fn confirm(
+    State(state): State<AppState>,
+    _caller: ServiceCaller,
+    Path(ReservationPath { event_id, reservation_id }): Path<ReservationPath>,
+    body: JsonBody<Empty>,
+) -> ApiResult<Json<ReservationStatus>> {
+    body.parse_or_default()?;
+
+    Ok(Json(state.capacity.confirm(&event_id, reservation_id).await?))
+}
+
+/// Gives seats back, held or sold.
+pub(super) async fn release(
+    State(state): State<AppState>,
+    _caller: ServiceCaller,
+    Path(ReservationPath { event_id, reservation_id }): Path<ReservationPath>,
+    body: JsonBody<ReleaseSeats>,
+) -> ApiResult<Json<ReservationStatus>> {
+    let only_expired = body.parse_or_default()?.only_expired;
+
+    Ok(Json(state.capacity.release(&event_id, reservation_id, only_expired).await?))
+}
+
+fn validate(body: &DecreaseCapacity) -> ApiResult<()> {
+    let mut errors = Vec::new();
+    if body.seats == 0 {
+        errors.push(FieldError::new("seats", "must be at least 1"));
+    }
+    if !(1..=MAX_HOLD_SECONDS).contains(&body.hold_seconds) {
+        errors.push(FieldError::new("hold_seconds", format!("must be from 1 to {MAX_HOLD_SECONDS}")));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(errors)) }
+}

@@ -1,0 +1,82 @@
+//! Every query. Collections `events` (with counters), `reservations` (the ledger) and `outbox`.
+//!
+//! Counters and ledger change together, in the transactions of [`batch`]; everything here that is public may be
+//! dropped by its caller, for the driver's futures run in tasks of their own.
+
+mod batch;
+mod events;
+mod ledger;
+mod outbox;
+mod record;
+mod schema;
+
+use std::{future::Future, time::Duration};
+
+use bson::doc;
+use chrono::{DateTime, Utc};
+use mongodb::{Collection, Database, error::Result};
+use platform::mongo::bounded;
+
+pub use self::{
+    batch::BatchFailure,
+    ledger::{Difference, LedgerPage},
+};
+use self::{
+    outbox::OutboxRecord,
+    record::{EventRecord, ReservationRecord},
+};
+
+/// The longest wait for a query.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The database of event-service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    database: Database,
+    events: Collection<EventRecord>,
+    reservations: Collection<ReservationRecord>,
+    outbox: Collection<OutboxRecord>,
+}
+
+impl Store {
+    /// Over that database.
+    pub fn new(database: Database) -> Self {
+        Self {
+            events: database.collection("events"),
+            reservations: database.collection("reservations"),
+            outbox: database.collection("outbox"),
+            database,
+        }
+    }
+
+    /// The database itself.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Creates or updates collections, validators and indexes. Safe to repeat.
+    pub async fn migrate(&self) -> Result<()> {
+        schema::migrate(&self.database).await
+    }
+
+    /// Whether the server answers.
+    pub async fn ping(&self) -> std::result::Result<(), String> {
+        platform::mongo::ping(&self.database).await
+    }
+
+    /// The database's time: replicas may have clocks of their own, expiry has but one.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        let store = self.clone();
+        query(async move { store.server_time().await }).await
+    }
+
+    async fn server_time(&self) -> Result<DateTime<Utc>> {
+        let hello = self.database.run_command(doc! { "hello": 1 }).await?;
+        hello.get_datetime("localTime").map(|now| now.to_chrono()).map_err(mongodb::error::Error::custom)
+    }
+}
+
+/// [`bounded`] for one query.
+async fn query<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    bounded(QUERY_TIMEOUT, work).await
+}

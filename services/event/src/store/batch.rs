@@ -1,0 +1,266 @@
+//! Group commit, the other half: one transaction reads an event and its reservations, and writes what a batch comes to.
+
+use std::time::Duration;
+
+use bson::{DateTime as BsonDateTime, doc};
+use chrono::{DateTime, Utc};
+use contracts::reservation::ReservationState;
+use futures::TryStreamExt;
+use mongodb::{
+    ClientSession,
+    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    options::{Acknowledgment, ReadConcern, WriteConcern},
+};
+use platform::mongo::{is_duplicate_key, is_unavailable};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{EventRecord, ReservationRecord, Store, outbox::OutboxRecord, record};
+use crate::domain::{BatchOutcome, Event, EventChange, Operation, Reservation, apply_batch};
+
+/// How long a batch is tried again and again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for a majority at a commit.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first pause is up to this long; each later one up to twice the one before.
+const PAUSE: Duration = Duration::from_millis(4);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a batch was not committed, or not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchFailure {
+    /// Nothing was written.
+    #[error("nothing was written")]
+    NotCommitted(#[source] Error),
+    /// The answer to the commit did not arrive.
+    #[error("whether it was written is not known")]
+    Unknown(#[source] Error),
+}
+
+/// Why one attempt failed.
+enum Attempt {
+    /// Somebody else changed what was read: the whole batch is worth another attempt.
+    Lost(Error),
+    Failed(Error),
+    Unknown(Error),
+}
+
+/// The event with the database's time.
+#[derive(Deserialize)]
+struct Dated {
+    event: EventRecord,
+    now: BsonDateTime,
+}
+
+impl Store {
+    /// Applies operations to one event in one transaction, which is tried again while others are faster.
+    ///
+    /// Must not be dropped midway.
+    pub(crate) async fn commit_batch(
+        &self,
+        event_id: &str,
+        operations: &[Operation],
+    ) -> Result<BatchOutcome, BatchFailure> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        loop {
+            match self.attempt(event_id, operations, deadline).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(Attempt::Lost(_)) if Instant::now() < deadline => {
+                    metrics::counter!("eventplatform_transaction_retries_total").increment(1);
+                    sleep(pause.mul_f64(rand::random::<f64>())).await;
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
+                Err(Attempt::Lost(error) | Attempt::Failed(error)) => return Err(BatchFailure::NotCommitted(error)),
+                Err(Attempt::Unknown(error)) => return Err(BatchFailure::Unknown(error)),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        event_id: &str,
+        operations: &[Operation],
+        deadline: Instant,
+    ) -> Result<BatchOutcome, Attempt> {
+        let mut session = self.database.client().start_session().await.map_err(classify)?;
+        session
+            .start_transaction()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())
+            .max_commit_time(COMMIT_TIMEOUT)
+            .await
+            .map_err(classify)?;
+        match self.read_and_write(&mut session, event_id, operations).await {
+            Ok(outcome) => commit(&mut session, deadline).await.map(|()| outcome),
+            Err(attempt) => {
+                // Its failure changes nothing: the server ends what nobody commits.
+                session.abort_transaction().await.ok();
+                Err(attempt)
+            }
+        }
+    }
+
+    async fn read_and_write(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+        operations: &[Operation],
+    ) -> Result<BatchOutcome, Attempt> {
+        let (event, now) = self.read_event(session, event_id).await.map_err(classify)?;
+        let reservations = self.read_reservations(session, operations).await.map_err(classify)?;
+        let outcome = apply_batch(event_id, event.clone(), reservations, operations, now);
+        self.write(session, event, &outcome, now).await?;
+        Ok(outcome)
+    }
+
+    async fn read_event(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+    ) -> mongodb::error::Result<(Option<Event>, DateTime<Utc>)> {
+        let dated =
+            [doc! { "$match": { "_id": event_id } }, doc! { "$project": { "event": "$$ROOT", "now": "$$NOW" } }];
+        let mut found = self.events.aggregate(dated).with_type::<Dated>().session(&mut *session).await?;
+        match found.next(session).await.transpose()? {
+            Some(Dated { event, now }) => Ok((Some(event.into()), now.into())),
+            // Not part of the snapshot, which does not matter to a tombstone.
+            None => Ok((None, self.server_time().await?)),
+        }
+    }
+
+    async fn read_reservations(
+        &self,
+        session: &mut ClientSession,
+        operations: &[Operation],
+    ) -> mongodb::error::Result<Vec<Reservation>> {
+        let ids: Vec<_> = operations.iter().filter_map(Operation::reservation_id).map(|id| id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.reservations.find(doc! { "_id": { "$in": ids } }).session(&mut *session).await?;
+        let records: Vec<ReservationRecord> = found.stream(session).try_collect().await?;
+        records.into_iter().map(Reservation::try_from).collect()
+    }
+
+    async fn write(
+        &self,
+        session: &mut ClientSession,
+        event: Option<Event>,
+        outcome: &BatchOutcome,
+        now: DateTime<Utc>,
+    ) -> Result<(), Attempt> {
+        if let Some(event) = event {
+            self.write_event(session, &event, &outcome.event).await?;
+        }
+        if !outcome.inserts.is_empty() {
+            let records: Vec<_> = outcome.inserts.iter().map(ReservationRecord::from).collect();
+            self.reservations.insert_many(records).session(&mut *session).await.map_err(classify)?;
+        }
+        let (held, confirmed) = (ReservationState::Held, ReservationState::Confirmed);
+        self.move_reservations(session, &outcome.confirms, &[held], confirmed, now).await?;
+        self.move_reservations(session, &outcome.releases, &[held, confirmed], ReservationState::Released, now).await?;
+        if !outcome.messages.is_empty() {
+            let records = outcome.messages.iter().map(OutboxRecord::try_from).collect::<Result<Vec<_>, _>>();
+            let records = records.map_err(Attempt::Failed)?;
+            self.outbox.insert_many(records).session(&mut *session).await.map_err(classify)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the event only while its counters are as they were read. The snapshot sees to that already; this guard
+    /// holds the promise should it ever not.
+    async fn write_event(
+        &self,
+        session: &mut ClientSession,
+        as_read: &Event,
+        change: &EventChange,
+    ) -> Result<(), Attempt> {
+        let mut guard = record::counters(as_read);
+        guard.insert("_id", &as_read.id);
+        let written = match change {
+            EventChange::Unchanged => return Ok(()),
+            EventChange::Counters(event) => {
+                let set = doc! { "$set": record::counters(event) };
+                self.events.update_one(guard, set).session(session).await.map(|done| done.matched_count)
+            }
+            EventChange::Edited(event) => {
+                let record = EventRecord::from(event);
+                self.events.replace_one(guard, record).session(session).await.map(|done| done.matched_count)
+            }
+            EventChange::Deleted => self.events.delete_one(guard).session(session).await.map(|done| done.deleted_count),
+        };
+        expect_count(written.map_err(classify)?, 1)
+    }
+
+    async fn move_reservations(
+        &self,
+        session: &mut ClientSession,
+        ids: &[Uuid],
+        from: &[ReservationState],
+        to: ReservationState,
+        now: DateTime<Utc>,
+    ) -> Result<(), Attempt> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<_> = ids.iter().map(Uuid::to_string).collect();
+        let guard = doc! { "_id": { "$in": texts }, "state": { "$in": words(from)? } };
+        let set = doc! { "$set": { "state": word(to)?, "updated_at": BsonDateTime::from(now) } };
+        let written = self.reservations.update_many(guard, set).session(session).await.map_err(classify)?;
+        expect_count(written.matched_count, ids.len() as u64)
+    }
+}
+
+fn word(state: ReservationState) -> Result<bson::Bson, Attempt> {
+    bson::serialize_to_bson(&state).map_err(|error| Attempt::Failed(Error::custom(error)))
+}
+
+fn words(states: &[ReservationState]) -> Result<Vec<bson::Bson>, Attempt> {
+    states.iter().map(|state| word(*state)).collect()
+}
+
+fn expect_count(written: u64, expected: u64) -> Result<(), Attempt> {
+    if written == expected {
+        return Ok(());
+    }
+    Err(Attempt::Lost(Error::custom(format!("{written} documents were as they had been read, not {expected}"))))
+}
+
+fn classify(error: Error) -> Attempt {
+    // A server that cannot be found is no race; a duplicate key is: the next attempt sees whoever was faster.
+    let absent = matches!(error.kind.as_ref(), mongodb::error::ErrorKind::ServerSelection { .. });
+    if !absent && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(&error)) {
+        Attempt::Lost(error)
+    } else {
+        Attempt::Failed(error)
+    }
+}
+
+/// Commits, and asks again while the answer is missing: the server knows a commit that it has made.
+async fn commit(session: &mut ClientSession, deadline: Instant) -> Result<(), Attempt> {
+    loop {
+        match session.commit_transaction().await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+                if Instant::now() >= deadline {
+                    return Err(Attempt::Unknown(error));
+                }
+                sleep(PAUSE.mul_f64(rand::random::<f64>())).await;
+            }
+            Err(error) => return Err(classify(error)),
+        }
+    }
+}
+
+impl BatchFailure {
+    /// Whether the database was away or slow, rather than that the batch was wrong.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::NotCommitted(error) => is_unavailable(error),
+            Self::Unknown(_) => true,
+        }
+    }
+}

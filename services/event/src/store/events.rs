@@ -1,0 +1,93 @@
+//! Reading and listing events, and inserting new ones.
+
+use bson::{DateTime as BsonDateTime, Document, doc};
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use mongodb::{Collection, error::Result};
+use platform::mongo::is_duplicate_key;
+
+use super::{EventRecord, Store, query};
+use crate::domain::{
+    Event, EventStatus,
+    search::{EventFilter, Position},
+};
+
+impl Store {
+    /// The event of that id.
+    pub async fn find_event(&self, id: &str) -> Result<Option<Event>> {
+        let (events, id) = (self.events.clone(), id.to_owned());
+        query(async move { find(&events, &id).await }).await
+    }
+
+    /// Inserts an event, or finds the one that an interrupted request inserted under the same id.
+    pub async fn insert_event(&self, event: Event) -> Result<Event> {
+        let events = self.events.clone();
+        let insert = async move {
+            match events.insert_one(EventRecord::from(&event)).await {
+                Ok(_) => Ok(event),
+                Err(error) if is_duplicate_key(&error) => find(&events, &event.id).await?.ok_or(error),
+                Err(error) => Err(error),
+            }
+        };
+        query(insert).await
+    }
+
+    /// Up to `limit` events by start and then by id, those after a position. Past ones only if the filter says so.
+    pub async fn list_events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&Position>,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Event>> {
+        let events = self.events.clone();
+        let conditions = conditions(filter, after, now);
+        let list = async move {
+            let sort = doc! { "starts_at": 1, "_id": 1 };
+            let found = events.find(conditions).sort(sort).limit(i64::from(limit)).await?;
+            found.map_ok(Event::from).try_collect().await
+        };
+        query(list).await
+    }
+}
+
+async fn find(events: &Collection<EventRecord>, id: &str) -> Result<Option<Event>> {
+    Ok(events.find_one(doc! { "_id": id }).await?.map(Event::from))
+}
+
+fn conditions(filter: &EventFilter, after: Option<&Position>, now: DateTime<Utc>) -> Document {
+    let mut all: Vec<Document> = Vec::new();
+    if !filter.everything {
+        all.push(doc! { "status": EventStatus::Published.as_str() });
+        if filter.from.is_none() {
+            all.push(doc! { "ends_at": { "$gt": BsonDateTime::from(now) } });
+        }
+    }
+    if let Some(organizer_id) = filter.organizer_id {
+        all.push(doc! { "organizer_id": organizer_id });
+    }
+    if let Some(category) = &filter.category {
+        all.push(doc! { "category": category });
+    }
+    if filter.has_seats {
+        all.push(doc! { "available": { "$gt": 0 } });
+    }
+    if let Some(from) = filter.from {
+        all.push(doc! { "starts_at": { "$gte": BsonDateTime::from(from) } });
+    }
+    if let Some(to) = filter.to {
+        all.push(doc! { "starts_at": { "$lt": BsonDateTime::from(to) } });
+    }
+    // Letters and digits only, so nothing in a word means anything to a regular expression; anchored, so the index serves.
+    all.extend(filter.words.iter().map(|word| doc! { "words": { "$regex": format!("^{word}") } }));
+    if let Some(Position { starts_at, id }) = after {
+        let start = BsonDateTime::from(*starts_at);
+        all.push(doc! { "starts_at": { "$gte": start } });
+        all.push(doc! { "$or": [{ "starts_at": { "$gt": start } }, { "starts_at": start, "_id": { "$gt": id } }] });
+    }
+    if all.is_empty() {
+        doc! {}
+    } else {
+        doc! { "$and": all }
+    }
+}

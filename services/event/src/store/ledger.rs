@@ -1,0 +1,187 @@
+//! The ledger: holds whose time is up, and the comparison of counters with the sums over reservations.
+
+use std::collections::{HashMap, HashSet};
+
+use bson::{DateTime as BsonDateTime, Document, doc};
+use chrono::{DateTime, Utc};
+use contracts::reservation::ReservationState;
+use futures::TryStreamExt;
+use mongodb::{
+    ClientSession,
+    error::{Error, Result},
+    options::ReadConcern,
+};
+use platform::mongo::bounded;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Store, query};
+
+/// The longest wait for a comparison.
+const CHECK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(50);
+
+/// Seats by kind.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Seats {
+    /// Held, not yet confirmed.
+    pub held: i64,
+    /// Confirmed.
+    pub sold: i64,
+}
+
+/// An event whose counters are not what its reservations add up to.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Difference {
+    /// The event.
+    pub event_id: String,
+    /// Seats in all; 0 if there is no such event.
+    pub capacity: i64,
+    /// The event's counter.
+    pub available: i64,
+    /// The event's counters.
+    pub counters: Seats,
+    /// The sums over its reservations.
+    pub ledger: Seats,
+}
+
+/// What one comparison looked at.
+#[derive(Clone, Debug)]
+pub struct LedgerPage {
+    /// Ids of the events that were looked at.
+    pub checked: Vec<String>,
+    /// Those that differ.
+    pub differences: Vec<Difference>,
+}
+
+#[derive(Deserialize)]
+struct EventCounters {
+    #[serde(rename = "_id")]
+    id: String,
+    capacity: i64,
+    available: i64,
+    #[serde(flatten)]
+    counters: Seats,
+}
+
+#[derive(Deserialize)]
+struct Sum {
+    #[serde(rename = "_id")]
+    key: SumKey,
+    seats: i64,
+}
+
+#[derive(Deserialize)]
+struct SumKey {
+    event_id: String,
+    state: ReservationState,
+}
+
+#[derive(Deserialize)]
+struct Expired {
+    #[serde(rename = "_id")]
+    id: String,
+    event_id: String,
+}
+
+impl Store {
+    /// Up to `limit` holds whose time is up, longest over first, as event and reservation.
+    pub async fn list_expired(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<(String, Uuid)>> {
+        let reservations = self.reservations.clone_with_type::<Expired>();
+        let over = doc! { "state": "held", "expires_at": { "$lte": BsonDateTime::from(now) } };
+        let rows: Vec<Expired> = query(async move {
+            let found = reservations.find(over).projection(doc! { "event_id": 1 });
+            found.sort(doc! { "expires_at": 1 }).limit(i64::from(limit)).await?.try_collect().await
+        })
+        .await?;
+        rows.into_iter().map(|row| Ok((row.event_id, row.id.parse().map_err(Error::custom)?))).collect()
+    }
+
+    /// Compares counters and ledger of up to `limit` events, by id, those after `after`; in one snapshot.
+    pub async fn check_ledger_page(&self, after: Option<String>, limit: u32) -> Result<LedgerPage> {
+        let store = self.clone();
+        let conditions = after.map_or_else(Document::new, |id| doc! { "_id": { "$gt": id } });
+        bounded(CHECK_TIMEOUT, async move {
+            let mut session = store.snapshot().await?;
+            let events = store.list_counters(&mut session, conditions, i64::from(limit)).await?;
+            let ids: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
+            let sums = store.sum_reservations(&mut session, doc! { "event_id": { "$in": &ids } }).await?;
+            session.abort_transaction().await?;
+            Ok(LedgerPage { checked: ids, differences: differences(events, &sums) })
+        })
+        .await
+    }
+
+    /// Compares counters and ledger of all events, in one snapshot.
+    pub async fn check_ledger(&self) -> Result<LedgerPage> {
+        let store = self.clone();
+        bounded(CHECK_TIMEOUT, async move {
+            let mut session = store.snapshot().await?;
+            let events = store.list_counters(&mut session, doc! {}, 0).await?;
+            let sums = store.sum_reservations(&mut session, doc! {}).await?;
+            session.abort_transaction().await?;
+            let checked = events.iter().map(|event| event.id.clone()).collect();
+            Ok(LedgerPage { checked, differences: differences(events, &sums) })
+        })
+        .await
+    }
+
+    async fn snapshot(&self) -> Result<ClientSession> {
+        let mut session = self.database.client().start_session().await?;
+        session.start_transaction().read_concern(ReadConcern::snapshot()).await?;
+        Ok(session)
+    }
+
+    async fn list_counters(
+        &self,
+        session: &mut ClientSession,
+        conditions: Document,
+        limit: i64,
+    ) -> Result<Vec<EventCounters>> {
+        let counters = doc! { "capacity": 1, "available": 1, "held": 1, "sold": 1 };
+        let events = self.events.clone_with_type::<EventCounters>();
+        let found = events.find(conditions).projection(counters).sort(doc! { "_id": 1 }).limit(limit);
+        found.session(&mut *session).await?.stream(session).try_collect().await
+    }
+
+    async fn sum_reservations(
+        &self,
+        session: &mut ClientSession,
+        mut conditions: Document,
+    ) -> Result<HashMap<String, Seats>> {
+        conditions.insert("state", doc! { "$in": ["held", "confirmed"] });
+        let key = doc! { "event_id": "$event_id", "state": "$state" };
+        let sum = [doc! { "$match": conditions }, doc! { "$group": { "_id": key, "seats": { "$sum": "$seats" } } }];
+        let mut found = self.reservations.aggregate(sum).with_type::<Sum>().session(&mut *session).await?;
+        let rows: Vec<Sum> = found.stream(session).try_collect().await?;
+        let mut sums: HashMap<String, Seats> = HashMap::new();
+        for Sum { key, seats } in rows {
+            let of_event = sums.entry(key.event_id).or_default();
+            match key.state {
+                ReservationState::Held => of_event.held += seats,
+                ReservationState::Confirmed => of_event.sold += seats,
+                ReservationState::Released => {}
+            }
+        }
+        Ok(sums)
+    }
+}
+
+fn differences(events: Vec<EventCounters>, sums: &HashMap<String, Seats>) -> Vec<Difference> {
+    let known: HashSet<_> = events.iter().map(|event| event.id.clone()).collect();
+    let orphans = sums.iter().filter(|(id, _)| !known.contains(*id)).map(|(id, ledger)| Difference {
+        event_id: id.clone(),
+        capacity: 0,
+        available: 0,
+        counters: Seats::default(),
+        ledger: *ledger,
+    });
+    let of_events = events.into_iter().filter_map(|event| {
+        let ledger = sums.get(&event.id).copied().unwrap_or_default();
+        let sound = event.counters == ledger
+            && event.available >= 0
+            && event.available + ledger.held + ledger.sold == event.capacity;
+        let EventCounters { id: event_id, capacity, available, counters } = event;
+        (!sound).then_some(Difference { event_id, capacity, available, counters, ledger })
+    });
+    of_events.chain(orphans).collect()
+}

@@ -1,0 +1,164 @@
+//! Documents as they lie in the database, and their conversion from and to the domain's types.
+
+use bson::{DateTime, Document, doc};
+use contracts::reservation::ReservationState;
+use mongodb::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{Details, Event, EventStatus, Reservation, search};
+
+/// A document of `events`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct EventRecord {
+    #[serde(rename = "_id")]
+    id: String,
+    organizer_id: i32,
+    status: EventStatus,
+    title: String,
+    description: String,
+    venue: String,
+    time_zone: String,
+    starts_at: DateTime,
+    ends_at: DateTime,
+    price: i64,
+    currency: String,
+    category: Option<String>,
+    image_url: Option<String>,
+    sales_start_at: Option<DateTime>,
+    sales_end_at: Option<DateTime>,
+    max_seats_per_booking: i64,
+    capacity: i64,
+    available: i64,
+    held: i64,
+    sold: i64,
+    ever_sold: bool,
+    version: i64,
+    /// What the event is searched by.
+    words: Vec<String>,
+    created_at: DateTime,
+    updated_at: DateTime,
+}
+
+impl From<&Event> for EventRecord {
+    fn from(event: &Event) -> Self {
+        let details = event.details.clone();
+        Self {
+            id: event.id.clone(),
+            organizer_id: event.organizer_id,
+            status: event.status,
+            words: search::words_of(&details),
+            title: details.title,
+            description: details.description,
+            venue: details.venue,
+            time_zone: details.time_zone,
+            starts_at: details.starts_at.into(),
+            ends_at: details.ends_at.into(),
+            price: details.price,
+            currency: details.currency,
+            category: details.category,
+            image_url: details.image_url,
+            sales_start_at: details.sales_start_at.map(Into::into),
+            sales_end_at: details.sales_end_at.map(Into::into),
+            max_seats_per_booking: details.max_seats_per_booking,
+            capacity: event.capacity,
+            available: event.available,
+            held: event.held,
+            sold: event.sold,
+            ever_sold: event.ever_sold,
+            version: event.version,
+            created_at: event.created_at.into(),
+            updated_at: event.updated_at.into(),
+        }
+    }
+}
+
+impl From<EventRecord> for Event {
+    fn from(record: EventRecord) -> Self {
+        Self {
+            id: record.id,
+            organizer_id: record.organizer_id,
+            status: record.status,
+            details: Details {
+                title: record.title,
+                description: record.description,
+                venue: record.venue,
+                time_zone: record.time_zone,
+                starts_at: record.starts_at.into(),
+                ends_at: record.ends_at.into(),
+                price: record.price,
+                currency: record.currency,
+                category: record.category,
+                image_url: record.image_url,
+                sales_start_at: record.sales_start_at.map(Into::into),
+                sales_end_at: record.sales_end_at.map(Into::into),
+                max_seats_per_booking: record.max_seats_per_booking,
+            },
+            capacity: record.capacity,
+            available: record.available,
+            held: record.held,
+            sold: record.sold,
+            ever_sold: record.ever_sold,
+            version: record.version,
+            created_at: record.created_at.into(),
+            updated_at: record.updated_at.into(),
+        }
+    }
+}
+
+/// The event's counters and version, to find it by only while they are as they were read, or to set them.
+pub(super) fn counters(event: &Event) -> Document {
+    doc! {
+        "available": event.available, "held": event.held, "sold": event.sold, "ever_sold": event.ever_sold,
+        "version": event.version,
+    }
+}
+
+/// A document of `reservations`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct ReservationRecord {
+    #[serde(rename = "_id")]
+    id: String,
+    event_id: String,
+    seats: i64,
+    state: ReservationState,
+    price: i64,
+    currency: String,
+    expires_at: Option<DateTime>,
+    created_at: DateTime,
+    updated_at: DateTime,
+}
+
+impl From<&Reservation> for ReservationRecord {
+    fn from(reservation: &Reservation) -> Self {
+        Self {
+            id: reservation.id.to_string(),
+            event_id: reservation.event_id.clone(),
+            seats: reservation.seats.into(),
+            state: reservation.state,
+            price: reservation.price,
+            currency: reservation.currency.clone(),
+            expires_at: reservation.expires_at.map(Into::into),
+            created_at: reservation.created_at.into(),
+            updated_at: reservation.updated_at.into(),
+        }
+    }
+}
+
+impl TryFrom<ReservationRecord> for Reservation {
+    type Error = Error;
+
+    fn try_from(record: ReservationRecord) -> Result<Self> {
+        Ok(Self {
+            id: record.id.parse::<Uuid>().map_err(Error::custom)?,
+            event_id: record.event_id,
+            seats: u32::try_from(record.seats).map_err(Error::custom)?,
+            state: record.state,
+            price: record.price,
+            currency: record.currency,
+            expires_at: record.expires_at.map(Into::into),
+            created_at: record.created_at.into(),
+            updated_at: record.updated_at.into(),
+        })
+    }
+}

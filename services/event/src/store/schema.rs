@@ -1,0 +1,114 @@
+//! Collections, validators and indexes, created or brought up to date by `migrate`.
+//!
+//! The validators hold the invariant of the counters a second time: an event whose counters do not add up cannot be
+//! written, by whatever program.
+
+use bson::{Document, doc};
+use futures::TryStreamExt;
+use mongodb::{Database, IndexModel, error::Result, options::IndexOptions};
+use platform::{Clock, idempotency::MongoIdempotency};
+
+pub(super) async fn migrate(database: &Database) -> Result<()> {
+    ensure_collection(database, "events", event_validator()).await?;
+    ensure_collection(database, "reservations", reservation_validator()).await?;
+    ensure_collection(database, "outbox", outbox_validator()).await?;
+    let events = [
+        // Lists are sorted by start; each filter that narrows them much has an index of its own.
+        index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
+        index("words_starts_at", doc! { "words": 1, "starts_at": 1 }),
+        index("category_starts_at", doc! { "category": 1, "starts_at": 1 }),
+        index("organizer_id_starts_at", doc! { "organizer_id": 1, "starts_at": 1, "_id": 1 }),
+    ];
+    database.collection::<Document>("events").create_indexes(events).await?;
+    let reservations = [
+        // The sweeper's.
+        index("state_expires_at", doc! { "state": 1, "expires_at": 1 }),
+        // The ledger check's; it needs nothing but the index.
+        index("event_id_state_seats", doc! { "event_id": 1, "state": 1, "seats": 1 }),
+    ];
+    database.collection::<Document>("reservations").create_indexes(reservations).await?;
+    database.collection::<Document>("outbox").create_index(index("created_at", doc! { "created_at": 1 })).await?;
+    MongoIdempotency::new(database, Clock::system()).create_indexes().await
+}
+
+fn index(name: &str, keys: Document) -> IndexModel {
+    IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).build()).build()
+}
+
+/// Creates the collection, or changes its validator where it differs: changing needs more rights than creating.
+async fn ensure_collection(database: &Database, name: &str, validator: Document) -> Result<()> {
+    let present = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
+    match present {
+        None => database.create_collection(name).validator(validator).await,
+        Some(collection) if collection.options.validator.as_ref() == Some(&validator) => Ok(()),
+        Some(_) => database.run_command(doc! { "collMod": name, "validator": validator }).await.map(drop),
+    }
+}
+
+fn event_validator() -> Document {
+    let count = doc! { "bsonType": "long", "minimum": 0 };
+    let schema = doc! {
+        "bsonType": "object",
+        "required": [
+            "_id", "organizer_id", "status", "title", "description", "venue", "time_zone", "starts_at", "ends_at",
+            "price", "currency", "max_seats_per_booking", "capacity", "available", "held", "sold", "ever_sold",
+            "version", "words", "created_at", "updated_at",
+        ],
+        "properties": {
+            "_id": { "bsonType": "string" },
+            "organizer_id": { "bsonType": "int" },
+            "status": { "enum": ["draft", "published", "cancelled"] },
+            "title": { "bsonType": "string" },
+            "description": { "bsonType": "string" },
+            "venue": { "bsonType": "string" },
+            "time_zone": { "bsonType": "string" },
+            "starts_at": { "bsonType": "date" },
+            "ends_at": { "bsonType": "date" },
+            "price": &count,
+            "currency": { "bsonType": "string" },
+            "max_seats_per_booking": { "bsonType": "long", "minimum": 1 },
+            "capacity": { "bsonType": "long", "minimum": 1 },
+            "available": &count,
+            "held": &count,
+            "sold": &count,
+            "ever_sold": { "bsonType": "bool" },
+            "version": { "bsonType": "long", "minimum": 1 },
+            "words": { "bsonType": "array", "items": { "bsonType": "string" } },
+            "created_at": { "bsonType": "date" },
+            "updated_at": { "bsonType": "date" },
+        },
+    };
+    let adds_up = doc! { "$eq": [{ "$add": ["$available", "$held", "$sold"] }, "$capacity"] };
+    doc! { "$and": [{ "$jsonSchema": schema }, { "$expr": adds_up }] }
+}
+
+fn reservation_validator() -> Document {
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "event_id", "seats", "state", "price", "currency", "expires_at", "created_at", "updated_at"],
+        "properties": {
+            "_id": { "bsonType": "string" },
+            "event_id": { "bsonType": "string" },
+            "seats": { "bsonType": "long", "minimum": 0 },
+            "state": { "enum": ["held", "confirmed", "released"] },
+            "price": { "bsonType": "long", "minimum": 0 },
+            "currency": { "bsonType": "string" },
+            "expires_at": { "bsonType": ["date", "null"] },
+            "created_at": { "bsonType": "date" },
+            "updated_at": { "bsonType": "date" },
+        },
+    } }
+}
+
+fn outbox_validator() -> Document {
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "message", "created_at", "lease_until"],
+        "properties": {
+            "_id": { "bsonType": "string" },
+            "message": { "bsonType": "object" },
+            "created_at": { "bsonType": "date" },
+            "lease_until": { "bsonType": "date" },
+        },
+    } }
+}

@@ -1,0 +1,45 @@
+//! Ends holds whose time is up, on every replica. Two that find the same hold do no harm: the second changes nothing.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{capacity::Capacity, store::Store};
+
+/// Holds looked at in one round.
+const ROUND: u32 = 500;
+/// The least pause between rounds; up to twice as long, so that replicas do not move in step.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Ends expired holds until `stop`.
+pub async fn run(store: Store, capacity: Capacity, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match sweep(&store, &capacity).await {
+            Ok(ended) if ended >= ROUND as usize => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "expired holds not swept; trying again"),
+        }
+        let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+    }
+}
+
+/// One round; says how many holds it ended.
+pub async fn sweep(store: &Store, capacity: &Capacity) -> anyhow::Result<usize> {
+    let now = store.now().await?;
+    let mut by_event: HashMap<String, Vec<Uuid>> = HashMap::new();
+    for (event_id, id) in store.list_expired(now, ROUND).await? {
+        by_event.entry(event_id).or_default().push(id);
+    }
+    let releases = by_event.iter().flat_map(|(event_id, ids)| ids.iter().map(move |id| (event_id, *id)));
+    let results = join_all(releases.map(|(event_id, id)| capacity.release(event_id, id, true))).await;
+    let ended = results.iter().filter(|result| result.is_ok()).count();
+    metrics::counter!("eventplatform_expired_holds_total").increment(ended as u64);
+    if let Some(failure) = results.into_iter().find_map(Result::err) {
+        let error = platform::ApiError::from(failure);
+        tracing::warn!(code = error.code(), ended, "some expired holds not swept; trying again");
+    }
+    Ok(ended)
+}

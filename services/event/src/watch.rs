@@ -1,0 +1,67 @@
+//! Gauges: what waits in the outbox, and whether the counters of events are what their reservations add up to.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{LedgerPage, Store};
+
+/// How often the outbox is looked at.
+const OUTBOX_EVERY: Duration = Duration::from_secs(10);
+/// How often some events are compared with the ledger.
+const LEDGER_EVERY: Duration = Duration::from_secs(30);
+/// Events compared at a time: all get their turn, and no round costs much.
+const LEDGER_PAGE: u32 = 200;
+
+/// Keeps `eventplatform_outbox_rows` and `eventplatform_outbox_oldest_seconds` until `stop`.
+pub async fn outbox(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(OUTBOX_EVERY) => {} }
+        match store.outbox_backlog().await {
+            Ok(backlog) => {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                metrics::gauge!("eventplatform_outbox_rows").set(backlog.rows as f64);
+                metrics::gauge!("eventplatform_outbox_oldest_seconds").set(backlog.oldest_seconds);
+            }
+            Err(error) => tracing::debug!(%error, "outbox not looked at"),
+        }
+    }
+}
+
+/// Keeps `eventplatform_capacity_drift`, the number of events that differ from the ledger, until `stop`.
+pub async fn ledger(store: Store, stop: CancellationToken) {
+    let mut patrol = Patrol::default();
+    loop {
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LEDGER_EVERY) => {} }
+        if let Err(error) = patrol.step(&store, LEDGER_PAGE).await {
+            tracing::debug!(%error, "ledger not compared");
+        }
+    }
+}
+
+/// Goes through all events, some at a time, and remembers which differ.
+#[derive(Debug, Default)]
+pub struct Patrol {
+    after: Option<String>,
+    drifting: HashSet<String>,
+}
+
+impl Patrol {
+    /// Compares the next `limit` events; gives the number of those that differed when last looked at.
+    pub async fn step(&mut self, store: &Store, limit: u32) -> mongodb::error::Result<usize> {
+        let LedgerPage { checked, differences } = store.check_ledger_page(self.after.take(), limit).await?;
+        for id in &checked {
+            self.drifting.remove(id);
+        }
+        for difference in differences {
+            tracing::error!(?difference, "the counters of an event are not what its reservations add up to");
+            self.drifting.insert(difference.event_id);
+        }
+        if checked.len() >= limit as usize {
+            self.after = checked.last().cloned();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("eventplatform_capacity_drift").set(self.drifting.len() as f64);
+        Ok(self.drifting.len())
+    }
+}
