@@ -168,15 +168,20 @@ function toQuery(filters) {
     q: filters.get("q"),
     category: filters.get("category"),
     has_seats: filters.get("seats") ? true : null,
-    from: from.toISOString(),
+    from: from?.toISOString(),
     to: to?.toISOString(),
     limit: PAGE_SIZE,
   };
 }
 
-/** Days are the visitor's own. @param {string} name @returns {[Date, Date | null]} */
+/**
+ * Days are the visitor's own; what has begun within this hour counts. Without a span, what has not ended is listed.
+ * @param {string} name
+ * @returns {[Date | null, Date | null]}
+ */
 function spanOf(name) {
   const now = new Date();
+  now.setMinutes(0, 0, 0);
   /** @param {number} days from today */
   const midnight = (days) => new Date(now.getFullYear(), now.getMonth(), now.getDate() + days);
   const untilSaturday = (6 - now.getDay()) % 7;
@@ -193,6 +198,6 @@ function spanOf(name) {
     case "month":
       return [now, midnight(31)];
     default:
-      return [now, null];
+      return [null, null];
   }
 }
