@@ -28,6 +28,10 @@ const IDLE: Duration = Duration::from_secs(60);
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$bm8gcGFzc3dvcmQgaGFzaGVzIHRvIHRoaXMgdmFsdWU";
 
+/// What is reserved for one hash, of which it touches 19 MiB. glibc maps requests over 32 MiB and unmaps them when they
+/// are freed; the second time that a smaller one is freed, it would keep it.
+const RESERVED_BLOCKS: usize = 33 * 1024;
+
 type Memory = Vec<Block>;
 
 /// Hashes and verifies passwords. Cheap to clone.
@@ -100,7 +104,11 @@ impl PasswordHasher {
 }
 
 fn take(pool: &Mutex<Pool>) -> Memory {
-    pool.lock().unwrap_or_else(PoisonError::into_inner).free.pop().unwrap_or_default()
+    pool.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .free
+        .pop()
+        .unwrap_or_else(|| Memory::with_capacity(RESERVED_BLOCKS))
 }
 
 fn give_back(pool: &Mutex<Pool>, memory: Memory) {
