@@ -16,8 +16,8 @@ pub const MAX_FAILURES_PER_ADDRESS: i32 = 50;
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// A rotated refresh token gets the same successor for so long: two tabs, or an answer that was lost.
 pub const REUSE_GRACE: Duration = Duration::from_secs(30);
-/// How long a reset token can be used.
-pub const RESET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// How long a reset token can be used (docs/decisions/0006-no-mail.md).
+pub const RESET_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// An e-mail address by the rules of HTML's `<input type="email">`: ASCII, at most 254 characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
