@@ -7,13 +7,25 @@
 //! - [`build`]: every object of a platform, pure; [`credentials`]: what is made up once
 //! - [`servers`]: logging in to PostgreSQL, MongoDB and RabbitMQ
 //! - [`apply`]: writes, and only those that change something; [`drift`]: what is no change
-//! - [`status`]: conditions; [`problem`]: what can go wrong; [`run`]: watches, leader election, metrics
+//! - [`status`]: conditions; [`problem`]: what can go wrong
+//! - [`run`]: watches, leader election, health and metrics; [`install`]: the chart's Job
 //! - [`child`]: names, labels and ownership of objects; [`quantity`]: amounts as Kubernetes writes them
 
+pub mod advance;
+pub mod apply;
 pub mod build;
 pub mod child;
+pub mod controller;
 pub mod crd;
 pub mod crdgen;
 pub mod credentials;
+pub mod drift;
+pub mod install;
+pub mod observe;
+pub mod problem;
+pub mod quantity;
+pub mod run;
 pub mod servers;
 pub mod settings;
+pub mod status;
+pub mod validate;

@@ -1,6 +1,68 @@
 //! Command line of the operator.
 
-fn main() -> anyhow::Result<()> {
-    print!("{}", eventplatform_operator::crdgen::yaml()?);
-    Ok(())
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use eventplatform_operator::{crdgen, install, run, settings::Settings};
+use platform::{
+    config::{LogFormat, ServiceArgs},
+    telemetry,
+};
+
+#[derive(Parser)]
+#[command(version, about = "Runs event booking platforms on Kubernetes")]
+struct Arguments {
+    /// Log level or filter, such as `info` or `warn,eventplatform_operator=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
+    log_level: String,
+    /// Shape of the logs; `auto` is text on a terminal and JSON elsewhere.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, global = true)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look after the platforms of the cluster, or of one namespace, until stopped.
+    Run {
+        #[command(flatten)]
+        settings: Box<Settings>,
+        /// Address of /livez, /readyz and /metrics.
+        #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:9090")]
+        admin_addr: SocketAddr,
+    },
+    /// Print the definition of the resource as YAML.
+    Crd,
+    /// Apply the EventPlatform in a JSON file, once the API server knows the kind.
+    Apply {
+        /// The file.
+        #[arg(long)]
+        file: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::init(&service_args(&arguments));
+    let result = match arguments.command {
+        Command::Run { settings, admin_addr } => run::run(*settings, admin_addr).await,
+        Command::Crd => crdgen::yaml().map(|yaml| print!("{yaml}")),
+        Command::Apply { file } => install::apply(&file).await,
+    };
+    telemetry::exit_code(result)
+}
+
+/// The platform's telemetry takes the arguments of a service; of those it reads level and format.
+fn service_args(arguments: &Arguments) -> ServiceArgs {
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        args: ServiceArgs,
+    }
+    let mut args = Defaults::parse_from(["eventplatform-operator"]).args;
+    args.log_level.clone_from(&arguments.log_level);
+    args.log_format = arguments.log_format;
+    args
 }

@@ -114,8 +114,7 @@ pub fn database_url(blueprint: &Blueprint<'_>, program: Program) -> String {
     let password = blueprint.credential(Credential::Postgres, &password_key(program));
     let tls = blueprint.spec.postgres.external.as_ref().map(|external| &external.tls);
     let query = match tls {
-        None => "sslmode=disable".to_owned(),
-        Some(Tls { mode: TlsMode::Disable, .. }) => "sslmode=disable".to_owned(),
+        None | Some(Tls { mode: TlsMode::Disable, .. }) => "sslmode=disable".to_owned(),
         Some(Tls { ca_secret_ref: None, .. }) => "sslmode=verify-full".to_owned(),
         Some(_) => format!("sslmode=verify-full&sslrootcert={AUTHORITIES_DIR}/postgres/ca.crt"),
     };

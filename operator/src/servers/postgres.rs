@@ -52,7 +52,7 @@ async fn connect(
 }
 
 fn failure(place: &str, user: &str, error: &sqlx::Error) -> ServerFailure {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
     match code.as_str() {
         "28P01" | "28000" => ServerFailure::AuthFailed(format!("{place} refuses the password of {user}")),
         "57P03" => ServerFailure::NotReady(format!("{place} is starting")),

@@ -1,0 +1,277 @@
+//! The status: conditions with a reason and a message for people. Pure; written only when it differs.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::{
+    crd::{ConditionStatus, DependencyStatus, EventPlatformStatus, PlatformCondition, ServiceStatus},
+    problem::Problem,
+};
+
+/// Whether something holds, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+impl Verdict {
+    /// It holds.
+    pub fn yes(reason: &str, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::True, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// It does not.
+    pub fn no(reason: &str, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::False, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// It is not known.
+    pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::Unknown, reason: reason.to_owned(), message: message.into() }
+    }
+
+    fn holds(&self) -> bool {
+        self.status == ConditionStatus::True
+    }
+}
+
+/// What one reconcile has found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The generation of the spec it was about.
+    pub generation: Option<i64>,
+    /// Version that the spec asks for.
+    pub version: Option<String>,
+    /// Where browsers find the platform.
+    pub url: Option<String>,
+    /// Whether the operator leaves it alone.
+    pub paused: bool,
+    /// Whether it shall not run.
+    pub stopped: bool,
+    /// Whether every program serves.
+    pub available: Verdict,
+    /// Whether the servers are ready.
+    pub dependencies_ready: Verdict,
+    /// Whether the schemas are those of the wanted version.
+    pub schema_current: Verdict,
+    /// What is wrong and does not pass by itself: reason and message.
+    pub degraded: Vec<(String, String)>,
+    /// What is still under way.
+    pub pending: Vec<String>,
+    /// The programs.
+    pub services: Vec<ServiceStatus>,
+    /// The servers.
+    pub dependencies: Vec<DependencyStatus>,
+}
+
+impl Report {
+    /// Nothing is known yet but what was known before.
+    pub fn new(generation: Option<i64>, previous: Option<&EventPlatformStatus>) -> Self {
+        let known = |type_: &str| {
+            let conditions = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
+            conditions.iter().find(|condition| condition.type_ == type_).map_or_else(
+                || Verdict::unknown("NotObserved", "the operator has not come to it yet"),
+                |known| Verdict { status: known.status, reason: known.reason.clone(), message: known.message.clone() },
+            )
+        };
+        Self {
+            generation,
+            version: previous.and_then(|status| status.version.clone()),
+            url: previous.and_then(|status| status.url.clone()),
+            paused: false,
+            stopped: false,
+            available: known("Available"),
+            dependencies_ready: known("DependenciesReady"),
+            schema_current: known("SchemaCurrent"),
+            degraded: Vec::new(),
+            pending: Vec::new(),
+            services: previous.map(|status| status.services.clone()).unwrap_or_default(),
+            dependencies: previous.map(|status| status.dependencies.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Notes a problem.
+    pub fn note(&mut self, problem: &Problem) {
+        self.degraded.push((problem.reason().to_owned(), problem.to_string()));
+    }
+
+    /// Whether all is as the spec wants it.
+    pub fn is_ready(&self) -> bool {
+        self.ready().holds()
+    }
+
+    fn ready(&self) -> Verdict {
+        if self.paused {
+            return Verdict::unknown(
+                "Paused",
+                "management is Paused; set it to Managed to have the platform looked after",
+            );
+        }
+        if let Some((reason, message)) = self.degraded.first() {
+            return Verdict::no(reason, message.clone());
+        }
+        if self.stopped {
+            return Verdict::no("Stopped", "management is Stopped; set it to Managed to start the platform");
+        }
+        let parts = [&self.dependencies_ready, &self.schema_current, &self.available];
+        if let Some(missing) = parts.into_iter().find(|verdict| !verdict.holds()) {
+            return Verdict::no(&missing.reason, missing.message.clone());
+        }
+        if !self.pending.is_empty() {
+            return Verdict::no("Progressing", self.pending.join("; "));
+        }
+        Verdict::yes("AsSpecified", "everything is as the spec wants it")
+    }
+
+    fn degraded(&self) -> Verdict {
+        match self.degraded.first() {
+            None => Verdict::no("AsExpected", "nothing is wrong that does not pass by itself"),
+            Some((reason, _)) => {
+                let messages: Vec<&str> = self.degraded.iter().map(|(_, message)| message.as_str()).collect();
+                Verdict::yes(reason, messages.join("; "))
+            }
+        }
+    }
+
+    fn paused(&self) -> Verdict {
+        if self.paused {
+            Verdict::yes("Paused", "management is Paused: nothing is written but this status")
+        } else {
+            Verdict::no("Managed", "the operator looks after the platform")
+        }
+    }
+
+    /// The status to write, with the times of `previous` where nothing changed.
+    pub fn status(&self, previous: Option<&EventPlatformStatus>, now: DateTime<Utc>) -> EventPlatformStatus {
+        let conditions = [
+            ("Ready", self.ready()),
+            ("Available", self.available.clone()),
+            ("DependenciesReady", self.dependencies_ready.clone()),
+            ("SchemaCurrent", self.schema_current.clone()),
+            ("Degraded", self.degraded()),
+            ("Paused", self.paused()),
+        ];
+        let conditions = conditions.map(|(type_, verdict)| condition(type_, verdict, self.generation, previous, now));
+        EventPlatformStatus {
+            observed_generation: self.generation,
+            version: self.version.clone(),
+            url: self.url.clone(),
+            conditions: conditions.into(),
+            services: self.services.clone(),
+            dependencies: self.dependencies.clone(),
+        }
+    }
+}
+
+/// The longest message that the resource takes.
+const MAX_MESSAGE: usize = 4000;
+
+fn condition(
+    type_: &str,
+    verdict: Verdict,
+    generation: Option<i64>,
+    previous: Option<&EventPlatformStatus>,
+    now: DateTime<Utc>,
+) -> PlatformCondition {
+    let before = previous.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == type_));
+    let since = match before {
+        Some(before) if before.status == verdict.status => before.last_transition_time.clone(),
+        _ => now.to_rfc3339_opts(SecondsFormat::Secs, true),
+    };
+    PlatformCondition {
+        type_: type_.to_owned(),
+        status: verdict.status,
+        reason: verdict.reason,
+        message: verdict.message.chars().take(MAX_MESSAGE).collect(),
+        last_transition_time: since,
+        observed_generation: generation,
+    }
+}
+
+/// The conditions that went over to another status, or are degraded for another reason: what an event is worth.
+pub fn transitions<'a>(
+    previous: Option<&EventPlatformStatus>,
+    next: &'a EventPlatformStatus,
+) -> Vec<&'a PlatformCondition> {
+    let before =
+        |type_: &str| previous.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == type_));
+    let changed = next.conditions.iter().filter(|condition| match before(&condition.type_) {
+        Some(before) => {
+            let another_reason = condition.type_ == "Degraded" && before.reason != condition.reason;
+            before.status != condition.status || another_reason
+        }
+        // At first only what holds is news.
+        None => condition.status == ConditionStatus::True,
+    });
+    changed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn good() -> Report {
+        Report {
+            available: Verdict::yes("Serving", ""),
+            dependencies_ready: Verdict::yes("Ready", ""),
+            schema_current: Verdict::yes("Current", ""),
+            ..Report::new(Some(1), None)
+        }
+    }
+
+    fn find<'a>(status: &'a EventPlatformStatus, type_: &str) -> &'a PlatformCondition {
+        status.conditions.iter().find(|condition| condition.type_ == type_).unwrap()
+    }
+
+    #[test]
+    fn the_same_findings_give_the_same_status_at_any_time() {
+        let first = good().status(None, at(1));
+        let second = good().status(Some(&first), at(100));
+
+        assert_eq!(first, second);
+        assert_eq!(find(&first, "Ready").status, ConditionStatus::True);
+    }
+
+    #[test]
+    fn a_problem_makes_it_degraded_and_not_ready_but_leaves_it_available() {
+        let mut report = good();
+        report.note(&Problem::NameTaken { kind: "Service".into(), name: "demo-user".into() });
+
+        let status = report.status(Some(&good().status(None, at(1))), at(50));
+
+        assert_eq!(find(&status, "Ready").reason, "NameTaken");
+        assert_eq!(find(&status, "Degraded").status, ConditionStatus::True);
+        assert_eq!(find(&status, "Degraded").last_transition_time, "1970-01-01T00:00:50Z");
+        assert_eq!(find(&status, "Available").status, ConditionStatus::True);
+        assert_eq!(find(&status, "Available").last_transition_time, "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn only_transitions_are_worth_an_event() {
+        let first = good().status(None, at(1));
+        let mut report = good();
+        report.pending.push("booking: 1 of 2 pods".to_owned());
+        let second = report.status(Some(&first), at(2));
+
+        let types =
+            |conditions: Vec<&PlatformCondition>| conditions.iter().map(|c| c.type_.clone()).collect::<Vec<_>>();
+        assert_eq!(types(transitions(Some(&first), &second)), ["Ready"]);
+        assert!(transitions(Some(&second), &second).is_empty());
+    }
+
+    #[test]
+    fn while_something_is_pending_it_is_not_ready() {
+        let mut report = good();
+        report.pending.push("booking: 1 of 2 pods".to_owned());
+
+        assert!(!report.is_ready());
+    }
+}
