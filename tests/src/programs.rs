@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use crate::paths;
 
@@ -83,11 +84,12 @@ impl Binaries {
     /// Names the folder of built programs.
     pub const VARIABLE: &str = "STACK_BINARIES";
 
-    /// The programs in the folder that `STACK_BINARIES` names; without it, builds them.
+    /// The programs in the folder that `STACK_BINARIES` names; without it, builds them, once in this process.
     pub async fn locate() -> Result<Self> {
+        static BUILT: OnceCell<Binaries> = OnceCell::const_new();
         match std::env::var_os(Self::VARIABLE) {
             Some(dir) => Self::find(Path::new(&dir)),
-            None => Self::build().await,
+            None => BUILT.get_or_try_init(Self::build).await.cloned(),
         }
     }
 

@@ -17,13 +17,18 @@ use crate::job::Signals;
 /// First those of the workspace, then those of tests/browser, on a platform of their own.
 ///
 /// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
-/// `mongod` is on PATH, and is listed as NOT RUN elsewhere.
+/// `mongod` is on PATH, and is listed as NOT RUN elsewhere. So are the tests that need stripe-mock, where it is absent
+/// and there is no Go to build it with.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Runs `cargo test` with these arguments alone.
     #[arg(last = true)]
     cargo: Vec<OsString>,
 }
+
+/// What the tests that need stripe-mock are called (services/booking/tests/stripe), and their line if they do not run.
+const STRIPE_TESTS: &str = "stripe_conformance::";
+const NO_STRIPE_TESTS: &str = "Stripe conformance (no Go to build stripe-mock with)";
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
@@ -46,8 +51,12 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
 
     let servers = Servers::throwaway(Durability::Unsynced).await?;
     let mut summary = Summary::default();
+    let stripe = can_have_stripe_mock()?;
+    if !stripe {
+        summary.not_run.push(NO_STRIPE_TESTS.to_owned());
+    }
     let run = async {
-        let mut content = summary.follow(cargo_tests(&selection, &servers)?).await?;
+        let mut content = summary.follow(cargo_tests(selection, stripe, &servers)?).await?;
         if everything {
             content &= summary.follow(browser_tests(&servers)?).await?;
         }
@@ -58,13 +67,26 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
     Ok(if summary.print(content?) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn cargo_tests(selection: &[OsString], servers: &Servers) -> Result<Command> {
-    let mut cargo = cargo()?;
-    cargo.args(["test", "--no-fail-fast"]).args(selection).envs(environment(servers)?);
-    if servers.mongodb.kind() == MongoKind::Mongod {
-        cargo.args(["--", "--include-ignored"]);
+fn cargo_tests(mut arguments: Vec<OsString>, stripe: bool, servers: &Servers) -> Result<Command> {
+    if !arguments.iter().any(|argument| argument == "--") {
+        arguments.push("--".into());
     }
+    if servers.mongodb.kind() == MongoKind::Mongod {
+        arguments.push("--include-ignored".into());
+    }
+    if !stripe {
+        arguments.extend(["--skip", STRIPE_TESTS].map(OsString::from));
+    }
+    let mut cargo = cargo()?;
+    cargo.args(["test", "--no-fail-fast"]).args(arguments).envs(environment(servers)?);
     Ok(cargo)
+}
+
+/// Whether stripe-mock is where its tests look for it, or could be: with Go, its absence is for them to report.
+fn can_have_stripe_mock() -> Result<bool> {
+    let named = std::env::var_os("STRIPE_MOCK").is_some_and(|file| !file.is_empty());
+    let installed = paths::cache()?.join("tools/bin/stripe-mock").is_file();
+    Ok(named || installed || ["stripe-mock", "go"].into_iter().any(|program| paths::on_path(program).is_some()))
 }
 
 /// The tests in a real browser, on a platform of their own.
