@@ -32,6 +32,9 @@ export class ApiError extends Error {
 /** No answer at all: the network is gone, or it took too long. */
 export class NetworkError extends Error {}
 
+/** Fires `signed-out` when the services no longer know the session. */
+export const apiEvents = new EventTarget();
+
 let skew = 0;
 
 /** The services' clock, so that a countdown is right on a computer whose clock is wrong. */
@@ -181,5 +184,6 @@ async function renew() {
   }
   if (response.status >= 500) throw await ApiError.from(response);
   rememberSession(null);
+  apiEvents.dispatchEvent(new Event("signed-out"));
   return false;
 }

@@ -123,6 +123,24 @@ function read(fields) {
   };
 }
 
+/**
+ * Keeps what is typed into the form of a new event, for a reload or a session that ends meanwhile.
+ * @param {HTMLElement} form
+ * @param {Record<string, import("./forms.js").Field>} fields
+ * @param {number} user
+ */
+export function keepTyped(form, fields, user) {
+  const key = `typed:${user}`;
+  /** @type {Record<string, string>} */
+  const typed = JSON.parse(sessionStorage.getItem(key) ?? "{}");
+  for (const [name, value] of Object.entries(typed)) fields[name].control.value = value;
+  form.addEventListener("input", ({ target }) => {
+    if (target instanceof Element) typed[target.getAttribute("name") ?? ""] = /** @type {any} */ (target).value;
+    sessionStorage.setItem(key, JSON.stringify(typed));
+  });
+  return () => sessionStorage.removeItem(key);
+}
+
 /** @param {string[]} values @param {string} one */
 const including = (values, one) => (values.includes(one) ? values : [one, ...values]);
 

@@ -1,7 +1,8 @@
 // Notifications as they happen: the unread count and each new notification, over server-sent events.
 import { get, post, refresh, sessionHint } from "./api.js";
 import { toast } from "./dom.js";
-import { currentUser, endSession } from "./session.js";
+import { tOr } from "./i18n.js";
+import { currentUser } from "./session.js";
 
 /** Fires `count` when the unread count changes and `notification` (a CustomEvent) for each new one. */
 export const liveEvents = new EventTarget();
@@ -60,7 +61,7 @@ function connect(userId) {
 function comeBack() {
   timer = setTimeout(async () => {
     try {
-      if (sessionHint() && !(await refresh())) return endSession();
+      if (sessionHint() && !(await refresh())) return;
     } catch {
       // user-service is away: try again later.
     }
@@ -74,9 +75,12 @@ function arrive(notification) {
   if (seen.has(notification.id)) return;
   seen.add(notification.id);
   setUnread(unread + 1);
-  toast(notification.title, { detail: notification.body, href: hrefOf(notification) });
+  toast(titleOf(notification), { detail: notification.body, href: hrefOf(notification) });
   liveEvents.dispatchEvent(new CustomEvent("notification", { detail: notification }));
 }
+
+/** In the visitor's language, if it is one of the usual kind. @param {Api.Notification} notification */
+export const titleOf = ({ type, title }) => tOr(`notification.${type}`, title);
 
 /** Where a notification leads. @param {Api.Notification} notification */
 export function hrefOf({ booking_id: booking, event_id: event }) {

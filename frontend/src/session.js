@@ -1,6 +1,6 @@
 // Who is logged in. The cookies are HttpOnly; what is kept here is only the name to greet before the
 // service has answered.
-import { ApiError, get, post, rememberSession, sessionHint } from "./api.js";
+import { ApiError, apiEvents, get, post, rememberSession, sessionHint } from "./api.js";
 
 const WHO = "session.user";
 
@@ -76,6 +76,7 @@ export function endSession() {
   set(null);
 }
 
+apiEvents.addEventListener("signed-out", endSession);
 addEventListener("storage", ({ key }) => {
   if (key === WHO) {
     user = stored();

@@ -137,6 +137,80 @@ journey("a paid booking is cancelled and the money goes back", async (person) =>
   await page.getByText("Cancelled and refunded").first().waitFor({ timeout: 40_000 });
 });
 
+journey("a card whose bank goes silent is asked until it is known", async (person) => {
+  await person.registers();
+  await person.reserves(event);
+  await person.paysWith("Card whose bank goes silent");
+
+  await person.page.getByText("You are in!").waitFor({ timeout: 90_000 });
+});
+
+journey("the last seat is gone when somebody else was faster", async (person) => {
+  const { page } = person;
+  await person.registers("organizer");
+  const last = await person.publishes({ title: unique("A table for one"), capacity: 1 });
+  await page.goto(`/events/${last}`);
+  await person.sees("Last seat");
+  const faster = await Person.arrives();
+  await faster.registers();
+  await faster.reserves(last);
+  await person.button("Reserve 1 seat").click();
+
+  await person.sees("Sold out");
+  await person.sees("Seats that others do not pay for come back.");
+  await faster.leaves();
+});
+
+journey("a session that ended is no end: log in, and the payment goes on", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await person.reserves(event);
+  await person.sees("Choose a test card");
+  await person.context.clearCookies();
+  await person.paysWith("Card that works");
+  await page.getByRole("heading", { name: "Welcome back" }).waitFor();
+  await person.logsIn();
+
+  await person.sees("You are in!");
+});
+
+journey("a hold that runs out is told plainly", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await person.reserves(event);
+  const expires = new Date(Date.now() + 3000).toISOString();
+  await page.route(/\/bookings\/\d+$/, async (route) => {
+    if (route.request().resourceType() !== "fetch") return route.continue();
+    const response = await route.fetch();
+    const status = Date.now() > Date.parse(expires) + 1000 ? "Expired" : "Pending";
+    await route.fulfill({ response, json: { ...(await response.json()), expires_at: expires, status } });
+  });
+  await page.reload();
+  await page.getByRole("timer").filter({ hasText: /^0:0/ }).waitFor();
+
+  await person.sees("the payment did not come in time");
+  await page.getByRole("link", { name: "Book again" }).waitFor();
+});
+
+journey("without a network the payment waits, and is charged once", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await person.reserves(event);
+  /** @type {(string | undefined)[]} */
+  const keys = [];
+  await page.route("**/payments", (route) => {
+    keys.push(route.request().headers()["idempotency-key"]);
+    return keys.length > 3 ? route.continue() : route.abort("internetdisconnected");
+  });
+  await person.paysWith("Card that works");
+  await person.isTold("you are never charged twice");
+  await person.button(/^Pay /).click();
+
+  await person.sees("You are in!");
+  assert.equal(keys.length, 4);
+  assert.equal(new Set(keys).size, 1);
+});
+
 journey(
   "a whole booking by keyboard alone",
   async (person) => {

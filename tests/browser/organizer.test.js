@@ -88,3 +88,23 @@ journey("an attendee is not let onto the organizer's pages", async (person) => {
   await person.page.getByRole("heading", { name: "For organizers only" }).waitFor();
   assert.equal(await person.page.getByRole("navigation").getByRole("link", { name: "Organize" }).count(), 0);
 });
+
+journey("what was typed survives a session that ended", async (organizer) => {
+  const { page } = organizer;
+  const title = unique("The long letter");
+  await organizer.registers("organizer");
+  await page.goto("/organizer/events/new");
+  await page.getByLabel("Title").fill(title);
+  await page.getByLabel("Venue").fill("The reading room");
+  await organizer.context.clearCookies();
+  await organizer.button("Publish").click();
+  await page.getByRole("heading", { name: "Welcome back" }).waitFor();
+  await organizer.logsIn();
+  await page.getByRole("heading", { name: "New event" }).waitFor();
+  assert.equal(await page.getByLabel("Title").inputValue(), title);
+  await organizer.button("Publish").click();
+
+  await page.getByRole("heading", { name: title }).waitFor();
+  await page.goto("/organizer/events/new");
+  assert.equal(await page.getByLabel("Title").inputValue(), "");
+});

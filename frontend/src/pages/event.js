@@ -6,7 +6,7 @@ import { announce, h, icon, pause, replace, toast } from "../dom.js";
 import { currencyDigits, eventTime, explain, money, ownZone, price, sameClock, t, tn } from "../i18n.js";
 import { carryOut, unanswered } from "../intent.js";
 import { loginPath, navigate } from "../router.js";
-import { currentUser } from "../session.js";
+import { currentUser, sessionEvents } from "../session.js";
 import { alertBox, availability, categoryName, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
 
 const REFRESH_MS = 15_000;
@@ -30,6 +30,7 @@ export async function render(root, { id, query, signal }) {
     ),
     structuredData(event),
   );
+  sessionEvents.addEventListener("change", panel.show, { signal });
   void keepFresh(event, panel.show, signal).catch(() => undefined);
 }
 

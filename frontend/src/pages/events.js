@@ -50,6 +50,7 @@ export async function render(root, { query, signal }) {
 
   let latest = new AbortController();
   const update = async () => {
+    if (signal.aborted) return;
     latest.abort();
     latest = new AbortController();
     const wanted = readFilters(filters);

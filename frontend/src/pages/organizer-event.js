@@ -1,7 +1,7 @@
 // Create and edit an event, with a preview of its card; publish, cancel or delete it.
 import { get, request } from "../api.js";
 import { h, icon, replace, toast } from "../dom.js";
-import { eventFields } from "../event-form.js";
+import { eventFields, keepTyped } from "../event-form.js";
 import { form, place } from "../forms.js";
 import { money, t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
@@ -55,6 +55,12 @@ function editor(event) {
     t(event?.status === "draft" ? "editor.save_draft" : "editor.create_draft"),
   );
   const publishes = !event || event.status === "draft";
+  /** @param {Record<string, unknown>} wanted */
+  const keep = async (wanted) => {
+    const id = await save(event, wanted);
+    forgetTyped();
+    await navigate(`/organizer/events/${id}`, { replace: true });
+  };
   const { element, say } = form(list, {
     selector: "form.form.editor",
     content: [
@@ -64,16 +70,15 @@ function editor(event) {
       group(t("editor.sales"), row(fields.sales_start_at, fields.sales_end_at)),
     ],
     submit: publishes ? t("editor.publish") : t("editor.save"),
-    work: () => save(event, { ...read(), ...(publishes ? { status: "published" } : {}) }),
+    work: () => keep({ ...read(), ...(publishes ? { status: "published" } : {}) }),
   });
   asDraft.addEventListener("click", async () => {
     const wrong = list.filter((candidate) => !candidate.check());
     if (wrong.length) return wrong[0].control.focus();
-    await whileBusy(asDraft, () => save(event, { ...read(), status: "draft" })).catch((error) =>
-      say(place(error, list)),
-    );
+    await whileBusy(asDraft, () => keep({ ...read(), status: "draft" })).catch((error) => say(place(error, list)));
   });
   if (publishes) element.append(asDraft);
+  const forgetTyped = event ? () => undefined : keepTyped(element, fields, currentUser()?.id ?? 0);
 
   const preview = h("div", { inert: true });
   const drawPreview = () => {
@@ -121,19 +126,20 @@ const row = (...fields) =>
  * A PATCH carries what changed alone; a new event has an Idempotency-Key.
  * @param {Api.EventItem | null} event
  * @param {Record<string, unknown>} wanted
+ * @returns {Promise<string>} its id
  */
 async function save(event, wanted) {
   if (!event) {
     const set = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== null));
     const created = await carryOut("create-event", currentUser()?.id ?? 0, "/api/events", set);
     toast(t(created.status === "draft" ? "editor.drafted" : "editor.published"));
-    return navigate(`/organizer/events/${created.id}`, { replace: true });
+    return created.id;
   }
   const old = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (event));
   const changed = Object.entries(wanted).filter(([name, value]) => !same(value, old[name] ?? null));
   if (changed.length) await request("PATCH", `/api/events/${event.id}`, { body: Object.fromEntries(changed) });
   toast(t(wanted.status === "published" ? "editor.published" : "editor.saved"));
-  await navigate(`/organizer/events/${event.id}`, { replace: true });
+  return event.id;
 }
 
 /** @param {unknown} a @param {unknown} b */

@@ -162,6 +162,12 @@ export default {
   "notifications.more": "Ältere zeigen",
   "notifications.read_all": "Alle als gelesen markieren",
   "notifications.unread": "ungelesen",
+  "notification.booking.confirmed": "Buchung bestätigt",
+  "notification.booking.cancelled": "Buchung storniert",
+  "notification.booking.refunded": "Zahlung erstattet",
+  "notification.booking.expired": "Buchung abgelaufen",
+  "notification.event.changed": "Event geändert",
+  "notification.event.cancelled": "Event abgesagt",
 
   "account.name": "Name",
   "account.email": "E-Mail-Adresse",

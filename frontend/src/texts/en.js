@@ -158,6 +158,12 @@ export default {
   "notifications.more": "Show older ones",
   "notifications.read_all": "Mark all as read",
   "notifications.unread": "unread",
+  "notification.booking.confirmed": "Booking confirmed",
+  "notification.booking.cancelled": "Booking cancelled",
+  "notification.booking.refunded": "Payment refunded",
+  "notification.booking.expired": "Booking expired",
+  "notification.event.changed": "Event changed",
+  "notification.event.cancelled": "Event cancelled",
 
   "account.name": "Name",
   "account.email": "E-mail address",
