@@ -2,10 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
+use serde_json::json;
 
-use crate::helpers::{Session, TestApp, write_key};
+use crate::helpers::{Call, PASSWORD, Session, TestApp, write_key};
 
 fn kid(session: &Session) -> String {
     jsonwebtoken::decode_header(&session.access).unwrap().kid.unwrap()
@@ -53,6 +54,22 @@ async fn a_new_key_is_published_first_and_signs_later() {
     assert_eq!(app.get("/users/me").bearer(&before).send().await.status, StatusCode::OK);
     assert_eq!(app.get("/users/me").bearer(&after).send().await.status, StatusCode::OK);
     assert!(!app.state.signing.reload().await.unwrap(), "nothing changed");
+}
+
+#[tokio::test]
+async fn a_replica_that_starts_during_a_rotation_signs_with_the_elder_key_first() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    write_key(app.folder.path(), "2026-02");
+    let replica = app.replica();
+    let login = json!({ "email": "ada@example.org", "password": PASSWORD });
+    let log_in = || Call::new(replica.clone(), Method::POST, "/users/login").json(&login).send();
+
+    let first = Session::of(&log_in().await);
+    app.later(Duration::from_secs(121)).await;
+    let later = Session::of(&log_in().await);
+
+    assert_eq!((kid(&first).as_str(), kid(&later).as_str()), ("2026-01", "2026-02"));
 }
 
 #[tokio::test]
