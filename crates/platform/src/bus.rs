@@ -29,6 +29,9 @@ use crate::config::Secret;
 pub const DELIVERY_LIMIT: i32 = 20;
 /// A connection that is silent for this long is dead, in seconds.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// The largest frame, in bytes; larger bodies take several. The client keeps 64 frames per connection in memory, 8 MiB
+/// with RabbitMQ's default of 128 KiB.
+const FRAME_MAX: u32 = 16 * 1024;
 /// The longest wait for a connection, a channel or a declaration.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -44,6 +47,7 @@ impl Bus {
     pub fn new(url: &Secret, name: &str) -> anyhow::Result<Self> {
         let mut uri = AMQPUri::from_str(url.expose()).map_err(anyhow::Error::msg).context("AMQP_URL does not parse")?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
         Ok(Self { uri, name: name.to_owned() })
     }
 

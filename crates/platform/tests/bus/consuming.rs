@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use contracts::message::Message;
 use platform::{
     bus::{DELIVERY_LIMIT, Failure},
     trace::{RequestContext, TraceContext},
@@ -145,5 +146,24 @@ async fn the_trace_of_the_publisher_goes_on_in_the_handler() {
     broker.publisher.publish_all(&[row]).await.remove(0).unwrap();
 
     assert_eq!(traces.recv().await.unwrap(), trace.trace_id());
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_larger_than_a_frame_arrives_whole() {
+    let broker = Broker::alone().await;
+    let (seen, mut messages) = tokio::sync::mpsc::unbounded_channel();
+    let consumer = TestConsumer::start(bus_at(&url()), 1, move |received, _| {
+        seen.send(received.message).unwrap();
+        async { Ok(()) }
+    });
+    let mut row = row();
+    if let Message::EventCancelled(fact) = &mut row.message {
+        fact.title = "x".repeat(100_000);
+    }
+
+    broker.publisher.publish_all(std::slice::from_ref(&row)).await.remove(0).unwrap();
+
+    assert_eq!(messages.recv().await.unwrap(), row.message);
     consumer.stop().await;
 }
