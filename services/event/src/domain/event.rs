@@ -130,7 +130,7 @@ impl Event {
         capacity: i64,
         now: DateTime<Utc>,
     ) -> Result<Self, Refusal> {
-        let details = details.normalized();
+        let (details, now) = (details.normalized(), to_millisecond(now));
         let mut faults = validate(&details, capacity);
         if details.ends_at <= now {
             faults.push(platform::error::FieldError::new("ends_at", "must be in the future"));

@@ -61,7 +61,8 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    pub(super) fn into_event(self, id: String, organizer_id: i32, now: DateTime<Utc>) -> Result<Event, Refusal> {
+    /// The event that it describes. Fails with all that is wrong with it.
+    pub fn into_event(self, id: String, organizer_id: i32, now: DateTime<Utc>) -> Result<Event, Refusal> {
         let status = match self.status.unwrap_or_default() {
             NewStatus::Draft => EventStatus::Draft,
             NewStatus::Published => EventStatus::Published,

@@ -1,0 +1,238 @@
+//! Creating, reading, changing, cancelling and deleting events.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::identity::Role;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::helpers::{ORGANIZER, TestApp, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_read_as_it_was_created() {
+    let app = TestApp::start().await;
+    let sales_end = app.clock.now() + TimeDelta::days(20);
+    let created = app
+        .creates(&json!({
+            "title": "  Jazz  ", "currency": "eur", "category": "music", "image_url": "https://example.org/a.png",
+            "sales_end_at": sales_end, "max_seats_per_booking": 4, "capacity": 12,
+        }))
+        .await;
+
+    let read = app.get(&format!("/api/events/{}", text(&created["id"]))).send().await;
+
+    assert_eq!(read.assert_ok(), &created);
+    for (field, value) in [
+        ("title", json!("Jazz")),
+        ("currency", json!("EUR")),
+        ("category", json!("music")),
+        ("capacity", json!(12)),
+        ("available", json!(12)),
+        ("max_seats_per_booking", json!(4)),
+        ("status", json!("published")),
+        ("organizer_id", json!(ORGANIZER)),
+        ("sales_start_at", Value::Null),
+    ] {
+        assert_eq!(created[field], value, "{field}");
+    }
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_wrong_with_an_event_is_told_at_once() {
+    let app = TestApp::start().await;
+    let past = app.clock.now() - TimeDelta::days(1);
+    let wrong = app.concert(&json!({
+        "title": " ", "description": "x".repeat(5_001), "venue": "a\nb", "time_zone": "Europe/Atlantis",
+        "starts_at": past, "ends_at": past, "capacity": -1, "price": -5, "currency": "XXX", "category": "x".repeat(51),
+        "image_url": "javascript:alert(1)", "sales_start_at": past + TimeDelta::hours(1), "max_seats_per_booking": 101,
+    }));
+
+    let answer = app.post("/api/events", &wrong).bearer(&app.organizer()).send().await;
+
+    answer.assert_refused(422, "invalid_request");
+    let mut fields = answer.fields();
+    fields.sort();
+    fields.dedup();
+    let expected = [
+        "capacity",
+        "category",
+        "currency",
+        "description",
+        "ends_at",
+        "image_url",
+        "max_seats_per_booking",
+        "price",
+        "sales_start_at",
+        "time_zone",
+        "title",
+        "venue",
+    ];
+    assert_eq!(fields, expected);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_under_one_key_makes_one_event() {
+    let app = TestApp::start().await;
+    let new = app.concert(&json!({}));
+    let create =
+        |body: &Value| app.post("/api/events", body).bearer(&app.organizer()).header("idempotency-key", "k1").send();
+
+    let answers = futures::future::join_all((0..10).map(|_| create(&new))).await;
+    let reused = create(&app.concert(&json!({ "title": "Another" }))).await;
+
+    for answer in &answers {
+        assert_eq!((answer.status.as_u16(), &answer.body), (201, &answers[0].body));
+    }
+    reused.assert_refused(422, "idempotency_key_reused");
+    let listed = app.get("/api/events").send().await;
+    assert_eq!(listed.titles(), ["Concert"]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_a_crash_interrupted_is_resumed_with_the_same_event() {
+    let app = TestApp::start().await;
+    let now = app.clock.now();
+    let id = Uuid::new_v4().to_string();
+    let body: event_service::routes::NewEvent = serde_json::from_value(app.concert(&json!({}))).unwrap();
+    let made = |body: event_service::routes::NewEvent| body.into_event(id.clone(), ORGANIZER, now).unwrap();
+
+    let first = app.app.state().store.insert_event(made(body.clone())).await.unwrap();
+    let second = app.app.state().store.insert_event(made(body)).await.unwrap();
+
+    assert_eq!(first, second);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_404() {
+    let app = TestApp::start().await;
+
+    app.get("/api/events/nothing").send().await.assert_refused(404, "event_not_found");
+    app.edits("nothing", &json!({ "title": "x" })).await.assert_refused(404, "event_not_found");
+    app.delete("/api/events/nothing").bearer(&app.organizer()).send().await.assert_refused(404, "event_not_found");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_fields_that_are_given_change_and_null_clears() {
+    let app = TestApp::start().await;
+    let created = app.creates(&json!({ "category": "music", "capacity": 10 })).await;
+    let id = text(&created["id"]);
+
+    let changed = app.edits(&id, &json!({ "category": null, "capacity": 15, "title": "Opera" })).await;
+
+    let mut expected = created.clone();
+    expected["category"] = Value::Null;
+    (expected["capacity"], expected["available"], expected["title"]) = (json!(15), json!(15), json!("Opera"));
+    (expected["version"], expected["updated_at"]) = (json!(2), changed.assert_ok()["updated_at"].clone());
+    assert_eq!(changed.body, expected);
+    assert_eq!(app.get(&format!("/api/events/{id}")).send().await.body, expected);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_held_to_the_same_rules_as_a_new_event() {
+    let app = TestApp::start().await;
+    let created = app.creates(&json!({})).await;
+    let id = text(&created["id"]);
+    let start: DateTime<Utc> = serde_json::from_value(created["starts_at"].clone()).unwrap();
+
+    let answer = app.edits(&id, &json!({ "ends_at": start, "capacity": 0, "price": 100_000_001 })).await;
+
+    answer.assert_refused(422, "invalid_request");
+    assert_eq!(answer.fields(), ["capacity", "price", "ends_at"]);
+    app.edits(&id, &json!({ "organizer_id": 9 })).await.assert_refused(400, "invalid_json");
+    assert_eq!(app.event(&id).await.version, 1);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_capacity_never_goes_under_what_is_taken() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let sold = Uuid::new_v4();
+    app.holds(&id, sold, 3).await.assert_ok();
+    app.confirms(&id, sold).await.assert_ok();
+    app.holds(&id, Uuid::new_v4(), 4).await.assert_ok();
+
+    app.edits(&id, &json!({ "capacity": 6 })).await.assert_refused(409, "capacity_below_sold");
+    let fits = app.edits(&id, &json!({ "capacity": 7 })).await;
+
+    assert_eq!(fits.assert_ok()["available"], 0);
+    assert_eq!(app.counters(&id).await, (0, 4, 3));
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_refused(409, "sold_out");
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_becomes_a_draft_again_only_while_no_seat_is_taken() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let draft = json!({ "status": "draft" });
+
+    assert_eq!(app.edits(&id, &draft).await.assert_ok()["status"], "draft");
+    assert_eq!(app.edits(&id, &json!({ "status": "published" })).await.assert_ok()["status"], "published");
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
+    app.edits(&id, &draft).await.assert_refused(409, "seats_taken");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_is_for_good_and_the_event_stays_readable() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let reservation = Uuid::new_v4();
+    app.holds(&id, reservation, 2).await.assert_ok();
+    let cancel = json!({ "status": "cancelled" });
+
+    assert_eq!(app.edits(&id, &cancel).await.assert_ok()["status"], "cancelled");
+    assert_eq!(app.edits(&id, &cancel).await.assert_ok()["status"], "cancelled", "once more changes nothing");
+    app.edits(&id, &json!({ "status": "published" })).await.assert_refused(409, "event_cancelled");
+    app.edits(&id, &json!({ "title": "Back" })).await.assert_refused(409, "event_cancelled");
+    app.confirms(&id, reservation).await.assert_refused(409, "event_cancelled");
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_refused(409, "event_cancelled");
+    assert_eq!(app.get(&format!("/api/events/{id}")).send().await.assert_ok()["status"], "cancelled");
+    assert!(app.get("/api/events").send().await.titles().is_empty());
+    app.releases(&id, reservation, false).await.assert_ok();
+    assert_eq!(app.counters(&id).await, (10, 0, 0));
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_nobody_bought_is_deleted() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let reservation = Uuid::new_v4();
+    app.holds(&id, reservation, 2).await.assert_ok();
+    app.releases(&id, reservation, false).await.assert_ok();
+    let path = format!("/api/events/{id}");
+
+    let deleted = app.delete(&path).bearer(&app.organizer()).send().await;
+
+    assert_eq!((deleted.status.as_u16(), &deleted.body), (204, &Value::Null));
+    app.get(&path).send().await.assert_refused(404, "event_not_found");
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_refused(404, "event_not_found");
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_with_bookings_past_or_present_is_cancelled_instead_of_deleted() {
+    let app = TestApp::start().await;
+    let (held, once_sold) = (app.sells(10).await, app.sells(10).await);
+    app.holds(&held, Uuid::new_v4(), 2).await.assert_ok();
+    let reservation = Uuid::new_v4();
+    app.holds(&once_sold, reservation, 2).await.assert_ok();
+    app.confirms(&once_sold, reservation).await.assert_ok();
+    app.releases(&once_sold, reservation, false).await.assert_ok();
+
+    for id in [held, once_sold] {
+        let answer = app.delete(&format!("/api/events/{id}")).bearer(&app.token(1, Role::Admin)).send().await;
+        assert_eq!(answer.assert_ok()["status"], "cancelled");
+    }
+    app.end().await;
+}

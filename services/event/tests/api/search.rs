@@ -1,0 +1,159 @@
+//! Listing and searching events, page by page.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use contracts::identity::Role;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::helpers::{ORGANIZER, TestApp, text};
+
+fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl TestApp {
+    /// The organizer creates a concert that starts in so many days.
+    async fn creates_in(&self, days: i64, title: &str, fields: Value) -> String {
+        let start = self.clock.now() + TimeDelta::days(days);
+        let mut all = json!({ "title": title, "starts_at": start, "ends_at": start + TimeDelta::hours(2) });
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        text(&self.creates(&all).await["id"])
+    }
+
+    async fn lists(&self, query: &str) -> Vec<String> {
+        self.get(&format!("/api/events{query}")).send().await.titles()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_sorted_by_start_and_shows_what_is_published_and_not_over() {
+    let app = TestApp::start().await;
+    for (days, title) in [(3, "third"), (1, "first"), (2, "second")] {
+        app.creates_in(days, title, json!({})).await;
+    }
+    app.creates_in(1, "draft", json!({ "status": "draft" })).await;
+    let cancelled = app.creates_in(1, "cancelled", json!({})).await;
+    app.edits(&cancelled, &json!({ "status": "cancelled" })).await.assert_ok();
+
+    assert_eq!(app.lists("").await, ["first", "second", "third"]);
+    app.clock.advance(TimeDelta::hours(26));
+    assert_eq!(app.lists("?limit=50").await, ["second", "third"]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_follow_each_other_without_gaps_or_repetition() {
+    let app = TestApp::start().await;
+    let same_start =
+        json!({ "starts_at": app.clock.now() + TimeDelta::days(5), "ends_at": app.clock.now() + TimeDelta::days(6) });
+    let mut made = Vec::new();
+    for n in 0..7 {
+        made.push(
+            app.creates_in(n + 3, &format!("n{n}"), if n % 2 == 0 { same_start.clone() } else { json!({}) }).await,
+        );
+    }
+
+    let (mut found, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = app.get(&format!("/api/events?limit=2{cursor}")).send().await;
+        found.extend(page.assert_ok()["items"].as_array().unwrap().iter().map(|item| text(&item["id"])));
+        pages += 1;
+        match page.body["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+
+    assert_eq!((pages, found.len()), (4, 7));
+    found.sort();
+    made.sort();
+    assert_eq!(found, made);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searching_goes_by_the_beginnings_of_words_and_needs_all_of_them() {
+    let app = TestApp::start().await;
+    app.creates_in(1, "Café del Mar", json!({ "venue": "München Olympiahalle", "category": "music" })).await;
+    app.creates_in(2, "Cafeteria tour", json!({ "venue": "Berlin", "description": "Free coffee, 24 cups" })).await;
+    app.creates_in(3, "Rust workshop", json!({ "venue": "Berlin" })).await;
+
+    assert_eq!(app.lists("?q=caf").await, ["Café del Mar", "Cafeteria tour"]);
+    assert_eq!(app.lists("?q=CAF%C3%89%20mun").await, ["Café del Mar"]);
+    assert_eq!(app.lists("?q=berlin+rust").await, ["Rust workshop"]);
+    assert_eq!(app.lists("?q=24").await, ["Cafeteria tour"]);
+    assert_eq!(app.lists("?q=music").await, ["Café del Mar"]);
+    assert!(app.lists("?q=berlin+opera").await.is_empty());
+    assert!(app.lists("?q=.*").await.len() == 3, "punctuation filters nothing");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_title_is_found_by_its_new_words() {
+    let app = TestApp::start().await;
+    let id = app.creates_in(1, "Opera", json!({})).await;
+
+    app.edits(&id, &json!({ "title": "Ballet" })).await.assert_ok();
+
+    assert_eq!(app.lists("?q=ballet").await, ["Ballet"]);
+    assert!(app.lists("?q=opera").await.is_empty());
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_narrow_the_list() {
+    let app = TestApp::start().await;
+    let now = app.clock.now();
+    app.creates_in(1, "one", json!({ "category": "music" })).await;
+    let full = app.creates_in(2, "two", json!({ "category": "music", "capacity": 1 })).await;
+    app.creates_in(3, "three", json!({ "category": "talk" })).await;
+    app.holds(&full, Uuid::new_v4(), 1).await.assert_ok();
+    let days = |n: i64| rfc3339(now + TimeDelta::days(n));
+
+    assert_eq!(app.lists("?category=music").await, ["one", "two"]);
+    assert_eq!(app.lists("?has_seats=true").await, ["one", "three"]);
+    assert_eq!(app.lists("?has_seats=false").await, ["one", "two", "three"]);
+    assert_eq!(app.lists(&format!("?from={}", days(2))).await, ["two", "three"]);
+    assert_eq!(app.lists(&format!("?to={}", days(2))).await, ["one"]);
+    assert_eq!(app.lists(&format!("?from={}&to={}&category=music", days(1), days(3))).await, ["one", "two"]);
+    assert_eq!(app.lists(&format!("?organizer_id={ORGANIZER}&q=three")).await, ["three"]);
+    assert!(app.lists("?organizer_id=8").await.is_empty());
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organizer_lists_all_of_ones_own_events() {
+    let app = TestApp::start().await;
+    app.creates_in(1, "draft", json!({ "status": "draft" })).await;
+    let cancelled = app.creates_in(2, "cancelled", json!({})).await;
+    app.edits(&cancelled, &json!({ "status": "cancelled" })).await.assert_ok();
+    app.creates_in(3, "published", json!({})).await;
+    let path = format!("/api/events?organizer_id={ORGANIZER}");
+    let (other, admin) = (app.token(8, Role::Organizer), app.token(1, Role::Admin));
+
+    assert_eq!(app.get(&path).bearer(&app.organizer()).send().await.titles(), ["draft", "cancelled", "published"]);
+    assert_eq!(app.get(&path).bearer(&admin).send().await.titles(), ["draft", "cancelled", "published"]);
+    assert_eq!(app.get(&path).bearer(&other).send().await.titles(), ["published"]);
+    assert_eq!(app.get(&path).send().await.titles(), ["published"]);
+    app.clock.advance(TimeDelta::minutes(5));
+    assert_eq!(app.lists("").await, ["published"]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_replica_changed_is_seen_within_a_moment() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let id = app.sells(10).await;
+    let path = format!("/api/events/{id}");
+    assert_eq!(replica.get(&path).send().await.assert_ok()["available"], 10);
+
+    app.holds(&id, Uuid::new_v4(), 4).await.assert_ok();
+
+    assert_eq!(app.get(&path).send().await.assert_ok()["available"], 6, "one's own change is seen at once");
+    crate::helpers::eventually("the other replica shows the change", || async {
+        replica.get(&path).send().await.assert_ok()["available"] == 6
+    })
+    .await;
+    app.end().await;
+}

@@ -1,0 +1,193 @@
+//! Many at once: the last seats raced, by one replica and by two; changes of capacity in between.
+
+use std::collections::HashSet;
+
+use event_service::watch::Patrol;
+use futures::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::helpers::{Answer, TestApp, eventually};
+
+fn held(answers: &[Answer]) -> usize {
+    answers.iter().filter(|answer| answer.status == 200).count()
+}
+
+fn sold_out(answers: &[Answer]) -> usize {
+    answers.iter().filter(|answer| answer.body["code"] == "sold_out").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_holds_on_fifty_seats_are_exactly_fifty() {
+    let app = TestApp::start().await;
+    let id = app.sells(50).await;
+
+    let storm = async { join_all((0..500).map(|_| app.holds(&id, Uuid::new_v4(), 1))).await };
+    let watching = async {
+        for _ in 0..10 {
+            app.assert_sound().await;
+            let (available, held, sold) = app.counters(&id).await;
+            assert!(available >= 0 && available + held + sold == 50);
+        }
+    };
+    let (answers, ()) = tokio::join!(storm, watching);
+
+    assert_eq!((held(&answers), sold_out(&answers)), (50, 450));
+    assert_eq!(app.counters(&id).await, (0, 50, 0));
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_racing_never_oversell() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let id = app.sells(30).await;
+
+    let storm = (0..120).map(|n| {
+        let replica = if n % 2 == 0 { &app } else { &replica };
+        replica.holds(&id, Uuid::new_v4(), 1 + n % 3)
+    });
+    let answers = join_all(storm).await;
+
+    let seats: u64 = answers.iter().filter_map(|answer| answer.body["seats"].as_u64()).sum();
+    assert_eq!(held(&answers) + sold_out(&answers), 120, "{answers:?}");
+    let left = app.counters(&id).await.0;
+    assert_eq!(u64::try_from(left).unwrap() + seats, 30);
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_by_one_admits_the_same_as_in_groups() {
+    let app = TestApp::with_batches_of(1).await;
+    let id = app.sells(10).await;
+
+    let answers = join_all((0..30).map(|_| app.holds(&id, Uuid::new_v4(), 1))).await;
+
+    assert_eq!((held(&answers), sold_out(&answers)), (10, 20));
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_hold_sent_by_many_at_once_takes_its_seats_once() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
+
+    let storm = (0..40).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds(&id, reservation, 2));
+    let answers = join_all(storm).await;
+
+    let different: HashSet<_> = answers.iter().map(|answer| answer.assert_ok().to_string()).collect();
+    assert_eq!(different.len(), 1);
+    assert_eq!(app.counters(&id).await, (8, 2, 0));
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capacity_changes_between_holds_never_go_under_what_is_taken() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let id = app.sells(40).await;
+
+    let holds = join_all((0..60).map(|_| app.holds(&id, Uuid::new_v4(), 1)));
+    let edits = join_all((1..=10).map(|n| {
+        let fields = json!({ "capacity": n * 5 });
+        let (replica, id) = (&replica, &id);
+        async move { replica.edits(id, &fields).await }
+    }));
+    let (holds, edits) = tokio::join!(holds, edits);
+
+    assert_eq!(held(&holds) + sold_out(&holds), 60);
+    let refused = edits.iter().filter(|answer| answer.body["code"] == "capacity_below_sold").count();
+    let changed = edits.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(refused + changed, 10, "{edits:?}");
+    let event = app.event(&id).await;
+    assert_eq!(event.held, i64::try_from(held(&holds)).unwrap());
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_equal_the_ledger_after_holds_confirmations_and_releases_of_all_kinds() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let events = [app.sells(20).await, app.sells(35).await];
+
+    let lives = (0..100_usize).map(|n| {
+        let (app, replica, event) = (&app, &replica, &events[n % 2]);
+        async move {
+            let id = Uuid::new_v4();
+            let held = app.holds(event, id, 1).await.status == 200;
+            let (first, second) = if n % 3 == 0 { (app, replica) } else { (replica, app) };
+            let confirmed = async { if n % 5 < 3 { first.confirms(event, id).await.status == 200 } else { false } };
+            let released =
+                async { if n % 4 == 0 { second.releases(event, id, false).await.status == 200 } else { false } };
+            let (confirmed, released) = tokio::join!(confirmed, released);
+            (held, confirmed, released)
+        }
+    });
+    let ends = join_all(lives).await;
+
+    app.assert_sound().await;
+    let sold: i64 = [app.counters(&events[0]).await.2, app.counters(&events[1]).await.2].iter().sum();
+    let kept = ends.iter().filter(|(_, confirmed, released)| *confirmed && !released).count();
+    assert_eq!(sold, i64::try_from(kept).unwrap());
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_whose_client_has_gone_is_completed_all_the_same() {
+    let app = TestApp::start().await;
+    let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
+
+    let mut hold = Box::pin(app.holds(&id, reservation, 2));
+    // Once is enough to hand it over to the queue.
+    assert!(futures::poll!(&mut hold).is_pending());
+    drop(hold);
+
+    eventually("the seats are held", || async { app.counters(&id).await == (8, 2, 0) }).await;
+    app.assert_sound().await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_between_counters_and_ledger_is_found() {
+    let app = TestApp::start().await;
+    let store = &app.app.state().store;
+    let (sound, broken) = (app.sells(10).await, app.sells(10).await);
+    let reservation = Uuid::new_v4();
+    app.holds(&sound, Uuid::new_v4(), 1).await.assert_ok();
+    app.holds(&broken, reservation, 4).await.assert_ok();
+    let mut patrol = Patrol::default();
+    assert_eq!(patrol.step(store, 1).await.unwrap() + patrol.step(store, 1).await.unwrap(), 0);
+
+    let seats = bson::doc! { "$set": { "seats": 3_i64 } };
+    let reservations = app.database.collection::<bson::Document>("reservations");
+    reservations.update_one(bson::doc! { "_id": reservation.to_string() }, seats).await.unwrap();
+
+    let page = store.check_ledger().await.unwrap();
+    assert_eq!((page.checked.len(), page.differences.len()), (2, 1));
+    assert_eq!((&page.differences[0].event_id, page.differences[0].ledger.held), (&broken, 3));
+    // The patrol stands after the last event: one step finds the end, and the next two go through both again.
+    for _ in 0..2 {
+        patrol.step(store, 1).await.unwrap();
+    }
+    assert_eq!(patrol.step(store, 1).await.unwrap(), 1);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_itself_refuses_counters_that_do_not_add_up() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let events = app.database.collection::<bson::Document>("events");
+
+    for wrong in [bson::doc! { "available": -1_i64 }, bson::doc! { "available": 11_i64 }, bson::doc! { "sold": 1_i64 }]
+    {
+        let update = bson::doc! { "$set": wrong };
+        assert!(events.update_one(bson::doc! { "_id": &id }, update).await.is_err());
+    }
+    app.end().await;
+}
