@@ -71,6 +71,9 @@ pub struct BookingArgs {
     /// event-service, which holds the seats.
     #[arg(long, env = "EVENT_SERVICE_URL", default_value = "http://localhost:8082")]
     pub event_service_url: String,
+    /// How long a call of event-service may take, in seconds. What it did not answer is asked again for twice as long.
+    #[arg(long, env = "EVENT_TIMEOUT_SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=10))]
+    pub event_timeout_seconds: u64,
     /// File with this service's Ed25519 key (PKCS#8 PEM), which signs its calls of event-service.
     #[arg(long, env = "SERVICE_KEY_FILE")]
     pub service_key_file: Option<PathBuf>,

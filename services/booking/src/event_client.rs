@@ -17,8 +17,6 @@ use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The longest a single call takes.
-const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// First pause between two calls of one question.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -28,6 +26,7 @@ pub struct EventClient {
     http: Client,
     base: String,
     signer: ServiceTokenSigner,
+    timeout: Duration,
 }
 
 /// Why event-service refused.
@@ -111,9 +110,33 @@ struct Problem {
 }
 
 impl EventClient {
-    /// event-service at `base`, without a trailing slash; calls are signed by `signer`.
-    pub fn new(base: &str, signer: ServiceTokenSigner) -> Self {
-        Self { http: client::build(CALL_TIMEOUT), base: base.trim_end_matches('/').to_owned(), signer }
+    /// event-service at `base`; calls are signed by `signer` and take `timeout` at most.
+    pub fn new(base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
+        Self { http: client::build(timeout), base: base.trim_end_matches('/').to_owned(), signer, timeout }
+    }
+
+    /// Makes the same call again until its outcome is known, for two timeouts at most. Says how many calls it took.
+    pub async fn until_known<T, F, Fut>(&self, mut call: F) -> (u32, Result<T, CallFailure>)
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, CallFailure>>,
+    {
+        let deadline = Instant::now() + self.timeout * 2;
+        let mut pause = PAUSE;
+        let mut calls = 1;
+        loop {
+            let result = match tokio::time::timeout_at(deadline, call()).await {
+                Ok(Err(CallFailure::Unknown(error))) => Err(CallFailure::Unknown(error)),
+                Ok(known) => return (calls, known),
+                Err(_) => Err(CallFailure::Unknown(anyhow!("no answer in time"))),
+            };
+            if Instant::now() + pause >= deadline {
+                return (calls, result);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            calls += 1;
+        }
     }
 
     /// Holds seats. Idempotent by reservation id.
@@ -169,29 +192,5 @@ impl EventClient {
             }
             None => Err(CallFailure::Unknown(anyhow!("{status}"))),
         }
-    }
-}
-
-/// Makes the same call again until its outcome is known, within `budget`. Says how many calls it took.
-pub async fn until_known<T, F, Fut>(budget: Duration, mut call: F) -> (u32, Result<T, CallFailure>)
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, CallFailure>>,
-{
-    let deadline = Instant::now() + budget;
-    let mut pause = PAUSE;
-    let mut calls = 1;
-    loop {
-        let result = match tokio::time::timeout_at(deadline, call()).await {
-            Ok(Err(CallFailure::Unknown(error))) => Err(CallFailure::Unknown(error)),
-            Ok(known) => return (calls, known),
-            Err(_) => Err(CallFailure::Unknown(anyhow!("no answer within {budget:?}"))),
-        };
-        if Instant::now() + pause >= deadline {
-            return (calls, result);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
-        calls += 1;
     }
 }

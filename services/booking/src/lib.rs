@@ -72,7 +72,7 @@ impl App {
         let state = AppState {
             idempotency: PgIdempotency::new(pool.clone()),
             store: Store::new(pool),
-            events: EventClient::new(&args.event_service_url, signer),
+            events: EventClient::new(&args.event_service_url, signer, Duration::from_secs(args.event_timeout_seconds)),
             gateway: Arc::new(payment_gateway(args)?),
             verifier,
             clock,

@@ -267,3 +267,88 @@ pub enum CancelRefusal {
     #[error("this booking was rejected; there is nothing to cancel")]
     Rejected,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn booking(status: BookingStatus, payment_status: PaymentStatus) -> Booking {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        Booking {
+            id: 1,
+            user_id: 2,
+            event_id: "e".to_owned(),
+            status,
+            payment_status,
+            created_at: now,
+            seats: 2,
+            price: Some(500),
+            amount: Some(1000),
+            currency: Some("EUR".to_owned()),
+            event_title: Some("Concert".to_owned()),
+            event_starts_at: Some(now + TimeDelta::hours(48)),
+            expires_at: Some(now),
+            reservation_id: Uuid::nil(),
+            rejection_code: None,
+            rejection_detail: None,
+            cancel_reason: None,
+            release_pending: false,
+        }
+    }
+
+    #[test]
+    fn every_change_follows_the_table_of_transitions() {
+        for status in BookingStatus::ALL.iter().copied() {
+            for payment_status in PaymentStatus::ALL.iter().copied() {
+                let booking = booking(status, payment_status);
+                let rejection = Rejection { code: "sold_out", detail: String::new() };
+                let changes = [
+                    booking.confirm(),
+                    booking.reject(rejection),
+                    booking.expire(),
+                    booking.cancel(CancelReason::ByAttendee),
+                    booking.pay(PaymentStatus::Paid),
+                    booking.pay(PaymentStatus::Refunded),
+                ];
+                for change in changes.into_iter().flatten() {
+                    assert!(change.status.0 == change.status.1 || change.status.0.allows(change.status.1));
+                    let (from, to) = change.payment_status;
+                    assert!(from == to || from.allows(to));
+                    assert_eq!((change.status.0, from), (status, payment_status));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_pending_booking_with_held_seats_may_be_paid() {
+        use BookingStatus::{Cancelled, Confirmed, Expired, Pending, Rejected};
+        use PaymentStatus::{Failed, Paid, Unpaid};
+        let may_pay = |status, payment, live, over| booking(status, payment).may_pay(live, over).map(|(a, _)| a);
+
+        assert_eq!(may_pay(Pending, Unpaid, false, false), Ok(1000));
+        assert_eq!(may_pay(Pending, Failed, false, false), Ok(1000));
+        assert_eq!(may_pay(Pending, Unpaid, true, false), Err(PayRefusal::InProgress));
+        assert_eq!(may_pay(Pending, Unpaid, false, true), Err(PayRefusal::Expired));
+        assert_eq!(may_pay(Expired, Unpaid, false, true), Err(PayRefusal::Expired));
+        assert_eq!(may_pay(Expired, Unpaid, true, true), Err(PayRefusal::InProgress));
+        assert_eq!(may_pay(Confirmed, Paid, true, false), Err(PayRefusal::AlreadyPaid));
+        assert_eq!(may_pay(Expired, PaymentStatus::Refunded, false, true), Err(PayRefusal::AlreadyPaid));
+        assert_eq!(may_pay(Cancelled, Unpaid, false, false), Err(PayRefusal::Cancelled));
+        assert_eq!(may_pay(Rejected, Unpaid, false, false), Err(PayRefusal::Rejected));
+        let unheld = Booking { expires_at: None, ..booking(Pending, Unpaid) };
+        assert_eq!(unheld.may_pay(false, false), Err(PayRefusal::NotHeld));
+        let free = Booking { amount: Some(0), ..booking(Pending, Unpaid) };
+        assert_eq!(free.may_pay(false, false), Err(PayRefusal::Free));
+    }
+
+    #[test]
+    fn a_confirmed_booking_may_be_cancelled_up_to_the_very_deadline() {
+        let booking = booking(BookingStatus::Confirmed, PaymentStatus::Paid);
+        let last = booking.created_at + TimeDelta::hours(24);
+        let may_cancel = |now| booking.may_cancel(true, now, TimeDelta::hours(24));
+
+        assert_eq!(may_cancel(last), Ok(true));
+        assert_eq!(may_cancel(last + TimeDelta::seconds(1)), Err(CancelRefusal::DeadlinePassed));
+    }
+}

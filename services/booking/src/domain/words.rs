@@ -151,3 +151,78 @@ impl AttemptState {
         matches!((self, to), (Started, Succeeded | Failed) | (Succeeded, Refunded))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+        prop::sample::select(all)
+    }
+
+    #[test]
+    fn the_transitions_are_those_of_the_design_and_no_others() {
+        let of = |from: BookingStatus| -> Vec<&str> {
+            BookingStatus::ALL.iter().filter(|to| from.allows(**to)).map(|to| to.as_str()).collect()
+        };
+
+        assert_eq!(of(BookingStatus::Pending), ["Confirmed", "Rejected", "Expired", "Cancelled"]);
+        assert_eq!(of(BookingStatus::Expired), ["Confirmed"]);
+        assert_eq!(of(BookingStatus::Confirmed), ["Cancelled"]);
+        assert!(of(BookingStatus::Rejected).is_empty() && of(BookingStatus::Cancelled).is_empty());
+        let of = |from: PaymentStatus| -> Vec<&str> {
+            PaymentStatus::ALL.iter().filter(|to| from.allows(**to)).map(|to| to.as_str()).collect()
+        };
+        assert_eq!(of(PaymentStatus::Unpaid), ["Paid", "Failed"]);
+        assert_eq!(of(PaymentStatus::Failed), ["Paid"]);
+        assert_eq!(of(PaymentStatus::Paid), ["Refunded"]);
+        assert!(of(PaymentStatus::Refunded).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_read_back(status in any_of(BookingStatus::ALL), state in any_of(AttemptState::ALL)) {
+            prop_assert_eq!(BookingStatus::parse(status.as_str()), Some(status));
+            prop_assert_eq!(AttemptState::parse(state.as_str()), Some(state));
+            prop_assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+
+        #[test]
+        fn no_walk_comes_back_or_leaves_an_end(wishes in prop::collection::vec(any_of(BookingStatus::ALL), 0..20)) {
+            let (mut now, mut seen) = (BookingStatus::Pending, vec![BookingStatus::Pending]);
+            for wish in wishes {
+                if now.allows(wish) {
+                    prop_assert!(!seen.contains(&wish));
+                    prop_assert!(!matches!(now, BookingStatus::Rejected | BookingStatus::Cancelled));
+                    seen.push(wish);
+                    now = wish;
+                }
+            }
+            prop_assert!(seen.len() <= 4);
+        }
+
+        #[test]
+        fn money_is_given_back_only_after_it_was_taken(wishes in prop::collection::vec(any_of(PaymentStatus::ALL), 0..20)) {
+            let mut seen = vec![PaymentStatus::Unpaid];
+            for wish in wishes {
+                if seen[seen.len() - 1].allows(wish) {
+                    prop_assert!(wish != PaymentStatus::Refunded || seen.contains(&PaymentStatus::Paid));
+                    seen.push(wish);
+                }
+            }
+        }
+
+        #[test]
+        fn a_decided_attempt_stays_decided(wishes in prop::collection::vec(any_of(AttemptState::ALL), 0..20)) {
+            let mut now = AttemptState::Started;
+            for wish in wishes {
+                if now.allows(wish) {
+                    prop_assert!(now != AttemptState::Failed && wish != AttemptState::Started);
+                    now = wish;
+                }
+            }
+        }
+    }
+}

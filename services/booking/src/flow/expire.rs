@@ -1,18 +1,13 @@
 //! Holds end and seats go back. event-service alone judges whether a hold is over.
 
-use std::time::Duration;
-
 use contracts::{message::Message, reservation::ReservationState};
 
 use crate::{
     domain::Booking,
     error::Interrupted,
-    event_client::{CallFailure, Refusal, until_known},
+    event_client::{CallFailure, Refusal},
     state::AppState,
 };
-
-/// How long giving seats back is tried before it is left to a sweeper.
-const BUDGET: Duration = Duration::from_secs(5);
 
 /// Ends a Pending booking whose hold is over, by event-service's clock; otherwise looks again later.
 pub async fn expire(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
@@ -45,7 +40,7 @@ pub(super) async fn store_expired(state: &AppState, booking: &Booking) -> Result
 /// Gives back the seats of a booking that ended, whatever state the reservation is in; otherwise tries again later.
 pub async fn release_seats(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
     let release = || state.events.release(&booking.event_id, booking.reservation_id, false);
-    match until_known(BUDGET, release).await.1 {
+    match state.events.until_known(release).await.1 {
         Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
             Ok(state.store.finish_release(booking).await?)
         }

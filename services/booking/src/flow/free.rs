@@ -1,24 +1,20 @@
 //! A booking that costs nothing: its seats are sold as soon as they are held.
 
-use std::time::Duration;
-
 use contracts::message::Message;
 
 use crate::{
     domain::{Booking, CancelReason},
     error::Interrupted,
-    event_client::{CallFailure, Refusal, until_known},
+    event_client::{CallFailure, Refusal},
     flow::expire,
     state::{AppState, INLINE_LEASE},
 };
-
-const BUDGET: Duration = Duration::from_secs(6);
 
 /// Sells the held seats of a Pending booking of amount 0. `None` if it is not known yet whether they are sold, or if
 /// the booking went elsewhere meanwhile.
 pub async fn confirm(state: &AppState, booking: &Booking) -> Result<Option<Booking>, Interrupted> {
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
-    match until_known(BUDGET, confirm).await.1 {
+    match state.events.until_known(confirm).await.1 {
         Ok(()) => store_confirmed(state, booking).await,
         Err(CallFailure::Refused { refusal: Refusal::EventCancelled | Refusal::EventNotFound, .. }) => {
             call_off(state, booking).await

@@ -10,13 +10,11 @@ use super::free;
 use crate::{
     domain::{Booking, BookingStatus, NewBooking, Rejection},
     error::{self, Interrupted},
-    event_client::{CallFailure, Refusal, until_known},
+    event_client::{CallFailure, Refusal},
     flow::expire::release_seats,
     state::{AppState, INLINE_LEASE},
 };
 
-/// How long the seats are asked for, again and again with the same id, before the caller is told to come back.
-const BUDGET: Duration = Duration::from_secs(8);
 /// How long a booking waits for its seats before a sweeper gives it up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,7 +58,7 @@ async fn reload(state: &AppState, id: i32) -> Result<Booking, Interrupted> {
 
 /// Holds the seats and stores that, or stores the refusal. `None` if the booking went elsewhere meanwhile.
 async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResult<Option<Booking>> {
-    let (calls, result) = until_known(BUDGET, || ask_for_seats(state, booking)).await;
+    let (calls, result) = state.events.until_known(|| ask_for_seats(state, booking)).await;
     match result {
         Ok(hold) => {
             metrics::counter!("eventplatform_bookings_total", "outcome" => "held").increment(1);

@@ -4,8 +4,6 @@
 //! ones under a new reservation id that is stored before it is used. Where none are left, a refund is ordered in the
 //! transaction that takes notice of the money.
 
-use std::time::Duration;
-
 use contracts::message::Message;
 use uuid::Uuid;
 
@@ -13,12 +11,10 @@ use super::{expire::release_seats, hold::ask_for_seats, refund};
 use crate::{
     domain::{Booking, BookingStatus, CancelReason, Payment, PaymentStatus, RefundReason},
     error::Interrupted,
-    event_client::{CallFailure, Refusal, until_known},
+    event_client::{CallFailure, Refusal},
     state::{AppState, INLINE_LEASE},
 };
 
-/// How long event-service is asked, again and again, before a sweeper takes over.
-const BUDGET: Duration = Duration::from_secs(5);
 /// How often the booking may move while it is settled, before a sweeper takes over.
 const ROUNDS: u32 = 5;
 
@@ -73,7 +69,7 @@ pub async fn settle(state: &AppState, payment_id: i32) -> Result<(), Interrupted
 /// Confirms the booking's reservation, holding seats anew where the hold is over.
 async fn secure_seats(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
-    match until_known(BUDGET, confirm).await.1 {
+    match state.events.until_known(confirm).await.1 {
         Ok(()) => Ok(Seats::Sold),
         Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => renew(state, booking).await,
         Err(CallFailure::Refused { refusal: Refusal::ReservationNotFound, .. }) => hold_again(state, booking).await,
@@ -93,7 +89,7 @@ async fn renew(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted
 
 /// The present id was stored, and its hold has not come through.
 async fn hold_again(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
-    match until_known(BUDGET, || ask_for_seats(state, booking)).await.1 {
+    match state.events.until_known(|| ask_for_seats(state, booking)).await.1 {
         Ok(_) => Ok(Seats::Moved),
         Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => renew(state, booking).await,
         Err(CallFailure::Refused { refusal, .. }) => Ok(Seats::Lost(refusal)),

@@ -1,0 +1,14 @@
+//! The service's router on a real PostgreSQL (and RabbitMQ), with its neighbours played by programmable stand-ins.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+mod bookings;
+mod cancellations;
+mod crashes;
+mod expiry;
+mod helpers;
+mod messages;
+mod neighbours;
+mod payments;
+mod refunds;
+mod schema;
+mod webhooks;

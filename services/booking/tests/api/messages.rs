@@ -1,0 +1,269 @@
+//! Messages in and out: what organizers do to their events, and what owners are told.
+
+use std::time::Duration;
+
+use booking_service::consumer;
+use chrono::{DateTime, Utc};
+use contracts::message::{EXCHANGE, EventFact, Message};
+use futures::StreamExt;
+use lapin::{
+    Connection, ConnectionProperties,
+    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use platform::{
+    bus::{Bus, Failure, Publisher, Received},
+    config::Secret,
+    outbox::OutboxMessage,
+    server::Lifecycle,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    helpers::{ALICE, BOB, TestApp, amqp_url, until},
+    neighbours::Trouble,
+};
+
+fn fact(event_id: &str, title: &str, version: i64, now: DateTime<Utc>) -> EventFact {
+    EventFact {
+        event_id: event_id.to_owned(),
+        title: title.to_owned(),
+        venue: "Hall".to_owned(),
+        starts_at: now + chrono::TimeDelta::days(90),
+        ends_at: now + chrono::TimeDelta::days(91),
+        time_zone: "Europe/Berlin".to_owned(),
+        changed: vec!["title".to_owned()],
+        version,
+        occurred_at: now,
+    }
+}
+
+impl TestApp {
+    fn event_fact(&self, event_id: &str, title: &str, version: i64) -> EventFact {
+        fact(event_id, title, version, self.clock().now())
+    }
+
+    async fn receives(&self, id: Uuid, message: Message) {
+        consumer::handle(self.state(), Received { id, message }).await.unwrap();
+    }
+
+    /// The outbox rows of a type: ids and bodies.
+    async fn outbox(&self, kind: &str) -> Vec<(Uuid, Value)> {
+        sqlx::query_as("select id, message from outbox where message->>'type' = $1 order by created_at, id")
+            .bind(kind)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_event_ends_and_refunds_every_booking_and_tells_every_holder_once() {
+    let app = TestApp::start().await;
+    let (event, other) = (app.neighbours.event(50, 2500), app.neighbours.event(50, 2500));
+    let (paid, pending, elsewhere) = (app.buys(&event, 2).await, app.books(&event, 1).await, app.buys(&other, 1).await);
+    let theirs = app.booking_request(BOB, &event, 3).send().await.id();
+    app.neighbours.world().events.get_mut(&event).unwrap().cancelled = true;
+    let (id, message) = (Uuid::new_v4(), Message::EventCancelled(app.event_fact(&event, "Concert", 2)));
+
+    app.receives(id, message.clone()).await;
+    app.execute("delete from processed_messages").await;
+    app.receives(id, message.clone()).await;
+    app.receives(id, message).await;
+    app.sweeps().await;
+
+    app.stands(paid, "Cancelled", "Refunded").await;
+    app.stands(pending, "Cancelled", "Unpaid").await;
+    app.stands(theirs, "Cancelled", "Unpaid").await;
+    app.stands(elsewhere, "Confirmed", "Paid").await;
+    assert_eq!(app.neighbours.seats(&event, "held") + app.neighbours.seats(&event, "confirmed"), 0);
+    assert_eq!(app.told(pending).await.iter().filter(|kind| *kind == "booking.cancelled").count(), 1);
+    let holders = app.outbox("holder.event_cancelled").await;
+    let told: Vec<i64> = holders.iter().map(|(_, body)| body["user_id"].as_i64().unwrap()).collect();
+    assert_eq!((holders.len(), told.contains(&i64::from(ALICE)), told.contains(&i64::from(BOB))), (2, true, true));
+    assert_eq!(app.booking(paid).await["cancel_reason"], "event_cancelled");
+    assert_eq!(app.outbox("booking.cancelled").await[0].1["reason"], "event_cancelled");
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_booking_still_waiting_for_its_seats_when_its_event_is_called_off_is_rejected_in_silence() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(50, 2500);
+    app.neighbours.always("hold", Trouble::FailsAfterwards);
+    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(503, "event_service_unavailable");
+    app.neighbours.recover();
+    let (booking,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
+
+    app.receives(Uuid::new_v4(), Message::EventCancelled(app.event_fact(&event, "Concert", 2))).await;
+    app.sweeps().await;
+
+    app.stands(booking, "Rejected", "Unpaid").await;
+    assert!(app.told(booking).await.is_empty());
+    assert_eq!(app.neighbours.seats(&event, "held"), 0);
+    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(409, "event_cancelled");
+}
+
+#[tokio::test]
+async fn a_payment_that_was_under_way_when_the_event_was_called_off_is_refunded() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(50, 2500);
+    let booking = app.books(&event, 2).await;
+    app.pays(booking, "pm_mock_late").await;
+    app.receives(Uuid::new_v4(), Message::EventCancelled(app.event_fact(&event, "Concert", 2))).await;
+    app.stands(booking, "Cancelled", "Unpaid").await;
+    app.neighbours.decide(&app.neighbours.charge_of(booking));
+
+    app.sweeps().await;
+
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.told(booking).await, ["booking.cancelled", "booking.refunded"]);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn an_event_with_more_bookings_than_fit_one_transaction_is_called_off_whole() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.books(&event, 1).await;
+    app.execute(
+        "insert into bookings (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id,
+             expires_at, price, amount, currency, event_title, event_starts_at, organizer_id)
+         select 1000 + n, event_id, seats, user_name, user_email, gen_random_uuid(), gen_random_uuid(), expires_at,
+             price, amount, currency, event_title, event_starts_at, organizer_id
+         from bookings, generate_series(1, 1200) n",
+    )
+    .await;
+
+    app.receives(Uuid::new_v4(), Message::EventCancelled(app.event_fact(&event, "Concert", 2))).await;
+
+    let (left,): (i64,) = app.row("select count(*) from bookings where status <> 'Cancelled' and id > $1", 0).await;
+    assert_eq!(left, 0);
+    assert_eq!(app.outbox("booking.cancelled").await.len(), 1201);
+    assert_eq!(app.outbox("holder.event_cancelled").await.len(), 1201);
+}
+
+#[tokio::test]
+async fn a_changed_event_is_taken_over_and_its_holders_are_told_once() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(50, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.books(&event, 1).await;
+    let gone = app.booking_request(BOB, &event, 3).send().await.id();
+    app.cancel_request(BOB, gone).send().await;
+    let (id, message) = (Uuid::new_v4(), Message::EventChanged(app.event_fact(&event, "Opera", 3)));
+
+    app.receives(id, message.clone()).await;
+    app.execute("delete from processed_messages").await;
+    app.receives(id, message).await;
+    app.receives(Uuid::new_v4(), Message::EventChanged(app.event_fact(&event, "Older", 2))).await;
+
+    assert_eq!(app.booking(booking).await["event_title"], "Opera");
+    let told = app.outbox("holder.event_changed").await;
+    assert_eq!(told.len(), 2, "one for each of two messages: {told:?}");
+    assert!(told.iter().all(|(_, body)| body["user_id"] == ALICE));
+    assert_eq!(told[0].1["event"]["title"], "Opera");
+}
+
+#[tokio::test]
+async fn messages_that_are_none_of_ours_are_poison() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(50, 2500);
+    let booking = app.buys(&event, 2).await;
+    let booking = app.state().store.find_booking(booking).await.unwrap().unwrap();
+    let message = Message::BookingConfirmed(booking.fact(app.clock().now()));
+
+    let refused = consumer::handle(app.state(), Received { id: Uuid::new_v4(), message }).await;
+
+    assert!(matches!(refused, Err(Failure::Poison(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn without_its_database_the_consumer_waits() {
+    let app = TestApp::with(&["--database-url", "postgres://u:p@127.0.0.1:1/none"]).await;
+    let message = Message::EventCancelled(app.event_fact("e", "Concert", 2));
+
+    let refused = consumer::handle(app.state(), Received { id: Uuid::new_v4(), message }).await;
+
+    assert!(matches!(refused, Err(Failure::Unavailable(_))), "{refused:?}");
+}
+
+/// Hears what is published to the platform's exchange from now on.
+async fn listen(pattern: &str) -> (Connection, lapin::Consumer) {
+    let connection = Connection::connect(amqp_url(), ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    // The platform's own topology has to be there before something can be bound to it.
+    Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap()).ping().await.unwrap();
+    let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
+    let name = queue.name().clone();
+    let bind = QueueBindOptions::default();
+    channel.queue_bind(name.clone(), EXCHANGE.into(), pattern.into(), bind, FieldTable::default()).await.unwrap();
+    let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let consumer = channel.basic_consume(name, "".into(), no_ack, FieldTable::default()).await.unwrap();
+    (connection, consumer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_while_rabbitmq_was_away_is_published_once_it_is_back() {
+    let (_connection, mut heard) = listen("booking.*").await;
+    let app = TestApp::with(&["--amqp-url", "amqp://u:p@127.0.0.1:1"]).await;
+    let event = app.neighbours.event(10, 2500);
+    let away = Lifecycle::new();
+    app.app.start_background(&away);
+    let booking = app.buys(&event, 2).await;
+    app.stands(booking, "Confirmed", "Paid").await;
+    away.stop();
+    let ours = app.outbox("booking.confirmed").await[0].0;
+    app.leases_end().await;
+
+    let back = Lifecycle::new();
+    let bus = Bus::new(&Secret::new(amqp_url()), "test").unwrap();
+    booking_service::outbox::start(app.state(), &bus, &back);
+
+    let listening = async {
+        loop {
+            let delivery = heard.next().await.unwrap().unwrap();
+            // Other tests use the same broker.
+            if delivery.properties.message_id().as_ref().unwrap().as_str() == ours.to_string() {
+                return delivery;
+            }
+        }
+    };
+    let delivery = tokio::time::timeout(Duration::from_secs(30), listening).await.unwrap();
+    assert_eq!(delivery.routing_key.as_str(), "booking.confirmed");
+    let body: Value = serde_json::from_slice(&delivery.data).unwrap();
+    assert_eq!(
+        (&body["booking_id"], &body["amount"], &body["event_title"]),
+        (&booking.into(), &5000.into(), &"Concert".into())
+    );
+    until("the row is marked", async || {
+        let (left,): (i64,) = app.row("select count(*) from outbox where published_at is null and $1 > 0", 1).await;
+        (left == 0).then_some(())
+    })
+    .await;
+    back.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_event_service_are_consumed_from_the_queue() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let lifecycle = Lifecycle::new();
+    app.app.start_background(&lifecycle);
+    let message = OutboxMessage {
+        id: Uuid::new_v4(),
+        message: Message::EventCancelled(app.event_fact(&event, "Concert", 2)),
+        traceparent: None,
+        created_at: app.clock().now(),
+    };
+
+    let publisher = Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap());
+    publisher.publish_all(&[message]).await.remove(0).unwrap();
+
+    until("the booking is refunded", async || (app.standing(booking).await.1 == "Refunded").then_some(())).await;
+    lifecycle.stop();
+    app.is_consistent().await;
+}

@@ -1,0 +1,299 @@
+//! Bookings are paid: charged once, and only told failed when that is certain.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    helpers::{ALICE, BOB, TestApp, all, until},
+    neighbours::Trouble,
+};
+
+impl TestApp {
+    async fn payment(&self, id: i32) -> Value {
+        let call = self.get(&format!("/payments/{id}")).header("authorization", &self.bearer(ALICE));
+        let answer = call.send().await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.body
+    }
+}
+
+#[tokio::test]
+async fn a_paid_booking_is_confirmed_and_its_owner_is_told() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+
+    let answer = app.pays(booking, "pm_card_visa").await;
+
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!((&answer.body["booking_id"], &answer.body["status"]), (&json!(booking), &json!("Succeeded")));
+    assert_eq!((&answer.body["amount"], &answer.body["currency"]), (&json!(5000), &json!("EUR")));
+    assert_eq!(app.payment(answer.id()).await, answer.body);
+    app.stands(booking, "Confirmed", "Paid").await;
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+    assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
+    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    let (currency, status) = {
+        let world = app.neighbours.world();
+        let intent = world.intents.values().next().unwrap();
+        (intent.currency.clone(), intent.status)
+    };
+    assert_eq!((currency.as_str(), status), ("eur", "succeeded"));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_declined_card_leaves_the_hold_and_the_second_try_succeeds() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+
+    let declined = app.pays(booking, "pm_card_visa_chargeDeclined").await;
+
+    declined.is_refused(402, "card_declined");
+    assert_eq!(declined.body["detail"], "Your card was declined.");
+    app.stands(booking, "Pending", "Failed").await;
+    assert_eq!(app.neighbours.seats(&event, "held"), 2);
+    let (attempt,): (i32,) = app.row("select id from payments where booking_id = $1", booking).await;
+    let shown = app.payment(attempt).await;
+    assert_eq!((&shown["status"], &shown["failure"]["code"]), (&json!("Failed"), &json!("card_declined")));
+    assert_eq!(app.pays(booking, "pm_card_visa").await.status, StatusCode::CREATED);
+    app.stands(booking, "Confirmed", "Paid").await;
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_failure_before_the_charge_can_be_tried_again_under_the_same_key() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.next("charge", &[Trouble::Fails]);
+
+    let failed = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
+
+    failed.is_refused(503, "payment_failed_before_charge");
+    assert!(!failed.header("retry-after").is_empty());
+    assert!(app.neighbours.world().intents.values().all(|intent| intent.status == "canceled"));
+    let again = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
+    assert_eq!(again.status, StatusCode::CREATED, "{again:?}");
+    let replayed = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
+    assert_eq!(replayed.body, again.body);
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_nothing_before_the_charge_is_named_charged_nothing() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.next("create", &[Trouble::AnswerLost, Trouble::Fails, Trouble::Unauthorized]);
+
+    for _ in 0..3 {
+        app.pays(booking, "pm_card_visa").await.is_refused(503, "payment_failed_before_charge");
+    }
+
+    assert_eq!(app.pays(booking, "pm_card_visa").await.status, StatusCode::CREATED);
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+}
+
+#[tokio::test]
+async fn a_charge_that_is_never_answered_is_looked_up() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+
+    let answer = app.pays(booking, "pm_mock_timeout").await;
+
+    assert_eq!((answer.status, &answer.body["status"]), (StatusCode::CREATED, &json!("Succeeded")), "{answer:?}");
+    assert_eq!((app.neighbours.calls("charge"), app.neighbours.calls("find")), (1, 1));
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_charge_that_cannot_even_be_looked_up_is_processing_until_a_sweeper_finds_out() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.always("charge", Trouble::FailsAfterwards);
+    app.neighbours.always("find", Trouble::Lost);
+
+    let answer = app.pays(booking, "pm_card_visa").await;
+
+    assert_eq!((answer.status, &answer.body["status"]), (StatusCode::ACCEPTED, &json!("Processing")), "{answer:?}");
+    app.stands(booking, "Pending", "Unpaid").await;
+    app.pays(booking, "pm_card_visa").await.is_refused(409, "payment_in_progress");
+    app.neighbours.recover();
+    app.sweeps().await;
+    app.stands(booking, "Confirmed", "Paid").await;
+    assert_eq!(app.payment(answer.id()).await["status"], "Succeeded");
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_charge_that_failed_unseen_is_cancelled_before_the_attempt_is_told_failed() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.always("charge", Trouble::Fails);
+    app.neighbours.always("cancel", Trouble::Fails);
+
+    let answer = app.pays(booking, "pm_card_visa").await;
+
+    // It could still be charged, so it is not failed.
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    app.sweeps().await;
+    assert_eq!(app.payment(answer.id()).await["status"], "Processing");
+    app.neighbours.recover();
+    app.sweeps().await;
+    assert_eq!(app.payment(answer.id()).await["status"], "Failed");
+    app.stands(booking, "Pending", "Failed").await;
+    let charge = app.neighbours.charge_of(booking);
+    assert_eq!(app.neighbours.world().intents[&charge].status, "canceled");
+}
+
+#[tokio::test]
+async fn an_unknown_payment_method_is_the_callers_mistake() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+
+    let answer = app.pays(booking, "pm_nosuch").await;
+
+    answer.is_refused(422, "invalid_request");
+    assert_eq!(answer.body["errors"][0]["field"], "payment_method");
+    app.pays(booking, "").await.is_refused(422, "invalid_request");
+    app.pays(booking, "two words").await.is_refused(422, "invalid_request");
+    assert_eq!(app.pays(booking, "pm_card_visa").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn what_cannot_be_paid_is_refused_with_a_reason() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let paid = app.buys(&event, 1).await;
+    let (cancelled, expired, late) =
+        (app.books(&event, 1).await, app.books(&event, 1).await, app.books(&event, 1).await);
+    app.cancel_request(ALICE, cancelled).send().await;
+    app.execute("update bookings set expires_at = now() - interval '1 second' where status = 'Pending'").await;
+
+    app.pays(paid, "pm_card_visa").await.is_refused(409, "already_paid");
+    app.pays(cancelled, "pm_card_visa").await.is_refused(409, "booking_cancelled");
+    app.pays(late, "pm_card_visa").await.is_refused(409, "booking_expired");
+    app.neighbours.end_holds();
+    app.sweeps().await;
+    app.stands(expired, "Expired", "Unpaid").await;
+    app.pays(expired, "pm_card_visa").await.is_refused(409, "booking_expired");
+    app.pays(999_999, "pm_card_visa").await.is_refused(404, "booking_not_found");
+    let unknown = app.post("/payments", json!({ "booking_id": late, "payment_method": "pm", "amount": 1 }));
+    unknown.header("authorization", &app.bearer(ALICE)).send().await.is_refused(400, "invalid_json");
+    assert_eq!(app.neighbours.calls("create"), 1);
+}
+
+#[tokio::test]
+async fn a_booking_whose_seats_are_not_known_to_be_held_cannot_be_paid_yet() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.neighbours.always("hold", Trouble::Fails);
+    app.booking_request(ALICE, &event, 1).send().await.is_refused(503, "event_service_unavailable");
+    let (id,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
+
+    app.pays(id, "pm_card_visa").await.is_refused(503, "event_service_unavailable");
+}
+
+#[tokio::test]
+async fn somebody_elses_payment_is_not_there() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 1).await;
+    let payment = app.pays(booking, "pm_card_visa").await.id();
+
+    let theirs = app.get(&format!("/payments/{payment}")).header("authorization", &app.bearer(BOB)).send().await;
+
+    theirs.is_refused(404, "payment_not_found");
+    app.get(&format!("/payments/{payment}")).send().await.is_refused(401, "login_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_identical_payments_make_one_charge_and_twenty_identical_answers() {
+    let app = TestApp::start().await;
+    let replica = app.replica();
+    let event = app.neighbours.event(50, 1000);
+    let booking = app.books(&event, 2).await;
+
+    let calls = (0..20).map(|n| {
+        let call = app.payment_request(ALICE, booking, "pm_card_visa").key("same");
+        if n % 2 == 0 { call } else { call.to(&replica) }
+    });
+    let answers = all(calls).await;
+
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (StatusCode::CREATED, &answers[0].body));
+    }
+    assert_eq!(app.neighbours.charged(booking), (2000, 1));
+    assert_eq!(app.neighbours.calls("charge"), 1);
+    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    app.is_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_under_different_keys_charge_once() {
+    let app = TestApp::start().await;
+    let replica = app.replica();
+    let event = app.neighbours.event(50, 1000);
+    let booking = app.books(&event, 2).await;
+
+    let calls = (0..20).map(|n| {
+        let call = app.payment_request(ALICE, booking, "pm_card_visa");
+        if n % 2 == 0 { call } else { call.to(&replica) }
+    });
+    let answers = all(calls).await;
+
+    assert_eq!(answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count(), 1);
+    for answer in answers.iter().filter(|answer| answer.status != StatusCode::CREATED) {
+        assert!(["payment_in_progress", "already_paid"].contains(&answer.code()), "{answer:?}");
+    }
+    assert_eq!(app.neighbours.charged(booking), (2000, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_payment_while_event_service_is_away_is_processing_and_confirmed_once_it_is_back() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.always("confirm", Trouble::Fails);
+
+    let answer = app.pays(booking, "pm_card_visa").await;
+
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    app.stands(booking, "Pending", "Unpaid").await;
+    app.cancel_request(ALICE, booking).send().await.is_refused(409, "payment_in_progress");
+    app.neighbours.recover();
+    // Without waiting for a lease: the work was given up, so it is due after a short pause.
+    until("the booking is confirmed", async || {
+        app.sweeps_what_is_due().await;
+        (app.standing(booking).await.0 == "Confirmed").then_some(())
+    })
+    .await;
+    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_midway_does_not_stop_the_payment() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+
+    let call = tokio::spawn(app.payment_request(ALICE, booking, "pm_mock_timeout").key("k").send());
+    app.neighbours.called("charge", 1).await;
+    call.abort();
+
+    until("the booking is confirmed", async || (app.standing(booking).await.0 == "Confirmed").then_some(())).await;
+    let replayed = app.payment_request(ALICE, booking, "pm_mock_timeout").key("k").send().await;
+    assert_eq!(replayed.status, StatusCode::CREATED, "{replayed:?}");
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+}

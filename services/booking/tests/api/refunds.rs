@@ -1,0 +1,96 @@
+//! Money that is owed goes back once, however the gateway behaves.
+
+use crate::{
+    helpers::{ALICE, TestApp},
+    neighbours::Trouble,
+};
+
+/// A paid booking that was cancelled while the gateway gave trouble.
+async fn cancelled_with(trouble: Trouble) -> (TestApp, i32) {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.neighbours.always("refund", trouble);
+    let answer = app.cancel_request(ALICE, booking).send().await;
+    assert_eq!((&answer.body["status"], &answer.body["refund"]["state"]), (&"Cancelled".into(), &"pending".into()));
+    (app, booking)
+}
+
+async fn is_refunded_once(app: &TestApp, booking: i32) {
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.neighbours.refunded(booking), 5000);
+    assert_eq!(app.told(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    let (payment,): (String,) = app.row("select state from payments where booking_id = $1", booking).await;
+    assert_eq!(payment, "refunded");
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_is_tried_again_until_it_succeeds() {
+    let (app, booking) = cancelled_with(Trouble::Fails).await;
+    app.sweeps().await;
+    app.stands(booking, "Cancelled", "Paid").await;
+    app.neighbours.recover();
+
+    app.sweeps().await;
+    app.sweeps().await;
+
+    is_refunded_once(&app, booking).await;
+}
+
+#[tokio::test]
+async fn a_refund_whose_answer_failed_is_not_made_twice() {
+    let (app, booking) = cancelled_with(Trouble::FailsAfterwards).await;
+    app.neighbours.recover();
+
+    app.sweeps().await;
+
+    is_refunded_once(&app, booking).await;
+}
+
+#[tokio::test]
+async fn a_refund_whose_answer_was_lost_is_not_made_twice() {
+    let (app, booking) = cancelled_with(Trouble::AnswerLost).await;
+    let (version,): (i32,) = app.row("select key_version from refunds where booking_id = $1", booking).await;
+    assert_eq!(version, 0);
+    app.neighbours.recover();
+
+    app.sweeps().await;
+
+    is_refunded_once(&app, booking).await;
+}
+
+#[tokio::test]
+async fn a_refund_that_takes_its_time_is_looked_at_again() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.neighbours.world().refund_status = Some("pending");
+    app.cancel_request(ALICE, booking).send().await;
+    app.sweeps().await;
+    app.stands(booking, "Cancelled", "Paid").await;
+    app.neighbours.world().refund_status = None;
+
+    app.sweeps().await;
+
+    assert_eq!(app.neighbours.calls("refund"), 1);
+    is_refunded_once(&app, booking).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sweepers_on_one_refund_give_the_money_back_once() {
+    let (app, booking) = cancelled_with(Trouble::Fails).await;
+    app.neighbours.recover();
+    let refund = app.state().store.list_refunds(&[booking]).await.unwrap().remove(0);
+    let replica = app.replica();
+
+    // As if the lease of one had run out while it was at work.
+    let (one, other) = tokio::join!(
+        booking_service::flow::refund::carry_out(app.state(), &refund),
+        booking_service::flow::refund::carry_out(replica.state(), &refund),
+    );
+
+    one.unwrap();
+    other.unwrap();
+    is_refunded_once(&app, booking).await;
+}

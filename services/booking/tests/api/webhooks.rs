@@ -1,0 +1,118 @@
+//! What the payment company tells by itself is only a reason to look.
+
+use axum::http::StatusCode;
+use booking_service::gateway::sign;
+use chrono::TimeDelta;
+use platform::server::Lifecycle;
+use serde_json::{Value, json};
+
+use crate::helpers::{Answer, TestApp, WEBHOOK_SECRET, until};
+
+impl TestApp {
+    async fn webhook(&self, provider: &str, body: &Value, secret: &str, age: TimeDelta) -> Answer {
+        let text = body.to_string();
+        let signature = sign(text.as_bytes(), secret, self.clock().now() - age);
+        let call = self.post(&format!("/payments/webhooks/{provider}"), Value::Null).body(text);
+        call.header("stripe-signature", &signature).send().await
+    }
+
+    /// An event about a charge, rightly signed.
+    async fn hears(&self, kind: &str, charge: &str) -> Answer {
+        let object = json!({ "id": charge, "object": "payment_intent", "status": "succeeded" });
+        let body = json!({ "id": "evt_1", "type": kind, "data": { "object": object } });
+        self.webhook("mock", &body, WEBHOOK_SECRET, TimeDelta::zero()).await
+    }
+}
+
+/// A booking whose payment is processing; the charge.
+async fn processing(app: &TestApp) -> (i32, String) {
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    assert_eq!(app.pays(booking, "pm_mock_late").await.status, StatusCode::ACCEPTED);
+    (booking, app.neighbours.charge_of(booking))
+}
+
+#[tokio::test]
+async fn a_webhook_has_the_charge_looked_up_and_the_booking_confirmed() {
+    let app = TestApp::start().await;
+    let lifecycle = Lifecycle::new();
+    let (booking, charge) = processing(&app).await;
+    // Only a webhook makes it due.
+    app.execute("update payments set next_check_at = now() + interval '1 hour'").await;
+    booking_service::sweeper::start(app.state(), &lifecycle);
+    app.neighbours.decide(&charge);
+
+    let answer = app.hears("payment_intent.succeeded", &charge).await;
+
+    assert_eq!(answer.status, StatusCode::OK);
+    until("the booking is confirmed", async || (app.standing(booking).await.0 == "Confirmed").then_some(())).await;
+    for _ in 0..3 {
+        assert_eq!(app.hears("payment_intent.succeeded", &charge).await.status, StatusCode::OK);
+    }
+    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    lifecycle.stop();
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_webhook_is_not_believed() {
+    let app = TestApp::start().await;
+    let (booking, charge) = processing(&app).await;
+
+    app.hears("payment_intent.succeeded", &charge).await;
+    app.sweeps().await;
+    app.stands(booking, "Pending", "Unpaid").await;
+    app.neighbours.decide(&charge);
+    app.hears("payment_intent.payment_failed", &charge).await;
+    app.hears("payment_intent.canceled", &charge).await;
+    app.sweeps().await;
+
+    app.stands(booking, "Confirmed", "Paid").await;
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_overtakes_the_answer_does_not_disturb_the_payment() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.next("charge", &[crate::neighbours::Trouble::Lost]);
+    let paying = tokio::spawn(app.payment_request(crate::helpers::ALICE, booking, "pm_card_visa").send());
+    app.neighbours.called("charge", 1).await;
+
+    // The attempt is leased to the request, so nobody cancels its charge.
+    app.hears("payment_intent.created", &app.neighbours.charge_of(booking)).await;
+    app.sweeps_what_is_due().await;
+
+    assert_eq!(app.neighbours.calls("find"), 0);
+    paying.await.unwrap().is_refused(503, "payment_failed_before_charge");
+}
+
+#[tokio::test]
+async fn forged_webhooks_are_refused() {
+    let app = TestApp::start().await;
+    let (_, charge) = processing(&app).await;
+    let body = json!({ "data": { "object": { "id": charge, "object": "payment_intent" } } });
+
+    let forged = app.webhook("mock", &body, "whsec_theirs", TimeDelta::zero()).await;
+    let old = app.webhook("mock", &body, WEBHOOK_SECRET, TimeDelta::seconds(301)).await;
+    let future = app.webhook("mock", &body, WEBHOOK_SECRET, TimeDelta::seconds(-301)).await;
+    let unsigned = app.post("/payments/webhooks/mock", body.clone()).send().await;
+    let elsewhere = app.webhook("stripe", &body, WEBHOOK_SECRET, TimeDelta::zero()).await;
+
+    for refused in [forged, old, future, unsigned] {
+        refused.is_refused(400, "invalid_signature");
+    }
+    elsewhere.is_refused(404, "provider_not_found");
+}
+
+#[tokio::test]
+async fn webhooks_about_what_we_do_not_know_are_accepted() {
+    let app = TestApp::start().await;
+
+    assert_eq!(app.hears("payment_intent.succeeded", "pi_unknown").await.status, StatusCode::OK);
+    for body in [json!({}), json!([]), json!({ "data": { "object": { "object": "customer", "id": "cus_1" } } })] {
+        let answer = app.webhook("mock", &body, WEBHOOK_SECRET, TimeDelta::zero()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{body}");
+    }
+}
