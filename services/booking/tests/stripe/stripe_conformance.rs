@@ -1,0 +1,69 @@
+//! Every call that the service makes, with the values it makes it with. `stack test` leaves this module out where
+//! there is no stripe-mock and no Go to build it with.
+
+use booking_service::gateway::{Charge, ChargeState, GatewayFailure, GatewayRefundState, Order, PaymentGateway};
+use reqwest::StatusCode;
+
+use crate::stripe_mock::StripeMock;
+
+const PAYMENT_KEY: &str = "0197b0c2-4a51-7c3e-9b62-3f1f0a9f7d10";
+const ORDER: Order = Order { payment_id: 7, booking_id: 3, amount: 4200, currency: "EUR" };
+
+/// What stripe-mock's sample of a charge is to us. It is the same after every call.
+fn sample(id: &str) -> Charge {
+    Charge { id: id.to_owned(), state: ChargeState::Open, decline: None }
+}
+
+#[tokio::test]
+async fn stripe_knows_how_a_charge_is_created_confirmed_looked_up_and_cancelled() {
+    let mock = StripeMock::start();
+    let gateway = mock.gateway();
+
+    let created = gateway.create(&format!("{PAYMENT_KEY}-create"), ORDER).await.unwrap();
+    let confirmed = gateway.confirm(&format!("{PAYMENT_KEY}-confirm"), &created.id, "pm_card_visa").await.unwrap();
+    let found = gateway.find(&created.id).await.unwrap();
+    let cancelled = gateway.cancel(&created.id).await.unwrap();
+
+    assert!(created.id.starts_with("pi_"), "{created:?}");
+    for charge in [&created, &confirmed, &found, &cancelled] {
+        assert_eq!(charge, &sample(&created.id));
+    }
+}
+
+#[tokio::test]
+async fn stripe_knows_how_a_charge_is_refunded_and_a_refund_looked_up() {
+    let mock = StripeMock::start();
+    let gateway = mock.gateway();
+
+    let refund = gateway.refund("refund-7", "pi_3OqQ2Z2eZvKYlo2C", ORDER.amount).await.unwrap();
+    let id = refund.id.clone().unwrap();
+    let found = gateway.find_refund(&id).await.unwrap();
+
+    assert!(id.starts_with("re_"), "{refund:?}");
+    assert_eq!(refund.state, GatewayRefundState::Succeeded);
+    assert_eq!(found, refund);
+}
+
+#[tokio::test]
+async fn what_stripe_mock_refuses_comes_back_as_refused() {
+    let mock = StripeMock::start();
+    let gateway = mock.gateway_with_key("not a key of Stripe's");
+
+    let created = gateway.create(&format!("{PAYMENT_KEY}-create"), ORDER).await;
+
+    assert!(matches!(&created, Err(GatewayFailure::Refused { .. })), "{created:?}");
+}
+
+#[tokio::test]
+async fn a_made_up_parameter_does_not_get_past_stripe_mock() {
+    let mock = StripeMock::start();
+    let known = [("amount", "4200"), ("currency", "eur"), ("payment_method_types[]", "card")];
+    let with_made_up = [&known[..], &[("made_up", "1")]].concat();
+
+    let (accepted, _) = mock.post("payment_intents", &known).await;
+    let (refused, reason) = mock.post("payment_intents", &with_made_up).await;
+
+    assert_eq!(accepted, StatusCode::OK);
+    assert_eq!(refused, StatusCode::BAD_REQUEST);
+    assert!(reason.contains("additional properties are not allowed"), "{reason}");
+}
