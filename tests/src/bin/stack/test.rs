@@ -67,19 +67,25 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
     Ok(if summary.print(content?) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn cargo_tests(mut arguments: Vec<OsString>, stripe: bool, servers: &Servers) -> Result<Command> {
+fn cargo_tests(selection: Vec<OsString>, stripe: bool, servers: &Servers) -> Result<Command> {
+    let mut cargo = cargo()?;
+    let mongod = servers.mongodb.kind() == MongoKind::Mongod;
+    cargo.args(["test", "--no-fail-fast"]).args(with_choice(selection, mongod, stripe)).envs(environment(servers)?);
+    Ok(cargo)
+}
+
+/// The arguments of `cargo test`, with those for the test programs about what can run here.
+fn with_choice(mut arguments: Vec<OsString>, mongod: bool, stripe: bool) -> Vec<OsString> {
     if !arguments.iter().any(|argument| argument == "--") {
         arguments.push("--".into());
     }
-    if servers.mongodb.kind() == MongoKind::Mongod {
+    if mongod {
         arguments.push("--include-ignored".into());
     }
     if !stripe {
         arguments.extend(["--skip", STRIPE_TESTS].map(OsString::from));
     }
-    let mut cargo = cargo()?;
-    cargo.args(["test", "--no-fail-fast"]).args(arguments).envs(environment(servers)?);
-    Ok(cargo)
+    arguments
 }
 
 /// Whether stripe-mock is where its tests look for it, or could be: with Go, its absence is for them to report.
@@ -185,5 +191,16 @@ mod tests {
         assert_eq!(summary.failures, ["routes::b_test"]);
         assert_eq!(summary.not_run, ["stepdown: needs mongod: three members"]);
         assert!(!summary.print(false));
+    }
+
+    #[test]
+    fn the_test_programs_are_told_what_can_run_here() {
+        let choose = |selection: &[&str], mongod, stripe| {
+            with_choice(selection.iter().map(OsString::from).collect(), mongod, stripe)
+        };
+
+        assert_eq!(choose(&["--workspace"], false, true), ["--workspace", "--"]);
+        assert_eq!(choose(&["--workspace"], true, true), ["--workspace", "--", "--include-ignored"]);
+        assert_eq!(choose(&["--", "late"], false, false), ["--", "late", "--skip", STRIPE_TESTS]);
     }
 }
