@@ -1,4 +1,4 @@
-//! Every query. Collections `events` (with counters), `reservations` (the ledger) and `outbox`.
+//! Every query. Collections `events` (with counters), `reservations` (the ledger), `outbox` and `replicas`.
 //!
 //! Counters and ledger change together, in the transactions of [`batch`]; everything here that is public may be
 //! dropped by its caller, for the driver's futures run in tasks of their own.
@@ -9,6 +9,7 @@ mod ledger;
 mod outbox;
 mod record;
 mod schema;
+mod sessions;
 
 use std::{future::Future, time::Duration};
 
@@ -24,18 +25,20 @@ pub use self::{
 use self::{
     outbox::OutboxRecord,
     record::{EventRecord, ReservationRecord},
+    sessions::Sessions,
 };
 
 /// The longest wait for a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The database of event-service. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     database: Database,
     events: Collection<EventRecord>,
     reservations: Collection<ReservationRecord>,
     outbox: Collection<OutboxRecord>,
+    sessions: Sessions,
 }
 
 impl Store {
@@ -45,6 +48,7 @@ impl Store {
             events: database.collection("events"),
             reservations: database.collection("reservations"),
             outbox: database.collection("outbox"),
+            sessions: Sessions::new(),
             database,
         }
     }

@@ -85,7 +85,23 @@ impl Store {
         operations: &[Operation],
         deadline: Instant,
     ) -> Result<BatchOutcome, Attempt> {
-        let mut session = self.database.client().start_session().await.map_err(classify)?;
+        let _turn = self.sessions.turn().await;
+        let mut session = self.sessions.take(&self.database).await.map_err(classify)?;
+        let result = self.transact(&mut session, event_id, operations, deadline).await;
+        match &result {
+            Ok(_) | Err(Attempt::Lost(_)) => self.sessions.give_back(session),
+            Err(Attempt::Failed(_) | Attempt::Unknown(_)) => self.sessions.abandon(&session),
+        }
+        result
+    }
+
+    async fn transact(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+        operations: &[Operation],
+        deadline: Instant,
+    ) -> Result<BatchOutcome, Attempt> {
         session
             .start_transaction()
             .read_concern(ReadConcern::snapshot())
@@ -93,8 +109,8 @@ impl Store {
             .max_commit_time(COMMIT_TIMEOUT)
             .await
             .map_err(classify)?;
-        match self.read_and_write(&mut session, event_id, operations).await {
-            Ok(outcome) => commit(&mut session, deadline).await.map(|()| outcome),
+        match self.read_and_write(session, event_id, operations).await {
+            Ok(outcome) => commit(session, deadline).await.map(|()| outcome),
             Err(attempt) => {
                 // Its failure changes nothing: the server ends what nobody commits.
                 session.abort_transaction().await.ok();

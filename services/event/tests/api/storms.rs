@@ -1,10 +1,13 @@
 //! Many at once: the last seats raced, by one replica and by two; changes of capacity in between.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
+use bson::doc;
+use chrono::TimeDelta;
 use event_service::watch::Patrol;
-use futures::future::join_all;
+use futures::{TryStreamExt, future::join_all};
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::helpers::{Answer, TestApp, eventually};
@@ -163,9 +166,9 @@ async fn drift_between_counters_and_ledger_is_found() {
     let mut patrol = Patrol::default();
     assert_eq!(patrol.step(store, 1).await.unwrap() + patrol.step(store, 1).await.unwrap(), 0);
 
-    let seats = bson::doc! { "$set": { "seats": 3_i64 } };
+    let seats = doc! { "$set": { "seats": 3_i64 } };
     let reservations = app.database.collection::<bson::Document>("reservations");
-    reservations.update_one(bson::doc! { "_id": reservation.to_string() }, seats).await.unwrap();
+    reservations.update_one(doc! { "_id": reservation.to_string() }, seats).await.unwrap();
 
     let page = store.check_ledger().await.unwrap();
     assert_eq!((page.checked.len(), page.differences.len()), (2, 1));
@@ -184,10 +187,47 @@ async fn the_database_itself_refuses_counters_that_do_not_add_up() {
     let id = app.sells(10).await;
     let events = app.database.collection::<bson::Document>("events");
 
-    for wrong in [bson::doc! { "available": -1_i64 }, bson::doc! { "available": 11_i64 }, bson::doc! { "sold": 1_i64 }]
-    {
-        let update = bson::doc! { "$set": wrong };
-        assert!(events.update_one(bson::doc! { "_id": &id }, update).await.is_err());
+    for wrong in [doc! { "available": -1_i64 }, doc! { "available": 11_i64 }, doc! { "sold": 1_i64 }] {
+        let update = doc! { "$set": wrong };
+        assert!(events.update_one(doc! { "_id": &id }, update).await.is_err());
     }
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_died_in_a_transaction_does_not_keep_its_event_locked() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let events = app.database.collection::<bson::Document>("events");
+    let mut session = app.database.client().start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let write = events.update_one(doc! { "_id": &id }, doc! { "$set": { "venue": "Nowhere" } });
+    write.session(&mut session).await.unwrap();
+    let long_ago = bson::DateTime::from(app.app.state().store.now().await.unwrap() - TimeDelta::minutes(1));
+    let dead = doc! { "_id": "dead", "sessions": [session.id().clone()], "seen_at": long_ago };
+    app.database.collection::<bson::Document>("replicas").insert_one(dead).await.unwrap();
+
+    app.app.spawn_loops();
+    let began = Instant::now();
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
+
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(app.event(&id).await.details.venue, "Town Hall");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_replica_is_known_to_the_others_with_its_sessions() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
+
+    app.app.state().store.keep_presence().await.unwrap();
+
+    let replicas = app.database.collection::<bson::Document>("replicas");
+    let known: Vec<_> = replicas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].get_array("sessions").unwrap().len(), 1, "one after the other needs but one session");
     app.end().await;
 }
