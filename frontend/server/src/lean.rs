@@ -1,13 +1,26 @@
 //! What is sent of a source file: its lines without indentation, and without the lines that are comments.
 //!
-//! Lines stay where they are, so that the line numbers of an error are those of the source.
+//! Lines of scripts stay where they are, so that the line numbers of an error are those of the source.
 
 /// The content of the site's file `name` as browsers get it.
 pub(crate) fn sent(name: &str, content: &str) -> String {
-    if name.rsplit('.').next().is_some_and(|extension| ["js", "css"].contains(&extension)) {
-        return without_comments(content);
+    match name.rsplit('.').next() {
+        Some("js") => without_comments(content),
+        Some("css") => on_one_line(&without_comments(content)),
+        _ => content.to_owned(),
     }
-    content.to_owned()
+}
+
+/// A style sheet as the formatter lays it out: a declaration or a selector a line.
+fn on_one_line(content: &str) -> String {
+    let mut line = String::with_capacity(content.len());
+    for part in content.lines().filter(|part| !part.is_empty()) {
+        if !line.is_empty() && !line.ends_with(['{', '}', ';', ',']) {
+            line.push(' ');
+        }
+        line.push_str(part);
+    }
+    line.replace(": ", ":").replace(" {", "{").replace(";}", "}")
 }
 
 /// Only whole lines are taken for comments, so a `//` within a string or a pattern is safe.
@@ -33,6 +46,14 @@ mod tests {
         let source = "// head\n/**\n * doc\n */\nexport const a = \"//x\"; // why\n/** one */\n  b();\n";
 
         assert_eq!(sent("a.js", source), "\n\n\n\nexport const a = \"//x\"; // why\n\nb();\n");
+    }
+
+    #[test]
+    fn a_style_sheet_is_one_line() {
+        let source =
+            "/* head */\na,\nb :focus {\n  color: red;\n  margin:\n    0 1px,\n    2px;\n}\n\nc {\n  top: 0;\n}\n";
+
+        assert_eq!(sent("a.css", source), "a,b :focus{color:red;margin:0 1px,2px}c{top:0}");
     }
 
     #[test]

@@ -166,8 +166,6 @@ export default {
   "notification.booking.cancelled": "Buchung storniert",
   "notification.booking.refunded": "Zahlung erstattet",
   "notification.booking.expired": "Buchung abgelaufen",
-  "notification.event.changed": "Event geändert",
-  "notification.event.cancelled": "Event abgesagt",
 
   "account.name": "Name",
   "account.email": "E-Mail-Adresse",

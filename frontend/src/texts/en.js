@@ -162,8 +162,6 @@ export default {
   "notification.booking.cancelled": "Booking cancelled",
   "notification.booking.refunded": "Payment refunded",
   "notification.booking.expired": "Booking expired",
-  "notification.event.changed": "Event changed",
-  "notification.event.cancelled": "Event cancelled",
 
   "account.name": "Name",
   "account.email": "E-mail address",
