@@ -93,8 +93,15 @@ impl Pass<'_> {
                 let claims = std::mem::take(&mut self.observed.claims);
                 let expanded = self.applier.expand_claims(self.identity, child, &claims).await;
                 self.observed.claims = claims;
-                if expanded? {
-                    report.pending.push(format!("{}: its volumes grow", child.name));
+                match expanded {
+                    Ok(false) => {}
+                    Ok(true) => report.pending.push(format!("{}: its volumes grow", child.name)),
+                    // The volumes stay as they are, and so does what uses them.
+                    Err(problem @ Problem::Refused { .. }) => {
+                        report.note(&problem);
+                        continue;
+                    }
+                    Err(problem) => return Err(problem),
                 }
             }
             self.apply(child, report).await?;
@@ -102,7 +109,12 @@ impl Pass<'_> {
         self.free_stuck_pods(report).await?;
         let failures = self.look_after_servers(blueprint, plan, report).await;
         let applied = self.programs(plan, &failures, report).await?;
-        self.apply_all(&plan.exposure, report).await?;
+        // Nobody is let in before there is somebody to answer.
+        for child in &plan.exposure {
+            if applied || self.observed.get(child.kind, &child.name).is_some() {
+                self.apply(child, report).await?;
+            }
+        }
         self.judge(blueprint, Some(plan), report);
         if applied {
             self.applier.prune(self.identity, plan.children(), &mut self.observed).await?;

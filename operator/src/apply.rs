@@ -111,10 +111,7 @@ impl Applier {
 
     fn remembers(&self, child: &Child, live: &Value) -> bool {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut live = live.clone();
-        // Lists leave the version out, answers do not.
-        live["apiVersion"] = Value::String(child.kind.api_version());
-        memory.get(&uid(&live)).is_some_and(|(hash, seen)| *hash == hash_of(child) && *seen == fingerprint(&live))
+        memory.get(&uid(live)).is_some_and(|(hash, seen)| *hash == hash_of(child) && *seen == fingerprint(live))
     }
 
     /// Gives `replicas` to a manager of its own before the operator stops naming it: a field without any manager would
@@ -209,7 +206,7 @@ impl Applier {
             let patch = json!({ "spec": { "resources": { "requests": { "storage": wanted } } } });
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             let answer = api(&self.client, identity, &resource).patch(name, &params, &Patch::Merge(&patch)).await;
-            answer.map_err(|error| Problem::from_api(&format!("PersistentVolumeClaim {name}"), error))?;
+            answer.map_err(|error| refused_growth(name, error))?;
             expanded = true;
         }
         Ok(expanded)
@@ -257,6 +254,16 @@ fn is_prunable(identity: &Identity, object: &Value) -> bool {
     let is_credential = object["metadata"]["labels"]["app.kubernetes.io/component"] == "credentials";
     let is_going = object["metadata"].get("deletionTimestamp").is_some();
     owned && !is_credential && !is_going && identity.ownership(object) == Ownership::Ours
+}
+
+/// A class whose volumes cannot grow answers "forbidden", as a missing right does; only the words differ.
+fn refused_growth(claim: &str, error: kube::Error) -> Problem {
+    match Problem::from_api(&format!("PersistentVolumeClaim {claim}"), error) {
+        Problem::Forbidden(message) if !message.contains("cannot patch resource") => {
+            Problem::Refused { object: format!("growth of PersistentVolumeClaim {claim}"), message }
+        }
+        problem => problem,
+    }
 }
 
 /// Whether a StatefulSet differs in what can never change.

@@ -8,7 +8,7 @@
 //! - [`servers`]: logging in to PostgreSQL, MongoDB and RabbitMQ
 //! - [`apply`]: writes, and only those that change something; [`drift`]: what is no change
 //! - [`status`]: conditions; [`problem`]: what can go wrong
-//! - [`run`]: watches, leader election, health and metrics; [`install`]: the chart's Job
+//! - [`run`]: watches, leader election, health and metrics; [`install`]: the chart's Job and test
 //! - [`child`]: names, labels and ownership of objects; [`quantity`]: amounts as Kubernetes writes them
 
 pub mod advance;

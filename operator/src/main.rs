@@ -1,6 +1,6 @@
 //! Command line of the operator.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use eventplatform_operator::{crdgen, install, run, settings::Settings};
@@ -40,6 +40,18 @@ enum Command {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Wait until a platform is Ready, telling what it waits for.
+    Wait {
+        /// Namespace of the platform.
+        #[arg(long, default_value = "default")]
+        namespace: String,
+        /// Its name. Without one: until the API server knows the kind.
+        #[arg(long)]
+        name: Option<String>,
+        /// How long to wait at most, in seconds.
+        #[arg(long, default_value_t = 600)]
+        timeout_seconds: u64,
+    },
 }
 
 #[tokio::main]
@@ -50,6 +62,9 @@ async fn main() -> ExitCode {
         Command::Run { settings, admin_addr } => run::run(*settings, admin_addr).await,
         Command::Crd => crdgen::yaml().map(|yaml| print!("{yaml}")),
         Command::Apply { file } => install::apply(&file).await,
+        Command::Wait { namespace, name, timeout_seconds } => {
+            install::wait(&namespace, name.as_deref(), Duration::from_secs(timeout_seconds)).await
+        }
     };
     telemetry::exit_code(result)
 }

@@ -38,9 +38,10 @@ impl Observed {
         self.objects.get(&(kind, name.to_owned()))
     }
 
-    /// Notes what the API server answered to a write.
+    /// Notes an object. Lists leave kind and version of their items out.
     pub fn put(&mut self, kind: Kind, name: &str, mut object: Value) {
         object["kind"] = Value::String(kind.name().to_owned());
+        object["apiVersion"] = Value::String(kind.api_version());
         self.objects.insert((kind, name.to_owned()), object);
     }
 

@@ -17,9 +17,11 @@ pub fn validate(blueprint: &Blueprint<'_>) -> Result<(), Problem> {
     for program in Program::ALL {
         let service = program.service(blueprint);
         let path = format!("services.{}", program.name());
-        let reserved = program.environment(blueprint);
+        let environment = program.environment(blueprint);
+        let mut reserved: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+        reserved.extend(program.secret_environment(blueprint).iter().map(|(name, _)| *name));
         for variable in &service.env {
-            if reserved.iter().any(|(name, _)| *name == variable.name) {
+            if reserved.contains(&variable.name.as_str()) {
                 faults.push(format!("{path}.env: {} is set by the operator; remove it", variable.name));
             }
             if service.env.iter().filter(|other| other.name == variable.name).count() > 1 {

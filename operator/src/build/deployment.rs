@@ -82,11 +82,15 @@ pub fn container(blueprint: &Blueprint<'_>, program: Program) -> Value {
     let service = program.service(blueprint);
     let (_, mounts): (Vec<Value>, Vec<Value>) = secret::mounts(blueprint, program).into_iter().unzip();
     let own = service.env.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
+    let secret = blueprint.identity.child_name(&program.secret_suffix());
+    let mut env = pod::env(program.environment(blueprint).into_iter().chain(own));
+    let from_secret = program.secret_environment(blueprint).into_iter();
+    env.extend(from_secret.map(|(name, key)| pod::env_from_secret(name, &secret, key)));
     json!({
         "name": program.name(),
         "image": blueprint.image(program),
         "imagePullPolicy": pod::pull_policy(blueprint),
-        "env": pod::env(program.environment(blueprint).into_iter().chain(own)),
+        "env": env,
         "resources": pod::resources(service.resources.as_ref(), &pod::default_resources("50m", "64Mi", "256Mi")),
         "securityContext": pod::container_security(),
         "volumeMounts": mounts,

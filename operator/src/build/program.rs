@@ -124,6 +124,12 @@ impl Program {
         env
     }
 
+    /// Settings that come from a Secret, but that the program does not take as a file: name and key in its derived Secret.
+    pub fn secret_environment(self, blueprint: &Blueprint<'_>) -> Vec<(&'static str, &'static str)> {
+        let admin = self == Self::User && blueprint.spec.admin.is_some();
+        if admin { vec![("ADMIN_EMAIL", "admin-email")] } else { Vec::new() }
+    }
+
     /// The files of its derived Secret: what is secret, made ready for its use.
     pub fn secret_files(self, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
         let mut files = Vec::new();
@@ -144,6 +150,7 @@ impl Program {
                 ));
                 if let Some(admin) = &blueprint.spec.admin {
                     let name = &admin.credentials_secret_ref.name;
+                    files.push(pair("admin-email", blueprint.reference(name, "email")));
                     files.push(pair("admin-password", blueprint.reference(name, "password")));
                 }
             }
@@ -217,8 +224,7 @@ fn user(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
         file("REFRESH_TOKEN_KEY_FILE", "refresh-token.key"),
         pair("EVENT_SERVICE_URL", url(blueprint, Program::Event)),
     ];
-    if let Some(admin) = &blueprint.spec.admin {
-        env.push(pair("ADMIN_EMAIL", blueprint.reference(&admin.credentials_secret_ref.name, "email")));
+    if blueprint.spec.admin.is_some() {
         env.push(file("ADMIN_PASSWORD_FILE", "admin-password"));
     }
     env

@@ -612,6 +612,24 @@ fn probes_of_the_servers_log_in() {
     }
 }
 
+#[test]
+fn platforms_side_by_side_share_no_name() {
+    let names = |name: &str| {
+        let mut given = Given::new(json!({}));
+        given.identity.name = name.to_owned();
+        let plan = given.plan();
+        let credentials =
+            Credential::ALL.map(|credential| (Kind::Secret, given.identity.child_name(credential.suffix())));
+        plan.children().map(|child| (child.kind, child.name.clone())).chain(credentials).collect::<BTreeSet<_>>()
+    };
+    let demo = names("demo");
+
+    for other in ["demo-2", "demo-user", "demo-booking", "demo-rabbitmq", "d"] {
+        let shared: Vec<_> = names(other).intersection(&demo).cloned().collect();
+        assert!(shared.is_empty(), "{other} and demo both have {shared:?}");
+    }
+}
+
 mod validation {
     use super::{Given, json};
     use crate::{observe::Observed, problem::Problem, validate};

@@ -16,10 +16,12 @@ fn refusals(old: Option<&Value>, new: &Value) -> Vec<String> {
 }
 
 fn platform(spec: Value) -> Value {
-    json!({
+    let mut platform = json!({
         "apiVersion": "platform.eventbooking.dev/v1alpha1", "kind": "EventPlatform",
-        "metadata": {"name": "demo", "namespace": "default"}, "spec": spec,
-    })
+        "metadata": {"name": "demo", "namespace": "default"},
+    });
+    platform["spec"] = spec;
+    platform
 }
 
 #[track_caller]

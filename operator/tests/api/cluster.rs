@@ -1,0 +1,247 @@
+//! A cluster around the API server: controllers that bring pods up at once, servers that let everybody in, and an
+//! operator that can be started anew.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::DateTime;
+use eventplatform_operator::{
+    controller::{Operator, error_policy, reconcile},
+    crd::EventPlatform,
+    problem::Problem,
+    servers::{MongodbTarget, PostgresTarget, RabbitmqTarget, ServerFailure, Servers},
+    settings::Settings,
+};
+use futures::future::BoxFuture;
+use kube::runtime::{
+    controller::Action,
+    events::{Recorder, Reporter},
+};
+use platform::Clock;
+use serde_json::{Value, json};
+
+use crate::server::ApiServer;
+
+/// Servers that fail only as they are told to.
+#[derive(Default)]
+pub(crate) struct FakeServers {
+    failures: Mutex<BTreeMap<&'static str, ServerFailure>>,
+}
+
+impl FakeServers {
+    fn answer(&self, server: &str) -> BoxFuture<'_, Result<(), ServerFailure>> {
+        let failure = self.failures.lock().unwrap().get(server).cloned();
+        Box::pin(async move { failure.map_or(Ok(()), Err) })
+    }
+}
+
+impl Servers for FakeServers {
+    fn postgres<'a>(&'a self, _: &'a PostgresTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
+        self.answer("postgres")
+    }
+
+    fn mongodb<'a>(&'a self, _: &'a MongodbTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
+        self.answer("mongodb")
+    }
+
+    fn rabbitmq<'a>(&'a self, _: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
+        self.answer("rabbitmq")
+    }
+}
+
+/// How a test begins.
+pub(crate) enum Scenario {
+    /// Nothing but the resource.
+    Fresh,
+    /// The resource with this spec.
+    Specified(Value),
+    /// A platform that is Ready.
+    Ready,
+    /// A Service of somebody else has a name that is needed.
+    NameTaken,
+}
+
+/// The platform `demo` in the namespace `shop`.
+pub(crate) struct Cluster {
+    /// The API server.
+    pub(crate) api: ApiServer,
+    /// PostgreSQL, MongoDB and RabbitMQ.
+    pub(crate) servers: Arc<FakeServers>,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// Whether Jobs fail.
+    pub(crate) migrations_fail: bool,
+    operator: Arc<Operator>,
+}
+
+impl Cluster {
+    /// A cluster as `scenario` has it.
+    pub(crate) async fn given(scenario: Scenario) -> Self {
+        let api = ApiServer::default();
+        let servers = Arc::new(FakeServers::default());
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let operator = operator(&api, &servers, &clock);
+        let mut cluster = Self { api, servers, clock, migrations_fail: false, operator };
+        let spec = if let Scenario::Specified(spec) = &scenario { spec.clone() } else { json!({}) };
+        cluster.api.put(
+            "eventplatforms",
+            json!({
+                "apiVersion": "platform.eventbooking.dev/v1alpha1", "kind": "EventPlatform",
+                "metadata": { "name": "demo", "namespace": "shop" }, "spec": spec,
+            }),
+        );
+        match scenario {
+            Scenario::Fresh | Scenario::Specified(_) => {}
+            Scenario::Ready => cluster.converge().await,
+            Scenario::NameTaken => cluster.api.put(
+                "services",
+                json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "demo-user" }, "spec": { "a": 1 } }),
+            ),
+        }
+        cluster.api.take_writes();
+        cluster.api.take_events();
+        cluster
+    }
+
+    /// Lets a server fail, or come back.
+    pub(crate) fn fail(&self, server: &'static str, failure: Option<ServerFailure>) {
+        let mut failures = self.servers.failures.lock().unwrap();
+        match failure {
+            Some(failure) => failures.insert(server, failure),
+            None => failures.remove(server),
+        };
+    }
+
+    /// Ends the operator and starts another, which remembers nothing.
+    pub(crate) fn restart_operator(&mut self) {
+        self.operator = operator(&self.api, &self.servers, &self.clock);
+    }
+
+    /// One reconcile.
+    pub(crate) async fn reconcile(&self) -> Result<Action, Problem> {
+        let platform = Arc::new(self.platform());
+        let result = reconcile(platform.clone(), self.operator.clone()).await;
+        if let Err(problem) = &result {
+            error_policy(platform, problem, self.operator.clone());
+        }
+        result
+    }
+
+    /// The resource as it is now.
+    pub(crate) fn platform(&self) -> EventPlatform {
+        serde_json::from_value(self.api.get("eventplatforms", "demo").unwrap()).unwrap()
+    }
+
+    /// Changes the spec.
+    pub(crate) fn specify(&self, edit: impl FnOnce(&mut Value)) {
+        self.api.edit("eventplatforms", "demo", |object| edit(&mut object["spec"]));
+    }
+
+    /// Status of a condition, its reason and its message.
+    pub(crate) fn condition(&self, type_: &str) -> (String, String, String) {
+        let platform = self.api.get("eventplatforms", "demo").unwrap();
+        let conditions = platform["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == type_).cloned().unwrap_or_default();
+        let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"), text("message"))
+    }
+
+    /// Whether the platform is Ready, about the spec as it is now.
+    pub(crate) fn is_ready(&self) -> bool {
+        let platform = self.platform();
+        let observed = platform.status.as_ref().and_then(|status| status.observed_generation);
+        self.condition("Ready").0 == "True" && observed == platform.metadata.generation
+    }
+
+    /// Reconciles and lets the controllers work until nothing is written any more.
+    pub(crate) async fn converge(&mut self) {
+        for _ in 0..30 {
+            let before = self.api.names();
+            let version = self.versions();
+            self.reconcile().await.ok();
+            self.settle();
+            if before == self.api.names() && version == self.versions() {
+                return;
+            }
+        }
+        panic!("never comes to rest: {:?}", self.condition("Ready"));
+    }
+
+    fn versions(&self) -> Vec<String> {
+        let plurals =
+            ["deployments", "statefulsets", "jobs", "secrets", "services", "eventplatforms", "networkpolicies"];
+        let objects = plurals.iter().flat_map(|plural| self.api.list(plural));
+        objects.map(|object| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// What the controllers of a cluster would do, all at once.
+    pub(crate) fn settle(&self) {
+        for plural in ["deployments", "statefulsets"] {
+            for object in self.api.list(plural) {
+                let replicas = object["spec"]["replicas"].clone();
+                let status = json!({
+                    "observedGeneration": object["metadata"]["generation"], "replicas": replicas,
+                    "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
+                });
+                self.write_status(plural, &object, status);
+                if plural == "statefulsets" {
+                    self.make_claim(&object);
+                }
+            }
+        }
+        for job in self.api.list("jobs") {
+            let type_ = if self.migrations_fail { "Failed" } else { "Complete" };
+            let since = self.clock.now().to_rfc3339();
+            if job["status"]["conditions"][0]["type"] != type_ {
+                let condition = json!({
+                    "type": type_, "status": "True", "lastTransitionTime": since,
+                    "message": "Job has reached the specified backoff limit",
+                });
+                self.write_status("jobs", &job, json!({ "conditions": [condition] }));
+            }
+        }
+    }
+
+    fn write_status(&self, plural: &str, object: &Value, status: Value) {
+        if object["status"] != status {
+            self.api.edit(plural, object["metadata"]["name"].as_str().unwrap(), |object| object["status"] = status);
+        }
+    }
+
+    fn make_claim(&self, set: &Value) {
+        let name = format!("data-{}-0", set["metadata"]["name"].as_str().unwrap());
+        if self.api.get("persistentvolumeclaims", &name).is_none() {
+            let mut claim = set["spec"]["volumeClaimTemplates"][0].clone();
+            claim["metadata"]["name"] = json!(name);
+            self.api.put("persistentvolumeclaims", claim);
+        }
+    }
+
+    /// Deletes the resource as the garbage collector would: with everything that it owns.
+    pub(crate) fn delete_platform(&self) {
+        let uid = self.platform().metadata.uid.unwrap();
+        self.api.remove("eventplatforms", "demo");
+        for plural_and_name in self.api.names() {
+            let (plural, name) = plural_and_name.split_once('/').unwrap();
+            let object = self.api.get(plural, name).unwrap();
+            if object["metadata"]["ownerReferences"][0]["uid"] == uid {
+                self.api.remove(plural, name);
+            }
+        }
+    }
+}
+
+fn operator(api: &ApiServer, servers: &Arc<FakeServers>, clock: &Clock) -> Arc<Operator> {
+    let settings = Settings { resync_seconds: 20, ..Settings::default() };
+    let reporter = Reporter { controller: "eventplatform-operator".into(), instance: None };
+    let recorder = Recorder::new(api.client(), reporter);
+    Arc::new(Operator::new(api.client(), servers.clone(), settings, clock.clone(), Some(recorder)))
+}
+
+/// The pause that a reconcile asks for.
+pub(crate) fn pause(seconds: u64) -> Action {
+    Action::requeue(Duration::from_secs(seconds))
+}
