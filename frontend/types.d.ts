@@ -93,6 +93,8 @@ interface PageParams {
   query: URLSearchParams;
   /** Aborted when the visitor leaves the page. */
   signal: AbortSignal;
+  /** Whether the visitor came back by the browser's buttons. */
+  restored: boolean;
 }
 
 interface PageModule {

@@ -62,7 +62,9 @@ export function loginPath(next = location.pathname + location.search) {
  * @param {URLSearchParams} query
  */
 export function nextPath(query) {
-  const next = new URL(query.get("next") ?? "/", location.origin);
+  const wish = query.get("next") ?? "/";
+  if (!URL.canParse(wish, location.origin)) return "/";
+  const next = new URL(wish, location.origin);
   return next.origin === location.origin && routeOf(next.pathname) ? next.pathname + next.search : "/";
 }
 
@@ -111,7 +113,7 @@ async function show({ focus, restore = false }) {
   if (route?.needs && !currentUser()) return navigate(loginPath(), { replace: true });
   routerEvents.dispatchEvent(new Event("change"));
   const root = h("div.page");
-  await draw(root, route, signal, () => scrollTo(0, scroll));
+  await draw(root, route, { signal, restored: restore }, () => scrollTo(0, scroll));
   if (signal.aborted) return;
   if (restore) scrollTo(0, scroll);
   if (focus) focusHeading(root);
@@ -120,17 +122,17 @@ async function show({ focus, restore = false }) {
 /**
  * @param {HTMLElement} root
  * @param {Route | undefined} route
- * @param {AbortSignal} signal
+ * @param {{ signal: AbortSignal, restored: boolean }} how
  * @param {() => void} placed called once the page is in place
  */
-async function draw(root, route, signal, placed) {
+async function draw(root, route, { signal, restored }, placed) {
   try {
     if (!route) throw new ApiError({ status: 404, code: "route_not_found" });
     if (route.needs === "organizer" && !isOrganizer()) throw new ApiError({ status: 403, code: "organizers_only" });
     const page = await route.load();
     if (signal.aborted) return;
     const id = route.pattern.exec(location.pathname)?.[1] ?? "";
-    const drawn = page.render(root, { id, query: new URLSearchParams(location.search), signal });
+    const drawn = page.render(root, { id, query: new URLSearchParams(location.search), signal, restored });
     find("#main").replaceChildren(root);
     placed();
     await drawn;

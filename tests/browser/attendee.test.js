@@ -49,6 +49,19 @@ for (const [size, viewport] of SIZES) {
   );
 }
 
+journey("a notification arrives in another tab while it is open", async (person) => {
+  await person.registers();
+  const other = await person.context.newPage();
+  await other.goto("/");
+  await other.getByRole("link", { name: "Notifications", exact: true }).waitFor();
+  await person.reserves(event);
+  await person.paysWith("Card that works");
+  await person.sees("You are in!");
+  await other.bringToFront();
+
+  await other.getByRole("link", { name: "Notifications, 1 unread" }).waitFor();
+});
+
 journey("a declined card says why, and the next one works", async (person) => {
   await person.registers();
   await person.reserves(event);

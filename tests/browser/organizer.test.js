@@ -108,3 +108,45 @@ journey("what was typed survives a session that ended", async (organizer) => {
   await page.goto("/organizer/events/new");
   assert.equal(await page.getByLabel("Title").inputValue(), "");
 });
+
+journey("more events come on demand", async (organizer) => {
+  const { page } = organizer;
+  const category = unique("lantern");
+  await organizer.registers("organizer");
+  const made = await page.evaluate(async (name) => {
+    const answers = [];
+    for (let number = 1; number <= 30; number++) {
+      const starts = Date.now() + number * 86_400_000;
+      const event = {
+        title: `Lantern walk ${number}`,
+        venue: "The old harbour",
+        time_zone: "Europe/Oslo",
+        starts_at: new Date(starts).toISOString(),
+        ends_at: new Date(starts + 3_600_000).toISOString(),
+        capacity: 20,
+        price: 0,
+        currency: "NOK",
+        category: name,
+      };
+      const headers = { "Content-Type": "application/json" };
+      answers.push((await fetch("/api/events", { method: "POST", headers, body: JSON.stringify(event) })).status);
+    }
+    return answers;
+  }, category);
+  assert.ok(made.every((status) => status === 201));
+
+  await page.goto(`/?category=${category}`);
+  await page.getByRole("link", { name: "Lantern walk 24", exact: true }).waitFor();
+  assert.equal(await page.getByRole("article").count(), 24);
+  await organizer.button("Show more events").click();
+  await page.getByRole("link", { name: "Lantern walk 30", exact: true }).click();
+  await page.getByRole("heading", { name: "Lantern walk 30" }).waitFor();
+  await page.goBack();
+  await page.getByRole("link", { name: "Lantern walk 30", exact: true }).waitFor();
+  assert.equal(await page.getByRole("article").count(), 30);
+  assert.ok(await page.evaluate(() => scrollY > 500));
+
+  await page.goto("/organizer");
+  await organizer.sees("Published events");
+  assert.equal(await page.getByRole("listitem").count(), 30);
+});

@@ -14,7 +14,7 @@ const KEEP_MS = 60_000;
 let kept = { search: "", items: /** @type {Api.EventItem[]} */ ([]), next: /** @type {string | null} */ (null), at: 0 };
 
 /** @type {PageModule["render"]} */
-export async function render(root, { query, signal }) {
+export async function render(root, { query, signal, restored }) {
   setTitle(t("events.title"));
   const search = h("input", {
     id: "q",
@@ -49,19 +49,19 @@ export async function render(root, { query, signal }) {
   root.append(h("header.hero", posters(), h("h1", t("events.headline")), h("p", t("events.lead")), filters), results);
 
   let latest = new AbortController();
-  const update = async () => {
+  const update = async (mayKeep = false) => {
     if (signal.aborted) return;
     latest.abort();
     latest = new AbortController();
     const wanted = readFilters(filters);
     const text = wanted.toString();
     rewriteUrl(text ? `/?${text}` : "/");
-    await list(results, wanted, AbortSignal.any([signal, latest.signal]));
+    await list(results, wanted, AbortSignal.any([signal, latest.signal]), mayKeep);
   };
   let timer = 0;
   search.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(update, 180);
+    timer = setTimeout(() => void update(), 180);
   });
   filters.addEventListener("change", (event) => event.target !== search && void update());
   filters.addEventListener("submit", (event) => {
@@ -69,7 +69,7 @@ export async function render(root, { query, signal }) {
     clearTimeout(timer);
     void update();
   });
-  await update();
+  await update(restored);
 }
 
 /** Decoration. */
@@ -108,8 +108,9 @@ function readFilters(form) {
  * @param {HTMLElement} results
  * @param {URLSearchParams} filters
  * @param {AbortSignal} signal
+ * @param {boolean} [mayKeep] whether the list that was on screen before will do
  */
-async function list(results, filters, signal) {
+async function list(results, filters, signal, mayKeep = false) {
   const search = filters.toString();
   const grid = h("div.grid");
   /** @param {Api.Page<Api.EventItem>} page */
@@ -126,7 +127,7 @@ async function list(results, filters, signal) {
     grid.children[first]?.querySelector("a")?.focus();
     announce(tn("events.loaded", page.items.length));
   };
-  if (kept.at && kept.search === search && Date.now() - kept.at < KEEP_MS)
+  if (mayKeep && kept.search === search && Date.now() - kept.at < KEEP_MS)
     return show({ items: kept.items, next_cursor: kept.next });
 
   results.setAttribute("aria-busy", "true");

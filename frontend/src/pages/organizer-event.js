@@ -1,5 +1,5 @@
 // Create and edit an event, with a preview of its card; publish, cancel or delete it.
-import { get, request } from "../api.js";
+import { ApiError, get, request } from "../api.js";
 import { h, icon, replace, toast } from "../dom.js";
 import { eventFields, keepTyped } from "../event-form.js";
 import { form, place } from "../forms.js";
@@ -15,6 +15,10 @@ export async function render(root, { id, signal }) {
   if (id) replace(root, skeletons("event-page-skeleton", 1));
   /** @type {Api.EventItem | null} */
   const event = id ? await get(`/api/events/${id}`, { signal }) : null;
+  const user = currentUser();
+  if (event && event.organizer_id !== user?.id && user?.role !== "admin") {
+    throw new ApiError({ status: 404, code: "event_not_found" });
+  }
   const title = event ? event.title : t("editor.new");
   setTitle(title);
   replace(
