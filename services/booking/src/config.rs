@@ -66,10 +66,10 @@ pub struct BookingArgs {
     #[arg(long, env = "AMQP_URL_FILE")]
     pub amqp_url_file: Option<PathBuf>,
     /// Where user-service publishes the keys of access tokens.
-    #[arg(long, env = "JWKS_URL", default_value = "http://localhost:8081/.well-known/jwks.json")]
+    #[arg(long, env = "JWKS_URL", default_value = "http://user-service:8080/.well-known/jwks.json")]
     pub jwks_url: String,
     /// event-service, which holds the seats.
-    #[arg(long, env = "EVENT_SERVICE_URL", default_value = "http://localhost:8082")]
+    #[arg(long, env = "EVENT_SERVICE_URL", default_value = "http://event-service:8080")]
     pub event_service_url: String,
     /// How long a call of event-service may take, in seconds. What it did not answer is asked again for twice as long.
     #[arg(long, env = "EVENT_TIMEOUT_SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=10))]

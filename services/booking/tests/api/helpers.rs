@@ -191,8 +191,8 @@ impl TestApp {
 
     /// What a booking's owner is told of it, oldest first: the types of the messages.
     pub(crate) async fn told(&self, booking_id: i32) -> Vec<String> {
-        let sql =
-            "select message->>'type' from outbox where (message->>'booking_id')::int = $1 order by created_at, id";
+        let sql = "select message->>'type' from outbox
+             where (message->>'booking_id')::int = $1 and message->>'type' like 'booking.%' order by created_at, id";
         sqlx::query_scalar(sql).bind(booking_id).fetch_all(&self.pool).await.unwrap()
     }
 
