@@ -3,13 +3,16 @@
 //! credentials → traffic rules and configuration → servers → logins on the servers → migrations → programs → ingress →
 //! prune. A closed gate stops what needs it and nothing else.
 
+mod migrations;
+mod pods;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures::join;
-use kube::api::DeleteParams;
 use serde_json::Value;
 
+use self::pods::{is_stuck, pod_trouble};
 use crate::{
     apply::{Applier, Outcome},
     build::{Blueprint, Plan, Program, connections, deployment},
@@ -23,9 +26,6 @@ use crate::{
     status::{Report, Verdict},
     validate,
 };
-
-/// After this long a failed migration is tried again, in seconds.
-const MIGRATION_RETRY_SECONDS: i64 = 300;
 
 /// One pass over one platform.
 pub struct Pass<'a> {
@@ -280,77 +280,6 @@ impl Pass<'_> {
         Some(format!("{} has {updated} of {desired} pods ready{trouble}", child.name))
     }
 
-    /// Migrates and applies each program whose servers are ready. Whether all were applied.
-    async fn programs(
-        &mut self,
-        plan: &Plan,
-        failures: &BTreeMap<&'static str, String>,
-        report: &mut Report,
-    ) -> Result<bool, Problem> {
-        let mut waiting = Vec::new();
-        let mut failed = Vec::new();
-        for (program, children) in &plan.programs {
-            let gate = match plan.migration(*program) {
-                Some(_) if report.stopped => Gate::Open,
-                Some(job) => self.migrate(*program, job, failures, report).await?,
-                None => Gate::Open,
-            };
-            match gate {
-                Gate::Open => self.apply_all(children, report).await?,
-                Gate::Waiting(why) => waiting.push(why),
-                Gate::Failed(why) => failed.push(why),
-            }
-        }
-        let all = waiting.is_empty() && failed.is_empty();
-        if !failed.is_empty() {
-            report.degraded.push(("MigrationFailed".to_owned(), failed.join("; ")));
-        }
-        report.schema_current = match (failed.is_empty(), waiting.is_empty()) {
-            _ if report.stopped => Verdict::unknown("Stopped", "management is Stopped"),
-            (false, _) => Verdict::no("MigrationFailed", failed.join("; ")),
-            (true, false) => Verdict::no("Migrating", waiting.join("; ")),
-            (true, true) => Verdict::yes("Current", "every schema is that of the wanted version"),
-        };
-        Ok(all)
-    }
-
-    async fn migrate(
-        &mut self,
-        program: Program,
-        job: &Child,
-        failures: &BTreeMap<&'static str, String>,
-        report: &mut Report,
-    ) -> Result<Gate, Problem> {
-        let live = self.observed.get(Kind::Job, &job.name).cloned();
-        let condition = |type_: &str| {
-            let conditions = live.as_ref().and_then(|live| live["status"]["conditions"].as_array());
-            conditions.into_iter().flatten().find(|c| c["type"] == type_ && c["status"] == "True").cloned()
-        };
-        if condition("Complete").is_some() {
-            return Ok(Gate::Open);
-        }
-        if let (Some(failed), Some(live)) = (condition("Failed"), &live) {
-            let since = failed["lastTransitionTime"].as_str().and_then(|t| DateTime::parse_from_rfc3339(t).ok());
-            if since.is_some_and(|since| (self.now - since.to_utc()).num_seconds() > MIGRATION_RETRY_SECONDS) {
-                self.applier.delete(self.identity, Kind::Job, &job.name, live, DeleteParams::background()).await?;
-            }
-            let why = failed["message"].as_str().unwrap_or_default();
-            return Ok(Gate::Failed(format!(
-                "the migration of {} failed, the old version goes on serving: {why}; see `kubectl logs job/{}`",
-                program.name(),
-                job.name
-            )));
-        }
-        let server = if program.uses_postgres() { "postgres" } else { "mongodb" };
-        if live.is_none()
-            && let Some(failure) = failures.get(server)
-        {
-            return Ok(Gate::Waiting(format!("{} waits for {server}: {failure}", program.name())));
-        }
-        self.apply(job, report).await?;
-        Ok(Gate::Waiting(format!("{} is being migrated by job {}", program.name(), job.name)))
-    }
-
     /// Whether the programs serve, and how many pods of each.
     fn judge(&self, blueprint: &Blueprint<'_>, plan: Option<&Plan>, report: &mut Report) {
         let mut missing = Vec::new();
@@ -388,13 +317,6 @@ impl Pass<'_> {
     }
 }
 
-/// Whether a program may go on to its new version.
-enum Gate {
-    Open,
-    Waiting(String),
-    Failed(String),
-}
-
 fn taken(name: &str) -> Problem {
     Problem::NameTaken { kind: "Secret".to_owned(), name: name.to_owned() }
 }
@@ -418,42 +340,4 @@ fn dependencies(blueprint: &Blueprint<'_>) -> Vec<DependencyStatus> {
         secret_name: connections::secret_name(blueprint, credential),
     };
     servers.map(status).into()
-}
-
-/// Reasons for which a container waits that do not pass by themselves.
-const TROUBLE: [&str; 6] = [
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-];
-
-/// Why a pod does not come up, if it says so.
-fn pod_trouble(pod: &Value) -> Option<String> {
-    let statuses = ["initContainerStatuses", "containerStatuses"];
-    let waiting = statuses
-        .iter()
-        .flat_map(|field| pod["status"][*field].as_array().into_iter().flatten())
-        .map(|container| &container["state"]["waiting"])
-        .find(|waiting| waiting["reason"].as_str().is_some_and(|reason| TROUBLE.contains(&reason)));
-    if let Some(waiting) = waiting {
-        let message = waiting["message"].as_str().unwrap_or_default();
-        return Some(format!("{} {message}", waiting["reason"].as_str().unwrap_or_default()).trim().to_owned());
-    }
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let unscheduled = conditions.into_iter().find(|c| c["type"] == "PodScheduled" && c["status"] == "False")?;
-    Some(format!("it cannot be scheduled: {}", unscheduled["message"].as_str().unwrap_or_default()))
-}
-
-/// Whether a pod belongs to an older revision than its StatefulSet's, and does not come up.
-fn is_stuck(set: &Value, pod: &Value) -> bool {
-    let owned = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    let of_set = owned.into_iter().any(|owner| owner["uid"] == set["metadata"]["uid"]);
-    let seen = set["status"]["observedGeneration"].as_i64() >= set["metadata"]["generation"].as_i64();
-    let wanted = &set["status"]["updateRevision"];
-    let outdated = wanted.is_string() && pod["metadata"]["labels"]["controller-revision-hash"] != *wanted;
-    let going = pod["metadata"].get("deletionTimestamp").is_some();
-    of_set && seen && outdated && !going && pod_trouble(pod).is_some()
 }

@@ -1,0 +1,97 @@
+//! Migrations, and the gate that they are for each program.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use kube::api::DeleteParams;
+
+use super::Pass;
+use crate::{
+    build::{Plan, Program},
+    child::{Child, Kind},
+    problem::Problem,
+    status::{Report, Verdict},
+};
+
+/// After this long a failed migration is tried again, in seconds.
+const MIGRATION_RETRY_SECONDS: i64 = 300;
+
+/// Whether a program may go on to its new version.
+enum Gate {
+    Open,
+    Waiting(String),
+    Failed(String),
+}
+
+impl Pass<'_> {
+    /// Migrates and applies each program whose servers are ready. Whether all were applied.
+    pub(super) async fn programs(
+        &mut self,
+        plan: &Plan,
+        failures: &BTreeMap<&'static str, String>,
+        report: &mut Report,
+    ) -> Result<bool, Problem> {
+        let mut waiting = Vec::new();
+        let mut failed = Vec::new();
+        for (program, children) in &plan.programs {
+            let gate = match plan.migration(*program) {
+                Some(_) if report.stopped => Gate::Open,
+                Some(job) => self.migrate(*program, job, failures, report).await?,
+                None => Gate::Open,
+            };
+            match gate {
+                Gate::Open => self.apply_all(children, report).await?,
+                Gate::Waiting(why) => waiting.push(why),
+                Gate::Failed(why) => failed.push(why),
+            }
+        }
+        let all = waiting.is_empty() && failed.is_empty();
+        if !failed.is_empty() {
+            report.degraded.push(("MigrationFailed".to_owned(), failed.join("; ")));
+        }
+        report.schema_current = match (failed.is_empty(), waiting.is_empty()) {
+            _ if report.stopped => Verdict::unknown("Stopped", "management is Stopped"),
+            (false, _) => Verdict::no("MigrationFailed", failed.join("; ")),
+            (true, false) => Verdict::no("Migrating", waiting.join("; ")),
+            (true, true) => Verdict::yes("Current", "every schema is that of the wanted version"),
+        };
+        Ok(all)
+    }
+
+    async fn migrate(
+        &mut self,
+        program: Program,
+        job: &Child,
+        failures: &BTreeMap<&'static str, String>,
+        report: &mut Report,
+    ) -> Result<Gate, Problem> {
+        let live = self.observed.get(Kind::Job, &job.name).cloned();
+        let condition = |type_: &str| {
+            let conditions = live.as_ref().and_then(|live| live["status"]["conditions"].as_array());
+            conditions.into_iter().flatten().find(|c| c["type"] == type_ && c["status"] == "True").cloned()
+        };
+        if condition("Complete").is_some() {
+            return Ok(Gate::Open);
+        }
+        if let (Some(failed), Some(live)) = (condition("Failed"), &live) {
+            let since = failed["lastTransitionTime"].as_str().and_then(|t| DateTime::parse_from_rfc3339(t).ok());
+            if since.is_some_and(|since| (self.now - since.to_utc()).num_seconds() > MIGRATION_RETRY_SECONDS) {
+                self.applier.delete(self.identity, Kind::Job, &job.name, live, DeleteParams::background()).await?;
+            }
+            let why = failed["message"].as_str().unwrap_or_default();
+            return Ok(Gate::Failed(format!(
+                "the migration of {} failed, the old version goes on serving: {why}; see `kubectl logs job/{}`",
+                program.name(),
+                job.name
+            )));
+        }
+        let server = if program.uses_postgres() { "postgres" } else { "mongodb" };
+        if live.is_none()
+            && let Some(failure) = failures.get(server)
+        {
+            return Ok(Gate::Waiting(format!("{} waits for {server}: {failure}", program.name())));
+        }
+        self.apply(job, report).await?;
+        Ok(Gate::Waiting(format!("{} is being migrated by job {}", program.name(), job.name)))
+    }
+}
