@@ -23,7 +23,9 @@ use crate::fleet::{Detour, Replica, Settings, loopback};
 use crate::programs::{Binaries, Program};
 use crate::proxy::{self, Route, origin_routes};
 use crate::secrets::Secrets;
-use crate::servers::{Durability, MongoDb, Postgres, RabbitMq, ensure_database, random_password, scratch_folder};
+use crate::servers::{
+    Durability, MongoDb, Postgres, RabbitMq, Servers, ensure_database, random_password, scratch_folder,
+};
 use crate::{api, ports};
 
 /// The first admin of every test platform.
@@ -36,10 +38,23 @@ pub struct Options {
     pub replicas: usize,
     /// Starts PostgreSQL and MongoDB too, so that the test may stop and kill them.
     pub own_servers: bool,
+    /// Takes these servers instead of those that `TEST_POSTGRES_URL` and `TEST_MONGODB_URL` name.
+    pub server_urls: Option<ServerUrls>,
+    /// Takes these programs instead of those that [`Binaries::locate`] finds or builds.
+    pub binaries: Option<Binaries>,
     /// Further variables of single programs, such as `HOLD_SECONDS`.
     pub environment: Vec<(Program, &'static str, String)>,
     /// Stands between programs and what they talk to.
     pub detour: Option<Detour>,
+}
+
+/// Servers that a platform shares with others, in databases of its own.
+#[derive(Clone, Debug)]
+pub struct ServerUrls {
+    /// PostgreSQL, as somebody who may create roles and databases.
+    pub postgres: String,
+    /// MongoDB.
+    pub mongodb: String,
 }
 
 /// A running platform.
@@ -65,14 +80,19 @@ impl Stack {
     pub async fn start(options: Options) -> Result<Self> {
         let folder = scratch_folder()?;
         let dir = |name| folder.path().join(name);
-        let binaries = Binaries::locate().await?;
+        let binaries = match options.binaries {
+            Some(binaries) => binaries,
+            None => Binaries::locate().await?,
+        };
         let (rabbitmq_dir, password) = (dir("rabbitmq"), random_password());
-        let (rabbitmq, (postgres, mongodb)) = tokio::try_join!(
+        let (rabbitmq, own) = tokio::try_join!(
             RabbitMq::start(&rabbitmq_dir, &password),
-            own_servers(folder.path(), &password, options.own_servers),
+            OwnServers::start(folder.path(), &password, options.own_servers),
         )?;
-        let postgres_url = server_url("TEST_POSTGRES_URL", postgres.as_ref().map(Postgres::url))?;
-        let mongodb_url = server_url("TEST_MONGODB_URL", mongodb.as_ref().map(MongoDb::url))?;
+        let servers = match (own.urls(), options.server_urls) {
+            (Some(urls), _) | (None, Some(urls)) => urls,
+            (None, None) => ServerUrls::from_environment()?,
+        };
 
         let suffix = format!("_{}", &Uuid::new_v4().simple().to_string()[..12]);
         let origin_listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
@@ -86,9 +106,9 @@ impl Stack {
             log_dir: dir("logs"),
             sinks: None,
             public_url: origin.clone(),
-            postgres_urls: databases(&postgres_url, &suffix).await?,
+            postgres_urls: databases(&servers.postgres, &suffix).await?,
             amqp_url: rabbitmq.url(),
-            mongodb_url,
+            mongodb_url: servers.mongodb,
             mongodb_suffix: suffix,
             addresses: places.reached_at.clone(),
             admin_email: ADMIN_EMAIL.to_owned(),
@@ -102,6 +122,7 @@ impl Stack {
         let replicas = places.start_replicas(&settings)?;
         let http = api::http_client();
         try_join_all(replicas.values().flatten().map(|replica| replica.ready(&http))).await?;
+        let OwnServers { postgres, mongodb } = own;
         Ok(Self { origin, secrets, replicas, _proxies: proxies, rabbitmq, postgres, mongodb, settings, folder })
     }
 
@@ -203,20 +224,45 @@ impl Places {
     }
 }
 
-async fn own_servers(dir: &Path, password: &str, wanted: bool) -> Result<(Option<Postgres>, Option<MongoDb>)> {
-    if !wanted {
-        return Ok((None, None));
-    }
-    let (postgres, mongodb) = (dir.join("postgres"), dir.join("mongodb"));
-    let postgres = Postgres::start(&postgres, Durability::Synced, password);
-    let (postgres, mongodb) = tokio::try_join!(postgres, MongoDb::start(&mongodb))?;
-    Ok((Some(postgres), Some(mongodb)))
+/// PostgreSQL and MongoDB of one platform alone.
+#[derive(Default)]
+struct OwnServers {
+    postgres: Option<Postgres>,
+    mongodb: Option<MongoDb>,
 }
 
-fn server_url(variable: &'static str, own: Option<String>) -> Result<String> {
-    own.or_else(|| env::var(variable).ok()).with_context(|| {
-        format!("{variable} is not set; run `make test`, or `stack servers -- cargo test -p eventplatform-tests`")
-    })
+impl OwnServers {
+    async fn start(dir: &Path, password: &str, wanted: bool) -> Result<Self> {
+        if !wanted {
+            return Ok(Self::default());
+        }
+        let (postgres, mongodb) = (dir.join("postgres"), dir.join("mongodb"));
+        let postgres = Postgres::start(&postgres, Durability::Synced, password);
+        let (postgres, mongodb) = tokio::try_join!(postgres, MongoDb::start(&mongodb))?;
+        Ok(Self { postgres: Some(postgres), mongodb: Some(mongodb) })
+    }
+
+    fn urls(&self) -> Option<ServerUrls> {
+        let (postgres, mongodb) = (self.postgres.as_ref()?.url(), self.mongodb.as_ref()?.url());
+        Some(ServerUrls { postgres, mongodb })
+    }
+}
+
+impl ServerUrls {
+    fn from_environment() -> Result<Self> {
+        let url = |name: &str| {
+            env::var(name).with_context(|| {
+                format!("{name} is not set; run `make test`, or `stack servers -- cargo test -p eventplatform-tests`")
+            })
+        };
+        Ok(Self { postgres: url("TEST_POSTGRES_URL")?, mongodb: url("TEST_MONGODB_URL")? })
+    }
+}
+
+impl From<&Servers> for ServerUrls {
+    fn from(servers: &Servers) -> Self {
+        Self { postgres: servers.postgres.url(), mongodb: servers.mongodb.url() }
+    }
 }
 
 async fn databases(superuser_url: &str, suffix: &str) -> Result<BTreeMap<Program, String>> {

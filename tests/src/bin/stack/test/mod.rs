@@ -1,0 +1,132 @@
+//! `stack test`: every test of the workspace on throwaway servers, with one summary line at the end.
+
+mod summary;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use eventplatform_tests::paths;
+use eventplatform_tests::programs::{Binaries, cargo};
+use eventplatform_tests::servers::{Durability, MongoKind, Servers};
+use eventplatform_tests::stack::{Options, Stack};
+use tokio::process::Command;
+
+use self::summary::Summary;
+use crate::job::Signals;
+
+/// Runs every test on throwaway servers and prints how many passed.
+///
+/// First those of the workspace, then those of tests/browser, on a platform of their own.
+///
+/// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
+/// `mongod` is on PATH, and is listed as NOT RUN elsewhere. So are the tests that need stripe-mock, where it is absent
+/// and there is no Go to build it with.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Runs `cargo test` with these arguments alone.
+    #[arg(last = true)]
+    cargo: Vec<OsString>,
+}
+
+/// What the tests that need stripe-mock are called (services/booking/tests/stripe), and their line if they do not run.
+const STRIPE_TESTS: &str = "stripe_conformance::";
+const NO_STRIPE_TESTS: &str = "Stripe conformance (no Go to build stripe-mock with)";
+
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        code = test(arguments) => code,
+        signal = signals.next() => Ok(Signals::exit_code(signal)),
+    }
+}
+
+async fn test(arguments: Arguments) -> Result<ExitCode> {
+    let everything = arguments.cargo.is_empty();
+    let selection = if everything { vec![OsString::from("--workspace")] } else { arguments.cargo };
+    // With the features that `cargo test` will choose, and the programs too, which it does not always build.
+    let built =
+        cargo()?.args(["build", "--workspace", "--all-targets"]).status().await.context("cannot start cargo")?;
+    if !built.success() {
+        println!("0 passed, 0 failed: the workspace does not build");
+        return Ok(ExitCode::FAILURE);
+    }
+
+    let servers = Servers::throwaway(Durability::Unsynced).await?;
+    let mut summary = Summary::default();
+    let cargo_tests = cargo_tests(selection, &servers, &mut summary).await;
+    summary.note("cargo test", cargo_tests);
+    if everything {
+        let browser_tests = browser_tests(&servers, &mut summary).await;
+        summary.note("tests/browser", browser_tests);
+    }
+    servers.stop().await?;
+    Ok(if summary.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn cargo_tests(selection: Vec<OsString>, servers: &Servers, summary: &mut Summary) -> Result<()> {
+    let stripe = can_have_stripe_mock()?;
+    if !stripe {
+        summary.note_not_run(NO_STRIPE_TESTS);
+    }
+    let mongod = servers.mongodb.kind() == MongoKind::Mongod;
+    let mut cargo = cargo()?;
+    cargo.args(["test", "--no-fail-fast"]).args(with_choice(selection, mongod, stripe));
+    cargo.envs(servers.environment()).env(Binaries::VARIABLE, binary_folder()?);
+    summary.follow(cargo).await
+}
+
+/// The arguments of `cargo test`, with those for the test programs about what can run here.
+fn with_choice(mut arguments: Vec<OsString>, mongod: bool, stripe: bool) -> Vec<OsString> {
+    if !arguments.iter().any(|argument| argument == "--") {
+        arguments.push("--".into());
+    }
+    if mongod {
+        arguments.push("--include-ignored".into());
+    }
+    if !stripe {
+        arguments.extend(["--skip", STRIPE_TESTS].map(OsString::from));
+    }
+    arguments
+}
+
+/// Whether stripe-mock is where its tests look for it, or could be: with Go, its absence is for them to report.
+fn can_have_stripe_mock() -> Result<bool> {
+    let named = std::env::var_os("STRIPE_MOCK").is_some_and(|file| !file.is_empty());
+    let installed = paths::cache()?.join("tools/bin/stripe-mock").is_file();
+    Ok(named || installed || ["stripe-mock", "go"].into_iter().any(|program| paths::on_path(program).is_some()))
+}
+
+/// The tests in a real browser, on a platform of their own.
+async fn browser_tests(servers: &Servers, summary: &mut Summary) -> Result<()> {
+    let (server_urls, binaries) = (Some(servers.into()), Some(Binaries::find(&binary_folder()?)?));
+    let platform = Stack::start(Options { server_urls, binaries, ..Options::default() }).await?;
+    let mut npm = Command::new("npm");
+    npm.args(["test", "--silent", "--prefix"]).arg(paths::workspace().join("tests/browser"));
+    // Node's choice of a reporter depends on its version.
+    npm.args(["--", "--test-reporter=spec"]).env("ORIGIN", &platform.origin).kill_on_drop(true);
+    let result = summary.follow(npm).await;
+    platform.stop().await?;
+    result
+}
+
+fn binary_folder() -> Result<PathBuf> {
+    Ok(paths::cargo_target()?.join("debug"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_programs_are_told_what_can_run_here() {
+        let choose = |selection: &[&str], mongod, stripe| {
+            with_choice(selection.iter().map(OsString::from).collect(), mongod, stripe)
+        };
+
+        assert_eq!(choose(&["--workspace"], false, true), ["--workspace", "--"]);
+        assert_eq!(choose(&["--workspace"], true, true), ["--workspace", "--", "--include-ignored"]);
+        assert_eq!(choose(&["--", "late"], false, false), ["--", "late", "--skip", STRIPE_TESTS]);
+    }
+}
