@@ -10,6 +10,7 @@ mod capacity;
 mod expiry;
 mod idempotency;
 mod journey;
+mod replicas;
 mod schema;
 
 use eventplatform_tests::stack::{Options, Stack};
