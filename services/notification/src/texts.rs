@@ -22,7 +22,7 @@ pub fn confirmed(fact: &BookingFact) -> Text {
     Text {
         title: "Booking confirmed".to_owned(),
         body: format!(
-            "Your booking {} of {} for “{}” is confirmed. {price}",
+            "Your booking {} ({} for “{}”) is confirmed. {price}",
             fact.booking_id,
             seats(fact.seats),
             fact.event_title
@@ -40,7 +40,7 @@ pub fn cancelled(fact: &BookingFact) -> Text {
     Text {
         title: "Booking cancelled".to_owned(),
         body: format!(
-            "Your booking {} of {} for “{}” was cancelled{why}.",
+            "Your booking {} ({} for “{}”) was cancelled{why}.",
             fact.booking_id,
             seats(fact.seats),
             fact.event_title
@@ -66,7 +66,7 @@ pub fn expired(fact: &BookingFact) -> Text {
     Text {
         title: "Booking expired".to_owned(),
         body: format!(
-            "Your booking {} of {} for “{}” was not paid in time, so the seats went back on sale. Book again if you still want to go.",
+            "Your booking {} ({} for “{}”) was not paid in time, so the seats went back on sale. Book again if you still want to go.",
             fact.booking_id,
             seats(fact.seats),
             fact.event_title
@@ -206,7 +206,7 @@ mod tests {
     fn a_confirmation_says_what_was_paid() {
         assert_eq!(
             confirmed(&booking(2, 5000, "EUR")).body,
-            "Your booking 17 of 2 seats for “Jazz Night” is confirmed. You paid 50.00 EUR."
+            "Your booking 17 (2 seats for “Jazz Night”) is confirmed. You paid 50.00 EUR."
         );
         assert!(confirmed(&booking(1, 0, "EUR")).body.ends_with("is confirmed. There is nothing to pay."));
     }
@@ -217,7 +217,7 @@ mod tests {
 
         assert_eq!(
             cancelled(&by_organizer).body,
-            "Your booking 17 of 1 seat for “Jazz Night” was cancelled because the event does not take place."
+            "Your booking 17 (1 seat for “Jazz Night”) was cancelled because the event does not take place."
         );
         assert!(cancelled(&booking(1, 0, "EUR")).body.ends_with("was cancelled."));
     }
