@@ -32,7 +32,11 @@ pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrup
             state.store.renew_refund_key(refund).await?;
         }
         Err(failure @ (GatewayFailure::Failed(_) | GatewayFailure::Refused { .. })) => {
-            tracing::error!(refund_id, %failure, "refund not carried out yet");
+            if matches!(failure, GatewayFailure::Refused { .. }) {
+                tracing::error!(refund_id, %failure, "the gateway refuses to give the money back");
+            } else {
+                tracing::warn!(refund_id, %failure, "refund not carried out yet");
+            }
             if refund.gateway_refund_id.is_none() {
                 state.store.renew_refund_key(refund).await?;
             }
