@@ -263,7 +263,11 @@ async fn messages_of_event_service_are_consumed_from_the_queue() {
     let publisher = Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap());
     publisher.publish_all(&[message]).await.remove(0).unwrap();
 
-    until("the booking is refunded", async || (app.standing(booking).await.1 == "Refunded").then_some(())).await;
+    until("money and seats went back", async || {
+        let refunded = app.standing(booking).await.1 == "Refunded";
+        (refunded && app.neighbours.seats(&event, "confirmed") == 0).then_some(())
+    })
+    .await;
     lifecycle.stop();
     app.is_consistent().await;
 }
