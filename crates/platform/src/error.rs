@@ -62,8 +62,13 @@ pub struct ApiError {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
+    passing: bool,
     cause: Option<anyhow::Error>,
 }
+
+/// Marks a response whose refusal passes by itself; see [`ApiError::passing`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passing;
 
 /// What is wrong with one field of a body.
 #[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
@@ -106,7 +111,15 @@ pub struct Problem {
 impl ApiError {
     /// A refusal of any kind.
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), errors: Vec::new(), retry_after_seconds: None, cause: None }
+        Self {
+            kind,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_seconds: None,
+            passing: false,
+            cause: None,
+        }
     }
 
     /// 400: the request cannot be understood.
@@ -173,6 +186,13 @@ impl ApiError {
         self
     }
 
+    /// Says that the reason passes by itself: it is no outcome, and never stored under an Idempotency-Key.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
     /// The HTTP status of this refusal.
     pub fn status(&self) -> StatusCode {
         self.kind.status()
@@ -227,6 +247,9 @@ impl IntoResponse for ApiError {
         }
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.passing {
+            response.extensions_mut().insert(Passing);
         }
         response
     }

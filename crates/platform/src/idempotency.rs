@@ -3,7 +3,7 @@
 //! A record is claimed before the work starts and carries an operation id that stays the same when a retry resumes
 //! what a crash interrupted. Whoever does the work derives the names of everything it creates from that id, so doing
 //! it twice changes nothing. The claim is a lease that its holder renews; the answer is stored at the end, unless it
-//! is a 5xx or a 429, after which a retry runs again.
+//! is a 5xx, a 429 or a refusal that passes by itself ([`ApiError::passing`]), after which a retry runs again.
 
 mod mongo;
 mod postgres;
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use self::{mongo::MongoIdempotency, postgres::PgIdempotency};
-use crate::{ApiError, ApiResult, trace};
+use crate::{ApiError, ApiResult, error::Passing, trace};
 
 /// How long a claim lives without being renewed. A retry after a crash waits at most this long.
 pub const LEASE: Duration = Duration::from_secs(8);
@@ -156,7 +156,8 @@ where
     };
     let (parts, body) = result.into_response().into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let keep = !parts.status.is_server_error() && parts.status != StatusCode::TOO_MANY_REQUESTS;
+    let passing = parts.extensions.get::<Passing>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
+    let keep = !parts.status.is_server_error() && !passing;
     let answer = keep.then(|| StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() });
     if let Err(error) = store.finish(&scope, token, answer.as_ref()).await {
         // The lease runs out, and a retry does the same work under the same operation id.
@@ -192,11 +193,12 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> ApiResult<Self> {
         let fit = |key: &str| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-        let key = match parts.headers.get("idempotency-key").map(HeaderValue::to_str) {
-            None => None,
-            Some(Ok(key)) if fit(key) => Some(key.to_owned()),
-            Some(_) => {
-                let detail = "Idempotency-Key: 1 to 255 visible ASCII characters, such as a UUID";
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let key = match (values.next().map(HeaderValue::to_str), values.next()) {
+            (None, _) => None,
+            (Some(Ok(key)), None) if fit(key) => Some(key.to_owned()),
+            _ => {
+                let detail = "Idempotency-Key: one header of 1 to 255 visible ASCII characters, such as a UUID";
                 return Err(ApiError::bad_request("invalid_idempotency_key", detail));
             }
         };

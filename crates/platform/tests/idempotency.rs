@@ -52,7 +52,10 @@ async fn handler<S: IdempotencyStore>(
         let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
         let _turn = may_finish.acquire().await;
         match body["fail_until_run"].as_u64() {
-            Some(last) if u64::from(run) <= last => Err(ApiError::internal(anyhow::anyhow!("asked to fail"))),
+            Some(last) if u64::from(run) <= last => Err(match body["passing"].as_bool() {
+                Some(true) => ApiError::conflict("not_now", "asked to wait").passing(),
+                _ => ApiError::internal(anyhow::anyhow!("asked to fail")),
+            }),
             _ => Ok(Json(json!({ "operation_id": operation_id, "run": run }))),
         }
     })
@@ -151,6 +154,16 @@ async fn a_server_error_is_not_stored_and_a_retry_keeps_the_operation_id<S: Idem
     assert_eq!(answer["run"], 2);
 }
 
+async fn a_refusal_that_passes_by_itself_is_not_stored<S: IdempotencyStore>(store: S) {
+    let work = work(store, 1);
+    let body = json!({"fail_until_run": 1, "passing": true});
+
+    let (first, _) = send(&work, "passing", &body).await;
+    let (second, _) = send(&work, "passing", &body).await;
+
+    assert_eq!((first, second), (StatusCode::CONFLICT, StatusCode::OK));
+}
+
 async fn a_request_waits_for_a_running_one_and_is_then_told_to_come_back<S: IdempotencyStore>(store: S) {
     let work = work(store, 0);
     let running = tokio::spawn({
@@ -178,6 +191,7 @@ async fn postgres_records_hold_the_promise() {
         twenty_identical_requests_run_once(store()),
         another_body_under_the_same_key_is_refused(store()),
         a_server_error_is_not_stored_and_a_retry_keeps_the_operation_id(store()),
+        a_refusal_that_passes_by_itself_is_not_stored(store()),
         a_request_waits_for_a_running_one_and_is_then_told_to_come_back(store()),
     );
 
@@ -194,6 +208,7 @@ async fn mongo_records_hold_the_promise() {
         twenty_identical_requests_run_once(store.clone()),
         another_body_under_the_same_key_is_refused(store.clone()),
         a_server_error_is_not_stored_and_a_retry_keeps_the_operation_id(store.clone()),
+        a_refusal_that_passes_by_itself_is_not_stored(store.clone()),
         a_request_waits_for_a_running_one_and_is_then_told_to_come_back(store.clone()),
     );
 

@@ -38,8 +38,10 @@ impl From<Interrupted> for ApiError {
 impl From<PayRefusal> for ApiError {
     fn from(refusal: PayRefusal) -> Self {
         let code = match refusal {
+            PayRefusal::InProgress => {
+                return Self::conflict("payment_in_progress", refusal.to_string()).passing();
+            }
             PayRefusal::AlreadyPaid => "already_paid",
-            PayRefusal::InProgress => "payment_in_progress",
             PayRefusal::Expired => "booking_expired",
             PayRefusal::Cancelled => "booking_cancelled",
             PayRefusal::Rejected => "booking_rejected",
@@ -56,7 +58,9 @@ impl From<PayRefusal> for ApiError {
 impl From<CancelRefusal> for ApiError {
     fn from(refusal: CancelRefusal) -> Self {
         let code = match refusal {
-            CancelRefusal::PaymentInProgress => "payment_in_progress",
+            CancelRefusal::PaymentInProgress => {
+                return Self::conflict("payment_in_progress", refusal.to_string()).passing();
+            }
             CancelRefusal::DeadlinePassed => "cancel_deadline_passed",
             CancelRefusal::Expired => "booking_expired",
             CancelRefusal::Rejected => "booking_rejected",

@@ -11,6 +11,7 @@ pub use self::{
     batch::{Answer, BatchOutcome, EventChange, Operation, apply_batch},
     event::{Details, Event, EventPatch, EventStatus},
     reservation::Reservation,
+    validate::is_sensible,
 };
 
 use platform::error::FieldError;

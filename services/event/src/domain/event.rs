@@ -190,7 +190,7 @@ impl Event {
         if event == *self {
             return Ok(Edited { event, message: None });
         }
-        self.allow(&event)?;
+        self.allow(&event, now)?;
         event.available = event.capacity - event.taken();
         event.version += 1;
         event.updated_at = now;
@@ -198,11 +198,21 @@ impl Event {
         Ok(Edited { event, message })
     }
 
-    fn allow(&self, next: &Self) -> Result<(), Refusal> {
+    fn allow(&self, next: &Self, now: DateTime<Utc>) -> Result<(), Refusal> {
         if self.status == EventStatus::Cancelled {
             return Err(Refusal::EventCancelled);
         }
-        let faults = validate(&next.details, next.capacity);
+        let mut faults = validate(&next.details, next.capacity);
+        // Into the past there is no moving: it would take away the right to cancel.
+        let (before, after) = (&self.details, &next.details);
+        for (field, moved, at) in [
+            ("starts_at", after.starts_at != before.starts_at, after.starts_at),
+            ("ends_at", after.ends_at != before.ends_at, after.ends_at),
+        ] {
+            if moved && at <= now {
+                faults.push(platform::error::FieldError::new(field, "must be in the future"));
+            }
+        }
         if !faults.is_empty() {
             return Err(Refusal::Invalid(faults));
         }

@@ -12,10 +12,16 @@ const MAX_VENUE: usize = 200;
 const MAX_CATEGORY: usize = 50;
 const MAX_IMAGE_URL: usize = 2_000;
 const MAX_CAPACITY: i64 = 1_000_000;
-const MAX_PRICE: i64 = 100_000_000;
+/// What one booking may cost: payment companies take no more in one charge.
+const MAX_AMOUNT: i64 = 99_999_999;
 const MAX_SEATS_PER_BOOKING: i64 = 100;
 /// Years that both the database and JavaScript's dates are at ease with.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2999;
+
+/// Whether an instant is one that events are held at.
+pub fn is_sensible(at: DateTime<Utc>) -> bool {
+    YEARS.contains(&at.year())
+}
 
 /// What is wrong, field by field; empty when nothing is.
 pub(super) fn validate(details: &Details, capacity: i64) -> Vec<FieldError> {
@@ -28,8 +34,12 @@ pub(super) fn validate(details: &Details, capacity: i64) -> Vec<FieldError> {
     let zone = details.time_zone.parse::<chrono_tz::Tz>();
     faults.check(zone.is_ok(), "time_zone", || "must be an IANA time zone, such as Europe/Berlin".to_owned());
     faults.number("capacity", capacity, 1, MAX_CAPACITY);
-    faults.number("price", details.price, 0, MAX_PRICE);
+    faults.number("price", details.price, 0, MAX_AMOUNT);
     faults.number("max_seats_per_booking", details.max_seats_per_booking, 1, MAX_SEATS_PER_BOOKING);
+    let dearest = details.price.saturating_mul(details.max_seats_per_booking);
+    faults.check(details.price > MAX_AMOUNT || dearest <= MAX_AMOUNT, "price", || {
+        format!("must be at most {MAX_AMOUNT} for the seats of one booking; lower it or max_seats_per_booking")
+    });
     faults.check(is_active_currency(&details.currency), "currency", || {
         "must be an ISO 4217 code in use, such as EUR".to_owned()
     });
@@ -65,9 +75,8 @@ impl Faults {
             ("sales_start_at", details.sales_start_at),
             ("sales_end_at", details.sales_end_at),
         ];
-        let sensible = |at: DateTime<Utc>| YEARS.contains(&at.year());
         for (field, at) in named {
-            self.check(at.is_none_or(sensible), field, || "must be from 1970 to 2999".to_owned());
+            self.check(at.is_none_or(is_sensible), field, || "must be from 1970 to 2999".to_owned());
         }
         self.check(details.ends_at > details.starts_at, "ends_at", || "must be after starts_at".to_owned());
         let sales_end_at = details.sales_end_at.unwrap_or(details.starts_at);

@@ -27,7 +27,7 @@ pub use self::body::{EventResponse, NewEvent, UpdateEvent};
 use crate::{
     AppState,
     domain::{
-        Event, EventStatus, Refusal,
+        Event, EventStatus, Refusal, is_sensible,
         search::{EventFilter, Position, query_words},
     },
     reads::ListKey,
@@ -158,6 +158,11 @@ fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
     if q.chars().count() > MAX_QUERY {
         return Err(ApiError::bad_request("invalid_query", format!("q: at most {MAX_QUERY} characters")));
     }
+    for (name, at) in [("from", query.from), ("to", query.to)] {
+        if at.is_some_and(|at| !is_sensible(at)) {
+            return Err(ApiError::bad_request("invalid_query", format!("{name}: must be from 1970 to 2999")));
+        }
+    }
     let own = |id: i32| user.is_some_and(|user| user.role == Role::Admin || user.user_id == id);
     let filter = EventFilter {
         words: query_words(&q),
@@ -169,8 +174,15 @@ fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
         everything: query.organizer_id.is_some_and(own),
     };
     let after = decode_cursor::<(i64, String)>(query.cursor.as_deref())?;
-    let after = after.and_then(|(start, id)| Some(Position { starts_at: DateTime::from_timestamp_millis(start)?, id }));
+    let after = after.map(|(start, id)| position(start, id)).transpose()?;
     Ok(ListKey { filter, after, limit: parse_limit(query.limit)? })
+}
+
+fn position(start_ms: i64, id: String) -> ApiResult<Position> {
+    match DateTime::from_timestamp_millis(start_ms).filter(|at| is_sensible(*at)) {
+        Some(starts_at) => Ok(Position { starts_at, id }),
+        None => Err(ApiError::bad_request("invalid_cursor", "cursor: take next_cursor of the page before, unchanged")),
+    }
 }
 
 fn may_manage(event: &Event, user: &Identity) -> bool {

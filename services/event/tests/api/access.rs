@@ -124,7 +124,13 @@ async fn what_cannot_be_understood_is_refused_as_a_problem() {
     app.get("/api/events?colour=red").send().await.assert_refused(400, "invalid_query");
     app.get("/api/events?limit=0").send().await.assert_refused(400, "invalid_query");
     app.get("/api/events?from=tomorrow").send().await.assert_refused(400, "invalid_query");
+    app.get("/api/events?from=0000-01-01T00:00:00Z").send().await.assert_refused(400, "invalid_query");
+    app.get("/api/events?to=%2B262142-12-31T23:59:59Z").send().await.assert_refused(400, "invalid_query");
     app.get("/api/events?cursor=nonsense").send().await.assert_refused(400, "invalid_cursor");
+    for position in [json!([i64::MAX, "x"]), json!([253_402_300_800_000_i64, "x"])] {
+        let cursor = platform::page::encode_cursor(&position);
+        app.get(&format!("/api/events?cursor={cursor}")).send().await.assert_refused(400, "invalid_cursor");
+    }
     app.get(&format!("/api/events?q={}", "x".repeat(201))).send().await.assert_refused(400, "invalid_query");
     app.get("/api/nothing").send().await.assert_refused(404, "route_not_found");
     app.call("PUT", &format!("/api/events/{id}")).send().await.assert_refused(405, "method_not_allowed");

@@ -143,6 +143,10 @@ async fn a_change_is_held_to_the_same_rules_as_a_new_event() {
 
     answer.assert_refused(422, "invalid_request");
     assert_eq!(answer.fields(), ["capacity", "price", "ends_at"]);
+    let past = json!({ "starts_at": start - TimeDelta::days(60), "ends_at": start - TimeDelta::days(59) });
+    assert_eq!(app.edits(&id, &past).await.fields(), ["starts_at", "ends_at"]);
+    let dear = json!({ "price": 99_999_999, "max_seats_per_booking": 2 });
+    assert_eq!(app.edits(&id, &dear).await.fields(), ["price"]);
     app.edits(&id, &json!({ "organizer_id": 9 })).await.assert_refused(400, "invalid_json");
     assert_eq!(app.event(&id).await.version, 1);
     app.end().await;
