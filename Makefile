@@ -50,10 +50,12 @@ check: ## Check format, lints, types, licenses and generated files; changes noth
 	@npm run check --silent --prefix tests/browser
 
 .PHONY: generate
-generate: ## Write the generated files anew: query metadata (.sqlx)
+generate: ## Write the generated files anew: query metadata (.sqlx) and the definition of EventPlatform (crds)
 	@.ci/install dev
 	@$(BUILD_STACK)
 	@$(STACK) sqlx
+	@cargo run -q -p eventplatform-operator -- crd > crds/eventplatform.yaml
+	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
 
 .PHONY: bench
 bench: ## Measure the services on servers of their own; see bench/README.md
