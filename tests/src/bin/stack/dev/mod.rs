@@ -83,7 +83,7 @@ impl Platform {
         let log_dir = fresh_folder(dir.join("logs"))?;
         let password = secrets.read("server-password")?;
         let servers = console.step("PostgreSQL, RabbitMQ and MongoDB started", Servers::lasting(dir, &password));
-        let (servers, binaries) = tokio::try_join!(servers, console.step("programs built", Binaries::build()))?;
+        let (servers, binaries) = tokio::try_join!(servers, console.step("programs there", Binaries::locate()))?;
 
         let settings = Arc::new(Settings {
             binaries,
