@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use chrono::TimeDelta;
 use platform::Clock;
 use reqwest::StatusCode;
@@ -114,10 +114,18 @@ impl Person {
     pub async fn sees_become(&self, booking: &Value, status: &str, payment: &str, limit: Duration) -> Result<Value> {
         wait::until(format!("the booking is {status}/{payment}"), limit, async || {
             let seen = self.sees(booking).await?;
-            if seen["status"] != status || seen["payment_status"] != payment {
-                bail!("it is {seen}");
-            }
+            ensure!(seen["status"] == status && seen["payment_status"] == payment, "it is {seen}");
             Ok(seen)
+        })
+        .await
+    }
+
+    /// Waits until an event has so many seats available; reads of events may be a moment old.
+    pub async fn sees_available(&self, event_id: &str, seats: u32, limit: Duration) -> Result<()> {
+        wait::until(format!("{seats} seats are available"), limit, async || {
+            let event = self.get(&format!("/api/events/{event_id}")).await?.expect(StatusCode::OK)?;
+            ensure!(event["available"] == seats, "it is {event}");
+            Ok(())
         })
         .await
     }
