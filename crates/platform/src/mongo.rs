@@ -1,12 +1,15 @@
 //! Connections to MongoDB: majority write concern with journal, snapshot transactions, deadlines.
 
+pub mod sessions;
+
 use std::{future::Future, io, time::Duration};
 
 use anyhow::Context;
 use bson::doc;
+use chrono::{DateTime, Utc};
 use mongodb::{
     Client, Database,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR},
     options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
 };
 
@@ -68,6 +71,13 @@ fn code(error: &Error) -> Option<i32> {
     }
 }
 
+/// Whether the server answers, but others are at the same documents: the transaction is worth another attempt.
+pub fn is_contended(error: &Error) -> bool {
+    let answered = matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_));
+    let changing = code(error).is_some_and(|code| CHANGING.contains(&code));
+    answered && !changing && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(error))
+}
+
 /// Whether a unique index refused a write.
 pub fn is_duplicate_key(error: &Error) -> bool {
     use mongodb::error::WriteFailure;
@@ -77,6 +87,12 @@ pub fn is_duplicate_key(error: &Error) -> bool {
         ErrorKind::Command(e) => e.code == 11000,
         _ => false,
     }
+}
+
+/// The server's time. Must not be dropped midway.
+pub async fn server_time(database: &Database) -> mongodb::error::Result<DateTime<Utc>> {
+    let hello = database.run_command(doc! { "hello": 1 }).await?;
+    hello.get_datetime("localTime").map(|now| now.to_chrono()).map_err(Error::custom)
 }
 
 /// Whether the server answers. May be dropped: it asks in a task of its own.

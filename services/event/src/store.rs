@@ -9,14 +9,12 @@ mod ledger;
 mod outbox;
 mod record;
 mod schema;
-mod sessions;
 
 use std::{future::Future, time::Duration};
 
-use bson::doc;
 use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
-use platform::mongo::bounded;
+use platform::mongo::{bounded, sessions::Sessions};
 
 pub use self::{
     batch::BatchFailure,
@@ -25,7 +23,6 @@ pub use self::{
 use self::{
     outbox::OutboxRecord,
     record::{EventRecord, ReservationRecord},
-    sessions::Sessions,
 };
 
 /// The longest wait for a query.
@@ -48,7 +45,7 @@ impl Store {
             events: database.collection("events"),
             reservations: database.collection("reservations"),
             outbox: database.collection("outbox"),
-            sessions: Sessions::new(),
+            sessions: Sessions::new(database.clone()),
             database,
         }
     }
@@ -75,8 +72,12 @@ impl Store {
     }
 
     async fn server_time(&self) -> Result<DateTime<Utc>> {
-        let hello = self.database.run_command(doc! { "hello": 1 }).await?;
-        hello.get_datetime("localTime").map(|now| now.to_chrono()).map_err(mongodb::error::Error::custom)
+        platform::mongo::server_time(&self.database).await
+    }
+
+    /// Tells the other replicas that this one is alive, and ends the sessions of those that are not.
+    pub async fn keep_presence(&self) -> Result<()> {
+        self.sessions.keep_presence().await
     }
 }
 

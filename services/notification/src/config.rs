@@ -34,8 +34,8 @@ pub struct Config {
     /// Where user-service publishes the keys that verify access tokens.
     #[arg(long, env = "JWKS_URL", default_value = "http://user-service:8080/.well-known/jwks.json")]
     pub jwks_url: Url,
-    /// Messages handled at the same time.
-    #[arg(long, env = "CONSUMER_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Messages handled at the same time. Many, for those to one person may wait for each other.
+    #[arg(long, env = "CONSUMER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub consumer_concurrency: u16,
     /// The most open event streams of one replica; more are refused with 429.
     #[arg(long, env = "STREAMS_MAX", default_value_t = 2000)]

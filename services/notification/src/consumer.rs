@@ -1,15 +1,21 @@
 //! Messages in: each becomes one notification, stored before the message is acknowledged.
 
+use std::time::Duration;
+
 use platform::{
     Clock,
     bus::{Failure, Received},
-    mongo::is_unavailable,
+    mongo::{is_contended, is_unavailable},
 };
+use tokio::time::Instant;
 
 use crate::{domain::NewNotification, hub::Hub, store::Store};
 
 /// `DocumentValidationFailure`: the validator of the collection refuses the document, and always will.
 const REFUSED_BY_VALIDATOR: i32 = 121;
+/// How long a message is tried again and again while others hold its user's place: longer than it takes to notice that
+/// a replica died, shorter than a drain.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// What handling a message takes. Cheap to clone.
 #[derive(Clone)]
@@ -31,7 +37,7 @@ impl Consumer {
     pub async fn handle(&self, received: Received) -> Result<(), Failure> {
         let new = NewNotification::from_message(received.id, &received.message, self.clock.now())
             .map_err(|error| Failure::Poison(error.into()))?;
-        match self.store.insert_notification(&new).await {
+        match self.insert(&new).await {
             Ok(Some(seq)) => {
                 metrics::counter!("eventplatform_notifications_total", "type" => new.kind.as_str()).increment(1);
                 tracing::debug!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.as_str(), "stored");
@@ -44,6 +50,21 @@ impl Consumer {
                 Ok(())
             }
             Err(error) => Err(failure(error)),
+        }
+    }
+
+    /// Stores it, with patience for what a dead replica left locked; see [`platform::mongo::sessions`].
+    ///
+    /// A server that is away is no contention: for that the message waits outside.
+    async fn insert(&self, new: &NewNotification) -> mongodb::error::Result<Option<i64>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.store.insert_notification(new).await {
+                Err(error) if is_contended(&error) && Instant::now() < deadline => {
+                    tracing::debug!(%error, user_id = new.user_id, "others are at this user's place; trying again");
+                }
+                outcome => return outcome,
+            }
         }
     }
 }

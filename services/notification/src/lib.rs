@@ -126,6 +126,13 @@ impl App {
         lifecycle.spawn(watcher::watch(store, hub, stop));
     }
 
+    /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
+    pub fn spawn_presence(&self) {
+        let AppState { store, lifecycle, .. } = self.state.clone();
+        let stop = lifecycle.stopping();
+        lifecycle.spawn(store.keep_present(stop));
+    }
+
     /// Starts to consume.
     pub fn spawn_consumer(&self) {
         let consumer = self.consumer();
@@ -149,6 +156,7 @@ impl App {
     async fn serve(self, config: &Config) -> anyhow::Result<()> {
         let lifecycle = self.state.lifecycle.clone();
         lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
+        self.spawn_presence();
         self.spawn_watcher();
         self.spawn_consumer();
         server::serve(&config.service, self.router(), self.readiness(), lifecycle).await

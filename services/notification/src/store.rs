@@ -1,4 +1,5 @@
-//! Every query. Collection `notifications` holds them, `counters` where each user's notifications stand.
+//! Every query. Collection `notifications` holds them, `counters` where each user's notifications stand,
+//! `replicas` the sessions of those at work.
 //!
 //! A notification gets its place (`seq`) and is inserted in one transaction, which serializes the inserts of one user:
 //! whoever has read up to N and asks for more than N misses nothing.
@@ -16,6 +17,8 @@ use mongodb::{
     error::Result,
     options::ReturnDocument,
 };
+use platform::mongo::sessions::Sessions;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::row::Arrival;
@@ -28,11 +31,12 @@ use crate::domain::{Counters, NewNotification, Notification};
 /// The database of notification-service. Cheap to clone.
 ///
 /// The driver's futures must not be dropped midway: callers that may be dropped run them in a task of their own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     database: Database,
     notifications: Collection<NotificationRow>,
     counters: Collection<CounterRow>,
+    sessions: Sessions,
 }
 
 impl Store {
@@ -41,6 +45,7 @@ impl Store {
         Self {
             notifications: database.collection("notifications"),
             counters: database.collection("counters"),
+            sessions: Sessions::new(database.clone()),
             database,
         }
     }
@@ -55,13 +60,18 @@ impl Store {
         platform::mongo::ping(&self.database).await
     }
 
+    /// Tells the other replicas that this one is alive, and ends what dead ones left open, until `stop`.
+    pub async fn keep_present(self, stop: CancellationToken) {
+        self.sessions.keep_present(stop).await;
+    }
+
     /// Stores a notification and gives its place; `None` if it was stored before.
     pub async fn insert_notification(&self, new: &NewNotification) -> Result<Option<i64>> {
-        let mut attempts = Attempts::new(self.database.client());
+        let mut attempts = Attempts::new(&self.sessions);
         loop {
-            let mut session = attempts.begin().await?;
-            let worked = self.insert_in(&mut session, new).await;
-            if let Some(outcome) = attempts.finish(session, worked).await {
+            let mut turn = attempts.begin().await?;
+            let worked = self.insert_in(&mut turn.session, new).await;
+            if let Some(outcome) = attempts.finish(turn, worked).await {
                 return outcome;
             }
         }
@@ -123,11 +133,11 @@ impl Store {
 
     /// Marks a user's notification as read, once; `None` if the user has no such notification.
     pub async fn mark_read(&self, user_id: i32, id: Uuid, now: DateTime<Utc>) -> Result<Option<Notification>> {
-        let mut attempts = Attempts::new(self.database.client());
+        let mut attempts = Attempts::new(&self.sessions);
         loop {
-            let mut session = attempts.begin().await?;
-            let worked = self.mark_read_in(&mut session, user_id, id, now).await;
-            if let Some(outcome) = attempts.finish(session, worked).await {
+            let mut turn = attempts.begin().await?;
+            let worked = self.mark_read_in(&mut turn.session, user_id, id, now).await;
+            if let Some(outcome) = attempts.finish(turn, worked).await {
                 return outcome;
             }
         }
@@ -152,11 +162,11 @@ impl Store {
 
     /// Marks a user's notifications up to place `up_to` (all, if absent) as read; gives how many are still unread.
     pub async fn mark_all_read(&self, user_id: i32, up_to: Option<i64>, now: DateTime<Utc>) -> Result<i64> {
-        let mut attempts = Attempts::new(self.database.client());
+        let mut attempts = Attempts::new(&self.sessions);
         loop {
-            let mut session = attempts.begin().await?;
-            let worked = self.mark_all_read_in(&mut session, user_id, up_to, now).await;
-            if let Some(outcome) = attempts.finish(session, worked).await {
+            let mut turn = attempts.begin().await?;
+            let worked = self.mark_all_read_in(&mut turn.session, user_id, up_to, now).await;
+            if let Some(outcome) = attempts.finish(turn, worked).await {
                 return outcome;
             }
         }

@@ -86,7 +86,7 @@ impl Store {
         deadline: Instant,
     ) -> Result<BatchOutcome, Attempt> {
         let _turn = self.sessions.turn().await;
-        let mut session = self.sessions.take(&self.database).await.map_err(classify)?;
+        let mut session = self.sessions.take().await.map_err(classify)?;
         let result = self.transact(&mut session, event_id, operations, deadline).await;
         match &result {
             Ok(_) | Err(Attempt::Lost(_)) => self.sessions.give_back(session),

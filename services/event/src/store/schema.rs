@@ -3,15 +3,10 @@
 //! The validators hold the invariant of the counters a second time: an event whose counters do not add up cannot be
 //! written, by whatever program.
 
-use std::time::Duration;
-
 use bson::{Document, doc};
 use futures::TryStreamExt;
 use mongodb::{Database, IndexModel, error::Result, options::IndexOptions};
-use platform::{Clock, idempotency::MongoIdempotency};
-
-/// A replica that nobody heard of for this long has no transaction open any more.
-const REPLICAS_KEPT: Duration = Duration::from_secs(3_600);
+use platform::{Clock, idempotency::MongoIdempotency, mongo::sessions};
 
 pub(super) async fn migrate(database: &Database) -> Result<()> {
     ensure_collection(database, "events", event_validator()).await?;
@@ -33,9 +28,7 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     ];
     database.collection::<Document>("reservations").create_indexes(reservations).await?;
     database.collection::<Document>("outbox").create_index(index("created_at", doc! { "created_at": 1 })).await?;
-    let forgotten = IndexOptions::builder().name("seen_at".to_owned()).expire_after(REPLICAS_KEPT).build();
-    let replicas = IndexModel::builder().keys(doc! { "seen_at": 1 }).options(forgotten).build();
-    database.collection::<Document>("replicas").create_index(replicas).await?;
+    sessions::create_indexes(database).await?;
     MongoIdempotency::new(database, Clock::system()).create_indexes().await
 }
 

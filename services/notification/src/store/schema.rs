@@ -3,6 +3,7 @@
 use bson::{Document, doc};
 use futures::TryStreamExt;
 use mongodb::{Database, IndexModel, error::Result, options::IndexOptions};
+use platform::mongo::sessions;
 
 use crate::domain::NotificationType;
 
@@ -13,7 +14,8 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     let places = IndexModel::builder().keys(doc! { "user_id": 1, "seq": 1 }).options(unique).build();
     let name = IndexOptions::builder().name("user_id_read_at_seq".to_owned()).build();
     let unread = IndexModel::builder().keys(doc! { "user_id": 1, "read_at": 1, "seq": 1 }).options(name).build();
-    database.collection::<Document>("notifications").create_indexes([places, unread]).await.map(drop)
+    database.collection::<Document>("notifications").create_indexes([places, unread]).await?;
+    sessions::create_indexes(database).await
 }
 
 /// Creates the collection, or changes its validator where it differs: changing needs more rights than creating.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use mongodb::{
-    Client, ClientSession,
+    ClientSession,
     error::{Error, Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
     options::ReadConcern,
 };
-use platform::mongo::is_duplicate_key;
+use platform::mongo::{is_contended, is_duplicate_key, sessions::Sessions};
+use tokio::sync::SemaphorePermit;
 
 /// How often the whole transaction is tried.
 const ATTEMPTS: u32 = 10;
@@ -23,26 +24,49 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Conflicts are retried a bounded number of times, with jitter. A duplicate key counts as a conflict: the winner of a
 /// race to insert is seen by the next attempt.
 pub(super) struct Attempts<'a> {
-    client: &'a Client,
+    sessions: &'a Sessions,
     made: u32,
     pause: Duration,
 }
 
+/// One attempt: its session, and its turn among the transactions of this replica.
+pub(super) struct Turn<'a> {
+    pub(super) session: ClientSession,
+    _permit: SemaphorePermit<'a>,
+}
+
 impl<'a> Attempts<'a> {
-    pub(super) fn new(client: &'a Client) -> Self {
-        Self { client, made: 0, pause: PAUSE }
+    pub(super) fn new(sessions: &'a Sessions) -> Self {
+        Self { sessions, made: 0, pause: PAUSE }
     }
 
     /// A session with a new transaction.
-    pub(super) async fn begin(&mut self) -> Result<ClientSession> {
-        let mut session = self.client.start_session().await?;
-        session.start_transaction().read_concern(ReadConcern::snapshot()).await?;
+    pub(super) async fn begin(&mut self) -> Result<Turn<'a>> {
+        let permit = self.sessions.turn().await;
+        let mut session = self.sessions.take().await?;
+        if let Err(error) = session.start_transaction().read_concern(ReadConcern::snapshot()).await {
+            self.sessions.abandon(&session);
+            return Err(error);
+        }
         self.made += 1;
-        Ok(session)
+        Ok(Turn { session, _permit: permit })
     }
 
     /// Commits what worked and gives the outcome; `None` when it is worth another attempt.
-    pub(super) async fn finish<T>(&mut self, mut session: ClientSession, worked: Result<T>) -> Option<Result<T>> {
+    pub(super) async fn finish<T>(&mut self, turn: Turn<'a>, worked: Result<T>) -> Option<Result<T>> {
+        let outcome = self.end(turn, worked).await;
+        if self.made >= ATTEMPTS || !outcome.as_ref().is_err_and(lost_a_race) {
+            return Some(outcome);
+        }
+        metrics::counter!("eventplatform_transaction_retries_total").increment(1);
+        tokio::time::sleep(self.pause.mul_f64(rand::random::<f64>())).await;
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        None
+    }
+
+    /// Commits or aborts. The session is kept unless its transaction may still be open on the server.
+    async fn end<T>(&self, turn: Turn<'a>, worked: Result<T>) -> Result<T> {
+        let mut session = turn.session;
         let outcome = match worked {
             Ok(value) => commit(&mut session).await.map(|()| value),
             Err(error) => {
@@ -51,13 +75,11 @@ impl<'a> Attempts<'a> {
                 Err(error)
             }
         };
-        if self.made >= ATTEMPTS || !outcome.as_ref().is_err_and(lost_a_race) {
-            return Some(outcome);
+        match &outcome {
+            Err(error) if !is_contended(error) => self.sessions.abandon(&session),
+            _ => self.sessions.give_back(session),
         }
-        metrics::counter!("eventplatform_transaction_retries_total").increment(1);
-        tokio::time::sleep(self.pause.mul_f64(rand::random::<f64>())).await;
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
-        None
+        outcome
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{process::Stdio, time::Duration};
 
 use axum::http::StatusCode;
+use bson::{Document, doc};
+use chrono::TimeDelta;
 use contracts::message::{EXCHANGE, Message, NOTIFICATION_QUEUE};
+use futures::TryStreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{
@@ -13,17 +16,24 @@ use lapin::{
     types::FieldTable,
 };
 use platform::{
+    Clock,
     bus::{Bus, Failure, Publisher, dead_letter_queue},
     config::Secret,
     outbox::OutboxMessage,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
 use uuid::Uuid;
 
 use crate::{
     helpers::{Choices, TestApp, address, booking, noon, server, until},
     proxy::Proxy,
 };
+
+/// The wait for what should take no more than a few seconds.
+const SOON: Duration = Duration::from_secs(8);
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -204,5 +214,48 @@ async fn a_message_from_the_broker_reaches_an_open_stream_within_a_second() {
 
     let told = stream.next_named("notification", Duration::from_secs(1)).await;
     assert_eq!(told.data["type"], "booking.refunded");
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_died_in_a_transaction_holds_up_its_user_briefly_and_nobody_else() {
+    let broker = Broker::alone().await;
+    let app = TestApp::with(Choices { concurrency: 16, ..Choices::default() }).await;
+    app.confirms_booking(1, 1).await;
+    let mut session = app.database.client().start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let counters = app.database.collection::<Document>("counters");
+    let place = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
+    counters.update_one(doc! { "_id": 1 }, place).session(&mut session).await.unwrap();
+    let long_ago = bson::DateTime::from(Clock::system().now() - TimeDelta::minutes(1));
+    let dead = doc! { "_id": "dead", "sessions": [session.id().clone()], "seen_at": long_ago };
+    app.database.collection::<Document>("replicas").insert_one(dead).await.unwrap();
+    for booking_id in 2..=9 {
+        broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, booking_id))).await;
+    }
+    broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(2, 10))).await;
+
+    // Nobody looks for the dead yet.
+    app.app.spawn_consumer();
+    timeout(SOON, until("the other user is told", async || app.listed(2).await == [10])).await.unwrap();
+    assert_eq!(app.listed(1).await, [1]);
+    app.app.spawn_presence();
+    timeout(SOON, until("the user is told", async || app.listed(1).await.len() == 9)).await.unwrap();
+
+    assert_eq!(broker.dead_letters().await, 0);
+    assert_eq!(app.places(1).await, (1..=9).rev().collect::<Vec<_>>());
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_living_replica_is_known_to_the_others_with_its_sessions() {
+    let app = TestApp::start().await;
+    app.confirms_booking(1, 1).await;
+    app.confirms_booking(2, 2).await;
+
+    let replicas = app.database.collection::<Document>("replicas");
+    let known: Vec<_> = replicas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].get_array("sessions").unwrap().len(), 1, "one after the other needs but one session");
     app.end().await;
 }

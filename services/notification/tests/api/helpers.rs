@@ -59,6 +59,7 @@ pub(crate) struct Choices {
     pub(crate) mongodb_url: String,
     pub(crate) heartbeat: Duration,
     pub(crate) streams_max: usize,
+    pub(crate) concurrency: u16,
 }
 
 impl Choices {
@@ -68,6 +69,7 @@ impl Choices {
             mongodb_url: server("TEST_MONGODB_URL"),
             heartbeat: Duration::from_secs(15),
             streams_max: 100,
+            concurrency: 4,
         }
     }
 }
@@ -87,7 +89,7 @@ impl TestApp {
             access_keys: AccessKeys::fixed(HashMap::from([(KEY_ID.to_owned(), decoding_key())])),
             public_url: "http://localhost:8080".parse().unwrap(),
             clock: clock.clone(),
-            concurrency: 4,
+            concurrency: choices.concurrency,
             streams_max: choices.streams_max,
             heartbeat: choices.heartbeat,
         });
@@ -131,6 +133,12 @@ impl TestApp {
         let (status, list) = self.get(user_id, &format!("/notifications/{user_id}?limit=100")).await;
         assert_eq!(status, StatusCode::OK, "{list}");
         list["items"].as_array().unwrap().iter().map(|item| item["booking_id"].as_i64().unwrap()).collect()
+    }
+
+    /// The places of a user's notifications, newest first.
+    pub(crate) async fn places(&self, user_id: i32) -> Vec<i64> {
+        let (_, list) = self.get(user_id, &format!("/notifications/{user_id}?limit=100")).await;
+        list["items"].as_array().unwrap().iter().map(|item| item["seq"].as_i64().unwrap()).collect()
     }
 
     pub(crate) async fn streams(&self, user_id: i32) -> Stream {

@@ -1,10 +1,13 @@
 //! The sessions that transactions run in, written down so that nobody waits long for a process that died.
 //!
 //! A process that is killed between the writes of a transaction and its commit leaves the transaction open, and with it
-//! a lock on the event; the server gives up on it only after a minute (`transactionLifetimeLimitSeconds`). So every
+//! a lock on what it wrote; the server gives up on it only after a minute (`transactionLifetimeLimitSeconds`). So every
 //! replica keeps a document in `replicas` with its sessions and a time that it renews; when the time is old, any other
 //! replica ends those sessions, which aborts what they left open. The same is done for transactions of this replica
-//! whose connection fell silent. Ending a session that is alive after all does no harm: its batch is tried again.
+//! whose connection fell silent. Ending a session that is alive after all does no harm: its work is tried again.
+//!
+//! A service runs its transactions in [`Sessions`], calls [`Sessions::keep_presence`] every second or two (or leaves
+//! that to [`Sessions::keep_present`]), and creates the index of `replicas` by [`create_indexes`] when it migrates.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,15 +16,19 @@ use std::{
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use futures::TryStreamExt;
-use mongodb::{ClientSession, Database, error::Result};
+use mongodb::{ClientSession, Database, IndexModel, error::Result, options::IndexOptions};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Store, query};
+use super::{bounded, server_time};
+
+/// The collection of those who live, or lived until lately.
+const REPLICAS: &str = "replicas";
 
 /// Transactions of one replica at the same time; fewer than the connections that it may have.
 const TRANSACTIONS_MAX: usize = 24;
@@ -29,6 +36,12 @@ const TRANSACTIONS_MAX: usize = 24;
 const SILENCE: Duration = Duration::from_secs(8);
 /// A transaction that takes this long is taken for lost.
 const TRANSACTION_MAX: Duration = Duration::from_secs(15);
+/// The longest wait for the server while presence is renewed.
+const PRESENCE_TIMEOUT: Duration = Duration::from_secs(8);
+/// The least pause between renewals; up to twice as long, so that replicas do not move in step.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A replica that nobody heard of for this long has no transaction open any more.
+const REPLICAS_KEPT: Duration = Duration::from_secs(3_600);
 
 /// A document of `replicas`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,9 +52,10 @@ struct ReplicaRecord {
     seen_at: BsonDateTime,
 }
 
-/// The sessions of this replica's transactions. Cheap to clone.
+/// The sessions of this replica's transactions in one database. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Sessions {
+pub struct Sessions {
+    database: Database,
     inner: Arc<Inner>,
 }
 
@@ -66,26 +80,29 @@ enum Use {
 }
 
 impl Sessions {
-    pub(super) fn new() -> Self {
+    /// For transactions in that database; none yet.
+    pub fn new(database: Database) -> Self {
         let (idle, known) = (Mutex::default(), Mutex::default());
         let permits = Semaphore::new(TRANSACTIONS_MAX);
-        Self { inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, known }) }
+        Self { database, inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, known }) }
     }
 
     /// Waits for one's turn to run a transaction.
-    pub(super) async fn turn(&self) -> SemaphorePermit<'_> {
+    pub async fn turn(&self) -> SemaphorePermit<'_> {
         self.inner.permits.acquire().await.expect("the semaphore is never closed")
     }
 
-    /// A session for one transaction, known to the other replicas.
-    pub(super) async fn take(&self, database: &Database) -> Result<ClientSession> {
+    /// A session for one transaction, known to the other replicas. Must not be dropped midway.
+    ///
+    /// Whoever takes it ends with [`Sessions::give_back`] or [`Sessions::abandon`].
+    pub async fn take(&self) -> Result<ClientSession> {
         let idle = lock(&self.inner.idle).pop();
         let session = match idle {
             Some(session) => session,
             None => {
-                let session = database.client().start_session().await?;
+                let session = self.database.client().start_session().await?;
                 lock(&self.inner.known).push(Known { id: session.id().clone(), state: Use::Idle });
-                self.announce(database).await?;
+                self.announce().await?;
                 session
             }
         };
@@ -94,14 +111,36 @@ impl Sessions {
     }
 
     /// Takes a session back whose transaction has ended.
-    pub(super) fn give_back(&self, session: ClientSession) {
+    pub fn give_back(&self, session: ClientSession) {
         self.mark(&session, Use::Idle);
         lock(&self.inner.idle).push(session);
     }
 
     /// Gives a session up whose transaction may still be open.
-    pub(super) fn abandon(&self, session: &ClientSession) {
+    pub fn abandon(&self, session: &ClientSession) {
         self.mark(session, Use::Abandoned);
+    }
+
+    /// Tells the other replicas that this one is alive, and ends the sessions of those that are not. May be dropped.
+    pub async fn keep_presence(&self) -> Result<()> {
+        let sessions = self.clone();
+        bounded(PRESENCE_TIMEOUT, async move {
+            sessions.end_lost().await?;
+            sessions.announce().await?;
+            sessions.end_those_of_the_dead().await
+        })
+        .await
+    }
+
+    /// [`Sessions::keep_presence`] every second or two, until `stop`.
+    pub async fn keep_present(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.keep_presence().await {
+                tracing::debug!(%error, "presence not renewed");
+            }
+            let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
+            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+        }
     }
 
     fn mark(&self, session: &ClientSession, state: Use) {
@@ -111,45 +150,32 @@ impl Sessions {
     }
 
     /// Tells the other replicas that this one is alive, and its sessions. One without sessions has nothing to tell.
-    async fn announce(&self, database: &Database) -> Result<()> {
+    async fn announce(&self) -> Result<()> {
         let sessions: Vec<_> = lock(&self.inner.known).iter().map(|known| known.id.clone()).collect();
         if sessions.is_empty() {
             return Ok(());
         }
         let me = doc! { "_id": self.inner.replica.to_string() };
         let alive = doc! { "$set": { "sessions": sessions }, "$currentDate": { "seen_at": true } };
-        database.collection::<Document>("replicas").update_one(me, alive).upsert(true).await.map(drop)
+        self.database.collection::<Document>(REPLICAS).update_one(me, alive).upsert(true).await.map(drop)
     }
 
     /// Ends what this replica gave up or lost.
-    async fn end_lost(&self, database: &Database) -> Result<()> {
+    async fn end_lost(&self) -> Result<()> {
         let lost = |known: &Known| match known.state {
             Use::Idle => false,
             Use::Running(since) => since.elapsed() > TRANSACTION_MAX,
             Use::Abandoned => true,
         };
         let ids: Vec<_> = lock(&self.inner.known).iter().filter(|known| lost(known)).map(|k| k.id.clone()).collect();
-        kill(database, &ids).await?;
+        kill(&self.database, &ids).await?;
         lock(&self.inner.known).retain(|known| !(matches!(known.state, Use::Abandoned) && ids.contains(&known.id)));
         Ok(())
     }
-}
 
-impl Store {
-    /// Tells the other replicas that this one is alive, and ends the sessions of those that are not.
-    pub async fn keep_presence(&self) -> Result<()> {
-        let store = self.clone();
-        query(async move {
-            store.sessions.end_lost(&store.database).await?;
-            store.sessions.announce(&store.database).await?;
-            store.end_sessions_of_the_dead().await
-        })
-        .await
-    }
-
-    async fn end_sessions_of_the_dead(&self) -> Result<()> {
-        let replicas = self.database.collection::<ReplicaRecord>("replicas");
-        let silent_since = BsonDateTime::from(self.server_time().await? - SILENCE);
+    async fn end_those_of_the_dead(&self) -> Result<()> {
+        let replicas = self.database.collection::<ReplicaRecord>(REPLICAS);
+        let silent_since = BsonDateTime::from(server_time(&self.database).await? - SILENCE);
         let silent = doc! { "seen_at": { "$lt": silent_since } };
         let dead: Vec<ReplicaRecord> = replicas.find(silent).await?.try_collect().await?;
         for replica in dead {
@@ -159,6 +185,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Creates the index by which `replicas` forgets those that died long ago. Safe to repeat.
+pub async fn create_indexes(database: &Database) -> Result<()> {
+    let forgotten = IndexOptions::builder().name("seen_at".to_owned()).expire_after(REPLICAS_KEPT).build();
+    let seen_at = IndexModel::builder().keys(doc! { "seen_at": 1 }).options(forgotten).build();
+    database.collection::<Document>(REPLICAS).create_index(seen_at).await.map(drop)
 }
 
 async fn kill(database: &Database, sessions: &[Document]) -> Result<()> {
