@@ -29,6 +29,18 @@ dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C 
 	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
 	@$(STACK) dev --port $(PORT)
 
+.PHONY: up
+up: ## Run the whole platform on a kind cluster at http://localhost:8080; again: brings changed code in
+	@tests/cluster/cluster.sh up
+
+.PHONY: down
+down: ## Remove the cluster of `make up`
+	@tests/cluster/cluster.sh down
+
+.PHONY: images
+images: ## Build the images of the programs and the operator, and print their sizes
+	@.ci/images
+
 .PHONY: build
 build: ## Build everything
 	@cargo build --workspace --all-targets

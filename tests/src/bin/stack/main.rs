@@ -1,5 +1,7 @@
 //! `stack`: the platform, or only its servers, on a bare machine. `stack --help` tells the rest.
 
+mod console;
+mod demo;
 mod dev;
 mod job;
 mod platform;
@@ -22,6 +24,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Dev(dev::Arguments),
+    Demo(demo::Arguments),
     Servers(servers::Arguments),
     Platform(platform::Arguments),
     Test(test::Arguments),
@@ -32,6 +35,7 @@ enum Command {
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Dev(arguments) => Box::pin(dev::run(arguments)).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
         Command::Servers(arguments) => servers::run(arguments).await,
         Command::Platform(arguments) => Box::pin(platform::run(arguments)).await,
         Command::Test(arguments) => Box::pin(test::run(arguments)).await,

@@ -1,8 +1,6 @@
 //! `stack dev`: the whole platform on this machine, with data that stays, until Ctrl-C.
 
 mod claim;
-mod console;
-mod demo;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +20,8 @@ use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
 use futures::stream::FuturesUnordered;
 
 use self::claim::Claim;
-use self::console::Console;
+use crate::console::Console;
+use crate::demo;
 use crate::job::Signals;
 
 /// Runs the whole platform on this machine at one origin, with demo data, until Ctrl-C.
@@ -56,7 +55,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     let follow = async {
         let accounts = demo::fill(&origin, &platform.settings.secrets, &console).await;
-        console.show(&origin, &accounts, &platform.settings.log_dir);
+        console.show(&origin, &accounts);
+        console.follow(&platform.settings.log_dir);
         platform.report_ends(&console).await;
     };
     let result = tokio::select! {

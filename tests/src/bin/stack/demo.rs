@@ -1,5 +1,8 @@
 //! Demo accounts and events, added through the public API. What is there already stays as it is.
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 use chrono::{DateTime, Duration, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -10,35 +13,66 @@ use platform::Clock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::console::Console;
+use crate::console::Console;
 
-pub(super) const ADMIN_EMAIL: &str = "admin@demo.example";
+pub(crate) const ADMIN_EMAIL: &str = "admin@demo.example";
 const ORGANIZER_EMAIL: &str = "organizer@demo.example";
 const ATTENDEE_EMAIL: &str = "attendee@demo.example";
 const PASSWORD: &str = "demo-password";
 
 /// An account to log in with.
-pub(super) struct Account {
-    pub(super) role: &'static str,
-    pub(super) email: &'static str,
-    pub(super) password: String,
+pub(crate) struct Account {
+    pub(crate) role: &'static str,
+    pub(crate) email: &'static str,
+    pub(crate) password: String,
 }
 
 /// The file with the password of the demo accounts.
-pub(super) fn password_file(secrets: &Secrets) -> Result<String> {
+pub(crate) fn password_file(secrets: &Secrets) -> Result<String> {
     secrets.short_password(PASSWORD)?;
     Ok(secrets.file(PASSWORD)?.to_string_lossy().into_owned())
 }
 
+/// Adds demo accounts and events to a platform that runs, through its public API.
+///
+/// What is there already stays as it is. Prints the accounts.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where the platform is, such as http://localhost:8080
+    #[arg(long)]
+    origin: String,
+    /// The file with the password of the demo accounts.
+    #[arg(long)]
+    password_file: PathBuf,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let file = &arguments.password_file;
+    let password = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let console = Console::new();
+    let origin = arguments.origin.trim_end_matches('/');
+    add(origin, password.trim(), &console).await?;
+    console.show(origin, &accounts(password.trim()));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Adds what is missing and returns the accounts. A failure is reported, not fatal: the platform itself is up.
-pub(super) async fn fill(origin: &str, secrets: &Secrets, console: &Console) -> Vec<Account> {
+pub(crate) async fn fill(origin: &str, secrets: &Secrets, console: &Console) -> Vec<Account> {
     let password = secrets.short_password(PASSWORD).unwrap_or_default();
-    let demo = Demo { visitor: Api::new(origin), password: password.clone() };
-    if let Err(error) = console.step("demo accounts and events there", demo.add_missing()).await {
+    if let Err(error) = add(origin, &password, console).await {
         console.warn(&format!("the demo data could not be added: {error:#}"));
     }
+    accounts(&password)
+}
+
+async fn add(origin: &str, password: &str, console: &Console) -> Result<()> {
+    let demo = Demo { visitor: Api::new(origin), password: password.to_owned() };
+    console.step("demo accounts and events there", demo.add_missing()).await
+}
+
+fn accounts(password: &str) -> Vec<Account> {
     [("attendee", ATTENDEE_EMAIL), ("organizer", ORGANIZER_EMAIL), ("admin", ADMIN_EMAIL)]
-        .map(|(role, email)| Account { role, email, password: password.clone() })
+        .map(|(role, email)| Account { role, email, password: password.to_owned() })
         .into()
 }
 
