@@ -21,7 +21,7 @@ PROGRAMS := user-service event-service booking-service notification-service mock
 
 .PHONY: help
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C stops it
@@ -50,6 +50,10 @@ test: ## Run every test on servers of its own, then print how many passed
 	@.ci/install
 	@cargo build --workspace --all-targets
 	@$(STACK) test
+
+.PHONY: test-cluster
+test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, real servers
+	@tests/cluster/cluster.sh test
 
 .PHONY: check
 check: ## Check format, lints, types, licenses and generated files; changes nothing

@@ -2,6 +2,7 @@
 # A kind cluster on this machine, with Docker or without, and the platform on it.
 #   cluster.sh create   the cluster, an ingress controller on port 80 of its node, and every image in it
 #   cluster.sh up       all of that, then the chart and a demo platform with demo data; again: brings changed code in
+#   cluster.sh test     the cluster suite on a cluster of its own, which it removes; arguments go to the test program
 #   cluster.sh down     ends the cluster and removes the images; what was compiled stays in the cache
 #   cluster.sh run CMD  runs CMD with KUBECONFIG and the tools on PATH, and prepared as the cluster is
 # CLUSTER names the cluster (eventplatform). PORT is the port on localhost (8080).
@@ -148,8 +149,7 @@ up() {
     create
     say "installing the chart"
     install_chart eventplatform eventplatform-system >/dev/null
-    kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-    kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+    namespaces "$namespace"
     local password="$cache/$cluster.password"
     [[ -s $password ]] || (umask 077 && head -c 9 /dev/urandom | base64 | tr '+/' '-_' >"$password")
     kubectl -n "$namespace" create secret generic demo-admin --from-literal=email=admin@demo.example \
@@ -164,6 +164,55 @@ up() {
     cargo build --quiet -p eventplatform-tests
     "$CARGO_TARGET_DIR/debug/stack" demo --origin "http://localhost:$port" --password-file "$password"
     printf '\n  kubectl:  export KUBECONFIG=%s\n  stop it:  make down\n' "$KUBECONFIG"
+}
+
+# The suite: first with an operator for the whole cluster, then with one for a single namespace.
+suite() {
+    cluster=${CLUSTER:-eventplatform-test}
+    port=${PORT:-8081}
+    local log status=0
+    choose_engine
+    [[ -n "${KEEP:-}" ]] || trap end_suite EXIT
+    create
+    # Of the whole workspace, with the features that it was built with already.
+    local run=(cargo test --workspace --features cluster-tests/cluster)
+    "${run[@]}" --quiet --no-run --test cluster --test namespaced
+    install_chart eventplatform eventplatform-system >/dev/null
+    namespaces main
+    kubectl -n ingress rollout status deployment/skipper --timeout=120s >/dev/null
+    log=$(mktemp)
+    export ORIGIN="http://localhost:$port"
+    say "the suite, with an operator for the whole cluster"
+    "${run[@]}" --test cluster -- --test-threads=4 "$@" 2>&1 | tee "$log" || status=1
+    if (($# == 0)); then
+        helm uninstall eventplatform --namespace eventplatform-system --wait >/dev/null
+        namespaces only
+        install_chart single eventplatform-single --set operator.watchNamespace=only >/dev/null
+        say "the suite, with an operator for one namespace"
+        "${run[@]}" --test namespaced 2>&1 | tee -a "$log" || status=1
+    fi
+    awk '/^test result:/ {passed += $4; failed += $6} END {
+        printf "cluster suite: %d passed, %d failed\n", passed, failed; exit !(passed > 0 && failed == 0)}' "$log" || status=1
+    [[ -n "${MONGOD:-}" ]] || cat <<'END'
+NOT RUN: MongoDB as a replica set of three, its initiation and a lost first pod (the stand-in has neither; needs the official image)
+NOT RUN: Gateway API (no controller for it here); clusters with several nodes; kind's published node images where there is no Docker
+END
+    rm -f "$log"
+    return "$status"
+}
+
+# Under `restricted` Pod Security.
+namespaces() {
+    local name
+    for name in "$@"; do
+        kubectl create namespace "$name" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+        kubectl label --overwrite namespace "$name" pod-security.kubernetes.io/enforce=restricted >/dev/null
+    done
+}
+
+end_suite() {
+    kind delete cluster --name "$cluster" >/dev/null 2>&1 || true
+    rm -f "$KUBECONFIG"
 }
 
 down() {
@@ -182,12 +231,13 @@ down() {
 
 case "${1:-}" in
 create | up | down) "$1" ;;
+test) suite "${@:2}" ;;
 run)
     choose_engine
     "${@:2}"
     ;;
 *)
-    sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     [[ "${1:-}" == --help ]] || exit 2
     ;;
 esac

@@ -41,7 +41,7 @@ where
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut changed = Vec::new();
     let selector = watcher::Config::default();
-    let stream = kube::runtime::metadata_watcher(namespace.api::<K>(), selector).default_backoff();
+    let stream = watcher(namespace.api::<PartialObjectMeta<K>>(), selector).default_backoff();
     let mut stream = std::pin::pin!(stream);
     while let Ok(Some(event)) = timeout_at(end, stream.next()).await {
         let object: PartialObjectMeta<K> = match event {
