@@ -5,7 +5,7 @@
 //! - [`flow`]: the steps of booking, paying, cancelling; each effect in one place, each resumable
 //! - [`store`]: every query, compare-and-set
 //! - [`event_client`]: event-service over REST; [`gateway`]: the payment company
-//! - [`sweeper`]: finishes what was interrupted; [`outbox`]: messages out; [`consumer`]: messages in
+//! - [`sweeper`]: finishes what was interrupted; [`reconciler`]: compares with the neighbours; [`outbox`]: messages out; [`consumer`]: messages in
 //! - [`error`]: from the domain's refusals to problems
 
 pub mod config;
@@ -16,6 +16,7 @@ pub mod event_client;
 pub mod flow;
 pub mod gateway;
 pub mod outbox;
+pub mod reconciler;
 pub mod routes;
 pub mod state;
 pub mod store;
@@ -80,6 +81,7 @@ impl App {
                 hold_seconds: args.hold_seconds,
                 cancel_deadline: TimeDelta::hours(args.cancel_deadline_hours.into()),
                 provider: args.payment_provider,
+                reconcile_interval: Duration::from_secs(args.reconcile_seconds),
             },
             relay_wake: Arc::default(),
             payments_wake: Arc::default(),
@@ -106,11 +108,13 @@ impl App {
         })
     }
 
-    /// Starts the loops: sweepers, relay, consumer, keys. They end with `lifecycle`.
+    /// Starts the loops: sweepers, reconciler, relay, consumer, keys. They end with `lifecycle`.
     pub fn start_background(&self, lifecycle: &Lifecycle) {
         sweeper::start(&self.state, lifecycle);
+        reconciler::start(&self.state, lifecycle);
         outbox::start(&self.state, &self.bus, lifecycle);
         lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
+        lifecycle.spawn(bus::watch_dead_letters(self.bus.clone(), BOOKING_QUEUE, lifecycle.stopping()));
         let state = self.state.clone();
         lifecycle.spawn(bus::consume(
             self.bus.clone(),

@@ -147,7 +147,8 @@ async fn gauges(state: &AppState) -> sqlx::Result<()> {
     metrics::gauge!("eventplatform_outbox_lag_seconds").set(lag.seconds);
     metrics::gauge!("eventplatform_outbox_unpublished").set(lag.messages as f64);
     let unresolved = state.store.count_unresolved_payments().await?;
-    metrics::gauge!("eventplatform_unresolved_payments").set(unresolved as f64);
+    metrics::gauge!("eventplatform_unresolved_payments").set(unresolved.count as f64);
+    metrics::gauge!("eventplatform_unresolved_payments_oldest_seconds").set(unresolved.oldest_seconds);
     let (refunds, releases) = state.store.count_owed().await?;
     metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
     metrics::gauge!("eventplatform_pending_releases").set(releases as f64);

@@ -1,7 +1,7 @@
 //! Stripe's API (<https://docs.stripe.com/api>): PaymentIntents, refunds, signed webhooks; also spoken by the mock
 //! gateway. Form-encoded requests, JSON answers.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context;
 use axum::http::HeaderMap;
@@ -14,12 +14,14 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Charge, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult, Order,
-    PaymentGateway, signature,
+    Charge, ChargePage, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult,
+    ListedCharge, Order, PaymentGateway, signature,
 };
 
 /// The version of the API that the types below were written for.
 const API_VERSION: &str = "2024-06-20";
+/// Charges of one list: the most that Stripe gives.
+const LIST_LIMIT: &str = "100";
 
 /// Stripe, or whoever speaks its API at another address.
 pub struct Stripe {
@@ -54,6 +56,21 @@ struct Intent {
     id: String,
     status: String,
     last_payment_error: Option<ErrorBody>,
+}
+
+#[derive(Deserialize)]
+struct IntentList {
+    data: Vec<ListedIntent>,
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+struct ListedIntent {
+    #[serde(flatten)]
+    intent: Intent,
+    amount: i64,
+    #[serde(default)]
+    metadata: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +131,18 @@ impl From<Intent> for Charge {
         };
         let decline = intent.last_payment_error.filter(|error| error.kind == "card_error").map(|e| e.reason());
         Self { id: intent.id, state, decline }
+    }
+}
+
+impl From<IntentList> for ChargePage {
+    fn from(list: IntentList) -> Self {
+        let last = list.data.last().map(|listed| listed.intent.id.clone());
+        // Whatever else the account is used for carries no booking.
+        let ours = list.data.into_iter().filter_map(|ListedIntent { intent, amount, metadata }| {
+            let booking_id = metadata.get("booking_id")?.parse().ok()?;
+            Some(ListedCharge { charge: intent.into(), amount, booking_id })
+        });
+        Self { charges: ours.collect(), next_after: last.filter(|_| list.has_more) }
     }
 }
 
@@ -184,6 +213,15 @@ impl PaymentGateway for Stripe {
         Box::pin(async move {
             let path = format!("payment_intents/{charge_id}");
             call::<Intent>(self.request(Method::GET, &path)).await.map(Into::into)
+        })
+    }
+
+    fn list<'a>(&'a self, since: DateTime<Utc>, after: Option<&'a str>) -> GatewayResult<'a, ChargePage> {
+        Box::pin(async move {
+            let since = since.timestamp().to_string();
+            let mut query = vec![("limit", LIST_LIMIT), ("created[gte]", since.as_str())];
+            query.extend(after.map(|after| ("starting_after", after)));
+            call::<IntentList>(self.request(Method::GET, "payment_intents").query(&query)).await.map(Into::into)
         })
     }
 
