@@ -87,7 +87,7 @@ pub async fn payments(state: AppState) -> sqlx::Result<usize> {
 
 async fn sweep_payment(state: &AppState, payment: Payment) -> Result<(), Interrupted> {
     match (payment.state, &payment.gateway_id) {
-        (AttemptState::Started, None) => pay::give_up_unnamed(state, payment.id).await,
+        (AttemptState::Started, None) => pay::give_up_unnamed(state, payment.id, FAILED_BEFORE_CHARGE).await,
         (AttemptState::Started, Some(charge)) => pay::look_up(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
         (AttemptState::Succeeded, _) => settle::settle(state, payment.id).await,
         (AttemptState::Failed | AttemptState::Refunded, _) => Ok(()),

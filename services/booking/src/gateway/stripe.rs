@@ -180,6 +180,8 @@ fn failure(status: StatusCode, error: ErrorBody) -> GatewayFailure {
             GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}"))
         }
         StatusCode::CONFLICT => GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}")),
+        // Our key is at fault, not the payment: whoever pays may try again once that is mended.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GatewayFailure::Failed(format!("{status}: {message}")),
         status if status.is_client_error() => GatewayFailure::Refused { code, parameter: error.param, message },
         status => GatewayFailure::Failed(format!("{status}: {message}")),
     }

@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     FailsAfterwards,
     /// Nothing is done: 401, as for a token that is not accepted.
     Unauthorized,
+    /// Nothing is done: the payment company refuses for good.
+    Refuses,
     /// It goes right after all.
     Nothing,
 }
@@ -228,6 +230,9 @@ impl Neighbours {
         match (trouble, response) {
             (None, Some(response)) if response.status() != StatusCode::IM_A_TEAPOT => response,
             (Some(Trouble::Lost | Trouble::AnswerLost | Trouble::Nothing) | None, _) => std::future::pending().await,
+            (Some(Trouble::Refuses), _) => {
+                answer(stripe_error(400, &json!({ "type": "invalid_request_error", "code": "amount_too_small" })))
+            }
             (Some(Trouble::Unauthorized), _) => problem(401, "invalid_token"),
             (Some(Trouble::Fails | Trouble::FailsAfterwards), _) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "oops").into_response()
