@@ -9,10 +9,7 @@ use anyhow::anyhow;
 use contracts::reservation::{
     DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
 };
-use platform::{
-    auth::ServiceTokenSigner,
-    client::{self, WithContext},
-};
+use platform::{auth::ServiceTokenSigner, client::WithContext};
 use reqwest::{Client, Method, RequestBuilder};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -113,8 +110,8 @@ struct Problem {
 
 impl EventClient {
     /// event-service at `base`; calls are signed by `signer` and take `timeout` at most.
-    pub fn new(base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
-        Self { http: client::build(timeout), base: base.trim_end_matches('/').to_owned(), signer, timeout }
+    pub fn new(http: Client, base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
+        Self { http, base: base.trim_end_matches('/').to_owned(), signer, timeout }
     }
 
     /// Makes the same call again until its outcome is known, for two timeouts at most. Says how many calls it took.
@@ -185,7 +182,7 @@ impl EventClient {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}/api/events/{path}", self.base));
-        request.bearer_auth(self.signer.token("event-service")).with_context()
+        request.bearer_auth(self.signer.token("event-service")).timeout(self.timeout).with_context()
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallFailure> {

@@ -32,11 +32,13 @@ use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
     bus::{self, Bus},
+    client,
     config::{Secret, secret, server_url},
     health::Readiness,
     idempotency::PgIdempotency,
     server::Lifecycle,
 };
+use reqwest::Client;
 
 use crate::{
     config::{BookingArgs, Command, Config},
@@ -52,6 +54,8 @@ pub const SERVICE: &str = "booking-service";
 const POOL_SIZE: u32 = 12;
 /// Messages handled at once.
 const CONSUMER_CONCURRENCY: u16 = 4;
+/// The longest that any call of a neighbour may take; each has a shorter time of its own.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
 
 /// The service, ready to be served.
 pub struct App {
@@ -65,16 +69,19 @@ impl App {
     pub fn build(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let args = &config.booking;
         let pool = platform::postgres::pool(&database_url(args)?, SERVICE, POOL_SIZE)?;
-        let access_keys = AccessKeys::remote(&args.jwks_url);
+        // One for all neighbours: each client loads the certificates of all authorities, which takes its time.
+        let http = client::build(LONGEST_CALL);
+        let access_keys = AccessKeys::remote_by(http.clone(), &args.jwks_url);
         let cookies = Cookies::new(&config.service.public_url);
         let verifier = Verifier::new(access_keys.clone(), ServiceKeys::none(SERVICE), cookies, clock.clone());
         let key_file = args.service_key_file.as_deref().context("set SERVICE_KEY_FILE")?;
         let signer = ServiceTokenSigner::from_file(SERVICE, key_file, clock.clone())?;
+        let event_timeout = Duration::from_secs(args.event_timeout_seconds);
         let state = AppState {
             idempotency: PgIdempotency::new(pool.clone()),
             store: Store::new(pool),
-            events: EventClient::new(&args.event_service_url, signer, Duration::from_secs(args.event_timeout_seconds)),
-            gateway: Arc::new(payment_gateway(args)?),
+            events: EventClient::new(http.clone(), &args.event_service_url, signer, event_timeout),
+            gateway: Arc::new(payment_gateway(args, http)?),
             verifier,
             clock,
             policy: Policy {
@@ -165,7 +172,7 @@ fn amqp_url(args: &BookingArgs) -> anyhow::Result<Secret> {
     server_url("AMQP_URL", args.amqp_url.as_deref(), args.amqp_url_file.as_ref())
 }
 
-fn payment_gateway(args: &BookingArgs) -> anyhow::Result<Stripe> {
+fn payment_gateway(args: &BookingArgs, http: Client) -> anyhow::Result<Stripe> {
     let api_key = secret("PAYMENT_API_KEY", args.payment_api_key.as_deref(), args.payment_api_key_file.as_ref())?;
     let webhook_secret = secret(
         "PAYMENT_WEBHOOK_SECRET",
@@ -173,5 +180,5 @@ fn payment_gateway(args: &BookingArgs) -> anyhow::Result<Stripe> {
         args.payment_webhook_secret_file.as_ref(),
     )?;
     let timeout = Duration::from_secs(args.payment_timeout_seconds);
-    Ok(Stripe::new(&args.payment_api_url, api_key, webhook_secret, timeout))
+    Ok(Stripe::new(http, &args.payment_api_url, api_key, webhook_secret, timeout))
 }

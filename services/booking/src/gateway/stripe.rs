@@ -6,10 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::Context;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use platform::{
-    client::{self, WithContext},
-    config::Secret,
-};
+use platform::{client::WithContext, config::Secret};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -27,20 +24,22 @@ const LIST_LIMIT: &str = "100";
 pub struct Stripe {
     http: Client,
     base: String,
+    timeout: Duration,
     api_key: Secret,
     webhook_secret: Secret,
 }
 
 impl Stripe {
     /// The API at `base`, without a trailing slash; each call takes `timeout` at most.
-    pub fn new(base: &str, api_key: Secret, webhook_secret: Secret, timeout: Duration) -> Self {
+    pub fn new(http: Client, base: &str, api_key: Secret, webhook_secret: Secret, timeout: Duration) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { http: client::build(timeout), base, api_key, webhook_secret }
+        Self { http, base, timeout, api_key, webhook_secret }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}/v1/{path}", self.base))
+            .timeout(self.timeout)
             .bearer_auth(self.api_key.expose())
             .header("stripe-version", API_VERSION)
             .with_context()
