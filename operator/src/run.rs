@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     child::{FIELD_MANAGER, Kind, MANAGED_BY},
     controller::{Operator, error_policy, reconcile},
-    crd::EventPlatform,
+    crd::{ConditionStatus, EventPlatform},
     observe::references,
     servers::NetworkServers,
     settings::Settings,
@@ -35,6 +35,10 @@ use crate::{
 const LEASE_SECONDS: u64 = 30;
 /// How long before its end a lease is renewed, in seconds.
 const LEASE_GRACE_SECONDS: u64 = 15;
+/// The gauge of platforms that are Degraded; the leader alone has it.
+pub const DEGRADED_PLATFORMS: &str = "eventplatform_operator_degraded_platforms";
+/// How often they are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM, or until the lease is lost.
 pub async fn run(settings: Settings, admin: std::net::SocketAddr) -> anyhow::Result<()> {
@@ -96,17 +100,32 @@ async fn control(client: Client, settings: Settings) {
     // Made-up credentials have no owner, and those that a spec refers to are somebody else's.
     let store = controller.store();
     let secrets = dynamic(&client, namespace.as_deref(), Kind::Secret);
+    let platforms = store.clone();
     let mapper = move |secret: DynamicObject| concerned(&secret, &store);
     controller = controller.watches_with(secrets, Kind::Secret.resource(), watcher::Config::default(), mapper);
     let operator = Operator::new(client, Arc::new(NetworkServers), settings, Clock::system(), Some(recorder));
-    controller
-        .run(reconcile, error_policy, Arc::new(operator))
-        .for_each(|result| async {
-            if let Err(error) = result {
-                tracing::debug!(%error, "reconcile");
-            }
-        })
-        .await;
+    let reconciling = controller.run(reconcile, error_policy, Arc::new(operator)).for_each(|result| async {
+        if let Err(error) = result {
+            tracing::debug!(%error, "reconcile");
+        }
+    });
+    tokio::select! { () = reconciling => {}, () = count_degraded(platforms) => {} }
+}
+
+/// Keeps the gauge of platforms that are Degraded. Counted from the store, it forgets platforms that are deleted.
+async fn count_degraded(platforms: Store<EventPlatform>) {
+    loop {
+        let count = platforms.state().iter().filter(|platform| is_degraded(platform)).count();
+        metrics::gauge!(DEGRADED_PLATFORMS).set(u32::try_from(count).unwrap_or(u32::MAX));
+        tokio::time::sleep(COUNT_EVERY).await;
+    }
+}
+
+fn is_degraded(platform: &EventPlatform) -> bool {
+    let conditions = platform.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .filter(|condition| condition.type_ == "Degraded")
+        .any(|condition| condition.status == ConditionStatus::True)
 }
 
 fn dynamic(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<DynamicObject> {

@@ -112,9 +112,10 @@ fn every_value_is_in_the_schema_and_the_other_way_round() {
 #[test]
 fn every_value_that_a_template_takes_exists() {
     let values = yaml("values.yaml");
-    let templates = ["_helpers.tpl", "crd.yaml", "deployment.yaml", "NOTES.txt", "platform.yaml", "rbac.yaml"]
-        .map(|name| chart(&format!("templates/{name}")))
-        .concat();
+    let templates =
+        ["_helpers.tpl", "alerts.yaml", "crd.yaml", "deployment.yaml", "NOTES.txt", "platform.yaml", "rbac.yaml"]
+            .map(|name| chart(&format!("templates/{name}")))
+            .concat();
 
     let mut used = 0;
     for place in templates.split(".Values.").skip(1) {
@@ -124,4 +125,39 @@ fn every_value_that_a_template_takes_exists() {
         used += 1;
     }
     assert!(used > 20);
+}
+
+/// The repository's docs/operations.md.
+fn operations() -> String {
+    std::fs::read_to_string(format!("{}/../docs/operations.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn every_alert_says_what_is_wrong_and_names_a_section_that_says_what_to_do() {
+    let (alerts, operations) = (yaml("files/alerts.yaml"), operations());
+    let mut names = std::collections::BTreeSet::new();
+
+    for alert in alerts.as_array().unwrap() {
+        let name = alert["alert"].as_str().unwrap();
+        assert!(names.insert(name), "{name} is there twice");
+        assert!(alert["for"].is_string() && alert["expr"].is_string(), "{name}");
+        assert!(["warning", "critical"].contains(&alert["labels"]["severity"].as_str().unwrap()), "{name}");
+        assert!(alert["annotations"]["summary"].as_str().unwrap().ends_with('.'), "{name}");
+        let runbook = alert["annotations"]["runbook"].as_str().unwrap();
+        let section = runbook.strip_prefix("docs/operations.md, ").unwrap().trim_matches('"');
+        let mut headings = operations.lines().filter_map(|line| line.strip_prefix("##"));
+        assert!(headings.any(|heading| heading.trim_start_matches('#').trim() == section), "{name}: {section}");
+    }
+    assert!(names.len() >= 5);
+}
+
+/// Those of the services are looked for on a running platform: tests/e2e/metrics.rs.
+#[test]
+fn the_alerts_name_the_operators_metric_as_it_is() {
+    let alerts = chart("files/alerts.yaml");
+    let named = alerts.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+
+    let of_operator: Vec<&str> = named.filter(|word| word.starts_with("eventplatform_operator_")).collect();
+
+    assert_eq!(of_operator, [eventplatform_operator::run::DEGRADED_PLATFORMS]);
 }

@@ -10,6 +10,7 @@ mod capacity;
 mod expiry;
 mod idempotency;
 mod journey;
+mod metrics;
 mod replicas;
 mod schema;
 

@@ -74,3 +74,25 @@ pub struct ReservationStatus {
     /// When its hold ends or ended; absent for a tombstone of an id that was never held.
     pub expires_at: Option<DateTime<Utc>>,
 }
+
+/// A reservation as `GET /api/events/reservations` lists it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct ReservationEntry {
+    /// The reservation.
+    pub reservation_id: Uuid,
+    /// Its event.
+    pub event_id: String,
+    /// How many seats; 0 for a tombstone.
+    pub seats: u32,
+    /// Where it stands.
+    pub state: ReservationState,
+}
+
+/// Answer to `GET /api/events/reservations?after=&limit=`: reservations of all events and states, by id.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct ReservationPage {
+    /// Those with ids above `after`.
+    pub items: Vec<ReservationEntry>,
+    /// The `after` of the next page; null on the last one.
+    pub next_after: Option<Uuid>,
+}

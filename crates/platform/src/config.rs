@@ -33,15 +33,23 @@ pub struct ServiceArgs {
     /// How long requests under way may take after that, in seconds.
     #[arg(long, env = "DRAIN_SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
-    /// Take the client's address from the last entry of X-Forwarded-For; only behind a proxy that sets it.
+    /// Take the client's address from X-Forwarded-For; only behind a proxy that sets it.
     #[arg(long, env = "TRUST_FORWARDED_FOR", default_value_t = false, action = clap::ArgAction::Set)]
     pub trust_forwarded_for: bool,
+    /// How many proxies in a row are trusted: each adds an entry, and the client is so many from the end.
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub trusted_proxies: u8,
 }
 
 impl ServiceArgs {
     /// [`ServiceArgs::request_timeout_seconds`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_seconds)
+    }
+
+    /// How many proxies in a row are trusted; 0 if none is.
+    pub fn trusted_hops(&self) -> usize {
+        if self.trust_forwarded_for { self.trusted_proxies.into() } else { 0 }
     }
 }
 

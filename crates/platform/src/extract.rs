@@ -140,7 +140,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The client's address as seen by the listener or told by the proxy in front (see `TRUST_FORWARDED_FOR`).
+/// The client's address as seen by the listener or told by the proxy in front (see `TRUST_FORWARDED_FOR` and
+/// `TRUSTED_PROXIES`).
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddr(pub std::net::IpAddr);
 
@@ -154,14 +155,15 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
 }
 
 impl ClientAddr {
-    /// The address to go by: the peer's, or the last entry of X-Forwarded-For where the proxy in front is trusted.
-    pub fn resolve(peer: SocketAddr, headers: &HeaderMap, trust_forwarded_for: bool) -> Self {
-        let told = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .next_back()
-            .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-        Self(told.filter(|_| trust_forwarded_for).unwrap_or(peer.ip()))
+    /// The address to go by: the peer's, or the entry of X-Forwarded-For that the outermost of so many trusted proxies
+    /// made. What stands before it was told by the client, and may be made up.
+    pub fn resolve(peer: SocketAddr, headers: &HeaderMap, trusted_hops: usize) -> Self {
+        let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let entries: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        // Whoever came by fewer proxies was seen by the first of them.
+        let hops = trusted_hops.min(entries.len());
+        let told = hops.checked_sub(1).and_then(|back| entries.iter().rev().nth(back)?.parse().ok());
+        Self(told.unwrap_or(peer.ip()))
     }
 }
 
@@ -224,5 +226,29 @@ impl OperationOutput for ApiError {
 
     fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<ApiStatus>, ApiResponse)> {
         Self::operation_response(ctx, operation).map(|response| (None, response)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_client_is_as_many_entries_from_the_end_as_proxies_are_trusted() {
+        let peer: SocketAddr = "10.0.0.1:4711".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_static("1.1.1.1, 2.2.2.2"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("3.3.3.3"));
+        let client = |headers: &HeaderMap, hops| ClientAddr::resolve(peer, headers, hops).0.to_string();
+
+        assert_eq!(client(&headers, 0), "10.0.0.1");
+        assert_eq!(client(&headers, 1), "3.3.3.3");
+        assert_eq!(client(&headers, 2), "2.2.2.2");
+        assert_eq!(client(&headers, 9), "1.1.1.1");
+        assert_eq!(client(&HeaderMap::new(), 2), "10.0.0.1");
+        headers.append("x-forwarded-for", HeaderValue::from_static("unknown"));
+        assert_eq!(client(&headers, 1), "10.0.0.1");
     }
 }

@@ -15,6 +15,9 @@ use mongodb::{
 
 use crate::config::Secret;
 
+/// The longest that ending a client may take.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A client of database `name`. Nothing is connected until the first use.
 pub async fn database(url: &Secret, application: &str, name: &str) -> anyhow::Result<Database> {
     let mut options = ClientOptions::parse(url.expose()).await.context("MONGODB_URL is not a MongoDB URL")?;
@@ -25,6 +28,15 @@ pub async fn database(url: &Secret, application: &str, name: &str) -> anyhow::Re
     options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
     options.read_concern = Some(ReadConcern::majority());
     Ok(Client::with_options(options).context("MONGODB_URL cannot be used")?.database(name))
+}
+
+/// Ends the client of a database, for [`CLOSE_TIMEOUT`] at most. Its tasks must be gone before the runtime is: on their
+/// way out they spawn others, and panic where there is no runtime any more.
+pub async fn close(database: Database) {
+    let closing = database.client().clone().shutdown().immediate(true);
+    if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+        tracing::debug!("the client of MongoDB did not end in time");
+    }
 }
 
 /// Runs database work in a task of its own and waits for it, for `limit` at most. The returned future may be dropped.

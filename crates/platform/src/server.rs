@@ -73,7 +73,7 @@ async fn accept(listener: TcpListener, router: Router, args: ServiceArgs, stop: 
         let accepted = tokio::select! { () = stop.cancelled() => break, accepted = listener.accept() => accepted };
         match accepted {
             Ok((stream, peer)) => {
-                connect(&builder, &connections, stream, peer, router.clone(), args.trust_forwarded_for);
+                connect(&builder, &connections, stream, peer, router.clone(), args.trusted_hops());
             }
             Err(error) => {
                 // Out of descriptors, mostly: some come free by waiting.
@@ -94,11 +94,11 @@ fn connect(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    trust_forwarded_for: bool,
+    trusted_hops: usize,
 ) {
     stream.set_nodelay(true).ok();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        let client = ClientAddr::resolve(peer, request.headers(), trust_forwarded_for);
+        let client = ClientAddr::resolve(peer, request.headers(), trusted_hops);
         request.extensions_mut().insert(client);
         router.clone().oneshot(request)
     });

@@ -104,4 +104,7 @@ pub struct BookingArgs {
     /// How long a call of the payment company may take, in seconds; then the payment is looked up.
     #[arg(long, env = "PAYMENT_TIMEOUT_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub payment_timeout_seconds: u64,
+    /// How often a page of each comparison with the neighbours (reservations, charges, messages) is done, in seconds.
+    #[arg(long, env = "RECONCILE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub reconcile_seconds: u64,
 }

@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::{
     domain::{
         Booking, CancelRefusal, ForbiddenTransition, PayRefusal, Payment,
-        payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID},
+        payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
     event_client::Refusal,
 };
@@ -106,6 +106,7 @@ pub fn payment_failed(payment: &Payment) -> ApiError {
     let message = payment.failure_message.clone().unwrap_or_default();
     match payment.failure_code.as_deref() {
         Some(CARD_DECLINED) => ApiError::payment_required("card_declined", message),
+        Some(PAYMENT_REFUSED) => ApiError::payment_required(PAYMENT_REFUSED, message),
         Some(PAYMENT_METHOD_INVALID) => ApiError::invalid(vec![FieldError::new("payment_method", message)]),
         _ => {
             let detail = "the payment failed before anything was charged; try again";

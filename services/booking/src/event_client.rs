@@ -6,12 +6,11 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::anyhow;
-use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationState, ReservationStatus};
-use platform::{
-    auth::ServiceTokenSigner,
-    client::{self, WithContext},
+use contracts::reservation::{
+    DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
 };
-use reqwest::Client;
+use platform::{auth::ServiceTokenSigner, client::WithContext};
+use reqwest::{Client, Method, RequestBuilder};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -111,8 +110,8 @@ struct Problem {
 
 impl EventClient {
     /// event-service at `base`; calls are signed by `signer` and take `timeout` at most.
-    pub fn new(base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
-        Self { http: client::build(timeout), base: base.trim_end_matches('/').to_owned(), signer, timeout }
+    pub fn new(http: Client, base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
+        Self { http, base: base.trim_end_matches('/').to_owned(), signer, timeout }
     }
 
     /// Makes the same call again until its outcome is known, for two timeouts at most. Says how many calls it took.
@@ -170,14 +169,24 @@ impl EventClient {
         Ok(status.state)
     }
 
+    /// Up to `limit` reservations of all events, by id, those after `after`.
+    pub async fn list_reservations(&self, after: Option<Uuid>, limit: u32) -> Result<ReservationPage, CallFailure> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(after.map(|after| ("after", after.to_string())));
+        self.send(self.request(Method::GET, "reservations").query(&query)).await
+    }
+
     async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallFailure> {
+        self.send(self.request(Method::PUT, path).json(body)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/events/{path}", self.base));
+        request.bearer_auth(self.signer.token("event-service")).timeout(self.timeout).with_context()
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallFailure> {
         let unknown = |error: reqwest::Error| CallFailure::Unknown(error.into());
-        let request = self
-            .http
-            .put(format!("{}/api/events/{path}", self.base))
-            .bearer_auth(self.signer.token("event-service"))
-            .json(body)
-            .with_context();
         let response = request.send().await.map_err(unknown)?;
         let status = response.status();
         if status.is_success() {

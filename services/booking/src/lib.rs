@@ -5,7 +5,7 @@
 //! - [`flow`]: the steps of booking, paying, cancelling; each effect in one place, each resumable
 //! - [`store`]: every query, compare-and-set
 //! - [`event_client`]: event-service over REST; [`gateway`]: the payment company
-//! - [`sweeper`]: finishes what was interrupted; [`outbox`]: messages out; [`consumer`]: messages in
+//! - [`sweeper`]: finishes what was interrupted; [`reconciler`]: compares with the neighbours; [`outbox`]: messages out; [`consumer`]: messages in
 //! - [`error`]: from the domain's refusals to problems
 
 pub mod config;
@@ -16,6 +16,7 @@ pub mod event_client;
 pub mod flow;
 pub mod gateway;
 pub mod outbox;
+pub mod reconciler;
 pub mod routes;
 pub mod state;
 pub mod store;
@@ -31,11 +32,13 @@ use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
     bus::{self, Bus},
+    client,
     config::{Secret, secret, server_url},
     health::Readiness,
     idempotency::PgIdempotency,
     server::Lifecycle,
 };
+use reqwest::Client;
 
 use crate::{
     config::{BookingArgs, Command, Config},
@@ -51,6 +54,8 @@ pub const SERVICE: &str = "booking-service";
 const POOL_SIZE: u32 = 12;
 /// Messages handled at once.
 const CONSUMER_CONCURRENCY: u16 = 4;
+/// The longest that any call of a neighbour may take; each has a shorter time of its own.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
 
 /// The service, ready to be served.
 pub struct App {
@@ -64,22 +69,26 @@ impl App {
     pub fn build(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let args = &config.booking;
         let pool = platform::postgres::pool(&database_url(args)?, SERVICE, POOL_SIZE)?;
-        let access_keys = AccessKeys::remote(&args.jwks_url);
+        // One for all neighbours: each client loads the certificates of all authorities, which takes its time.
+        let http = client::build(LONGEST_CALL);
+        let access_keys = AccessKeys::remote_by(http.clone(), &args.jwks_url);
         let cookies = Cookies::new(&config.service.public_url);
         let verifier = Verifier::new(access_keys.clone(), ServiceKeys::none(SERVICE), cookies, clock.clone());
         let key_file = args.service_key_file.as_deref().context("set SERVICE_KEY_FILE")?;
         let signer = ServiceTokenSigner::from_file(SERVICE, key_file, clock.clone())?;
+        let event_timeout = Duration::from_secs(args.event_timeout_seconds);
         let state = AppState {
             idempotency: PgIdempotency::new(pool.clone()),
             store: Store::new(pool),
-            events: EventClient::new(&args.event_service_url, signer, Duration::from_secs(args.event_timeout_seconds)),
-            gateway: Arc::new(payment_gateway(args)?),
+            events: EventClient::new(http.clone(), &args.event_service_url, signer, event_timeout),
+            gateway: Arc::new(payment_gateway(args, http)?),
             verifier,
             clock,
             policy: Policy {
                 hold_seconds: args.hold_seconds,
                 cancel_deadline: TimeDelta::hours(args.cancel_deadline_hours.into()),
                 provider: args.payment_provider,
+                reconcile_interval: Duration::from_secs(args.reconcile_seconds),
             },
             relay_wake: Arc::default(),
             payments_wake: Arc::default(),
@@ -106,11 +115,13 @@ impl App {
         })
     }
 
-    /// Starts the loops: sweepers, relay, consumer, keys. They end with `lifecycle`.
+    /// Starts the loops: sweepers, reconciler, relay, consumer, keys. They end with `lifecycle`.
     pub fn start_background(&self, lifecycle: &Lifecycle) {
         sweeper::start(&self.state, lifecycle);
+        reconciler::start(&self.state, lifecycle);
         outbox::start(&self.state, &self.bus, lifecycle);
         lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
+        lifecycle.spawn(bus::watch_dead_letters(self.bus.clone(), BOOKING_QUEUE, lifecycle.stopping()));
         let state = self.state.clone();
         lifecycle.spawn(bus::consume(
             self.bus.clone(),
@@ -161,7 +172,7 @@ fn amqp_url(args: &BookingArgs) -> anyhow::Result<Secret> {
     server_url("AMQP_URL", args.amqp_url.as_deref(), args.amqp_url_file.as_ref())
 }
 
-fn payment_gateway(args: &BookingArgs) -> anyhow::Result<Stripe> {
+fn payment_gateway(args: &BookingArgs, http: Client) -> anyhow::Result<Stripe> {
     let api_key = secret("PAYMENT_API_KEY", args.payment_api_key.as_deref(), args.payment_api_key_file.as_ref())?;
     let webhook_secret = secret(
         "PAYMENT_WEBHOOK_SECRET",
@@ -169,5 +180,5 @@ fn payment_gateway(args: &BookingArgs) -> anyhow::Result<Stripe> {
         args.payment_webhook_secret_file.as_ref(),
     )?;
     let timeout = Duration::from_secs(args.payment_timeout_seconds);
-    Ok(Stripe::new(&args.payment_api_url, api_key, webhook_secret, timeout))
+    Ok(Stripe::new(http, &args.payment_api_url, api_key, webhook_secret, timeout))
 }

@@ -41,6 +41,8 @@ pub struct Policy {
     pub cancel_deadline: TimeDelta,
     /// Who moves the money.
     pub provider: Provider,
+    /// How often each comparison with a neighbour goes on.
+    pub reconcile_interval: Duration,
 }
 
 /// How long work that goes on right after a commit keeps the sweepers away.

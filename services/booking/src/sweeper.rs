@@ -87,7 +87,7 @@ pub async fn payments(state: AppState) -> sqlx::Result<usize> {
 
 async fn sweep_payment(state: &AppState, payment: Payment) -> Result<(), Interrupted> {
     match (payment.state, &payment.gateway_id) {
-        (AttemptState::Started, None) => pay::give_up_unnamed(state, payment.id).await,
+        (AttemptState::Started, None) => pay::give_up_unnamed(state, payment.id, FAILED_BEFORE_CHARGE).await,
         (AttemptState::Started, Some(charge)) => pay::look_up(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
         (AttemptState::Succeeded, _) => settle::settle(state, payment.id).await,
         (AttemptState::Failed | AttemptState::Refunded, _) => Ok(()),
@@ -147,7 +147,8 @@ async fn gauges(state: &AppState) -> sqlx::Result<()> {
     metrics::gauge!("eventplatform_outbox_lag_seconds").set(lag.seconds);
     metrics::gauge!("eventplatform_outbox_unpublished").set(lag.messages as f64);
     let unresolved = state.store.count_unresolved_payments().await?;
-    metrics::gauge!("eventplatform_unresolved_payments").set(unresolved as f64);
+    metrics::gauge!("eventplatform_unresolved_payments").set(unresolved.count as f64);
+    metrics::gauge!("eventplatform_unresolved_payments_oldest_seconds").set(unresolved.oldest_seconds);
     let (refunds, releases) = state.store.count_owed().await?;
     metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
     metrics::gauge!("eventplatform_pending_releases").set(releases as f64);

@@ -70,10 +70,10 @@ pub struct Parts {
 }
 
 impl App {
-    /// The service that `config` describes. Connects nowhere yet; fails on missing or unfit settings.
-    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+    /// The service that `config` describes, over that database. Fails on missing or unfit settings.
+    pub fn build(config: &Config, database: Database) -> anyhow::Result<Self> {
         Ok(Self::assemble(Parts {
-            database: database(config).await?,
+            database,
             access_keys: AccessKeys::remote(config.jwks_url.as_str()),
             service_keys: ServiceKeys::from_dir(NAME, config.trusted_service_keys_dir()?)?,
             public_url: config.service.public_url.clone(),
@@ -145,14 +145,21 @@ impl App {
 
 /// Does what the command line asks for.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let database = platform::mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await?;
+    let result = run_on(&config, database.clone()).await;
+    platform::mongo::close(database).await;
+    result
+}
+
+async fn run_on(config: &Config, database: Database) -> anyhow::Result<()> {
     match config.command.unwrap_or_default() {
-        Command::Serve => App::build(&config).await?.serve(&config).await,
+        Command::Serve => App::build(config, database)?.serve(config).await,
         Command::Migrate => {
-            Store::new(database(&config).await?).migrate().await?;
+            Store::new(database).migrate().await?;
             tracing::info!("indexes and validators are up to date");
             Ok(())
         }
-        Command::CheckLedger => check_ledger(&Store::new(database(&config).await?)).await,
+        Command::CheckLedger => check_ledger(&Store::new(database)).await,
     }
 }
 
@@ -166,8 +173,4 @@ async fn check_ledger(store: &Store) -> anyhow::Result<()> {
         process::exit(1);
     }
     Ok(())
-}
-
-async fn database(config: &Config) -> anyhow::Result<Database> {
-    platform::mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await
 }

@@ -13,29 +13,29 @@ const LEDGER_EVERY: Duration = Duration::from_secs(30);
 /// Events compared at a time: all get their turn, and no round costs much.
 const LEDGER_PAGE: u32 = 200;
 
-/// Keeps `eventplatform_outbox_rows` and `eventplatform_outbox_oldest_seconds` until `stop`.
+/// Keeps `eventplatform_outbox_unpublished` and `eventplatform_outbox_lag_seconds` until `stop`.
 pub async fn outbox(store: Store, stop: CancellationToken) {
-    loop {
-        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(OUTBOX_EVERY) => {} }
+    while !stop.is_cancelled() {
         match store.outbox_backlog().await {
             Ok(backlog) => {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                metrics::gauge!("eventplatform_outbox_rows").set(backlog.rows as f64);
-                metrics::gauge!("eventplatform_outbox_oldest_seconds").set(backlog.oldest_seconds);
+                metrics::gauge!("eventplatform_outbox_unpublished").set(backlog.rows as f64);
+                metrics::gauge!("eventplatform_outbox_lag_seconds").set(backlog.oldest_seconds);
             }
             Err(error) => tracing::debug!(%error, "outbox not looked at"),
         }
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(OUTBOX_EVERY) => {} }
     }
 }
 
 /// Keeps `eventplatform_capacity_drift`, the number of events that differ from the ledger, until `stop`.
 pub async fn ledger(store: Store, stop: CancellationToken) {
     let mut patrol = Patrol::default();
-    loop {
-        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LEDGER_EVERY) => {} }
+    while !stop.is_cancelled() {
         if let Err(error) = patrol.step(&store, LEDGER_PAGE).await {
             tracing::debug!(%error, "ledger not compared");
         }
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(LEDGER_EVERY) => {} }
     }
 }
 

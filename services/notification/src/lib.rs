@@ -73,9 +73,8 @@ pub struct Parts {
 }
 
 impl App {
-    /// The service that `config` describes. Connects nowhere yet; fails on missing or default secrets.
-    pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        let database = database(config).await?;
+    /// The service that `config` describes, over that database. Fails on missing or default secrets.
+    pub fn build(config: &Config, database: Database) -> anyhow::Result<Self> {
         Ok(Self::assemble(Parts {
             database,
             bus: Bus::new(&config.amqp_url()?, NAME)?,
@@ -166,9 +165,12 @@ impl App {
 /// Does what the command line asks for.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     match config.command.unwrap_or_default() {
-        Command::Serve => App::build(&config).await?.serve(&config).await,
+        Command::Serve => serve(&config).await,
         Command::Migrate => {
-            Store::new(database(&config).await?).migrate().await?;
+            let database = database(&config).await?;
+            let migrated = Store::new(database.clone()).migrate().await;
+            platform::mongo::close(database).await;
+            migrated?;
             tracing::info!("indexes and validators are up to date");
             Ok(())
         }
@@ -179,6 +181,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let database = database(config).await?;
+    let served = App::build(config, database.clone())?.serve(config).await;
+    platform::mongo::close(database).await;
+    served
 }
 
 async fn database(config: &Config) -> anyhow::Result<Database> {

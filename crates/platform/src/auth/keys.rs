@@ -16,6 +16,8 @@ use crate::{ApiError, ApiResult, client};
 
 /// An unknown `kid` leads to at most one fetch in this time.
 const MIN_REFRESH: Duration = Duration::from_secs(2);
+/// The longest that a fetch may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Keys that user-service withdrew are forgotten after this time.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
@@ -45,7 +47,11 @@ impl AccessKeys {
 
     /// Keys fetched from a JWKS document (RFC 7517) at `url`, at first need and every five minutes.
     pub fn remote(url: &str) -> Self {
-        let client = client::build(Duration::from_secs(3));
+        Self::remote_by(client::build(FETCH_TIMEOUT), url)
+    }
+
+    /// [`AccessKeys::remote`] by a client that has other uses too.
+    pub fn remote_by(client: Client, url: &str) -> Self {
         let source = Source { url: url.to_owned(), client, last_fetch: Mutex::new(None) };
         Self { keys: Arc::default(), source: Some(Arc::new(source)) }
     }
@@ -91,7 +97,7 @@ impl AccessKeys {
         if last_fetch.is_some_and(|at| at.elapsed() < at_most_every) {
             return Ok(());
         }
-        let response = source.client.get(&source.url).send().await?.error_for_status()?;
+        let response = source.client.get(&source.url).timeout(FETCH_TIMEOUT).send().await?.error_for_status()?;
         let set: JwkSet = response.json().await?;
         let keys = parse(&set).with_context(|| format!("{} holds no usable key", source.url))?;
         self.replace(keys).await;

@@ -2,14 +2,16 @@
 //!
 //! - [`words`]: the states as stored and shown
 //! - [`booking`]: a booking, the changes it may go through, and who may do what to it when
+//! - [`reconciliation`]: our rows against the neighbours'
 //! - [`payment`]: attempts to pay, refunds, and what clients see of them
 
 pub mod booking;
 pub mod payment;
+pub mod reconciliation;
 pub mod words;
 
 pub use self::{
     booking::{Booking, CancelRefusal, Change, ForbiddenTransition, NewBooking, PayRefusal, Rejection},
     payment::{Payment, PaymentPhase, Refund},
-    words::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState},
+    words::{AttemptState, BookingStatus, CancelReason, FindingKind, PaymentStatus, RefundReason, RefundState},
 };

@@ -14,6 +14,9 @@ pub const CARD_DECLINED: &str = "card_declined";
 /// `failure_code` of an attempt whose payment method the gateway does not know.
 pub const PAYMENT_METHOD_INVALID: &str = "payment_method_invalid";
 
+/// `failure_code` of an attempt that the gateway refused to make a charge for.
+pub const PAYMENT_REFUSED: &str = "payment_refused";
+
 /// An attempt to pay.
 #[derive(Clone, Debug)]
 pub struct Payment {

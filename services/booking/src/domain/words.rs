@@ -107,6 +107,28 @@ words! {
     }
 }
 
+words! {
+    /// What the reconciler found and does not heal.
+    FindingKind {
+        /// Sold seats that belong to no booking.
+        SeatsWithoutBooking = "seats_without_booking",
+        /// Sold seats of a Pending booking that nobody is paying.
+        SeatsWithoutPayment = "seats_without_payment",
+        /// A Confirmed booking whose seats are gone.
+        BookingWithoutSeats = "booking_without_seats",
+        /// A booking and its reservation of different size.
+        SeatsDiffer = "seats_differ",
+        /// Money that the gateway took and no attempt knows of.
+        ChargeWithoutPayment = "charge_without_payment",
+        /// A succeeded attempt without money at the gateway.
+        PaymentWithoutCharge = "payment_without_charge",
+        /// An attempt and its charge of different amount.
+        AmountsDiffer = "amounts_differ",
+        /// A booking whose messages are not those of its transitions.
+        WronglyTold = "wrongly_told",
+    }
+}
+
 impl From<CancelReason> for contracts::message::CancelReason {
     fn from(reason: CancelReason) -> Self {
         match reason {

@@ -10,7 +10,7 @@ use super::settle;
 use crate::{
     domain::{
         AttemptState, Booking, BookingStatus, PayRefusal, Payment, PaymentPhase, RefundReason,
-        payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE, PAYMENT_METHOD_INVALID},
+        payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
     error::{Interrupted, booking_not_found, payment_failed, payment_too_late},
     gateway::{Charge, ChargeState, GatewayFailure, Order},
@@ -110,17 +110,19 @@ async fn name(state: &AppState, payment: &Payment) -> Result<Option<String>, Int
         Err(failure) => {
             // Whatever became of the call: a charge that nobody confirms moves no money.
             tracing::warn!(payment_id = payment.id, %failure, "the charge could not be named");
-            give_up_unnamed(state, payment.id).await?;
+            let refused = matches!(failure, GatewayFailure::Refused { .. });
+            give_up_unnamed(state, payment.id, if refused { PAYMENT_REFUSED } else { FAILED_BEFORE_CHARGE }).await?;
             Ok(None)
         }
     }
 }
 
 /// Ends a started attempt whose charge has no name, and so was never confirmed.
-pub async fn give_up_unnamed(state: &AppState, payment_id: i32) -> Result<(), Interrupted> {
+pub async fn give_up_unnamed(state: &AppState, payment_id: i32, code: &'static str) -> Result<(), Interrupted> {
     let message = "the payment company did not take the payment";
-    if state.store.store_failed(payment_id, FAILED_BEFORE_CHARGE, message, true).await? {
-        metrics::counter!("eventplatform_payments_total", "outcome" => "failed_before_charge").increment(1);
+    if state.store.store_failed(payment_id, code, message, true).await? {
+        let outcome = if code == PAYMENT_REFUSED { "refused" } else { "failed_before_charge" };
+        metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
     }
     Ok(())
 }

@@ -51,6 +51,26 @@ pub enum ChargeState {
     Cancelled,
 }
 
+/// A charge of ours in the gateway's list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListedCharge {
+    /// The charge.
+    pub charge: Charge,
+    /// Minor units.
+    pub amount: i64,
+    /// The booking that it was made for.
+    pub booking_id: i32,
+}
+
+/// A part of the gateway's list of charges.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChargePage {
+    /// Those of ours, newest first.
+    pub charges: Vec<ListedCharge>,
+    /// What the next part begins after; `None` on the last one.
+    pub next_after: Option<String>,
+}
+
 /// A refund as the gateway tells of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GatewayRefund {
@@ -111,6 +131,8 @@ pub trait PaymentGateway: Send + Sync {
     fn confirm<'a>(&'a self, key: &'a str, charge_id: &'a str, payment_method: &'a str) -> GatewayResult<'a, Charge>;
     /// What became of a charge.
     fn find<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
+    /// Charges made since `since`, newest first, those after `after`.
+    fn list<'a>(&'a self, since: DateTime<Utc>, after: Option<&'a str>) -> GatewayResult<'a, ChargePage>;
     /// Makes sure that a charge that moved no money never will.
     fn cancel<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
     /// Gives back the whole of a charge.

@@ -1,44 +1,45 @@
 //! Stripe's API (<https://docs.stripe.com/api>): PaymentIntents, refunds, signed webhooks; also spoken by the mock
 //! gateway. Form-encoded requests, JSON answers.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use platform::{
-    client::{self, WithContext},
-    config::Secret,
-};
+use platform::{client::WithContext, config::Secret};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Charge, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult, Order,
-    PaymentGateway, signature,
+    Charge, ChargePage, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult,
+    ListedCharge, Order, PaymentGateway, signature,
 };
 
 /// The version of the API that the types below were written for.
 const API_VERSION: &str = "2024-06-20";
+/// Charges of one list: the most that Stripe gives.
+const LIST_LIMIT: &str = "100";
 
 /// Stripe, or whoever speaks its API at another address.
 pub struct Stripe {
     http: Client,
     base: String,
+    timeout: Duration,
     api_key: Secret,
     webhook_secret: Secret,
 }
 
 impl Stripe {
     /// The API at `base`, without a trailing slash; each call takes `timeout` at most.
-    pub fn new(base: &str, api_key: Secret, webhook_secret: Secret, timeout: Duration) -> Self {
+    pub fn new(http: Client, base: &str, api_key: Secret, webhook_secret: Secret, timeout: Duration) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { http: client::build(timeout), base, api_key, webhook_secret }
+        Self { http, base, timeout, api_key, webhook_secret }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}/v1/{path}", self.base))
+            .timeout(self.timeout)
             .bearer_auth(self.api_key.expose())
             .header("stripe-version", API_VERSION)
             .with_context()
@@ -54,6 +55,21 @@ struct Intent {
     id: String,
     status: String,
     last_payment_error: Option<ErrorBody>,
+}
+
+#[derive(Deserialize)]
+struct IntentList {
+    data: Vec<ListedIntent>,
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+struct ListedIntent {
+    #[serde(flatten)]
+    intent: Intent,
+    amount: i64,
+    #[serde(default)]
+    metadata: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +133,18 @@ impl From<Intent> for Charge {
     }
 }
 
+impl From<IntentList> for ChargePage {
+    fn from(list: IntentList) -> Self {
+        let last = list.data.last().map(|listed| listed.intent.id.clone());
+        // Whatever else the account is used for carries no booking.
+        let ours = list.data.into_iter().filter_map(|ListedIntent { intent, amount, metadata }| {
+            let booking_id = metadata.get("booking_id")?.parse().ok()?;
+            Some(ListedCharge { charge: intent.into(), amount, booking_id })
+        });
+        Self { charges: ours.collect(), next_after: last.filter(|_| list.has_more) }
+    }
+}
+
 impl From<RefundBody> for GatewayRefund {
     fn from(refund: RefundBody) -> Self {
         let state = match refund.status.as_deref() {
@@ -151,6 +179,8 @@ fn failure(status: StatusCode, error: ErrorBody) -> GatewayFailure {
             GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}"))
         }
         StatusCode::CONFLICT => GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}")),
+        // Our key is at fault, not the payment: whoever pays may try again once that is mended.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GatewayFailure::Failed(format!("{status}: {message}")),
         status if status.is_client_error() => GatewayFailure::Refused { code, parameter: error.param, message },
         status => GatewayFailure::Failed(format!("{status}: {message}")),
     }
@@ -184,6 +214,15 @@ impl PaymentGateway for Stripe {
         Box::pin(async move {
             let path = format!("payment_intents/{charge_id}");
             call::<Intent>(self.request(Method::GET, &path)).await.map(Into::into)
+        })
+    }
+
+    fn list<'a>(&'a self, since: DateTime<Utc>, after: Option<&'a str>) -> GatewayResult<'a, ChargePage> {
+        Box::pin(async move {
+            let since = since.timestamp().to_string();
+            let mut query = vec![("limit", LIST_LIMIT), ("created[gte]", since.as_str())];
+            query.extend(after.map(|after| ("starting_after", after)));
+            call::<IntentList>(self.request(Method::GET, "payment_intents").query(&query)).await.map(Into::into)
         })
     }
 

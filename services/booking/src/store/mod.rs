@@ -5,12 +5,14 @@
 //!
 //! - [`bookings`], [`payments`], [`refunds`]: one file a table
 //! - [`outbox`]: messages to publish, and messages consumed
+//! - [`reconciliation`]: what the reconciler compares, and what it found
 //! - [`events`]: what changes many bookings at once
 
 mod bookings;
 mod events;
 mod outbox;
 mod payments;
+mod reconciliation;
 mod refunds;
 
 use sqlx::{PgPool, Postgres, Transaction};
@@ -18,7 +20,8 @@ use sqlx::{PgPool, Postgres, Transaction};
 pub use self::{
     events::Holder,
     outbox::OutboxLag,
-    payments::{NewAttempt, Started},
+    payments::{NewAttempt, Started, UnresolvedPayments},
+    reconciliation::{PatrolLag, Round},
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};
 

@@ -29,6 +29,15 @@ pub struct NewAttempt<'a> {
     pub currency: &'a str,
 }
 
+/// Attempts that are undecided, or charged and not settled.
+#[derive(Clone, Copy, Debug)]
+pub struct UnresolvedPayments {
+    /// How many.
+    pub count: i64,
+    /// Age of the oldest of them, in seconds; 0 if there is none.
+    pub oldest_seconds: f64,
+}
+
 /// A query that gives attempts: the rest of a `select` from `payments p`.
 macro_rules! payments {
     ($rest:literal $(, $argument:expr)* $(,)?) => {
@@ -177,11 +186,13 @@ impl Store {
         Ok(())
     }
 
-    /// How many attempts are undecided, or charged and not settled.
-    pub async fn count_unresolved_payments(&self) -> sqlx::Result<i64> {
-        sqlx::query_scalar!(
-            r#"select count(*) as "count!" from payments
-               where state = 'started' or (state = 'succeeded' and settled_at is null)"#
+    /// The attempts that are undecided, or charged and not settled.
+    pub async fn count_unresolved_payments(&self) -> sqlx::Result<UnresolvedPayments> {
+        sqlx::query_as!(
+            UnresolvedPayments,
+            r#"select count(*) as "count!",
+                      coalesce(extract(epoch from now() - min(created_at)), 0)::double precision as "oldest_seconds!"
+               from payments where state = 'started' or (state = 'succeeded' and settled_at is null)"#
         )
         .fetch_one(&self.pool)
         .await

@@ -9,6 +9,7 @@ mod helpers;
 mod messages;
 mod neighbours;
 mod payments;
+mod reconciliation;
 mod refunds;
 mod schema;
 mod webhooks;

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     FailsAfterwards,
     /// Nothing is done: 401, as for a token that is not accepted.
     Unauthorized,
+    /// Nothing is done: the payment company refuses for good.
+    Refuses,
     /// It goes right after all.
     Nothing,
 }
@@ -103,10 +105,11 @@ impl Neighbours {
         let neighbours = Self { url, world: Arc::default(), keys };
         let router = Router::new()
             .route("/.well-known/jwks.json", get(|State(s): State<Self>| async move { Json(s.keys) }))
+            .route("/api/events/reservations", get(list_reservations))
             .route("/api/events/{event}/decrease_capacity", put(hold))
             .route("/api/events/{event}/reservations/{id}/confirm", put(confirm))
             .route("/api/events/{event}/reservations/{id}/release", put(release))
-            .route("/v1/payment_intents", post(create))
+            .route("/v1/payment_intents", post(create).get(list_intents))
             .route("/v1/payment_intents/{id}", get(find))
             .route("/v1/payment_intents/{id}/confirm", post(charge))
             .route("/v1/payment_intents/{id}/cancel", post(cancel))
@@ -227,6 +230,9 @@ impl Neighbours {
         match (trouble, response) {
             (None, Some(response)) if response.status() != StatusCode::IM_A_TEAPOT => response,
             (Some(Trouble::Lost | Trouble::AnswerLost | Trouble::Nothing) | None, _) => std::future::pending().await,
+            (Some(Trouble::Refuses), _) => {
+                answer(stripe_error(400, &json!({ "type": "invalid_request_error", "code": "amount_too_small" })))
+            }
             (Some(Trouble::Unauthorized), _) => problem(401, "invalid_token"),
             (Some(Trouble::Fails | Trouble::FailsAfterwards), _) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "oops").into_response()
@@ -332,6 +338,28 @@ async fn release(
         .await
 }
 
+async fn list_reservations(
+    State(neighbours): State<Neighbours>,
+    headers: HeaderMap,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    require_service_token(&headers);
+    neighbours
+        .serve("list_reservations", |world| {
+            let after: Uuid = query.get("after").map_or(Uuid::nil(), |after| after.parse().unwrap());
+            let limit: usize = query["limit"].parse().unwrap();
+            let mut ids: Vec<_> = world.reservations.keys().copied().filter(|id| *id > after).collect();
+            ids.sort();
+            let next = ids.get(limit).map(|_| ids[limit - 1]);
+            let items = ids.iter().take(limit).map(|id| {
+                let Reservation { event_id, seats, state, .. } = &world.reservations[id];
+                json!({ "reservation_id": id, "event_id": event_id, "seats": seats, "state": state })
+            });
+            Json(json!({ "items": items.collect::<Vec<_>>(), "next_after": next })).into_response()
+        })
+        .await
+}
+
 fn stripe_error(status: u16, error: &Value) -> (u16, Value) {
     (status, json!({ "error": error }))
 }
@@ -429,6 +457,19 @@ async fn charge(
                 (200, intent_body(&id, intent))
             });
             if method == "pm_mock_timeout" { StatusCode::IM_A_TEAPOT.into_response() } else { response }
+        })
+        .await
+}
+
+async fn list_intents(State(neighbours): State<Neighbours>) -> Response {
+    neighbours
+        .serve("list_intents", |world| {
+            let data = world.intents.iter().map(|(id, intent)| {
+                let mut body = intent_body(id, intent);
+                body["metadata"] = json!({ "booking_id": intent.booking_id });
+                body
+            });
+            answer((200, json!({ "object": "list", "data": data.collect::<Vec<_>>(), "has_more": false })))
         })
         .await
 }

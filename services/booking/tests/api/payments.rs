@@ -98,6 +98,23 @@ async fn a_gateway_that_answers_nothing_before_the_charge_is_named_charged_nothi
 }
 
 #[tokio::test]
+async fn a_payment_that_the_gateway_refuses_for_good_is_a_decline_and_the_answer_stays() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.next("create", &[Trouble::Refuses]);
+
+    let request = || app.payment_request(ALICE, booking, "pm_card_visa").key("k");
+    request().send().await.is_refused(402, "payment_refused");
+    request().send().await.is_refused(402, "payment_refused");
+
+    app.stands(booking, "Pending", "Failed").await;
+    assert_eq!(app.neighbours.calls("create"), 1);
+    assert_eq!(app.pays(booking, "pm_card_visa").await.status, StatusCode::CREATED);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
 async fn a_charge_that_is_never_answered_is_looked_up() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);

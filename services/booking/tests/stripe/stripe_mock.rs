@@ -47,7 +47,7 @@ impl StripeMock {
 
     /// The same with another API key.
     pub(crate) fn gateway_with_key(&self, key: &str) -> Stripe {
-        Stripe::new(&self.url, Secret::new(key), Secret::new("whsec_ours"), TIMEOUT)
+        Stripe::new(client::build(TIMEOUT), &self.url, Secret::new(key), Secret::new("whsec_ours"), TIMEOUT)
     }
 
     /// Posts a form without the adapter.

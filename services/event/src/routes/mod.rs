@@ -21,6 +21,10 @@ pub fn router(state: AppState) -> Router {
                 .post_with(events::create_event, |op| op.summary("Create an event (organizers)")),
         )
         .api_route(
+            "/api/events/reservations",
+            get_with(reservations::list_reservations, |op| op.summary("Reservations of all events (booking-service)")),
+        )
+        .api_route(
             "/api/events/{event_id}",
             get_with(events::get_event, |op| op.summary("One event"))
                 .patch_with(events::update_event, |op| op.summary("Change, publish or cancel an event (its organizer)"))

@@ -1,12 +1,12 @@
 //! Holding, confirming and releasing seats: for booking-service alone.
 
 use axum::{Json, extract::State};
-use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationStatus};
+use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationStatus};
 use platform::{
     ApiError, ApiResult,
     auth::ServiceCaller,
     error::FieldError,
-    extract::{JsonBody, Path},
+    extract::{JsonBody, Path, Query},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ use crate::AppState;
 
 /// The longest hold, in seconds.
 const MAX_HOLD_SECONDS: u32 = 86_400;
+/// The most reservations of one page.
+const MAX_PAGE: u32 = 1000;
 
 /// Which reservation.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,6 +27,17 @@ pub(super) struct ReservationPath {
     event_id: String,
     /// The reservation's id.
     reservation_id: Uuid,
+}
+
+/// Which part of the ledger.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LedgerQuery {
+    /// Reservations with ids above this one; from the first if absent.
+    after: Option<Uuid>,
+    /// Items a page, 1 to 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u32,
 }
 
 /// Nothing: an empty object, or no body.
@@ -69,6 +82,19 @@ pub(super) async fn release(
     let only_expired = body.parse_or_default()?.only_expired;
 
     Ok(Json(state.capacity.release(&event_id, reservation_id, only_expired).await?))
+}
+
+/// The ledger, a page at a time: for comparing it with the bookings.
+pub(super) async fn list_reservations(
+    State(state): State<AppState>,
+    _caller: ServiceCaller,
+    Query(LedgerQuery { after, limit }): Query<LedgerQuery>,
+) -> ApiResult<Json<ReservationPage>> {
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(ApiError::bad_request("invalid_query", format!("limit: must be from 1 to {MAX_PAGE}")));
+    }
+
+    Ok(Json(state.store.list_reservations(after, limit).await?))
 }
 
 fn validate(body: &DecreaseCapacity) -> ApiResult<()> {

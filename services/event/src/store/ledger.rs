@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
-use contracts::reservation::ReservationState;
+use contracts::reservation::{ReservationEntry, ReservationPage, ReservationState};
 use futures::TryStreamExt;
 use mongodb::{
     ClientSession,
@@ -83,7 +83,39 @@ struct Expired {
     event_id: String,
 }
 
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "_id")]
+    id: String,
+    event_id: String,
+    seats: i64,
+    state: ReservationState,
+}
+
+impl TryFrom<Entry> for ReservationEntry {
+    type Error = Error;
+
+    fn try_from(Entry { id, event_id, seats, state }: Entry) -> Result<Self> {
+        let reservation_id = id.parse().map_err(Error::custom)?;
+        Ok(Self { reservation_id, event_id, seats: u32::try_from(seats).map_err(Error::custom)?, state })
+    }
+}
+
 impl Store {
+    /// Up to `limit` reservations of all events, by id, those after `after`.
+    pub async fn list_reservations(&self, after: Option<Uuid>, limit: u32) -> Result<ReservationPage> {
+        let reservations = self.reservations.clone_with_type::<Entry>();
+        let conditions = after.map_or_else(Document::new, |id| doc! { "_id": { "$gt": id.to_string() } });
+        let rows: Vec<Entry> = query(async move {
+            let found = reservations.find(conditions).projection(doc! { "event_id": 1, "seats": 1, "state": 1 });
+            found.sort(doc! { "_id": 1 }).limit(i64::from(limit)).await?.try_collect().await
+        })
+        .await?;
+        let items = rows.into_iter().map(ReservationEntry::try_from).collect::<Result<Vec<_>>>()?;
+        let last = items.last().map(|entry| entry.reservation_id);
+        Ok(ReservationPage { next_after: last.filter(|_| items.len() >= limit as usize), items })
+    }
+
     /// Up to `limit` holds whose time is up, longest over first, as event and reservation.
     pub async fn list_expired(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<(String, Uuid)>> {
         let reservations = self.reservations.clone_with_type::<Expired>();

@@ -196,3 +196,28 @@ async fn a_round_of_the_sweeper_leaves_nothing_for_the_next() {
     assert_eq!(sweeper::sweep(store, capacity).await.unwrap(), 0);
     app.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn booking_service_reads_the_ledger_page_by_page_and_nobody_else_does() {
+    let app = TestApp::start().await;
+    let (id, free) = (app.sells(10).await, app.sells(10).await);
+    let mut reservations = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    reservations.sort();
+    app.holds(&id, reservations[0], 1).await.assert_ok();
+    app.confirms(&id, reservations[0]).await.assert_ok();
+    app.holds(&free, reservations[1], 2).await.assert_ok();
+    app.releases(&id, reservations[2], false).await.assert_ok();
+
+    let page = |query: &str| app.get(&format!("/api/events/reservations?{query}")).bearer(&app.booking_service());
+    let first = page("limit=2").send().await;
+    let second = page(&format!("limit=2&after={}", reservations[1])).send().await;
+
+    let entry = |n: usize, event: &str, seats: u32, state: &str| json!({ "reservation_id": reservations[n], "event_id": event, "seats": seats, "state": state });
+    let items = [entry(0, &id, 1, "confirmed"), entry(1, &free, 2, "held")];
+    assert_eq!(first.assert_ok(), &json!({ "items": items, "next_after": reservations[1] }));
+    assert_eq!(second.assert_ok(), &json!({ "items": [entry(2, &id, 0, "released")], "next_after": null }));
+    page("limit=0").send().await.assert_refused(400, "invalid_query");
+    let asked = app.get("/api/events/reservations?limit=2").bearer(&app.organizer()).send().await;
+    asked.assert_refused(403, "service_only");
+    app.end().await;
+}

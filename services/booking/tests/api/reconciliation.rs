@@ -1,0 +1,295 @@
+//! The reconciler: drift made by hand is healed where that is safe, and counted where it is not.
+
+use std::collections::BTreeMap;
+
+use booking_service::reconciler::{self, Patrol};
+use platform::server::Lifecycle;
+use uuid::Uuid;
+
+use crate::{
+    helpers::{ALICE, TestApp, until},
+    neighbours::{Intent, Reservation, Trouble},
+};
+
+const SETTLES: [&str; 2] = [
+    "update bookings set updated_at = now() - interval '2 minutes'",
+    "update payments set updated_at = now() - interval '2 minutes'",
+];
+
+impl TestApp {
+    /// A whole cycle of every comparison, a good while after whatever happened last.
+    async fn reconciles(&self) {
+        for sql in SETTLES {
+            self.execute(sql).await;
+        }
+        self.reconciles_at_once().await;
+    }
+
+    async fn reconciles_at_once(&self) {
+        for patrol in Patrol::ALL {
+            self.execute("update patrols set next_round_at = now(), position = null").await;
+            assert!(reconciler::round(self.state(), patrol).await.unwrap());
+        }
+    }
+
+    /// How many findings of each kind stand.
+    async fn findings(&self) -> BTreeMap<String, i64> {
+        let counted: Vec<(String, i64)> =
+            sqlx::query_as("select kind, count(*) from findings group by kind").fetch_all(&self.pool).await.unwrap();
+        counted.into_iter().collect()
+    }
+
+    async fn finds(&self, kind: &str) {
+        assert_eq!(self.findings().await, BTreeMap::from([(kind.to_owned(), 1)]));
+    }
+
+    async fn finds_nothing(&self) {
+        assert_eq!(self.findings().await, BTreeMap::new());
+    }
+
+    async fn reservation(&self, booking: i32) -> Uuid {
+        self.row::<(Uuid,)>("select reservation_id from bookings where id = $1", booking).await.0
+    }
+
+    async fn set_reservation(&self, booking: i32, state: &'static str) {
+        let id = self.reservation(booking).await;
+        self.neighbours.world().reservations.get_mut(&id).unwrap().state = state;
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_together_is_left_alone() {
+    let app = TestApp::start().await;
+    let (event, free) = (app.neighbours.event(50, 2500), app.neighbours.event(50, 0));
+    app.buys(&event, 2).await;
+    app.books(&event, 1).await;
+    app.books(&free, 1).await;
+    let cancelled = app.buys(&event, 3).await;
+    app.cancel_request(ALICE, cancelled).send().await;
+    let late = app.books(&event, 1).await;
+    app.pays(late, "pm_mock_late").await;
+    let declined = app.books(&event, 1).await;
+    app.pays(declined, "pm_card_visa_chargeDeclined").await;
+    app.sweeps().await;
+    let before = app.neighbours.calls("confirm") + app.neighbours.calls("release");
+
+    app.reconciles_at_once().await;
+    app.reconciles().await;
+    app.holds_end().await;
+    app.sweeps().await;
+    let after = app.neighbours.calls("confirm") + app.neighbours.calls("release");
+    app.reconciles().await;
+
+    app.finds_nothing().await;
+    assert_eq!(app.neighbours.calls("confirm") + app.neighbours.calls("release"), after);
+    assert_eq!(after - before, 3, "the sweepers', for the holds that ended");
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn seats_of_an_ended_booking_are_given_back_by_the_sweeper() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.cancel_request(ALICE, booking).send().await;
+    app.set_reservation(booking, "confirmed").await;
+
+    app.reconciles().await;
+    assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
+    app.sweeps().await;
+
+    assert_eq!(app.neighbours.seats(&event, "confirmed"), 0);
+    app.reconciles().await;
+    app.finds_nothing().await;
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn an_expired_booking_that_is_still_being_paid_keeps_its_new_seats() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.pays(booking, "pm_mock_late").await;
+    app.holds_end().await;
+    app.sweeps().await;
+    app.stands(booking, "Expired", "Unpaid").await;
+    // As if the payment had just won its seats back, and had not stored that yet.
+    app.set_reservation(booking, "confirmed").await;
+
+    app.reconciles().await;
+    app.sweeps_what_is_due().await;
+
+    assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
+    app.finds_nothing().await;
+}
+
+#[tokio::test]
+async fn held_seats_of_a_confirmed_booking_are_sold() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.set_reservation(booking, "held").await;
+
+    app.reconciles().await;
+
+    assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
+    app.finds_nothing().await;
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_confirmed_booking_without_seats_is_counted_until_it_has_them() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let (released, vanished) = (app.buys(&event, 2).await, app.buys(&event, 1).await);
+    app.set_reservation(released, "released").await;
+    let id = app.reservation(vanished).await;
+    let reservation = app.neighbours.world().reservations.remove(&id).unwrap();
+
+    app.reconciles_at_once().await;
+    app.finds_nothing().await;
+    app.reconciles().await;
+    assert_eq!(app.findings().await, BTreeMap::from([("booking_without_seats".to_owned(), 2)]));
+    app.set_reservation(released, "confirmed").await;
+    app.neighbours.world().reservations.insert(id, reservation);
+    app.reconciles().await;
+
+    app.finds_nothing().await;
+}
+
+#[tokio::test]
+async fn sold_seats_that_nobody_has_or_pays_are_counted() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let other = Reservation { event_id: event.clone(), seats: 1, state: "confirmed", expires_at: None };
+    app.neighbours.world().reservations.insert(Uuid::new_v4(), other);
+    let booking = app.books(&event, 1).await;
+    app.set_reservation(booking, "confirmed").await;
+    let differing = app.buys(&event, 1).await;
+    let id = app.reservation(differing).await;
+    app.neighbours.world().reservations.get_mut(&id).unwrap().seats = 2;
+
+    app.reconciles().await;
+
+    let kinds = ["seats_differ", "seats_without_booking", "seats_without_payment"];
+    assert_eq!(app.findings().await, kinds.into_iter().map(|kind| (kind.to_owned(), 1)).collect());
+}
+
+#[tokio::test]
+async fn money_that_no_payment_knows_of_is_counted() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let charge = app.neighbours.charge_of(booking);
+    let stray: Intent = app.neighbours.world().intents[&charge].clone();
+    app.neighbours.world().intents.insert("pi_stray".to_owned(), stray);
+
+    app.reconciles().await;
+    app.finds("charge_without_payment").await;
+    app.neighbours.world().intents.remove("pi_stray");
+    app.neighbours.world().intents.get_mut(&charge).unwrap().amount = 1;
+    app.reconciles().await;
+    app.finds("amounts_differ").await;
+    app.neighbours.world().intents.get_mut(&charge).unwrap().status = "canceled";
+    app.reconciles().await;
+
+    app.finds("payment_without_charge").await;
+}
+
+#[tokio::test]
+async fn a_charge_that_was_decided_while_its_payment_slept_is_settled_by_the_sweeper() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.pays(booking, "pm_mock_late").await;
+    app.neighbours.decide(&app.neighbours.charge_of(booking));
+    app.execute("update payments set lease_until = null, next_check_at = now() + interval '1 day'").await;
+    app.sweeps_what_is_due().await;
+    app.stands(booking, "Pending", "Unpaid").await;
+
+    app.reconciles().await;
+    app.sweeps_what_is_due().await;
+
+    app.stands(booking, "Confirmed", "Paid").await;
+    app.finds_nothing().await;
+}
+
+#[tokio::test]
+async fn a_transition_that_was_not_told_once_is_counted() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.buys(&event, 1).await;
+    let (untold, twice) = (app.buys(&event, 1).await, app.buys(&event, 1).await);
+    sqlx::query("delete from outbox where message ->> 'booking_id' = $1::text")
+        .bind(untold)
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into outbox (id, message) select gen_random_uuid(), message from outbox
+         where message ->> 'booking_id' = $1::text",
+    )
+    .bind(twice)
+    .execute(&app.pool)
+    .await
+    .unwrap();
+
+    app.reconciles().await;
+
+    assert_eq!(app.findings().await, BTreeMap::from([("wrongly_told".to_owned(), 2)]));
+    // Once its messages are too old to be kept for certain, a booking says nothing any more.
+    app.execute("update bookings set created_at = created_at - interval '8 days'").await;
+    app.reconciles().await;
+    app.finds_nothing().await;
+}
+
+#[tokio::test]
+async fn a_neighbour_that_does_not_answer_ends_the_round_and_nothing_else() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.set_reservation(booking, "released").await;
+    app.reconciles().await;
+    app.neighbours.always("list_reservations", Trouble::Fails);
+    app.neighbours.always("list_intents", Trouble::Lost);
+
+    app.execute("update patrols set next_round_at = now()").await;
+    let (seats, money) = (
+        reconciler::round(app.state(), Patrol::Reservations).await,
+        reconciler::round(app.state(), Patrol::Charges).await,
+    );
+
+    assert!(seats.is_err() && money.is_err());
+    app.finds("booking_without_seats").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_replicas_one_does_a_round_and_all_show_what_was_found() {
+    let app = TestApp::with(&["--reconcile-seconds", "3600"]).await;
+    let replica = app.replica();
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.set_reservation(booking, "released").await;
+    for sql in SETTLES {
+        app.execute(sql).await;
+    }
+
+    let rounds = tokio::join!(
+        reconciler::round(app.state(), Patrol::Reservations),
+        reconciler::round(replica.state(), Patrol::Reservations),
+    );
+
+    assert!(rounds.0.unwrap() != rounds.1.unwrap());
+    assert_eq!(app.neighbours.calls("list_reservations"), 1);
+    let metrics = platform::telemetry::metrics_handle();
+    let lifecycle = Lifecycle::new();
+    reconciler::start(replica.state(), &lifecycle);
+    until("it is shown", async || {
+        let shown = metrics.render();
+        let found = "eventplatform_reconciliation_findings{kind=\"booking_without_seats\"} 1";
+        let lag = "eventplatform_reconciliation_lag_seconds{patrol=\"reservations\"}";
+        (shown.contains(found) && shown.contains(lag)).then_some(())
+    })
+    .await;
+    lifecycle.stop();
+}
