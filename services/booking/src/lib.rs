@@ -74,6 +74,7 @@ impl App {
             store: Store::new(pool),
             events: EventClient::new(&args.event_service_url, signer, Duration::from_secs(args.event_timeout_seconds)),
             gateway: Arc::new(payment_gateway(args)?),
+            publishable_key: args.payment_publishable_key.as_deref().map(Into::into),
             verifier,
             clock,
             policy: Policy {

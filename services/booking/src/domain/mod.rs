@@ -3,13 +3,16 @@
 //! - [`words`]: the states as stored and shown
 //! - [`booking`]: a booking, the changes it may go through, and who may do what to it when
 //! - [`payment`]: attempts to pay, refunds, and what clients see of them
+//! - [`sales`]: who comes to an event, and what it has brought in
 
 pub mod booking;
 pub mod payment;
+pub mod sales;
 pub mod words;
 
 pub use self::{
     booking::{Booking, CancelRefusal, Change, ForbiddenTransition, NewBooking, PayRefusal, Rejection},
     payment::{Payment, PaymentPhase, Refund},
+    sales::{Attendee, DaySales, EventSales},
     words::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState},
 };

@@ -5,13 +5,14 @@
 //!
 //! - [`bookings`], [`payments`], [`refunds`]: one file a table
 //! - [`outbox`]: messages to publish, and messages consumed
-//! - [`events`]: what changes many bookings at once
+//! - [`events`]: what changes many bookings at once; [`sales`]: what organizers ask
 
 mod bookings;
 mod events;
 mod outbox;
 mod payments;
 mod refunds;
+mod sales;
 
 use sqlx::{PgPool, Postgres, Transaction};
 
