@@ -21,7 +21,7 @@ PROGRAMS := user-service event-service booking-service notification-service mock
 
 .PHONY: help
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C stops it
@@ -56,6 +56,12 @@ generate: ## Write the generated files anew: query metadata (.sqlx) and the defi
 	@$(STACK) sqlx
 	@cargo run -q -p eventplatform-operator -- crd > crds/eventplatform.yaml
 	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
+
+.PHONY: bench-site
+bench-site: ## Measure how long a visitor on a slow line waits for the first page; see bench/README.md
+	@.ci/install
+	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
+	@$(STACK) platform -- node bench/first-view.mjs
 
 .PHONY: bench
 bench: ## Measure the services on servers of their own; see bench/README.md
