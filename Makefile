@@ -73,6 +73,12 @@ generate: ## Write the generated files anew: query metadata (.sqlx) and the defi
 	@cargo run -q -p eventplatform-operator -- crd > crds/eventplatform.yaml
 	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
 
+.PHONY: bench-site
+bench-site: ## Measure how long a visitor on a slow line waits for the first page; see bench/README.md
+	@.ci/install
+	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
+	@$(STACK) platform -- node bench/first-view.mjs
+
 .PHONY: bench
 bench: ## Measure the services on servers of their own; see bench/README.md
 	@.ci/install dev

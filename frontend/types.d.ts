@@ -7,6 +7,7 @@ declare namespace Api {
     name: string;
     role: "attendee" | "organizer" | "admin";
     requested_role?: string | null;
+    created_at: string;
   }
 
   interface EventItem {
@@ -49,6 +50,46 @@ declare namespace Api {
     refund?: { state: string; amount: number };
   }
 
+  /** Bookings in one currency: what stands, and what was cancelled since. */
+  interface Takings {
+    currency: string;
+    seats: number;
+    amount: number;
+    cancelled_seats: number;
+    cancelled_amount: number;
+  }
+
+  interface DaySales extends Takings {
+    date: string;
+  }
+
+  interface EventSales extends Takings {
+    event_id: string;
+  }
+
+  interface Sales {
+    event_id: string;
+    time_zone: string;
+    totals: Takings[];
+    days: DaySales[];
+  }
+
+  interface Attendee {
+    booking_id: number;
+    name: string;
+    email: string;
+    seats: number;
+    amount: number;
+    currency: string;
+    created_at: string;
+  }
+
+  /** How payments are made; the key only with Stripe. */
+  interface PaymentConfig {
+    provider: "mock" | "stripe";
+    publishable_key?: string;
+  }
+
   interface Payment {
     id: number | string;
     booking_id: number;
@@ -86,6 +127,11 @@ declare namespace Api {
   }
 }
 
+/** The full keys of nested texts, such as `event.left.one`. */
+type TextKeys<T, P extends string = ""> = {
+  [K in keyof T]: T[K] extends string ? `${P}${K & (string | number)}` : TextKeys<T[K], `${P}${K & (string | number)}.`>;
+}[keyof T];
+
 /** What the router hands to a page. */
 interface PageParams {
   /** The `{id}` of the path, or "". */
@@ -104,3 +150,20 @@ interface PageModule {
 /** The class of the element that `h("tag.class")` makes. */
 type TagOf<S> = S extends `${infer Tag}.${string}` ? Tag : S;
 type ElementOf<S> = TagOf<S> extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[TagOf<S>] : HTMLElement;
+
+/** The part of Stripe.js that `stripe.js` uses. */
+declare function Stripe(
+  publishableKey: string,
+  options: { locale: string },
+): {
+  elements(options: Record<string, unknown>): StripeElements;
+  createPaymentMethod(form: { elements: StripeElements }): Promise<StripeResult>;
+};
+interface StripeElements {
+  create(kind: "payment"): { mount(place: HTMLElement): void };
+  submit(): Promise<StripeResult>;
+}
+interface StripeResult {
+  error?: { message: string };
+  paymentMethod?: { id: string };
+}

@@ -1,4 +1,4 @@
-//! Embeds the site: every file as it is sent, compressed ahead of time, with a hash for its `ETag`.
+//! Embeds the site: every file as it is sent, made small and compressed ahead of time, with a hash for its `ETag`.
 
 use std::{
     env,
@@ -8,8 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use flate2::{Compression, write::GzEncoder};
+use oxc_allocator::Allocator;
+use oxc_codegen::{Codegen, CodegenOptions};
+use oxc_minifier::{CompressOptions, MangleOptions, Minifier, MinifierOptions};
+use oxc_parser::Parser;
+use oxc_span::SourceType;
 use sha2::{Digest, Sha256};
 
 #[path = "src/lean.rs"]
@@ -30,7 +35,7 @@ fn main() -> anyhow::Result<()> {
     let mut table = String::from("&[\n");
     for (number, name) in files.iter().enumerate() {
         let content = fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))?;
-        let row = embed(&out, number, name, lean::sent(name, &content).as_bytes())?;
+        let row = embed(&out, number, name, sent(name, content)?.as_bytes())?;
         writeln!(table, "{row},")?;
     }
     table.push(']');
@@ -49,6 +54,30 @@ fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<(
         collect(&entry.path(), &format!("{name}/{}", entry.file_name().to_string_lossy()), files)?;
     }
     Ok(())
+}
+
+/// The content of the site's file `name` as browsers get it.
+fn sent(name: &str, content: String) -> anyhow::Result<String> {
+    match name.rsplit('.').next() {
+        Some("js") => script(&content).with_context(|| format!("{name} does not parse")),
+        Some("css") => Ok(lean::style_sheet(&content)),
+        _ => Ok(lean::markup(&content)),
+    }
+}
+
+/// A module without what only people need: comments, spaces, and long names of its own. Names that it shares with
+/// other modules stay.
+fn script(source: &str) -> anyhow::Result<String> {
+    let allocator = Allocator::default();
+    let mut parsed = Parser::new(&allocator, source, SourceType::mjs()).parse();
+    ensure!(!parsed.panicked && parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
+    let options = MinifierOptions {
+        mangle: Some(MangleOptions { top_level: Some(true), ..MangleOptions::default() }),
+        compress: Some(CompressOptions::default()),
+        ..MinifierOptions::default()
+    };
+    let names = Minifier::new(options).minify(&allocator, &mut parsed.program).scoping;
+    Ok(Codegen::new().with_options(CodegenOptions::minify()).with_scoping(names).build(&parsed.program).code)
 }
 
 /// Writes the three forms of a file and gives its row in the table.

@@ -64,6 +64,25 @@ export const get = (path, options) => request("GET", path, options);
 export const post = (path, body = {}, options = {}) => request("POST", path, { ...options, body });
 
 /**
+ * All items of a list, page by page.
+ * @param {string} path
+ * @param {Record<string, unknown>} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<any[]>}
+ */
+export async function everyPage(path, query, signal) {
+  const items = [];
+  let cursor = null;
+  do {
+    /** @type {Api.Page<any>} */
+    const page = await get(path, { query: { ...query, limit: 100, cursor }, signal });
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor);
+  return items;
+}
+
+/**
  * @param {"GET" | "POST" | "PATCH" | "DELETE"} method
  * @param {string} path
  * @param {Options} [options]

@@ -6,15 +6,15 @@ const HEIGHT = 250;
 
 /** Ground first, then what is painted on it. */
 const PALETTES = [
-  ["#1f2a44", "#f26b4e", "#f8c26a", "#f5ebdd", "#3f6c9b"],
-  ["#f4e3cf", "#d9472b", "#1e4d5c", "#f0a63c", "#84a98c"],
-  ["#2b1d3a", "#e85d75", "#ffb85c", "#7b4b94", "#f7e9e3"],
-  ["#0f3d3e", "#e2b659", "#f1ede4", "#d96c47", "#3b8a7f"],
-  ["#f7d9c4", "#20324f", "#e0563f", "#8fb8ca", "#f6f1e7"],
-  ["#22333b", "#c6ac8f", "#eae0d5", "#d1603d", "#5e7f73"],
-  ["#3a1f24", "#f4a259", "#f6e7cb", "#bc4b51", "#5b8e7d"],
-  ["#dfe7e2", "#27474e", "#ee6c4d", "#f3bf58", "#98b6b1"],
-];
+  "#1f2a44 #f26b4e #f8c26a #f5ebdd #3f6c9b",
+  "#f4e3cf #d9472b #1e4d5c #f0a63c #84a98c",
+  "#2b1d3a #e85d75 #ffb85c #7b4b94 #f7e9e3",
+  "#0f3d3e #e2b659 #f1ede4 #d96c47 #3b8a7f",
+  "#f7d9c4 #20324f #e0563f #8fb8ca #f6f1e7",
+  "#22333b #c6ac8f #eae0d5 #d1603d #5e7f73",
+  "#3a1f24 #f4a259 #f6e7cb #bc4b51 #5b8e7d",
+  "#dfe7e2 #27474e #ee6c4d #f3bf58 #98b6b1",
+].map((colours) => colours.split(" "));
 
 /**
  * @param {{ id: string, category?: string | null, image_url?: string | null }} event

@@ -28,6 +28,8 @@ function apply(element, props) {
 export function h(selector, ...rest) {
   const [tag, ...classes] = selector.split(".");
   const element = document.createElement(tag);
+  // Only a form's own button says that it is one.
+  if (element instanceof HTMLButtonElement) element.type = "button";
   if (classes.length) element.className = classes.join(" ");
   const [first] = rest;
   const props =
@@ -81,6 +83,7 @@ const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
   compass: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M15.5 8.5l-2 5-5 2 2-5z",
   plus: "M12 5v14M5 12h14",
+  download: "M12 3v12M7 10.5l5 5 5-5M4 20h16",
   minus: "M5 12h14",
   pin: "M12 21s-7-6-7-11.5a7 7 0 0 1 14 0C19 15 12 21 12 21M12 7.2a2.4 2.4 0 1 0 0 4.8 2.4 2.4 0 0 0 0-4.8",
   search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14M20.5 20.5L16 16",

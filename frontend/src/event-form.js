@@ -101,25 +101,19 @@ export function eventFields(event) {
  * @returns {Wanted}
  */
 function read(fields) {
-  /** @param {keyof Wanted} name */
-  const value = (name) => fields[name].control.value.trim();
-  /** @param {keyof Wanted} name */
-  const instant = (name) => (value(name) ? instantOf(value(name), value("time_zone")) : null);
+  const zone = fields.time_zone.control.value;
+  /** @param {import("./forms.js").Control} control */
+  const value = ({ type, value: text, required }) => {
+    if (!text.trim()) return required ? "" : null;
+    if (type === "number") return Number(text);
+    return type === "datetime-local" ? instantOf(text, zone) : text.trim();
+  };
+  /** @type {any} */
+  const wanted = Object.fromEntries(Object.entries(fields).map(([name, { control }]) => [name, value(control)]));
   return {
-    title: value("title"),
-    description: value("description"),
-    venue: value("venue"),
-    time_zone: value("time_zone"),
-    starts_at: instant("starts_at") ?? "",
-    ends_at: instant("ends_at") ?? "",
-    capacity: Number(value("capacity")),
-    price: toMinor(value("price"), value("currency")) ?? 0,
-    currency: value("currency"),
-    category: value("category") || null,
-    image_url: value("image_url") || null,
-    sales_start_at: instant("sales_start_at"),
-    sales_end_at: instant("sales_end_at"),
-    max_seats_per_booking: Number(value("max_seats_per_booking")),
+    ...wanted,
+    description: wanted.description ?? "",
+    price: toMinor(wanted.price, wanted.currency) ?? 0,
   };
 }
 

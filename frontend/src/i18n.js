@@ -1,7 +1,8 @@
 // Words, numbers, money and dates in the visitor's language. All texts are in `texts/`.
 import { NetworkError } from "./api.js";
 
-/** @typedef {keyof typeof import("./texts/en.js").default} TextKey */
+/** @typedef {typeof import("./texts/en.js").default} Texts */
+/** @typedef {TextKeys<Texts>} TextKey */
 /** @typedef {Record<string, string | number>} Values */
 
 const LANGUAGE = "language";
@@ -13,7 +14,7 @@ export const language = chosenLanguage();
 /** The locale for numbers and dates: the visitor's own region where it speaks the language. */
 const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
 document.documentElement.lang = language;
-/** @type {Record<TextKey, string>} */
+/** @type {Texts} */
 const texts = (await import(`./texts/${language}.js`)).default;
 
 function chosenLanguage() {
@@ -27,13 +28,16 @@ export function chooseLanguage(code) {
   location.reload();
 }
 
+/** The text of a full key, such as `event.left.one`. @param {string} key @returns {unknown} */
+const find = (key) => key.split(".").reduce((/** @type {any} */ part, name) => part?.[name], texts);
+
 /**
  * The text of `key`, with `{name}` replaced from `values`.
  * @param {TextKey} key
  * @param {Values} [values]
  */
 export function t(key, values = {}) {
-  return texts[key].replace(/\{(\w+)\}/g, (_, name) => {
+  return String(find(key)).replace(/\{(\w+)\}/g, (_, name) => {
     const value = values[name];
     return typeof value === "number" ? number(value) : String(value ?? "");
   });
@@ -45,7 +49,7 @@ export function t(key, values = {}) {
  * @param {string} fallback
  */
 export function tOr(key, fallback) {
-  return key in texts ? t(/** @type {TextKey} */ (key)) : fallback;
+  return typeof find(key) === "string" ? t(/** @type {TextKey} */ (key)) : fallback;
 }
 
 const plurals = new Intl.PluralRules(locale);
@@ -127,21 +131,25 @@ export function date(instant, options, zone = ownZone) {
   return format(Intl.DateTimeFormat, { ...options, timeZone: knownZone(zone) }).format(new Date(instant));
 }
 
+const DAY_AND_TIME = /** @type {const} */ ({
+  weekday: "short",
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "numeric",
+  minute: "2-digit",
+});
+
+/** `Fri, 12 Jun 2026, 20:00`. @param {string} instant @param {string} [zone] */
+export const shortTime = (instant, zone) => date(instant, DAY_AND_TIME, zone);
+
 /**
  * When an event takes place: `Fri, 12 June 2026, 20:00 – 23:00`.
  * @param {{ starts_at: string, ends_at: string, time_zone: string }} event
  * @param {string} [zone] the event's own if left out
  */
 export function eventTime(event, zone = event.time_zone) {
-  const options = {
-    weekday: "short",
-    day: "numeric",
-    month: "long",
-    year: "numeric",
-    hour: "numeric",
-    minute: "2-digit",
-  };
-  return format(Intl.DateTimeFormat, { ...options, timeZone: knownZone(zone) }).formatRange(
+  return format(Intl.DateTimeFormat, { ...DAY_AND_TIME, month: "long", timeZone: knownZone(zone) }).formatRange(
     new Date(event.starts_at),
     new Date(event.ends_at),
   );

@@ -3,7 +3,7 @@ import { find, h, icon, replace } from "./dom.js";
 import { chooseLanguage, language, languages, t } from "./i18n.js";
 import { follow, liveEvents, unreadCount } from "./live.js";
 import { guard, loginPath, navigate, routerEvents, start } from "./router.js";
-import { currentUser, isOrganizer, loadSession, logout, sessionEvents } from "./session.js";
+import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents } from "./session.js";
 
 /**
  * @param {string} href
@@ -52,7 +52,7 @@ function drawAccount() {
     bell(),
     h(
       "button.avatar",
-      { type: "button", popovertarget: "account-menu" },
+      { popovertarget: "account-menu" },
       h("span", { "aria-hidden": "true" }, initials),
       h("span.unseen", t("nav.account", { name: user.name })),
     ),
@@ -60,10 +60,9 @@ function drawAccount() {
   replace(
     find("#account-menu"),
     h("p", h("strong", user.name), h("span.hint", user.email)),
-    h("a", { href: "/me/bookings" }, icon("ticket"), t("nav.bookings")),
     h("a", { href: "/me/notifications" }, icon("bell"), t("nav.notifications")),
-    isOrganizer() && h("a", { href: "/organizer" }, icon("stage"), t("nav.organizer")),
-    h("button", { type: "button", onclick: leave }, icon("close"), t("nav.logout")),
+    isAdmin() && h("a", { href: "/admin" }, icon("user"), t("admin.title")),
+    h("button", { onclick: leave }, icon("close"), t("nav.logout")),
   );
 }
 

@@ -25,8 +25,9 @@ export function paymentForm(booking, refresh, signal) {
   const amount = booking.amount && booking.currency ? money(booking.amount, booking.currency) : "";
   const label = t("pay.button", { amount });
   const button = h("button.button.wide", { type: "submit" }, label);
-  const cards = h("fieldset.cards", h("legend", t("pay.cards")), h("p.hint", t("pay.test")), CARDS.map(cardChoice));
-  const fields = h("fieldset.bare", h("legend.unseen", t("pay.title")), cards, box, button);
+  const choice = h("div");
+  // Locked until it is known what to choose from.
+  const fields = h("fieldset.bare", { disabled: true }, h("legend.unseen", t("pay.title")), choice, box, button);
   const form = h("form.pay", { novalidate: true }, h("h2", t("pay.title")), fields);
 
   /** @param {boolean} locked */
@@ -50,16 +51,42 @@ export function paymentForm(booking, refresh, signal) {
     await refresh().catch(() => undefined);
     if (!signal.aborted) lock(false);
   };
-  const pay = (/** @type {string} */ method) =>
-    run(() => carryOut(`pay:${booking.id}`, booker(), "/payments", { booking_id: booking.id, payment_method: method }));
-
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    void pay(String(new FormData(form).get("card") ?? "pm_card_visa"));
-  });
-  resume(booking, form, run, pay, say);
+  const begin = async () => {
+    /** @type {Api.PaymentConfig} */
+    const config = await get("/payments/config", { signal });
+    const method =
+      config.provider === "mock"
+        ? testCards(choice)
+        : await (await import("./stripe.js")).stripeForm(choice, booking, config.publishable_key ?? "");
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void run(async () => charge(booking, await method()));
+    });
+    lock(false);
+    resume(booking, form, run, say);
+  };
+  form.addEventListener("submit", (event) => event.preventDefault());
+  begin().catch((error) => signal.aborted || say(explain(error)));
   return form;
 }
+
+/**
+ * @param {HTMLElement} place
+ * @returns {() => Promise<string>} the chosen one
+ */
+function testCards(place) {
+  const cards = h("fieldset.cards", h("legend", t("pay.cards")), h("p.hint", t("pay.test")), CARDS.map(cardChoice));
+  place.append(cards);
+  return async () => cards.querySelector("input:checked")?.getAttribute("value") ?? CARDS[0][0];
+}
+
+/**
+ * @param {Api.Booking} booking
+ * @param {string} method
+ * @returns {Promise<Api.Payment>}
+ */
+const charge = (booking, method) =>
+  carryOut(`pay:${booking.id}`, booker(), "/payments", { booking_id: booking.id, payment_method: method });
 
 const booker = () => currentUser()?.id ?? 0;
 
@@ -80,16 +107,15 @@ const pendingKey = (booking) => `payment:${booking.id}`;
  * @param {Api.Booking} booking
  * @param {HTMLFormElement} form
  * @param {(ask: () => Promise<Api.Payment>) => Promise<void>} run
- * @param {(method: string) => Promise<void>} pay
  * @param {(text?: string) => void} say
  */
-function resume(booking, form, run, pay, say) {
+function resume(booking, form, run, say) {
   const sent = unanswered(`pay:${booking.id}`, booker());
   const open = sessionStorage.getItem(pendingKey(booking));
   if (sent) {
     const choice = form.querySelector(`input[value="${CSS.escape(sent.payment_method)}"]`);
     if (choice instanceof HTMLInputElement) choice.checked = true;
-    void pay(sent.payment_method);
+    void run(() => charge(booking, sent.payment_method));
   } else if (open) {
     void run(() => get(`/payments/${open}`));
   }

@@ -2,29 +2,44 @@
 import { ApiError } from "./api.js";
 import { announce, find, h } from "./dom.js";
 import { t } from "./i18n.js";
-import { currentUser, endSession, isOrganizer } from "./session.js";
+import { currentUser, endSession, isAdmin, isOrganizer } from "./session.js";
 import { problemView } from "./views.js";
 
 /**
- * @typedef {object} Route
- * @property {RegExp} pattern
- * @property {() => Promise<PageModule>} load
- * @property {"user" | "organizer"} [needs]
+ * Paths, the modules of their pages in `pages/`, and who may see them. The server answers the same paths with
+ * index.html: `frontend/server/src/routes.rs`.
+ * @type {[string, string, ("user" | "organizer" | "admin")?][]}
  */
-
-/** The server answers the same paths with index.html: `frontend/server/src/routes.rs`. @type {Route[]} */
 const ROUTES = [
-  { pattern: /^\/$/, load: () => import("./pages/events.js") },
-  { pattern: /^\/events\/([\w-]+)$/, load: () => import("./pages/event.js") },
-  { pattern: /^\/login$/, load: () => import("./pages/login.js") },
-  { pattern: /^\/register$/, load: () => import("./pages/register.js") },
-  { pattern: /^\/me\/bookings$/, load: () => import("./pages/bookings.js"), needs: "user" },
-  { pattern: /^\/me\/bookings\/(\d+)$/, load: () => import("./pages/booking.js"), needs: "user" },
-  { pattern: /^\/me\/notifications$/, load: () => import("./pages/notifications.js"), needs: "user" },
-  { pattern: /^\/organizer$/, load: () => import("./pages/organizer.js"), needs: "organizer" },
-  { pattern: /^\/organizer\/events\/new$/, load: () => import("./pages/organizer-event.js"), needs: "organizer" },
-  { pattern: /^\/organizer\/events\/([\w-]+)$/, load: () => import("./pages/organizer-event.js"), needs: "organizer" },
+  ["/", "events"],
+  ["/events/:id", "event"],
+  ["/login", "account"],
+  ["/register", "account"],
+  ["/me/bookings", "bookings", "user"],
+  ["/me/bookings/:id", "booking", "user"],
+  ["/me/notifications", "notifications", "user"],
+  ["/organizer", "organizer", "organizer"],
+  ["/organizer/events/new", "organizer-event", "organizer"],
+  ["/organizer/events/:id", "organizer-event", "organizer"],
+  ["/organizer/events/:id/bookings", "organizer-bookings", "organizer"],
+  ["/admin", "admin", "admin"],
 ];
+
+/** @typedef {ReturnType<typeof routeOf>} Route */
+
+/** The route of a path, if it has one. @param {string} path */
+function routeOf(path) {
+  for (const [pattern, page, needs] of ROUTES) {
+    const match = new RegExp(`^${pattern.replace(":id", "([\\w-]+)")}$`).exec(path);
+    if (match) {
+      return {
+        id: match[1] ?? "",
+        needs,
+        load: () => /** @type {Promise<PageModule>} */ (import(`./pages/${page}.js`)),
+      };
+    }
+  }
+}
 
 /** Fires `change` after each navigation. */
 export const routerEvents = new EventTarget();
@@ -33,9 +48,6 @@ export const routerEvents = new EventTarget();
 const positions = new Map();
 let leaving = new AbortController();
 let entry = "";
-
-/** @param {string} path */
-const routeOf = (path) => ROUTES.find(({ pattern }) => pattern.test(path));
 
 /**
  * @param {string} path with its query
@@ -121,7 +133,7 @@ async function show({ focus, restore = false }) {
 
 /**
  * @param {HTMLElement} root
- * @param {Route | undefined} route
+ * @param {Route} route
  * @param {{ signal: AbortSignal, restored: boolean }} how
  * @param {() => void} placed called once the page is in place
  */
@@ -129,10 +141,10 @@ async function draw(root, route, { signal, restored }, placed) {
   try {
     if (!route) throw new ApiError({ status: 404, code: "route_not_found" });
     if (route.needs === "organizer" && !isOrganizer()) throw new ApiError({ status: 403, code: "organizers_only" });
+    if (route.needs === "admin" && !isAdmin()) throw new ApiError({ status: 404, code: "route_not_found" });
     const page = await route.load();
     if (signal.aborted) return;
-    const id = route.pattern.exec(location.pathname)?.[1] ?? "";
-    const drawn = page.render(root, { id, query: new URLSearchParams(location.search), signal, restored });
+    const drawn = page.render(root, { id: route.id, query: new URLSearchParams(location.search), signal, restored });
     find("#main").replaceChildren(root);
     placed();
     await drawn;

@@ -16,6 +16,8 @@ export const currentUser = () => user;
 /** Whether the user may create events. */
 export const isOrganizer = () => user?.role === "organizer" || user?.role === "admin";
 
+export const isAdmin = () => user?.role === "admin";
+
 /** @returns {Api.User | null} */
 function stored() {
   try {

@@ -2,7 +2,7 @@
 import { ApiError } from "./api.js";
 import { cover } from "./cover.js";
 import { h, icon, uniqueId } from "./dom.js";
-import { date, eventTime, explain, ownZone, price, sameClock, t, tn, tOr } from "./i18n.js";
+import { date, eventTime, explain, ownZone, price, sameClock, shortTime, t, tn, tOr } from "./i18n.js";
 
 /** Sets the title of the window. @param {string} text */
 export function setTitle(text) {
@@ -31,7 +31,7 @@ export function problemView(error, retry) {
   const action =
     missing || status === 403
       ? h("a.button", { href: "/" }, t("problem.home"))
-      : h("button.button", { type: "button", onclick: retry }, t("action.retry"));
+      : h("button.button", { onclick: retry }, t("action.retry"));
   return h(
     "section.empty",
     { role: "alert" },
@@ -49,23 +49,19 @@ export function skeletons(kind, count) {
 
 /** Whether an event can be booked, and if not, why. @param {Api.EventItem} event */
 export function availability(event) {
+  /** @param {string} tone @param {string} text */
+  const closed = (tone, text) => ({ open: false, tone, text });
   const now = Date.now();
-  if (event.status === "cancelled") return { open: false, tone: "bad", text: t("event.cancelled") };
-  if (event.status === "draft") return { open: false, tone: "quiet", text: t("event.draft") };
-  if (Date.parse(event.ends_at) < now) return { open: false, tone: "quiet", text: t("event.over") };
+  if (event.status === "cancelled") return closed("bad", t("event.cancelled"));
+  if (event.status === "draft") return closed("quiet", t("event.draft"));
+  if (Date.parse(event.ends_at) < now) return closed("quiet", t("event.over"));
   if (event.sales_start_at && Date.parse(event.sales_start_at) > now) {
-    const day = date(event.sales_start_at, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
-    return { open: false, tone: "quiet", text: t("event.sales_from", { date: day }) };
+    return closed("quiet", t("event.sales_from", { date: shortTime(event.sales_start_at) }));
   }
-  const end = Date.parse(event.sales_end_at ?? event.starts_at);
-  if (end < now) return { open: false, tone: "quiet", text: t("event.sales_over") };
-  if (event.available === 0) return { open: false, tone: "bad", text: t("event.sold_out") };
+  if (Date.parse(event.sales_end_at ?? event.starts_at) < now) return closed("quiet", t("event.sales_over"));
+  if (event.available === 0) return closed("bad", t("event.sold_out"));
   const scarce = event.available <= Math.max(5, event.capacity / 10);
-  return {
-    open: true,
-    tone: scarce ? "warn" : "good",
-    text: tn(scarce ? "event.last" : "event.left", event.available),
-  };
+  return { ...closed(scarce ? "warn" : "good", tn(scarce ? "event.last" : "event.left", event.available)), open: true };
 }
 
 const CATEGORIES = ["music", "theatre", "arts", "film", "talks", "technology", "food", "sports", "family"];
@@ -76,8 +72,8 @@ export const categories = (one) => (one && !CATEGORIES.includes(one) ? [...CATEG
 /** The name of a category, in the visitor's language if it is a usual one. @param {string} category */
 export const categoryName = (category) => tOr(`category.${category.toLowerCase()}`, category);
 
-/** @param {Api.EventItem} event @param {"h2" | "h3"} [heading] */
-export function eventCard(event, heading = "h2") {
+/** @param {Api.EventItem} event */
+export function eventCard(event) {
   const { tone, text } = availability(event);
   const when = h("time", {
     datetime: event.starts_at,
@@ -89,7 +85,7 @@ export function eventCard(event, heading = "h2") {
     h("div.card-cover", cover(event), dateLeaf(event)),
     h(
       "div.card-body",
-      h(heading, {}, h("a.stretched", { href: `/events/${event.id}` }, event.title)),
+      h("h2", h("a.stretched", { href: `/events/${event.id}` }, event.title)),
       h("p.meta", when, " · ", event.venue),
       h("p.card-foot", h("strong", price(event)), h(`span.pill.${tone}`, text)),
     ),
@@ -133,11 +129,11 @@ export function confirmDialog({ title, text, yes, danger = false }) {
       "form",
       { method: "dialog" },
       h("h2", { id }, title),
-      h("p", text),
+      h("p", text, " ", t("action.final")),
       h(
         "p.actions",
-        h("button.button.plain", { value: "no" }, t("action.back")),
-        h(danger ? "button.button.danger" : "button.button", { value: "yes" }, yes),
+        h("button.button.plain", { type: "submit", value: "no" }, t("action.back")),
+        h(danger ? "button.button.danger" : "button.button", { type: "submit", value: "yes" }, yes),
       ),
     ),
   );
@@ -189,26 +185,10 @@ export function alertBox() {
  */
 export function moreButton(text, load) {
   const { box, say } = alertBox();
-  const button = h("button.button.plain", { type: "button" }, text);
+  const button = h("button.button.plain", text);
   button.addEventListener("click", () => whileBusy(button, load).catch((error) => say(explain(error))));
   return h("div.more", button, box);
 }
 
 /** A link with an icon in front. @param {string} name @param {string} text @param {Record<string, unknown>} props */
-export const iconButton = (name, text, props) =>
-  h("button.button.plain", { type: "button", ...props }, icon(name), text);
-
-/**
- * Logging in and registering look alike.
- * @param {string} title
- * @param {string} lead
- * @param {HTMLElement} form
- * @param {HTMLElement} other
- */
-export function accountPage(title, lead, form, other) {
-  return h(
-    "div.account-page",
-    h("div.account-art", cover({ id: title })),
-    h("div.account-form", h("h1", title), h("p.lead", lead), form, other),
-  );
-}
+export const iconButton = (name, text, props) => h("button.button.plain", props, icon(name), text);

@@ -1,7 +1,7 @@
 // An attendee's journeys: from registration to notification, and everything that can happen while paying.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
-import { PHONE, Person, SIZES, goHome, journey, unique } from "./people.js";
+import { PHONE, Person, goHome, journey, unique, visit } from "./people.js";
 
 const title = unique("Chamber music by candlelight");
 let event = "";
@@ -16,38 +16,32 @@ before(async () => {
 });
 after(goHome);
 
-for (const [size, viewport] of SIZES) {
-  journey(
-    `somebody registers, finds an event, books, pays and is notified ${size}`,
-    async (person) => {
-      const { page } = person;
-      await page.goto("/");
-      await page.getByRole("searchbox", { name: "Search events" }).fill(title);
-      await page.getByRole("link", { name: title }).click();
-      await person.button("One seat more").click();
-      await person.button("Log in to book").click();
-      await page.getByRole("main").getByRole("link", { name: "Sign up" }).click();
-      await person.fillsRegistration();
+journey("somebody registers, finds an event, books, pays and is notified @ingress", async (person) => {
+  const { page } = person;
+  await page.goto("/");
+  await page.getByRole("searchbox", { name: "Search events" }).fill(title);
+  await page.getByRole("link", { name: title }).click();
+  await person.button("One seat more").click();
+  await person.button("Log in to book").click();
+  await page.getByRole("main").getByRole("link", { name: "Sign up" }).click();
+  await person.fillsRegistration();
 
-      await page.getByRole("heading", { name: title }).waitFor();
-      await person.button("Reserve 2 seats").click();
-      await person.sees("Your seats are kept for");
-      await person.fitsTheScreen();
-      await person.paysWith("Card that works");
+  await page.getByRole("heading", { name: title }).waitFor();
+  await person.button("Reserve 2 seats").click();
+  await person.sees("Your seats are kept for");
+  await person.fitsTheScreen();
+  await person.paysWith("Card that works");
 
-      await person.sees("You are in!");
-      await page.getByRole("img", { name: /QR code/ }).waitFor();
-      await person.fitsTheScreen();
-      await page.getByRole("link", { name: "Notifications, 1 unread" }).click();
-      const news = page.getByRole("listitem").filter({ hasText: title });
-      await news.waitFor();
-      await news.getByRole("link").click();
-      await person.sees("You are in!");
-      await page.getByRole("link", { name: "Notifications", exact: true }).waitFor();
-    },
-    { viewport },
-  );
-}
+  await person.sees("You are in!");
+  await page.getByRole("img", { name: /QR code/ }).waitFor();
+  await person.fitsTheScreen();
+  await page.getByRole("link", { name: "Notifications, 1 unread" }).click();
+  const news = page.getByRole("listitem").filter({ hasText: title });
+  await news.waitFor();
+  await news.getByRole("link").click();
+  await person.sees("You are in!");
+  await page.getByRole("link", { name: "Notifications", exact: true }).waitFor();
+});
 
 journey("a notification arrives in another tab while it is open", async (person) => {
   await person.registers();
@@ -224,7 +218,7 @@ journey("without a network the payment waits, and is charged once", async (perso
   assert.equal(new Set(keys).size, 1);
 });
 
-journey(
+visit(
   "a whole booking by keyboard alone",
   async (person) => {
     const { page } = person;
@@ -242,6 +236,62 @@ journey(
   },
   { viewport: PHONE },
 );
+
+/** What Stripe.js does, as far as the page can tell: a form in its place, and a token for the card that was typed. */
+const STRIPE_JS = `window.Stripe = (key) => ({
+  elements: (options) => ({
+    create: () => ({
+      mount: (place) => {
+        place.innerHTML = "<label>Card number <input id=card></label>";
+        place.append(key + " " + options.amount + " " + options.currency);
+      },
+    }),
+    submit: async () => (document.querySelector("#card").value ? {} : { error: { message: "Your card number is incomplete." } }),
+  }),
+  createPaymentMethod: async () => ({ paymentMethod: { id: "pm_card_visa" } }),
+});`;
+
+journey("with Stripe the card is typed into Stripe's own form", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await page.route("**/payments/config", (route) =>
+    route.fulfill({ json: { provider: "stripe", publishable_key: "pk_test_ours" } }),
+  );
+  await page.route("https://js.stripe.com/**", (route) =>
+    route.fulfill({ contentType: "text/javascript", body: STRIPE_JS }),
+  );
+  // The security policy of a site whose provider is Stripe; frontend/server/tests shows that this is its policy.
+  await page.route(/\/events\/[\w-]+$/, async (route) => {
+    if (route.request().resourceType() !== "document") return route.continue();
+    const response = await route.fetch();
+    const policy = response.headers()["content-security-policy"];
+    const headers = {
+      ...response.headers(),
+      "content-security-policy": policy.replace("script-src 'self'", "script-src 'self' https://js.stripe.com"),
+    };
+    await route.fulfill({ response, headers });
+  });
+  await person.reserves(event, 2);
+  await person.sees("pk_test_ours 2500 eur");
+  await person.button(/^Pay /).click();
+  await person.isTold("Your card number is incomplete.");
+  await page.getByLabel("Card number").fill("4242 4242 4242 4242");
+  await person.button(/^Pay /).click();
+
+  await person.sees("You are in!");
+});
+
+journey("when Stripe's form does not come, the page says so", async (person) => {
+  await person.registers();
+  await person.page.route("**/payments/config", (route) =>
+    route.fulfill({ json: { provider: "stripe", publishable_key: "pk_test_ours" } }),
+  );
+  await person.reserves(event);
+
+  await person.isTold("No connection");
+  assert.ok(await person.button(/^Pay /).isDisabled());
+  assert.match(person.complaints.splice(0).join(), /js\.stripe\.com/);
+});
 
 /** Presses `key` until what is focused is called `name`. @param {Person} person @param {string} key @param {RegExp} name */
 async function press(person, key, name) {

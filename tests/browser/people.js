@@ -13,7 +13,8 @@ const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 export const WIDE = { width: 1280, height: 860 };
 export const PHONE = { width: 360, height: 740 };
-/** @type {[string, { width: number, height: number }][]} */
+/** @typedef {import("playwright-core").BrowserContextOptions["viewport"]} Viewport */
+/** @type {[string, NonNullable<Viewport>][]} */
 export const SIZES = [
   ["at 1280 pixels", WIDE],
   ["at 360 pixels", PHONE],
@@ -35,7 +36,7 @@ function launch() {
  * @param {(person: Person) => Promise<void>} body
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-export function journey(name, body, options = {}) {
+export function visit(name, body, options = {}) {
   test(name, async () => {
     const person = await Person.arrives(options);
     try {
@@ -48,6 +49,16 @@ export function journey(name, body, options = {}) {
       await person.leaves();
     }
   });
+}
+
+/**
+ * A test at every size of window. `@ingress` in its name makes it one of those that show that a platform works as a
+ * whole, wherever it runs: it needs nothing but a browser and makes its own accounts.
+ * @param {string} name
+ * @param {(person: Person, viewport: NonNullable<Viewport>) => Promise<void>} body
+ */
+export function journey(name, body) {
+  for (const [size, viewport] of SIZES) visit(`${name} ${size}`, (person) => body(person, viewport), { viewport });
 }
 
 /** Closes what the tests of this file opened. */
@@ -102,14 +113,22 @@ export class Person {
     return this;
   }
 
-  /** @param {"attendee" | "organizer"} [role] */
-  async fillsRegistration(role = "attendee") {
+  /** @param {"attendee" | "organizer"} [role] @param {string} [name] */
+  async fillsRegistration(role = "attendee", name = role === "organizer" ? "Olga Organizer" : "Ada Attendee") {
     const { page } = this;
-    await page.getByLabel("Name").fill(role === "organizer" ? "Olga Organizer" : "Ada Attendee");
+    await page.getByLabel("Name").fill(name);
     await page.getByLabel("E-mail address").fill(this.email);
     await page.getByLabel("Password").fill(this.password);
     if (role === "organizer") await page.getByLabel("I want to organize events").check();
     await page.getByRole("main").getByRole("button", { name: "Sign up" }).click();
+  }
+
+  /** Comes back as somebody who has an account. @param {{ email: string, password: string }} account */
+  async returns(account) {
+    Object.assign(this, { email: account.email, password: account.password });
+    await this.page.goto("/login");
+    await this.logsIn();
+    await this.button(/Account of/).waitFor();
   }
 
   async logsIn() {
@@ -166,6 +185,15 @@ export class Person {
     await this.page.getByText(text).filter({ visible: true }).first().waitFor();
   }
 
+  /** A figure of the dashboard. @param {string} name @param {string} value */
+  async has(name, value) {
+    const figure = this.page.locator("dl > div").filter({ has: this.page.getByText(name, { exact: true }) });
+    await figure
+      .getByRole("definition")
+      .filter({ hasText: new RegExp(`^${value}$`) })
+      .waitFor();
+  }
+
   /** @param {string | RegExp} text */
   async isTold(text) {
     await this.page.getByRole("alert").filter({ hasText: text }).filter({ visible: true }).first().waitFor();
@@ -201,6 +229,13 @@ export class Person {
     await mkdir(ARTIFACTS, { recursive: true });
     await this.page.screenshot({ path: `${ARTIFACTS}/${name}.png`, fullPage: true });
   }
+}
+
+/** The first administrator, as `stack` names them to its tests. */
+export function administrator() {
+  const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = process.env;
+  assert.ok(email && password, "ADMIN_EMAIL and ADMIN_PASSWORD are not set; run: make test");
+  return { email, password };
 }
 
 /** A title no other test has. @param {string} words */

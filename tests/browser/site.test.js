@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { after, before } from "node:test";
-import { ORIGIN, PHONE, Person, SIZES, WIDE, goHome, journey, unique } from "./people.js";
+import { ORIGIN, PHONE, Person, SIZES, WIDE, administrator, goHome, unique, visit } from "./people.js";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 /** All that one page loads, pictures aside, before compression. */
@@ -26,14 +26,6 @@ before(async () => {
 });
 after(goHome);
 
-/** Logs in as the organizer of the scene. @param {Person} person */
-async function comesBack(person) {
-  Object.assign(person, { email: scene.email, password: scene.password });
-  await person.page.goto("/login");
-  await person.logsIn();
-  await person.button(/Account of/).waitFor();
-}
-
 /** @type {[string, () => string][]} */
 const PUBLIC = [
   ["discover", () => "/"],
@@ -51,24 +43,25 @@ const PRIVATE = [
   ["organizer", () => "/organizer"],
   ["organizer-new", () => "/organizer/events/new"],
   ["organizer-event", () => `/organizer/events/${scene.event}`],
+  ["organizer-bookings", () => `/organizer/events/${scene.event}/bookings`],
 ];
 
 for (const [size, viewport] of SIZES) {
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    journey(
+    visit(
       `every page is accessible, fits and has its picture taken ${size}, ${colorScheme}`,
       async (person) => {
-        const looks = async (/** @type {[string, () => string][]} */ pages) => {
+        const looks = async (/** @type {[string, () => string][]} */ pages, somebody = person) => {
           for (const [name, path] of pages) {
-            await person.page.goto(path());
-            await settled(person);
-            await person.fitsTheScreen();
-            await person.screenshot(`${name}-${viewport.width}-${colorScheme}`);
-            await isAccessible(person);
+            await somebody.page.goto(path());
+            await settled(somebody);
+            await somebody.fitsTheScreen();
+            await somebody.screenshot(`${name}-${viewport.width}-${colorScheme}`);
+            await isAccessible(somebody);
           }
         };
         await looks(PUBLIC);
-        await comesBack(person);
+        await person.returns(scene);
         await looks(PRIVATE);
         await person.reserves(scene.event);
         await person.sees("Choose a test card");
@@ -78,16 +71,20 @@ for (const [size, viewport] of SIZES) {
         await person.isTold("declined");
         await person.screenshot(`declined-${viewport.width}-${colorScheme}`);
         await isAccessible(person);
+        const admin = await Person.arrives({ viewport, colorScheme });
+        await admin.returns(administrator());
+        await looks([["admin", () => "/admin"]], admin);
+        await admin.leaves();
       },
       { viewport, colorScheme },
     );
   }
 }
 
-journey(
+visit(
   "every page fits a screen of 320 pixels, in every language",
   async (person) => {
-    await comesBack(person);
+    await person.returns(scene);
     for (const [, path] of [...PRIVATE, ...PUBLIC]) {
       for (const language of ["en", "de"]) {
         await person.page.evaluate((code) => localStorage.setItem("language", code), language);
@@ -101,8 +98,8 @@ journey(
   { viewport: { width: 320, height: 640 } },
 );
 
-journey("no page loads more than 100 KB before compression", async (person) => {
-  await comesBack(person);
+visit("no page loads more than 100 KB before compression", async (person) => {
+  await person.returns(scene);
   const storageState = await person.context.storageState();
   for (const [name, path] of [...PRIVATE, ...PUBLIC]) {
     const visitor = await Person.arrives({ storageState });
@@ -120,27 +117,46 @@ journey("no page loads more than 100 KB before compression", async (person) => {
   }
 });
 
-journey("what an organizer writes stays text", async (organizer) => {
+visit("what an organizer writes stays text", async (organizer) => {
   const { page } = organizer;
-  await comesBack(organizer);
+  await organizer.returns(scene);
   const evil = `<img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>`;
   const id = await organizer.publishes({ title: `${unique("x")} ${evil}`, description: evil, venue: evil });
-  for (const path of ["/", `/events/${id}`, "/organizer", `/organizer/events/${id}`]) {
+  for (const path of [
+    "/",
+    `/events/${id}`,
+    "/organizer",
+    `/organizer/events/${id}`,
+    `/organizer/events/${id}/bookings`,
+  ]) {
     await page.goto(path);
     await settled(organizer);
     assert.equal(await page.locator("main img").count(), 0);
     assert.equal(await page.locator("main script:not([type='application/ld+json'])").count(), 0);
     assert.doesNotMatch(await page.title(), /^pwned/);
   }
+  const attendee = await Person.arrives();
+  await attendee.page.goto("/register");
+  await attendee.fillsRegistration("attendee", evil.slice(0, 100));
+  await attendee.page.waitForURL((url) => url.pathname !== "/register");
+  await attendee.reserves(id);
+  await attendee.paysWith("Card that works");
+  await attendee.sees("You are in!");
+  await attendee.leaves();
+  await page.goto(`/organizer/events/${id}/bookings`);
+  await organizer.sees("<img src=x");
+  await page.getByRole("rowheader", { name: "<img src=x" }).waitFor();
+  assert.equal(await page.locator("main img").count(), 0);
+  assert.doesNotMatch(await page.title(), /^pwned/);
   await organizer.page.goto(`/organizer/events/${id}`);
   await organizer.button("Cancel event").click();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel event" }).click();
   await organizer.sees("Event cancelled");
 });
 
-journey("scripts see no token, and inline script does not run", async (person) => {
+visit("scripts see no token, and inline script does not run", async (person) => {
   const { page } = person;
-  await comesBack(person);
+  await person.returns(scene);
   const seen = await page.evaluate(() => document.cookie + JSON.stringify({ ...localStorage, ...sessionStorage }));
   assert.doesNotMatch(seen, /eyJ|token|refresh/i);
   const cookies = await person.context.cookies();
@@ -157,9 +173,9 @@ journey("scripts see no token, and inline script does not run", async (person) =
   assert.match(refused[0], /script-src 'self'/);
 });
 
-journey("a session goes on without the access cookie, and ends at logout", async (person) => {
+visit("a session goes on without the access cookie, and ends at logout", async (person) => {
   const { page } = person;
-  await comesBack(person);
+  await person.returns(scene);
   const cookies = await person.context.cookies();
   const access = cookies.reduce((first, cookie) => (cookie.expires < first.expires ? cookie : first));
   await person.context.clearCookies({ name: access.name });
@@ -179,7 +195,7 @@ journey("a session goes on without the access cookie, and ends at logout", async
   assert.deepEqual(await person.context.cookies(), []);
 });
 
-journey("errors stand beside the field they belong to", async (person) => {
+visit("errors stand beside the field they belong to", async (person) => {
   const { page } = person;
   await page.goto("/register");
   await person.button("Sign up").click();
@@ -197,7 +213,7 @@ journey("errors stand beside the field they belong to", async (person) => {
   await person.isTold("E-mail address or password is wrong");
 });
 
-journey("filters live in the address and survive the back button", async (person) => {
+visit("filters live in the address and survive the back button", async (person) => {
   const { page } = person;
   await page.goto("/");
   await page.getByRole("searchbox", { name: "Search events" }).fill("sea");
@@ -214,7 +230,7 @@ journey("filters live in the address and survive the back button", async (person
   assert.equal(await page.getByRole("searchbox", { name: "Search events" }).inputValue(), "sea");
 });
 
-journey(
+visit(
   "somebody who speaks German reads German",
   async (person) => {
     const { page } = person;
@@ -229,7 +245,7 @@ journey(
   { locale: "de-DE", viewport: PHONE },
 );
 
-journey(
+visit(
   "nothing moves while a page loads",
   async (person) => {
     const { page } = person;
@@ -253,7 +269,7 @@ journey(
   { viewport: WIDE },
 );
 
-journey("what the address bar gets wrong is answered by the site", async (person) => {
+visit("what the address bar gets wrong is answered by the site", async (person) => {
   const answer = await person.page.goto("/nowhere");
   await person.page.getByRole("heading", { name: "Nothing here" }).waitFor();
 

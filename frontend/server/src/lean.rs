@@ -1,38 +1,39 @@
-//! What is sent of a source file: its lines without indentation, and without the lines that are comments.
-//!
-//! Lines of scripts stay where they are, so that the line numbers of an error are those of the source.
+//! What is sent of the style sheet and of the page: what only people need, comments and indentation, stays here.
 
-/// The content of the site's file `name` as browsers get it.
-pub(crate) fn sent(name: &str, content: &str) -> String {
-    match name.rsplit('.').next() {
-        Some("js") => without_comments(content),
-        Some("css") => on_one_line(&without_comments(content)),
-        _ => content.to_owned(),
-    }
-}
-
-/// A style sheet as the formatter lays it out: a declaration or a selector a line.
-fn on_one_line(content: &str) -> String {
+/// A style sheet as the formatter lays it out, a declaration or a selector a line, on one line.
+pub(crate) fn style_sheet(content: &str) -> String {
     let mut line = String::with_capacity(content.len());
-    for part in content.lines().filter(|part| !part.is_empty()) {
+    let mut inside = false;
+    for part in content.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        let starts = !inside && part.starts_with("/*");
+        let comment = inside || starts;
+        inside = comment && !part.ends_with("*/");
+        if comment {
+            continue;
+        }
         if !line.is_empty() && !line.ends_with(['{', '}', ';', ',']) {
             line.push(' ');
         }
         line.push_str(part);
     }
-    line.replace(": ", ":").replace(" {", "{").replace(";}", "}")
+    let tight = [(": ", ":"), (" {", "{"), (";}", "}"), (", ", ","), (" > ", ">")];
+    without_zeros(&tight.into_iter().fold(line, |line, (loose, tight)| line.replace(loose, tight)))
 }
 
-/// Only whole lines are taken for comments, so a `//` within a string or a pattern is safe.
-fn without_comments(content: &str) -> String {
-    let mut inside = false;
-    let mut kept = String::with_capacity(content.len());
-    for line in content.lines().map(str::trim) {
-        let starts = !inside && line.starts_with("/*");
-        let comment = inside || starts || line.starts_with("//");
-        inside = (inside || starts) && !line.ends_with("*/");
-        kept.push_str(if comment { "" } else { line });
-        kept.push('\n');
+/// Markup without its indentation.
+pub(crate) fn markup(content: &str) -> String {
+    content.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// `0.5rem` as `.5rem`.
+fn without_zeros(line: &str) -> String {
+    let mut kept = String::with_capacity(line.len());
+    let mut rest = line.chars().peekable();
+    while let Some(character) = rest.next() {
+        let begins_number = !kept.ends_with(|before: char| before.is_ascii_alphanumeric() || before == '.');
+        if character != '0' || !begins_number || rest.peek() != Some(&'.') {
+            kept.push(character);
+        }
     }
     kept
 }
@@ -42,22 +43,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_leave_empty_lines_behind() {
-        let source = "// head\n/**\n * doc\n */\nexport const a = \"//x\"; // why\n/** one */\n  b();\n";
-
-        assert_eq!(sent("a.js", source), "\n\n\n\nexport const a = \"//x\"; // why\n\nb();\n");
-    }
-
-    #[test]
     fn a_style_sheet_is_one_line() {
-        let source =
-            "/* head */\na,\nb :focus {\n  color: red;\n  margin:\n    0 1px,\n    2px;\n}\n\nc {\n  top: 0;\n}\n";
+        let source = "/* head */\na,\nb > c :focus {\n  color: red;\n  margin:\n    0 1px,\n    2px;\n}\n\n/* two\n   lines */\nd {\n  top: 0;\n}\n";
 
-        assert_eq!(sent("a.css", source), "a,b :focus{color:red;margin:0 1px,2px}c{top:0}");
+        assert_eq!(style_sheet(source), "a,b>c :focus{color:red;margin:0 1px,2px}d{top:0}");
     }
 
     #[test]
-    fn markup_is_sent_as_it_is() {
-        assert_eq!(sent("index.html", "  <p>\n"), "  <p>\n");
+    fn markup_keeps_its_lines() {
+        assert_eq!(markup("<p>\n  a b\n\n</p>\n"), "<p>\na b\n</p>");
+    }
+
+    #[test]
+    fn only_the_zero_before_a_point_goes() {
+        let source = "a {\n  margin: 0 0.5rem 10.5px -0.2em;\n  inset: 0;\n}\n";
+
+        assert_eq!(style_sheet(source), "a{margin:0 .5rem 10.5px -.2em;inset:0}");
     }
 }

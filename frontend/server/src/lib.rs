@@ -2,7 +2,7 @@
 //! no cookies and needs no other service.
 //!
 //! - [`routes`]: the URL table; [`assets`]: the embedded files and how one is answered
-//! - [`headers`]: what the browser is told to refuse; `lean`: what of a source file is sent
+//! - [`headers`]: what the browser is told to refuse; `lean`: what is sent of style sheet and page
 
 pub mod assets;
 pub mod headers;
@@ -10,7 +10,7 @@ pub mod headers;
 mod lean;
 pub mod routes;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use platform::{
     config::ServiceArgs,
     health::Readiness,
@@ -27,6 +27,19 @@ pub struct Arguments {
     /// The settings.
     #[command(flatten)]
     pub service: ServiceArgs,
+    /// Who moves the money; `stripe` lets the browser load Stripe's card form.
+    #[arg(long, env = "PAYMENT_PROVIDER", value_enum, default_value_t)]
+    pub payment_provider: PaymentProvider,
+}
+
+/// Who moves the money.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum PaymentProvider {
+    /// The platform's own mock gateway: nothing is loaded from elsewhere.
+    #[default]
+    Mock,
+    /// Stripe.
+    Stripe,
 }
 
 /// What to do.
@@ -38,5 +51,11 @@ pub enum Command {
 
 /// Does what the command line asks for: there is nothing but serving.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    server::serve(&arguments.service, routes::router(), Readiness::default(), Lifecycle::new()).await
+    server::serve(
+        &arguments.service,
+        routes::router(arguments.payment_provider),
+        Readiness::default(),
+        Lifecycle::new(),
+    )
+    .await
 }

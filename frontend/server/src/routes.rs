@@ -11,12 +11,13 @@ use axum::{
 use platform::{ApiError, error::Kind};
 
 use crate::{
+    PaymentProvider,
     assets::{self, Asset},
     headers,
 };
 
 /// The pages, each with its module in `frontend/src/router.js`.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 12] = [
     "/",
     "/events/{id}",
     "/login",
@@ -27,20 +28,31 @@ const PAGES: [&str; 10] = [
     "/organizer",
     "/organizer/events/new",
     "/organizer/events/{id}",
+    "/organizer/events/{id}/bookings",
+    "/admin",
 ];
 
-/// The whole URL table.
-pub fn router() -> Router {
+/// The modules of the first page, most of which are those of every page, so that a browser asks for them before it has read the first one.
+const FIRST_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js>; rel=modulepreload, \
+    </src/api.js>; rel=modulepreload, </src/i18n.js>; rel=modulepreload, </src/session.js>; rel=modulepreload, \
+    </src/live.js>; rel=modulepreload, </src/router.js>; rel=modulepreload, </src/views.js>; rel=modulepreload, \
+    </src/cover.js>; rel=modulepreload, </src/pages/events.js>; rel=modulepreload";
+
+/// The whole URL table of a site whose payments go to `provider`.
+pub fn router(provider: PaymentProvider) -> Router {
+    let headers = headers::security_headers(provider);
     PAGES
         .iter()
         .fold(Router::new(), |router, page| router.route(page, get(page_of_the_site)))
         .route("/{*path}", get(file))
         .method_not_allowed_fallback(not_allowed)
-        .layer(map_response(headers::harden))
+        .layer(map_response(move |response| std::future::ready(headers::harden(response, headers.clone()))))
 }
 
 async fn page_of_the_site(headers: HeaderMap) -> Response {
-    assets::answer(index(), StatusCode::OK, &headers)
+    let mut response = assets::answer(index(), StatusCode::OK, &headers);
+    response.headers_mut().insert(header::LINK, header::HeaderValue::from_static(FIRST_MODULES));
+    response
 }
 
 /// A file, or for a person who followed a dead link the site's own page about that.

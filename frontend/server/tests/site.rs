@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use flate2::read::GzDecoder;
-use frontend_server::{Arguments, assets::ASSETS, headers::CONTENT_SECURITY_POLICY, routes};
+use frontend_server::{Arguments, PaymentProvider, assets::ASSETS, headers::content_security_policy, routes};
 use http_body_util::BodyExt;
 use platform::server::with_defaults;
 use tower::ServiceExt;
@@ -31,13 +31,18 @@ impl Answer {
 }
 
 async fn ask(method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    ask_with(&["frontend"], method, path, headers).await
+}
+
+/// Asks a site with other settings, as on the command line.
+async fn ask_with(settings: &[&str], method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
     use clap::Parser;
-    let arguments = Arguments::try_parse_from(["frontend"]).unwrap();
+    let arguments = Arguments::try_parse_from(settings).unwrap();
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let router = with_defaults(routes::router(), &arguments.service);
+    let router = with_defaults(routes::router(arguments.payment_provider), &arguments.service);
     let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes().to_vec() }
@@ -60,18 +65,64 @@ async fn every_page_is_the_index() {
 }
 
 #[tokio::test]
+async fn a_page_names_the_modules_that_it_will_need() {
+    let answer = get("/").await;
+
+    let modules: Vec<_> = answer.header("link").split(", ").map(|link| link.split_once('>').unwrap()).collect();
+    assert!(modules.len() > 5, "{modules:?}");
+    for (path, relation) in modules {
+        assert_eq!(get(path.trim_start_matches('<')).await.status, StatusCode::OK, "{path}");
+        assert_eq!(relation, "; rel=modulepreload");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     for path in ["/", "/src/main.js", "/src/missing.js"] {
         let answer = get(path).await;
 
-        assert_eq!(answer.header("content-security-policy"), CONTENT_SECURITY_POLICY);
+        let policy = content_security_policy(PaymentProvider::Mock);
+        assert_eq!(answer.header("content-security-policy"), policy);
+        assert!(!policy.contains("unsafe") && !policy.contains("stripe"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin");
         assert!(answer.headers.contains_key("referrer-policy"));
         assert!(answer.headers.contains_key("permissions-policy"));
         assert!(!answer.headers.contains_key("set-cookie"));
     }
-    assert!(!CONTENT_SECURITY_POLICY.contains("unsafe"));
+}
+
+#[tokio::test]
+async fn stripes_form_may_load_where_stripe_takes_the_payments_and_nothing_else_changes() {
+    let answer = ask_with(&["frontend", "--payment-provider", "stripe"], Method::GET, "/", &[]).await;
+
+    let policy = answer.header("content-security-policy");
+    for part in [
+        "script-src 'self' https://js.stripe.com;",
+        "connect-src 'self' https://api.stripe.com;",
+        "frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com;",
+        "default-src 'none';",
+        "style-src 'self';",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.contains(part), "{part} is not in {policy}");
+    }
+    assert!(!policy.contains("unsafe"));
+}
+
+/// The limit of the whole site in one language, pictures aside, before compression.
+const SITE_BYTES: usize = 100_000;
+
+#[test]
+fn the_whole_site_in_one_language_is_below_100_kb() {
+    let texts: Vec<_> = ASSETS.iter().filter(|asset| asset.path.starts_with("/src/texts/")).collect();
+    assert_eq!(texts.len(), 2);
+    for language in &texts {
+        let other = |path: &str| path.starts_with("/src/texts/") && path != language.path;
+        let fetched = ASSETS.iter().filter(|asset| !other(asset.path) && !asset.path.ends_with(".svg"));
+        let bytes: usize = fetched.map(|asset| asset.raw.len()).sum();
+        assert!(bytes < SITE_BYTES, "{} bytes with {}", bytes, language.path);
+    }
 }
 
 #[tokio::test]

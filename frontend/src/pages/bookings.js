@@ -2,7 +2,7 @@
 import { get } from "../api.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
-import { date, money, t, tn } from "../i18n.js";
+import { money, shortTime, t, tn } from "../i18n.js";
 import { bookingState, emptyView, moreButton, setTitle, skeletons } from "../views.js";
 
 /** Events by id, each asked for once. @type {Map<string, Promise<Api.EventItem | null>>} */
@@ -40,12 +40,12 @@ function row(booking) {
   const picture = h("span.thumb");
   const name = booking.event_title ?? t("booking.title", { id: booking.id });
   const title = h("a.stretched", { href: `/me/bookings/${booking.id}` }, name);
-  const when = h("p.meta", booking.event_starts_at ? shortDate(booking.event_starts_at) : "\u00a0");
+  const when = h("p.meta", booking.event_starts_at ? shortTime(booking.event_starts_at) : "\u00a0");
   void eventOf(booking.event_id).then((event) => {
     replace(picture, cover(event ?? { id: booking.event_id }));
     if (!event) return;
     title.textContent = event.title;
-    when.textContent = `${shortDate(event.starts_at, event.time_zone)} · ${event.venue}`;
+    when.textContent = `${shortTime(event.starts_at, event.time_zone)} · ${event.venue}`;
   });
   const price = booking.amount && booking.currency ? money(booking.amount, booking.currency) : t("price.free");
   const seats = tn("book.seats_count", booking.seats);
@@ -60,14 +60,6 @@ function row(booking) {
     ),
   );
 }
-
-/** @param {string} instant @param {string} [zone] */
-const shortDate = (instant, zone) =>
-  date(
-    instant,
-    { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" },
-    zone,
-  );
 
 /** @param {string} id */
 function eventOf(id) {

@@ -151,8 +151,7 @@ function bookingPanel(event, wanted) {
  * @param {string} label
  * @param {() => void} onclick
  */
-const stepButton = (symbol, label, onclick) =>
-  h("button", { type: "button", "aria-label": label, onclick }, icon(symbol));
+const stepButton = (symbol, label, onclick) => h("button", { "aria-label": label, onclick }, icon(symbol));
 
 /** How full the event is. @param {Api.EventItem} event */
 function meter(event) {

@@ -147,7 +147,7 @@ async function list(results, filters, signal, mayKeep = false) {
         { role: "alert" },
         explain(error),
         " ",
-        h("button.button.plain", { type: "button", onclick: () => list(results, filters, signal) }, t("action.retry")),
+        h("button.button.plain", { onclick: () => list(results, filters, signal) }, t("action.retry")),
       ),
     );
   } finally {

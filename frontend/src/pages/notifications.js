@@ -22,7 +22,7 @@ export async function render(root, { signal }) {
   const user = /** @type {Api.User} */ (currentUser());
   const list = h("ul.list", skeletons("row-skeleton", 4));
   const { box, say } = alertBox();
-  const all = h("button.button.plain", { type: "button", hidden: true }, icon("check"), t("notifications.read_all"));
+  const all = h("button.button.plain", { hidden: true }, icon("check"), t("notifications.read_all"));
   const foot = h("div");
   replace(root, h("header.page-head", h("h1", t("nav.notifications")), all), box, list, foot);
 

@@ -3,12 +3,12 @@ import { ApiError, get, request } from "../api.js";
 import { h, icon, replace, toast } from "../dom.js";
 import { eventFields, keepTyped } from "../event-form.js";
 import { form, place } from "../forms.js";
-import { money, t, tn } from "../i18n.js";
+import { t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
 import { navigate } from "../router.js";
 import { currentUser } from "../session.js";
 import { alertBox, confirmDialog, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
-import { soldSeats } from "./organizer.js";
+import { eventFigures } from "./organizer.js";
 
 /** @type {PageModule["render"]} */
 export async function render(root, { id, signal }) {
@@ -19,6 +19,9 @@ export async function render(root, { id, signal }) {
   if (event && event.organizer_id !== user?.id && user?.role !== "admin") {
     throw new ApiError({ status: 404, code: "event_not_found" });
   }
+  // A draft has sold nothing, and is not known outside of event-service.
+  /** @type {Api.Sales | null} */
+  const sales = event && event.status !== "draft" ? await get(`/bookings/events/${id}/sales`, { signal }) : null;
   const title = event ? event.title : t("editor.new");
   setTitle(title);
   replace(
@@ -26,26 +29,16 @@ export async function render(root, { id, signal }) {
     h(
       "header.page-head",
       h("div", h("p", h("a.back", { href: "/organizer" }, "← ", t("organizer.title"))), h("h1", title)),
-      event && h("a.button.plain", { href: `/events/${event.id}` }, t("editor.view")),
+      event &&
+        h(
+          "div.actions",
+          sales && h("a.button.plain", { href: `/organizer/events/${id}/bookings` }, icon("user"), t("attendees.page")),
+          h("a.button.plain", { href: `/events/${id}` }, t("editor.view")),
+        ),
     ),
-    event && figures(event),
+    event && sales && eventFigures(event, sales.totals),
     event?.status === "cancelled" ? h("p.alert", t("editor.is_cancelled")) : editor(event),
     event && event.status !== "cancelled" && dangers(event),
-  );
-}
-
-/** @param {Api.EventItem} event */
-function figures(event) {
-  const sold = soldSeats(event);
-  const held = event.held ?? event.capacity - event.available - sold;
-  /** @param {string} name @param {string | number} value */
-  const figure = (name, value) => h("div.card.figure", h("dt", name), h("dd", value));
-  return h(
-    "dl.figures",
-    figure(t("organizer.sold"), sold),
-    figure(t("editor.held"), held),
-    figure(t("editor.available"), event.available),
-    figure(t("organizer.revenue"), event.price ? money(event.price * sold, event.currency) : "–"),
   );
 }
 
@@ -55,7 +48,6 @@ function editor(event) {
   const list = Object.values(fields);
   const asDraft = h(
     "button.button.plain.wide",
-    { type: "button" },
     t(event?.status === "draft" ? "editor.save_draft" : "editor.create_draft"),
   );
   const publishes = !event || event.status === "draft";
@@ -157,12 +149,7 @@ function dangers(event) {
   const { box, say } = alertBox();
   const taken = event.capacity - event.available;
   const draft = event.status === "draft";
-  const button = h(
-    "button.button.danger",
-    { type: "button" },
-    icon("close"),
-    t(draft ? "editor.delete" : "editor.cancel"),
-  );
+  const button = h("button.button.danger", icon("close"), t(draft ? "editor.delete" : "editor.cancel"));
   button.addEventListener("click", async () => {
     const text = draft
       ? t("editor.delete_text")

@@ -1,5 +1,5 @@
 // The organizer's own events: what is sold, held and still there, and what it brings in.
-import { get } from "../api.js";
+import { everyPage } from "../api.js";
 import { cover } from "../cover.js";
 import { h, icon, replace } from "../dom.js";
 import { eventTime, money, number, t, tn } from "../i18n.js";
@@ -12,58 +12,73 @@ export async function render(root, { signal }) {
   const create = h("a.button", { href: "/organizer/events/new" }, icon("plus"), t("organizer.create"));
   const body = h("div", h("div.figures", skeletons("figure-skeleton", 3)), h("div.list", skeletons("row-skeleton", 4)));
   replace(root, h("header.page-head", h("h1", t("organizer.title")), create), body);
-  const events = await ownEvents(signal);
+  /** @type {[Api.EventItem[], Api.EventSales[]]} */
+  const [events, sales] = await Promise.all([
+    everyPage("/api/events", { organizer_id: currentUser()?.id }, signal),
+    everyPage("/bookings/sales", {}, signal),
+  ]);
   if (!events.length) return replace(body, emptyView(t("organizer.empty"), t("organizer.empty_text")));
   const now = Date.now();
   const past = events.filter(({ ends_at: end }) => Date.parse(end) < now).reverse();
+  /** @param {Api.EventItem} event */
+  const draw = (event) =>
+    row(
+      event,
+      sales.filter(({ event_id: id }) => id === event.id),
+    );
   replace(
     body,
-    h("dl.figures", totals(events)),
-    h("ul.list", events.filter((event) => !past.includes(event)).map(row)),
-    past.length > 0 && h("details.past", h("summary", tn("organizer.past", past.length)), h("ul.list", past.map(row))),
+    h("dl.figures", totals(events, sales)),
+    h("ul.list", events.filter((event) => !past.includes(event)).map(draw)),
+    past.length > 0 && h("details.past", h("summary", tn("organizer.past", past.length)), h("ul.list", past.map(draw))),
   );
-}
-
-/** All of them, for the figures count them all. @param {AbortSignal} signal */
-async function ownEvents(signal) {
-  /** @type {Api.EventItem[]} */
-  const events = [];
-  let cursor = null;
-  do {
-    /** @type {Api.Page<Api.EventItem>} */
-    const page = await get("/api/events", { query: { organizer_id: currentUser()?.id, limit: 100, cursor }, signal });
-    events.push(...page.items);
-    cursor = page.next_cursor;
-  } while (cursor);
-  return events;
 }
 
 /** Seats that are paid or booked for free. @param {Api.EventItem} event */
 export const soldSeats = (event) => event.sold ?? event.capacity - event.available - (event.held ?? 0);
 
-/** @param {Api.EventItem[]} events */
-function totals(events) {
+/** @param {Api.Takings[]} takings by currency, any number of times */
+export function revenue(takings) {
   /** @type {Map<string, number>} */
-  const revenue = new Map();
-  for (const event of events) {
-    const amount = event.status === "cancelled" ? 0 : event.price * soldSeats(event);
-    if (amount) revenue.set(event.currency, (revenue.get(event.currency) ?? 0) + amount);
-  }
+  const sums = new Map();
+  for (const { currency, amount } of takings) if (amount) sums.set(currency, (sums.get(currency) ?? 0) + amount);
+  return [...sums].map(([currency, amount]) => money(amount, currency)).join(" + ") || "–";
+}
+
+/** @param {Api.EventItem[]} events @param {Api.Takings[]} sales */
+function totals(events, sales) {
   const published = events.filter(({ status }) => status === "published");
-  const sold = published.reduce((sum, event) => sum + soldSeats(event), 0);
-  const amounts = [...revenue].map(([currency, amount]) => money(amount, currency)).join(" + ");
   return [
-    figure(t("organizer.published"), number(published.length)),
-    figure(t("organizer.sold"), number(sold)),
-    figure(t("organizer.revenue"), amounts || "–"),
+    figure(t("organizer.published"), published.length),
+    figure(
+      t("organizer.sold"),
+      published.reduce((sum, event) => sum + soldSeats(event), 0),
+    ),
+    figure(t("organizer.revenue"), revenue(sales)),
   ];
 }
 
-/** @param {string} name @param {string} value */
-const figure = (name, value) => h("div.card.figure", h("dt", name), h("dd", value));
+/**
+ * What is sold, held and still there of one event, and what it brought in.
+ * @param {Api.EventItem} event
+ * @param {Api.Takings[]} sales
+ */
+export function eventFigures(event, sales) {
+  return h(
+    "dl.figures",
+    figure(t("organizer.sold"), soldSeats(event)),
+    figure(t("editor.held"), event.held ?? 0),
+    figure(t("editor.available"), event.available),
+    figure(t("organizer.revenue"), revenue(sales)),
+  );
+}
 
-/** @param {Api.EventItem} event */
-function row(event) {
+/** @param {string} name @param {string | number} value */
+const figure = (name, value) =>
+  h("div.card.figure", h("dt", name), h("dd", typeof value === "number" ? number(value) : value));
+
+/** @param {Api.EventItem} event @param {Api.Takings[]} sales */
+function row(event, sales) {
   const { tone, text } = availability(event);
   const sold = soldSeats(event);
   return h(
@@ -81,6 +96,7 @@ function row(event) {
         "span.meta",
         t("organizer.sold_of", { sold, capacity: event.capacity }),
         event.held ? ` · ${tn("organizer.held", event.held)}` : undefined,
+        sales.length > 0 && ` · ${revenue(sales)}`,
       ),
       h("progress", { max: event.capacity, value: sold, "aria-hidden": "true" }),
     ),

@@ -95,6 +95,9 @@ pub struct BookingArgs {
     /// File that holds `PAYMENT_API_KEY`.
     #[arg(long, env = "PAYMENT_API_KEY_FILE")]
     pub payment_api_key_file: Option<PathBuf>,
+    /// The key by which browsers send cards to Stripe's own form; not a secret. Without it, only programs can pay.
+    #[arg(long, env = "PAYMENT_PUBLISHABLE_KEY")]
+    pub payment_publishable_key: Option<String>,
     /// The secret that the payment company signs its webhooks with.
     #[arg(long, env = "PAYMENT_WEBHOOK_SECRET", hide_env_values = true)]
     pub payment_webhook_secret: Option<String>,

@@ -79,6 +79,22 @@ pub fn payment_not_found() -> ApiError {
     ApiError::not_found("payment_not_found", "you have no payment of that number")
 }
 
+/// The event is not there, or not for this asker's eyes.
+pub fn event_not_found() -> ApiError {
+    ApiError::not_found("event_not_found", "there is no such event")
+}
+
+/// The event is somebody else's.
+pub fn not_your_event() -> ApiError {
+    ApiError::forbidden("not_your_event", "only its organizer and admins may see who booked and what was sold")
+}
+
+/// event-service could not be asked who runs an event.
+pub fn event_unknown(cause: anyhow::Error) -> ApiError {
+    let detail = "the event could not be looked up; try again in a moment";
+    ApiError::unavailable("event_service_unavailable", detail, cause).retry_after(2)
+}
+
 /// event-service did not answer in time.
 pub fn event_service_unavailable(cause: anyhow::Error) -> ApiError {
     let detail = "the seats could not be held in time; try again, with the same Idempotency-Key if you sent one";

@@ -1,4 +1,5 @@
-//! event-service as booking-service calls it: seats are held, confirmed and released under a reservation id.
+//! event-service as booking-service calls it: seats are held, confirmed and released under a reservation id; and who
+//! runs an event.
 //!
 //! A refusal is an answer that names a known code. Everything else (no answer, 5xx, a token that was not accepted) is
 //! unknown: the same call with the same id is made again.
@@ -10,7 +11,7 @@ use contracts::reservation::{
     DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
 };
 use platform::{auth::ServiceTokenSigner, client::WithContext};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -26,6 +27,15 @@ pub struct EventClient {
     base: String,
     signer: ServiceTokenSigner,
     timeout: Duration,
+}
+
+/// What booking-service has to know of an event to tell its organizer about it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EventSummary {
+    /// Who runs it, and may see its attendees.
+    pub organizer_id: i32,
+    /// IANA zone of the venue.
+    pub time_zone: String,
 }
 
 /// Why event-service refused.
@@ -108,6 +118,12 @@ struct Problem {
     detail: String,
 }
 
+/// Whether that can be an event's id, and so a part of a path.
+pub fn is_event_id(id: &str) -> bool {
+    let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=64).contains(&id.len()) && id.bytes().all(fit)
+}
+
 impl EventClient {
     /// event-service at `base`; calls are signed by `signer` and take `timeout` at most.
     pub fn new(http: Client, base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
@@ -174,6 +190,18 @@ impl EventClient {
         let mut query = vec![("limit", limit.to_string())];
         query.extend(after.map(|after| ("after", after.to_string())));
         self.send(self.request(Method::GET, "reservations").query(&query)).await
+    }
+
+    /// The event, as everybody sees it: `None` if there is none, and for drafts, which have no bookings.
+    pub async fn find(&self, event_id: &str) -> anyhow::Result<Option<EventSummary>> {
+        if !is_event_id(event_id) {
+            return Ok(None);
+        }
+        let response = self.http.get(format!("{}/api/events/{event_id}", self.base)).with_context().send().await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Ok(Some(response.error_for_status()?.json().await?))
     }
 
     async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallFailure> {

@@ -82,6 +82,7 @@ impl App {
             store: Store::new(pool),
             events: EventClient::new(http.clone(), &args.event_service_url, signer, event_timeout),
             gateway: Arc::new(payment_gateway(args, http)?),
+            publishable_key: args.payment_publishable_key.as_deref().map(Into::into),
             verifier,
             clock,
             policy: Policy {

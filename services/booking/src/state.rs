@@ -20,6 +20,8 @@ pub struct AppState {
     pub events: EventClient,
     /// The payment company.
     pub gateway: Arc<dyn PaymentGateway>,
+    /// The payment company's key for browsers.
+    pub publishable_key: Option<Arc<str>>,
     /// Who is asking.
     pub verifier: Verifier,
     /// The time, for what is not measured by the database's.

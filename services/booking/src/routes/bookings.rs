@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState},
     error::booking_not_found,
+    event_client::is_event_id,
     flow,
     state::AppState,
 };
@@ -106,8 +107,7 @@ pub(super) struct ListQuery {
 impl CreateBooking {
     fn validate(&self, user: &AuthUser) -> ApiResult<NewBooking> {
         let mut errors = Vec::new();
-        let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        if !(1..=64).contains(&self.event_id.len()) || !self.event_id.bytes().all(fit) {
+        if !is_event_id(&self.event_id) {
             errors.push(FieldError::new("event_id", "take the id of an event, unchanged"));
         }
         let seats = i32::try_from(self.seats).ok().filter(|seats| (1..=MAX_SEATS).contains(seats));

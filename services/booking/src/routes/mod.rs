@@ -1,6 +1,7 @@
 //! The whole URL table.
 
 mod bookings;
+mod organizer;
 mod payments;
 mod webhooks;
 
@@ -25,7 +26,27 @@ pub fn router(state: AppState) -> Router {
             "/bookings/{id}/cancel",
             post_with(bookings::cancel_booking, |op| op.summary("Cancel one of your bookings")),
         )
+        .api_route(
+            "/bookings/sales",
+            get_with(organizer::list_sales, |op| op.summary("What each of your events has brought in (organizers)")),
+        )
+        .api_route(
+            "/bookings/events/{event_id}/sales",
+            get_with(organizer::get_sales, |op| op.summary("An event's sales by day (its organizer)")),
+        )
+        .api_route(
+            "/bookings/events/{event_id}/attendees",
+            get_with(organizer::list_attendees, |op| op.summary("Who comes to an event (its organizer)")),
+        )
+        .api_route(
+            "/bookings/events/{event_id}/attendees.csv",
+            get_with(organizer::export_attendees, |op| op.summary("The same as a sheet (its organizer)")),
+        )
         .api_route("/payments", post_with(payments::create_payment, |op| op.summary("Pay a booking")))
+        .api_route(
+            "/payments/config",
+            get_with(payments::get_config, |op| op.summary("What a page needs for its payment form")),
+        )
         .api_route("/payments/{id}", get_with(payments::get_payment, |op| op.summary("One of your payments")))
         .api_route(
             "/payments/webhooks/{provider}",

@@ -38,6 +38,16 @@ pub(super) struct CreatePayment {
     payment_method: String,
 }
 
+/// How browsers make a `payment_method`.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct PaymentConfigResponse {
+    /// `mock`: one of the mock gateway's test cards. `stripe`: by Stripe's own form, from Stripe.js.
+    provider: &'static str,
+    /// What Stripe.js is started with; absent with the mock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publishable_key: Option<String>,
+}
+
 /// An attempt to pay.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct PaymentResponse {
@@ -130,6 +140,12 @@ pub(super) async fn create_payment(
         Ok(PaymentAnswer(payment.into()))
     })
     .await
+}
+
+/// Nothing of it is secret, so anybody may ask.
+pub(super) async fn get_config(State(state): State<AppState>) -> Json<PaymentConfigResponse> {
+    let provider = state.policy.provider.as_str();
+    Json(PaymentConfigResponse { provider, publishable_key: state.publishable_key.as_deref().map(str::to_owned) })
 }
 
 pub(super) async fn get_payment(

@@ -6,7 +6,7 @@
 //! - [`bookings`], [`payments`], [`refunds`]: one file a table
 //! - [`outbox`]: messages to publish, and messages consumed
 //! - [`reconciliation`]: what the reconciler compares, and what it found
-//! - [`events`]: what changes many bookings at once
+//! - [`events`]: what changes many bookings at once; [`sales`]: what organizers ask
 
 mod bookings;
 mod events;
@@ -14,6 +14,7 @@ mod outbox;
 mod payments;
 mod reconciliation;
 mod refunds;
+mod sales;
 
 use sqlx::{PgPool, Postgres, Transaction};
 

@@ -7,8 +7,8 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    body::{Body, Bytes},
+    http::{HeaderMap, Method, Request, StatusCode, header, response::Parts},
 };
 use booking_service::{App, config::Config, state::AppState, sweeper};
 use chrono::{DateTime, Utc};
@@ -113,8 +113,13 @@ impl TestApp {
         Call::new(self.router.clone(), Method::POST, path).json(&body)
     }
 
-    /// The Authorization header of a user.
+    /// The Authorization header of an attendee.
     pub(crate) fn bearer(&self, user_id: i32) -> String {
+        self.bearer_as(user_id, Role::Attendee)
+    }
+
+    /// The Authorization header of a user with that role.
+    pub(crate) fn bearer_as(&self, user_id: i32, role: Role) -> String {
         let now = self.clock.now().timestamp();
         let claims = AccessClaims {
             iss: ACCESS_TOKEN_ISSUER.to_owned(),
@@ -123,7 +128,7 @@ impl TestApp {
             iat: now,
             exp: now + 600,
             sid: "s".to_owned(),
-            role: Role::Attendee,
+            role,
             email: format!("user{user_id}@example.org"),
             name: format!("User {user_id}"),
         };
@@ -357,12 +362,18 @@ impl Call {
         call
     }
 
+    /// Sends it; the answer is JSON or nothing.
     pub(crate) async fn send(self) -> Answer {
-        let response = self.router.oneshot(self.request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        let (parts, bytes) = self.send_raw().await;
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends it; the answer is anything.
+    pub(crate) async fn send_raw(self) -> (Parts, Bytes) {
+        let response = self.router.oneshot(self.request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
     }
 }
 

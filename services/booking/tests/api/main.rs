@@ -8,6 +8,7 @@ mod expiry;
 mod helpers;
 mod messages;
 mod neighbours;
+mod organizers;
 mod payments;
 mod reconciliation;
 mod refunds;

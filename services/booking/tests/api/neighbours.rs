@@ -20,6 +20,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+/// Who runs every event.
+pub(crate) const ORGANIZER: i32 = 7;
+/// Where every event takes place.
+pub(crate) const TIME_ZONE: &str = "Europe/Berlin";
+
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Trouble {
@@ -106,6 +111,7 @@ impl Neighbours {
         let router = Router::new()
             .route("/.well-known/jwks.json", get(|State(s): State<Self>| async move { Json(s.keys) }))
             .route("/api/events/reservations", get(list_reservations))
+            .route("/api/events/{event}", get(describe))
             .route("/api/events/{event}/decrease_capacity", put(hold))
             .route("/api/events/{event}/reservations/{id}/confirm", put(confirm))
             .route("/api/events/{event}/reservations/{id}/release", put(release))
@@ -251,6 +257,18 @@ fn require_service_token(headers: &HeaderMap) {
     assert_eq!(jsonwebtoken::decode_header(token).unwrap().typ.as_deref(), Some("svc+jwt"));
 }
 
+async fn describe(State(neighbours): State<Neighbours>, Path(event_id): Path<String>) -> Response {
+    neighbours
+        .serve("describe", |world| {
+            let Some(event) = world.events.get(&event_id) else { return problem(404, "event_not_found") };
+            let answer = json!({
+                "id": event_id, "organizer_id": ORGANIZER, "time_zone": TIME_ZONE, "starts_at": event.starts_at,
+            });
+            Json(answer).into_response()
+        })
+        .await
+}
+
 async fn hold(
     State(neighbours): State<Neighbours>,
     Path(event_id): Path<String>,
@@ -283,7 +301,7 @@ async fn hold(
             let answer = json!({
                 "reservation_id": ask.reservation_id, "seats": ask.seats, "expires_at": reservation.expires_at,
                 "price": event.price, "currency": "EUR", "event_title": "Concert", "starts_at": event.starts_at,
-                "time_zone": "Europe/Berlin", "organizer_id": 7,
+                "time_zone": TIME_ZONE, "organizer_id": ORGANIZER,
             });
             world.reservations.insert(ask.reservation_id, reservation);
             Json(answer).into_response()

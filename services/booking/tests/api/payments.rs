@@ -314,3 +314,15 @@ async fn a_client_that_goes_away_midway_does_not_stop_the_payment() {
     assert_eq!(replayed.status, StatusCode::CREATED, "{replayed:?}");
     assert_eq!(app.neighbours.charged(booking), (5000, 1));
 }
+
+#[tokio::test]
+async fn a_page_is_told_how_to_make_a_payment_method() {
+    let mock = TestApp::start().await;
+    let stripe = TestApp::with(&["--payment-provider", "stripe", "--payment-publishable-key", "pk_test_ours"]).await;
+
+    let told = mock.get("/payments/config").send().await;
+    assert_eq!(told.body, json!({ "provider": "mock" }));
+    let told = stripe.get("/payments/config").send().await;
+    assert_eq!(told.body, json!({ "provider": "stripe", "publishable_key": "pk_test_ours" }));
+    assert!(!told.body.to_string().contains("sk_test_ours"));
+}

@@ -48,7 +48,18 @@ async fn the_description_names_every_path() {
     let answer = app.get("/bookings/openapi.json").send().await;
 
     assert_eq!(answer.body["openapi"], "3.1.0");
-    for path in ["/bookings", "/bookings/{id}", "/bookings/{id}/cancel", "/payments", "/payments/{id}"] {
+    for path in [
+        "/bookings",
+        "/bookings/{id}",
+        "/bookings/{id}/cancel",
+        "/payments",
+        "/payments/{id}",
+        "/payments/config",
+        "/bookings/sales",
+        "/bookings/events/{event_id}/sales",
+        "/bookings/events/{event_id}/attendees",
+        "/bookings/events/{event_id}/attendees.csv",
+    ] {
         assert!(answer.body["paths"][path].is_object(), "{path}");
     }
 }

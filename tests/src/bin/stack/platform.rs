@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use eventplatform_tests::stack::{Options, Stack};
+use eventplatform_tests::stack::{ADMIN_EMAIL, Options, Stack};
 
 use crate::job::{self, Signals};
 
 /// Runs a command with a throwaway platform: servers, every service, the frontend.
 ///
-/// The command finds it at the URL in `ORIGIN`. When it ends, or on Ctrl-C, everything stops, the data is removed, and
+/// The command finds it at the URL in `ORIGIN`, and the first admin in `ADMIN_EMAIL` and `ADMIN_PASSWORD`. When it ends, or on Ctrl-C, everything stops, the data is removed, and
 /// its exit code is returned.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -37,7 +37,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     eprintln!("stack: the platform is ready at {} after {:.1} s", platform.origin, began.elapsed().as_secs_f32());
 
-    let code = job::run(&arguments.command, [("ORIGIN", &platform.origin)], &mut signals).await;
+    let admin_password = platform.secrets.read("admin-password")?;
+    let environment =
+        [("ORIGIN", platform.origin.as_str()), ("ADMIN_EMAIL", ADMIN_EMAIL), ("ADMIN_PASSWORD", &admin_password)];
+    let code = job::run(&arguments.command, environment, &mut signals).await;
     platform.stop().await?;
     code
 }

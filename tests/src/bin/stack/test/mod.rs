@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use eventplatform_tests::paths;
 use eventplatform_tests::programs::{Binaries, cargo};
 use eventplatform_tests::servers::{Durability, MongoKind, Servers};
-use eventplatform_tests::stack::{Options, Stack};
+use eventplatform_tests::stack::{ADMIN_EMAIL, Options, Stack};
 use tokio::process::Command;
 
 use self::summary::Summary;
@@ -106,6 +106,7 @@ async fn browser_tests(servers: &Servers, summary: &mut Summary) -> Result<()> {
     npm.args(["test", "--silent", "--prefix"]).arg(paths::workspace().join("tests/browser"));
     // Node's choice of a reporter depends on its version.
     npm.args(["--", "--test-reporter=spec"]).env("ORIGIN", &platform.origin).kill_on_drop(true);
+    npm.env("ADMIN_EMAIL", ADMIN_EMAIL).env("ADMIN_PASSWORD", platform.secrets.read("admin-password")?);
     let result = summary.follow(npm).await;
     platform.stop().await?;
     result

@@ -1,0 +1,105 @@
+// One event's bookings: figures, sales over time, and who comes.
+import { get } from "../api.js";
+import { salesChart } from "../chart.js";
+import { announce, h, icon, replace } from "../dom.js";
+import { explain, money, number, shortTime, t, tn } from "../i18n.js";
+import { alertBox, iconButton, moreButton, setTitle, skeletons, whileBusy } from "../views.js";
+import { eventFigures } from "./organizer.js";
+
+/** @type {PageModule["render"]} */
+export async function render(root, { id, signal }) {
+  replace(root, skeletons("event-page-skeleton", 1));
+  /** @type {[Api.EventItem, Api.Sales]} */
+  const [event, sales] = await Promise.all([
+    get(`/api/events/${id}`, { signal }),
+    get(`/bookings/events/${id}/sales`, { signal }),
+  ]);
+  setTitle(`${t("attendees.page")} · ${event.title}`);
+  const cancelled = sales.totals.filter(({ cancelled_seats: seats }) => seats);
+  replace(
+    root,
+    h("p", h("a.back", { href: `/organizer/events/${id}` }, "← ", event.title)),
+    h("h1", t("attendees.page")),
+    eventFigures(event, sales.totals),
+    h(
+      "section.card.sales",
+      h("h2", t("sales.title")),
+      sales.days.length ? salesChart(sales.days) : h("p.hint", t("sales.none")),
+      cancelled.map(({ cancelled_seats: n, cancelled_amount: amount, currency }) =>
+        h("p.hint", tn("sales.given_back", n, { amount: money(amount, currency) })),
+      ),
+    ),
+    attendees(id, signal),
+  );
+}
+
+/** @param {string} id @param {AbortSignal} signal */
+function attendees(id, signal) {
+  const path = `/bookings/events/${id}/attendees`;
+  const { box, say } = alertBox();
+  const search = h("input", {
+    type: "search",
+    "aria-label": t("attendees.search"),
+    placeholder: t("attendees.search"),
+  });
+  const body = h("tbody");
+  const foot = h("div");
+  const none = h("p.hint", { hidden: true });
+  let asked = new AbortController();
+
+  /** @param {string | null} cursor */
+  const load = async (cursor) => {
+    asked.abort();
+    asked = new AbortController();
+    const query = { search: search.value.trim(), limit: 50, cursor };
+    /** @type {Api.Page<Api.Attendee>} */
+    const page = await get(path, { query, signal: AbortSignal.any([signal, asked.signal]) });
+    if (!cursor) body.replaceChildren();
+    body.append(...page.items.map(row));
+    none.hidden = body.children.length > 0;
+    none.textContent = t(query.search ? "attendees.not_found" : "attendees.none");
+    replace(foot, page.next_cursor && moreButton(t("attendees.more"), () => load(page.next_cursor)));
+    announce(tn("attendees.shown", body.children.length));
+  };
+  const show = () =>
+    load(null).then(
+      () => say(),
+      (error) => error instanceof DOMException || say(explain(error)),
+    );
+  let timer = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(show, 180);
+  });
+  const sheet = iconButton("download", t("attendees.sheet"), {});
+  sheet.addEventListener("click", () =>
+    // Asked first, so that the session is renewed where it has to be: a download cannot do that.
+    whileBusy(sheet, () => get("/users/me", { signal })).then(
+      () => location.assign(`${path}.csv?${new URLSearchParams({ search: search.value.trim() })}`),
+      (error) => say(explain(error)),
+    ),
+  );
+  void show();
+  const head = ["attendees.person", "book.seats", "attendees.paid"].map((key) =>
+    h("th", { scope: "col" }, t(/** @type {import("../i18n.js").TextKey} */ (key))),
+  );
+  return h(
+    "section.attendees",
+    h("div.page-head", h("h2", t("attendees.title")), sheet),
+    h("div.search-box", icon("search"), search),
+    box,
+    h("table", h("thead", h("tr", head)), body),
+    none,
+    foot,
+  );
+}
+
+/** @param {Api.Attendee} attendee */
+function row({ booking_id: id, name, email, seats, amount, currency, created_at: at }) {
+  return h(
+    "tr",
+    h("th", { scope: "row" }, name, h("small", email), h("small", `#${id} · ${shortTime(at)}`)),
+    h("td", number(seats)),
+    h("td", amount ? money(amount, currency) : t("price.free")),
+  );
+}

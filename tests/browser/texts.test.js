@@ -1,0 +1,28 @@
+// Every language says everything, with the same values in it.
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { test } from "node:test";
+
+const FOLDER = new URL("../../frontend/src/texts/", import.meta.url);
+
+/** @param {object} texts @param {string} [path] @returns {[string, string][]} full keys and their texts */
+const flat = (texts, path = "") =>
+  Object.entries(texts).flatMap(([name, text]) =>
+    typeof text === "string" ? [[path + name, text]] : flat(text, `${path}${name}.`),
+  );
+
+/** Full keys, each with the names of its values. @param {string} file */
+async function keysOf(file) {
+  const { default: texts } = await import(new URL(file, FOLDER).href);
+  return flat(texts)
+    .map(([key, text]) => `${key} ${(text.match(/\{\w+\}/g) ?? []).sort().join(" ")}`)
+    .sort();
+}
+
+test("all languages have the same texts", async () => {
+  const files = await readdir(FOLDER);
+  assert.ok(files.length > 1);
+  const english = await keysOf("en.js");
+  assert.ok(english.length > 200);
+  for (const file of files) assert.deepEqual(await keysOf(file), english, file);
+});
