@@ -5,7 +5,8 @@
 #   cluster.sh test     the cluster suite on a cluster of its own, which it removes; arguments go to the test program
 #   cluster.sh down     ends the cluster and removes the images; what was compiled stays in the cache
 #   cluster.sh run CMD  runs CMD with KUBECONFIG and the tools on PATH, and prepared as the cluster is
-# CLUSTER names the cluster (eventplatform). PORT is the port on localhost (8080).
+# CLUSTER names the cluster (eventplatform). PORT is the port on localhost (8080). NODE_IMAGE is another node image.
+# KEEP=1 leaves the cluster of `test` in place.
 # Where there is a Docker engine, kind's published node image and the official images of the servers run. Without one,
 # Debian's podman runs a node image and stand-ins for the servers that are built here; that needs root.
 set -euo pipefail
@@ -63,10 +64,9 @@ create_cluster() {
         return 0
     }
     local image=()
-    if [[ $engine == podman ]]; then
-        node_image
-        image=(--image "$node_image")
-    fi
+    node_image="${NODE_IMAGE:-}"
+    [[ $engine == docker || -n $node_image ]] || node_image
+    [[ -z $node_image ]] || image=(--image "$node_image")
     say "creating the cluster $cluster"
     sed "s/hostPort: 8080/hostPort: $port/" "$root/kind-config.yaml" |
         kind create cluster --name "$cluster" --config - --wait 180s ${image[0]+"${image[@]}"}

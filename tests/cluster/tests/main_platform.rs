@@ -13,12 +13,12 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 /// Namespace and name of the shared platform. `make test-cluster` makes the namespace.
-pub const NAMESPACE: &str = "main";
+pub(crate) const NAMESPACE: &str = "main";
 /// Its name.
-pub const NAME: &str = "main";
+pub(crate) const NAME: &str = "main";
 
 /// Applies the platform with `spec: {}`, unless it is there, and waits until it is Ready.
-pub async fn ready() -> Result<EventPlatform> {
+pub(crate) async fn ready() -> Result<EventPlatform> {
     let client = cluster_tests::client().await?;
     let namespace = cluster_tests::Namespace::existing(&client, NAMESPACE);
     namespace.apply(NAME, json!({})).await?;
@@ -26,7 +26,7 @@ pub async fn ready() -> Result<EventPlatform> {
 }
 
 /// Somebody at the ingress.
-pub fn visitor() -> Result<Platform> {
+pub(crate) fn visitor() -> Result<Platform> {
     Ok(Platform::new(variable("ORIGIN")?))
 }
 

@@ -108,7 +108,7 @@ async fn addresses(platform: &Namespace) -> Result<BTreeMap<&'static str, String
 /// An image with a shell: PostgreSQL's.
 async fn server_image(platform: &Namespace) -> Result<String> {
     let set = platform.api::<StatefulSet>().get(&format!("{NAME}-postgres")).await?;
-    let pod = set.spec.and_then(|spec| spec.template.spec).context("a set without a pod")?;
+    let pod = set.spec.template.spec.context("a set without a pod")?;
     pod.containers[0].image.clone().context("no image")
 }
 

@@ -42,7 +42,7 @@ async fn repairs(namespace: &Namespace) -> Result<()> {
     namespace.until::<Service>("demo-user", REPAIR_LIMIT, |_| true).await?;
     let edit = Patch::Merge(json!({ "spec": { "replicas": 3 } }));
     namespace.api::<Deployment>().patch("demo-event", &PatchParams::default(), &edit).await?;
-    let restored = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(1);
+    let restored = |deployment: &Deployment| deployment.spec.replicas == Some(1);
     namespace.until::<Deployment>("demo-event", REPAIR_LIMIT, restored).await?;
     wait::until("both repairs are events", REPAIR_LIMIT, async || {
         let events = namespace.events("demo").await?;
@@ -171,9 +171,8 @@ async fn scaling(namespace: &Namespace, spec: &Value) -> Result<()> {
     namespace.apply("demo", automatic).await?;
     namespace.until::<HorizontalPodAutoscaler>("demo-frontend", REPAIR_LIMIT, |_| true).await?;
     namespace.ready("demo").await?;
-    let replicas = async || -> Result<_> {
-        Ok(namespace.api::<Deployment>().get("demo-frontend").await?.spec.and_then(|spec| spec.replicas))
-    };
+    let replicas =
+        async || -> Result<_> { Ok(namespace.api::<Deployment>().get("demo-frontend").await?.spec.replicas) };
     ensure!(replicas().await? == Some(2), "the switch changed the number of pods: {:?}", replicas().await?);
     let scale = Patch::Merge(json!({ "spec": { "replicas": 3 } }));
     namespace.api::<Deployment>().patch_scale("demo-frontend", &PatchParams::default(), &scale).await?;
