@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
     let mut table = String::from("&[\n");
     for (number, name) in files.iter().enumerate() {
         let content = fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))?;
-        let row = embed(&out, number, name, sent(name, content)?.as_bytes())?;
+        let row = embed(&out, number, name, sent(name, &content)?.as_bytes())?;
         writeln!(table, "{row},")?;
     }
     table.push(']');
@@ -57,11 +57,11 @@ fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<(
 }
 
 /// The content of the site's file `name` as browsers get it.
-fn sent(name: &str, content: String) -> anyhow::Result<String> {
+fn sent(name: &str, content: &str) -> anyhow::Result<String> {
     match name.rsplit('.').next() {
-        Some("js") => script(&content).with_context(|| format!("{name} does not parse")),
-        Some("css") => Ok(lean::style_sheet(&content)),
-        _ => Ok(lean::markup(&content)),
+        Some("js") => script(content).with_context(|| format!("{name} does not parse")),
+        Some("css") => Ok(lean::style_sheet(content)),
+        _ => Ok(lean::markup(content)),
     }
 }
 
