@@ -21,7 +21,7 @@ PROGRAMS := user-service event-service booking-service notification-service mock
 
 .PHONY: help
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C stops it
@@ -38,6 +38,12 @@ test: ## Run every test on servers of its own, then print how many passed
 	@.ci/install
 	@cargo build --workspace --all-targets
 	@$(STACK) test
+
+.PHONY: test-faults
+test-faults: ## Break everything for hours: 100,000 bookings, 1,000 times kill -9; FAULT_SEED=n repeats a run
+	@.ci/install dev
+	@cargo build --workspace --all-targets
+	@FAULT_FORM=full $(STACK) test -- --workspace --test faults -- --nocapture --test-threads=1
 
 .PHONY: check
 check: ## Check format, lints, types, licenses and generated files; changes nothing
