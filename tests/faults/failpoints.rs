@@ -56,8 +56,7 @@ pub(crate) async fn kill_at(
     };
     let reached = tokio::time::timeout(LIMIT, reached).await;
     story.forget(world).await?;
-    world.up(program).await?;
-    world.order(program, &Orders::default()).await?;
+    world.stand_down(program).await?;
     reached.with_context(|| format!("nobody was killed at {point} of {} ({story:?})", program.name()))
 }
 

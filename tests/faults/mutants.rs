@@ -75,7 +75,7 @@ async fn without_any_of_its_guards_the_platform_is_found_out() -> Result<()> {
             survivors.push(guard);
         }
         known.extend(found);
-        lab.mends(program).await?;
+        lab.world.mend().await?;
     }
     ensure!(survivors.is_empty(), "nobody misses {survivors:?}");
     Ok(())
@@ -114,12 +114,6 @@ impl Lab {
             "notification.once" => self.is_told_twice().await,
             other => anyhow::bail!("no story for {other}"),
         }
-    }
-
-    /// Guards back, and whatever was killed started again.
-    async fn mends(&self, program: Program) -> Result<()> {
-        self.world.mend().await?;
-        self.world.order(program, &Orders::default()).await
     }
 
     async fn violations(&self) -> Result<Vec<Violation>> {
@@ -167,8 +161,7 @@ impl Lab {
         for _ in 0..2 {
             self.books(NewEvent::free(5)).await?;
         }
-        self.world.up(Program::Booking).await?;
-        self.world.order(Program::Booking, &Orders::default()).await
+        self.world.stand_down(Program::Booking).await
     }
 
     async fn pays_late(&mut self) -> Result<()> {
@@ -237,8 +230,7 @@ impl Lab {
         let killed = futures::future::select_all(replicas.map(|replica| Box::pin(replica.ended())));
         self.books(NewEvent::free(5)).await?;
         tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
-        self.world.up(Program::Notification).await?;
-        self.world.order(Program::Notification, &Orders::default()).await
+        self.world.stand_down(Program::Notification).await
     }
 
     async fn unbinds_the_queue(&mut self) -> Result<()> {
@@ -263,8 +255,7 @@ impl Lab {
         let body = json!({ "event_id": event_id, "seats": 1 });
         self.person.post_once("/bookings", &Uuid::new_v4().to_string(), &body).await.ok();
         tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
-        self.world.up(Program::Booking).await?;
-        self.world.order(Program::Booking, &Orders::default()).await
+        self.world.stand_down(Program::Booking).await
     }
 
     /// As if the hold's time were up.

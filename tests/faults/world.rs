@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use eventplatform_tests::api::http_client;
 use eventplatform_tests::fleet::Replica;
 use eventplatform_tests::link::Links;
 use eventplatform_tests::programs::Program;
 use eventplatform_tests::servers::{MongoDb, Postgres};
 use eventplatform_tests::stack::{Options, ServerUrls, Stack};
+use eventplatform_tests::wait;
 use futures::future::try_join_all;
 use mongodb::Database;
 use platform::failpoint::Orders;
@@ -19,6 +20,9 @@ use crate::checker::transitions;
 
 /// How long a late payment takes to settle.
 pub(crate) const LATE_SECONDS: u64 = 4;
+
+/// A program is ready within this time of its start, however busy the machine is.
+const UP_LIMIT: Duration = Duration::from_secs(60);
 
 /// The services, of which there are several replicas.
 pub(crate) const SERVICES: [Program; 4] = [Program::User, Program::Event, Program::Booking, Program::Notification];
@@ -82,11 +86,27 @@ impl World {
         try_join_all(replicas.map(|replica| replica.order(&self.http, orders))).await.map(drop)
     }
 
+    /// Takes back the orders of those replicas of a program that are alive, starts those that are not, and waits until
+    /// all are ready.
+    pub(crate) async fn stand_down(&self, program: Program) -> Result<()> {
+        for replica in self.stack.replicas(program) {
+            // One that cannot be told is dead, or dies of its orders just now.
+            replica.order(&self.http, &Orders::default()).await.ok();
+        }
+        self.up(program).await
+    }
+
     /// Starts the replicas of a program that do not run, and waits until all are ready.
     pub(crate) async fn up(&self, program: Program) -> Result<()> {
         let up = async |replica: &Replica| {
-            replica.up().await?;
-            replica.ready(&self.http).await
+            let what = format!("{} is up", replica.name());
+            wait::until(what, UP_LIMIT, async || {
+                // Again and again: it may have been dying while it was looked at.
+                replica.up().await?;
+                ensure!(replica.is_ready(&self.http).await, "not ready");
+                Ok(())
+            })
+            .await
         };
         try_join_all(self.stack.replicas(program).iter().map(up)).await.map(drop)
     }
@@ -97,12 +117,7 @@ impl World {
         self.postgres().up().await?;
         self.mongodb().up().await?;
         self.stack.rabbitmq.up().await?;
-        let replicas = || Program::ALL.into_iter().flat_map(|program| self.stack.replicas(program));
-        try_join_all(replicas().map(Replica::up)).await?;
-        try_join_all(replicas().map(|replica| replica.ready(&self.http))).await?;
-        for program in Program::ALL.into_iter().filter(|program| *program != Program::Frontend) {
-            self.order(program, &Orders::default()).await?;
-        }
+        try_join_all(Program::ALL.map(|program| self.stand_down(program))).await?;
         self.gateway_faults(&serde_json::json!([])).await
     }
 
