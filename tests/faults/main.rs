@@ -22,6 +22,19 @@ mod workload;
 mod world;
 
 use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::Mutex;
+
+/// One platform at a time has the machine.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+/// Runs a test that needs the machine for itself, for so long at most.
+pub(crate) async fn alone(limit: Duration, test: impl Future<Output = Result<()>>) -> Result<()> {
+    let _machine = MACHINE.lock().await;
+    tokio::time::timeout(limit, test).await.with_context(|| format!("not done within {limit:?}"))?
+}
 
 /// Says how far it is, past the test harness, which would keep it to itself.
 pub(crate) fn say(line: &str) {

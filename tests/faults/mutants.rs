@@ -19,14 +19,16 @@ use uuid::Uuid;
 
 use crate::checker::{self, Violation};
 use crate::fault::Fault;
-use crate::say;
 use crate::workload::Workload;
 use crate::world::World;
+use crate::{alone, say};
 
 /// Longer than a request that was killed takes to be resumed.
 const HOLD_SECONDS: u64 = 15;
 /// Nothing is left to do within this time, or the guard's absence keeps it from ever being so.
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
+/// Something is stuck after this.
+const LIMIT: Duration = Duration::from_secs(1200);
 /// How long a sweeper stalls.
 const STALL_MS: u64 = 6000;
 const TOLD_LIMIT: Duration = Duration::from_secs(10);
@@ -49,6 +51,10 @@ const MUTANTS: [(&str, Program, u8); 12] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_of_its_guards_the_platform_is_found_out() -> Result<()> {
+    alone(LIMIT, take_guards_away()).await
+}
+
+async fn take_guards_away() -> Result<()> {
     let world = Arc::new(World::start(HOLD_SECONDS).await?);
     let work = Workload::prepare(&world.stack, 2).await?;
     // MongoDB would refuse counters below 0: a second guard behind the first.

@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) faults: usize,
     pub(crate) kills: usize,
     pub(crate) failpoints: usize,
+    /// What ten times the load did.
+    pub(crate) crowd: String,
 }
 
 impl Report {
@@ -44,6 +46,7 @@ impl Report {
         let Self { faults, kills, failpoints, .. } = self;
         writeln!(text, "{} bookings acknowledged, {priced} of them priced, {paid} paid", bookings.len())?;
         writeln!(text, "{faults} faults, {kills} times kill -9 of a program, {failpoints} of them at a failpoint")?;
+        writeln!(text, "{}", self.crowd)?;
         writeln!(text, "{} violations, {} late recoveries\n", wrong.len(), self.late.len())?;
         for line in wrong.iter().map(ToString::to_string).chain(self.late.iter().cloned()).take(100) {
             writeln!(text, "- {line}")?;

@@ -19,11 +19,13 @@ use crate::fault::{Fault, shuffle};
 use crate::report::Report;
 use crate::workload::Workload;
 use crate::world::World;
-use crate::{recovery, say};
+use crate::{alone, recovery, say};
 
 /// How long seats are held for payment.
 const HOLD_SECONDS: u64 = 20;
 const PEOPLE: usize = 60;
+/// How long there are ten times as many users.
+const CROWDED_FOR: Duration = Duration::from_secs(8);
 /// Time without faults before each, by which the usual is known.
 const CALM: Duration = Duration::from_millis(1500);
 /// Calm time that the usual is taken from.
@@ -34,21 +36,23 @@ struct Form {
     clients: usize,
     /// Faults in combination, at least.
     combinations: usize,
-    /// Goes on until there were so many bookings and kills, or the time is up.
+    /// Goes on until there were so many bookings and kills, or so much time is up.
     bookings: usize,
     kills: usize,
     time: Duration,
+    /// Something is stuck after this.
+    limit: Duration,
 }
 
 impl Form {
     fn chosen() -> Self {
         let full = env::var("FAULT_FORM").is_ok_and(|form| form == "full");
         if full {
-            let time = Duration::from_secs(12 * 3600);
-            Self { clients: 48, combinations: 100, bookings: 100_000, kills: 1000, time }
+            let (time, limit) = (Duration::from_secs(12 * 3600), Duration::from_secs(15 * 3600));
+            Self { clients: 48, combinations: 100, bookings: 100_000, kills: 1000, time, limit }
         } else {
-            let time = Duration::from_secs(400);
-            Self { clients: 32, combinations: 6, bookings: 10_000, kills: 60, time }
+            let (time, limit) = (Duration::from_secs(400), Duration::from_secs(2400));
+            Self { clients: 32, combinations: 6, bookings: 10_000, kills: 60, time, limit }
         }
     }
 }
@@ -59,7 +63,12 @@ fn seed() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<()> {
-    let (form, seed, began) = (Form::chosen(), seed(), Instant::now());
+    let form = Form::chosen();
+    alone(form.limit, run(&form, seed())).await
+}
+
+async fn run(form: &Form, seed: u64) -> Result<()> {
+    let began = Instant::now();
     say(&format!("seed {seed}; FAULT_SEED={seed} repeats it"));
     let world = Arc::new(World::start(HOLD_SECONDS).await?);
     let work = Workload::prepare(&world.stack, PEOPLE).await?;
@@ -67,7 +76,10 @@ async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<(
     let watching = tokio::spawn(checker::watch(world.clone(), work.journal.clone()));
     let mut run = Run { world, work, rng: StdRng::seed_from_u64(seed), calm: Vec::new(), report: Report::default() };
 
-    run.breaks_everything(&form, began + form.time).await?;
+    // So that everybody has come.
+    sleep(CALM * 2).await;
+    run.breaks_everything(form, began + form.time).await?;
+    run.is_crowded(form, seed).await?;
     run.ends(users).await?;
 
     let quiet = checker::quiet(&run.world, QUIET_LIMIT).await;
@@ -115,6 +127,30 @@ impl Run {
             self.breaks(together).await?;
             combinations += 1;
         }
+        Ok(())
+    }
+
+    /// Ten times as many users come for a while: they are served or wait, but nothing breaks.
+    async fn is_crowded(&mut self, form: &Form, seed: u64) -> Result<()> {
+        let journal = &self.work.journal;
+        let rate = async |over: Duration| {
+            let (from, before) = (Instant::now(), journal.count_bookings());
+            sleep(over).await;
+            let (booked, took) = (journal.count_bookings() - before, from.elapsed());
+            let samples = journal.samples(from, from + took);
+            let per_second = f64::from(u32::try_from(booked)?) / took.as_secs_f64();
+            anyhow::Ok(format!("{per_second:.1} bookings/s, p99 {:.1?}", recovery::usual(samples)))
+        };
+        sleep(CALM).await;
+        let usual = rate(CROWDED_FOR).await?;
+        let (crowd, broken) = (Arc::new(self.work.another()), journal.count_broken());
+        let users = crowd.run(form.clients * 9, seed + 1);
+        let crowded = rate(CROWDED_FOR).await?;
+        crowd.stop();
+        users.join_all().await;
+        let broken = journal.count_broken() - broken;
+        self.report.crowd = format!("{usual}; with ten times the users {crowded}, {broken} answers were 5xx");
+        self.says(&self.report.crowd);
         Ok(())
     }
 

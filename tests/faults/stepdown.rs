@@ -12,9 +12,9 @@ use eventplatform_tests::{paths, ports, servers, wait};
 use mongodb::Client;
 
 use crate::checker::{self, QUIET_LIMIT, TOLD_LIMIT};
-use crate::say;
 use crate::workload::Workload;
 use crate::world::World;
+use crate::{alone, say};
 
 const MEMBERS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -24,6 +24,10 @@ const BOOKINGS: usize = 100;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mongod: a primary steps down, and one of two others takes over"]
 async fn bookings_survive_that_the_primary_of_mongodb_steps_down() -> Result<()> {
+    alone(LIMIT * 15, step_down()).await
+}
+
+async fn step_down() -> Result<()> {
     let folder = servers::scratch_folder()?;
     let set = ReplicaSet::start(folder.path()).await?;
     let postgres = std::env::var("TEST_POSTGRES_URL").context("run `make test`")?;

@@ -65,6 +65,21 @@ impl Workload {
         }))
     }
 
+    /// The same people and events, to be stopped by itself.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            journal: self.journal.clone(),
+            people: self.people.clone(),
+            organizer: self.organizer.clone(),
+            free: self.free.clone(),
+            priced: self.priced.clone(),
+            contested: Mutex::new(self.contested.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            contests: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+            hurry: AtomicU32::new(4),
+        }
+    }
+
     /// Sets that many clients to work; they end by [`Workload::stop`].
     pub(crate) fn run(self: &Arc<Self>, clients: usize, seed: u64) -> JoinSet<()> {
         let mut all = JoinSet::new();
