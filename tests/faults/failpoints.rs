@@ -21,10 +21,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) fn everywhere() -> Vec<(&'static str, Program)> {
     let places = |point: &'static str| {
         let programs: &[Program] = match point.split('.').next().unwrap_or_default() {
-            "booking" => &[Program::Booking],
+            "booking" | "idempotency" => &[Program::Booking],
             "event" => &[Program::Event],
             "notification" => &[Program::Notification],
-            "idempotency" => &[Program::Booking],
             "relay" => &[Program::Booking, Program::Event],
             _ if point == "bus.sent" => &[Program::Booking, Program::Event],
             _ => &[Program::Notification, Program::Booking],

@@ -51,7 +51,7 @@ const MUTANTS: [(&str, Program, u8); 12] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_of_its_guards_the_platform_is_found_out() -> Result<()> {
-    alone(LIMIT, take_guards_away()).await
+    Box::pin(alone(LIMIT, take_guards_away())).await
 }
 
 async fn take_guards_away() -> Result<()> {

@@ -53,12 +53,16 @@ impl Provocation {
             "booking.free.called_off" => Self::CalledOffBeforeSold,
             "booking.pay.fenced" | "booking.pay.failed" => Self::GatewayFails("confirm"),
             "booking.pay.unnamed" => Self::GatewayFails("create"),
-            "booking.settle.renewed" | "booking.settle.held_again" => Self::PaidLate,
+            "booking.settle.renewed" | "booking.settle.held_again" | "booking.sweeper.payments_claimed" => {
+                Self::PaidLate
+            }
             "booking.settle.lost" | "booking.settle.lost_released" => Self::PaidTooLate,
             "booking.settle.owed" | "booking.settle.owed_released" => Self::PaidForNothing,
-            "booking.sweeper.payments_claimed" => Self::PaidLate,
-            "booking.refund.renewed" | "booking.refund.asked" | "booking.refund.stored" => Self::RefundFails,
-            "booking.sweeper.refunds_claimed" | "booking.cancel.released" => Self::RefundFails,
+            "booking.refund.renewed"
+            | "booking.refund.asked"
+            | "booking.refund.stored"
+            | "booking.sweeper.refunds_claimed"
+            | "booking.cancel.released" => Self::RefundFails,
             "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
             "event.batch.messages_written" => Self::EventLife,
             point if point.starts_with("booking.consumer") => Self::EventLife,

@@ -64,7 +64,7 @@ fn seed() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<()> {
     let form = Form::chosen();
-    alone(form.limit, run(&form, seed())).await
+    Box::pin(alone(form.limit, run(&form, seed()))).await
 }
 
 async fn run(form: &Form, seed: u64) -> Result<()> {

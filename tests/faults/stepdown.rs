@@ -24,7 +24,7 @@ const BOOKINGS: usize = 100;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs mongod: a primary steps down, and one of two others takes over"]
 async fn bookings_survive_that_the_primary_of_mongodb_steps_down() -> Result<()> {
-    alone(LIMIT * 15, step_down()).await
+    Box::pin(alone(LIMIT * 15, step_down())).await
 }
 
 async fn step_down() -> Result<()> {

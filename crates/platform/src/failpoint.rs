@@ -132,7 +132,7 @@ pub fn routes() -> Router {
 
 async fn take_orders(Json(new): Json<Orders>) -> StatusCode {
     let points = new.kill_at.iter().chain(new.stall_at.iter().map(|stall| &stall.point));
-    let known = points.fold(true, |known, point| known && is_listed(&POINTS, point));
+    let known = points.map(String::as_str).all(|point| is_listed(&POINTS, point));
     if !known || !new.removed_guards.iter().all(|guard| is_listed(&GUARDS, guard)) {
         return StatusCode::UNPROCESSABLE_ENTITY;
     }

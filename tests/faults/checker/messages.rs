@@ -1,6 +1,6 @@
 //! Invariants 10 and 11: one notification for each transition that has to be told, and no message dropped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Result, ensure};
 use bson::{Document, doc};
@@ -73,16 +73,13 @@ async fn dropped(world: &World) -> Result<Vec<Violation>> {
     let sent: Vec<String> = sqlx::query_scalar("select id::text from outbox").fetch_all(&world.bookings).await?;
     let stored = world.notifications.collection::<Document>("notifications");
     let stored: Vec<Document> = stored.find(doc! {}).projection(doc! { "_id": 1 }).await?.try_collect().await?;
-    let mut found: HashMap<&str, ()> = HashMap::new();
-    for row in &stored {
-        found.insert(row.get_str("_id")?, ());
-    }
+    let mut found: HashSet<&str> = stored.iter().map(|row| row.get_str("_id")).collect::<Result<_, _>>()?;
     let mut violations = Vec::new();
     for id in &sent {
-        if found.remove(id.as_str()).is_none() {
+        if !found.remove(id.as_str()) {
             violations.push(Violation::new(11, format!("message {id} is no notification")));
         }
     }
-    violations.extend(found.into_keys().map(|id| Violation::new(10, format!("notification {id} without a message"))));
+    violations.extend(found.into_iter().map(|id| Violation::new(10, format!("notification {id} without a message"))));
     Ok(violations)
 }

@@ -55,7 +55,9 @@ pub(crate) async fn watch(world: Arc<World>, journal: Arc<Journal>) {
     let mut watcher = Watcher::default();
     loop {
         if let Ok(violations) = watcher.look(&world.events).await {
-            violations.into_iter().for_each(|violation| journal.violated(violation));
+            for violation in violations {
+                journal.violated(violation);
+            }
         }
         sleep(PAUSE).await;
     }
