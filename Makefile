@@ -55,6 +55,12 @@ test: ## Run every test on servers of its own, then print how many passed
 test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, real servers
 	@tests/cluster/cluster.sh test
 
+.PHONY: test-faults
+test-faults: ## Break everything for hours: 100,000 bookings, 1,000 times kill -9; FAULT_SEED=n repeats a run
+	@.ci/install dev
+	@cargo build --workspace --all-targets
+	@FAULT_FORM=full $(STACK) test -- --workspace --test faults -- --nocapture --test-threads=1
+
 .PHONY: check
 check: ## Check format, lints, types, licenses and generated files; changes nothing
 	@.ci/install

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use platform::failpoint::Orders;
 use reqwest::Client;
 use rustix::process::Signal;
 
@@ -250,6 +251,20 @@ impl Replica {
     /// Sends it a signal, such as SIGSTOP or SIGCONT.
     pub async fn signal(&self, signal: Signal) {
         self.daemon.signal(signal).await;
+    }
+
+    /// Gives it orders about its failpoints and guards; fails if its build has none.
+    pub async fn order(&self, http: &Client, orders: &Orders) -> Result<()> {
+        let url = format!("http://{}/failpoints", self.admin);
+        match http.put(url).json(orders).send().await?.status().as_u16() {
+            204 => Ok(()),
+            status => bail!("{} does not take {orders:?}: {status}", self.name),
+        }
+    }
+
+    /// The orders that it has not carried out yet.
+    pub async fn orders(&self, http: &Client) -> Result<Orders> {
+        Ok(http.get(format!("http://{}/failpoints", self.admin)).send().await?.json().await?)
     }
 
     /// Its process id while it runs.

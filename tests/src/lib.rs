@@ -16,12 +16,13 @@
 //! - [`servers`]: PostgreSQL, RabbitMQ and MongoDB as child processes, for one run or with data that stays
 //! - [`programs`] and [`fleet`]: the platform's programs: building, settings, replicas, readiness
 //! - [`secrets`]: keys and passwords, made once
-//! - [`proxy`]: one origin in front of them all
+//! - [`proxy`]: one origin in front of them all; [`link`]: what can go wrong between two of them
 //! - [`stack`]: all of that for a test; [`api`] and [`people`]: the platform as its users see it
 //! - [`process`], [`paths`], [`ports`], [`wait`]: child processes, folders, free ports, waiting for a condition
 
 pub mod api;
 pub mod fleet;
+pub mod link;
 pub mod paths;
 pub mod people;
 pub mod ports;

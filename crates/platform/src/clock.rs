@@ -25,11 +25,10 @@ impl Clock {
     }
 
     /// The present instant, to the microsecond (what PostgreSQL keeps).
-    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.fixed_micros {
             Some(micros) => micros.load(Ordering::SeqCst),
-            None => Utc::now().timestamp_micros(),
+            None => machine_time().timestamp_micros(),
         };
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
@@ -40,4 +39,12 @@ impl Clock {
             micros.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::SeqCst);
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn machine_time() -> DateTime<Utc> {
+    let now = Utc::now();
+    #[cfg(all(feature = "failpoints", debug_assertions))]
+    let now = now + crate::failpoint::clock_offset();
+    now
 }

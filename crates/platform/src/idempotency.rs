@@ -122,6 +122,9 @@ where
     let deadline = Instant::now() + MAX_WAIT;
     let mut pause = Duration::from_millis(20);
     let operation_id = loop {
+        if crate::guard_removed!("idempotency.same_operation") {
+            break Uuid::new_v4();
+        }
         match store.claim(&scope, token).await? {
             Claim::Ours(operation_id) => break operation_id,
             Claim::Done(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),
@@ -142,6 +145,7 @@ where
     T: IntoResponse,
     Fut: Future<Output = ApiResult<T>> + Send,
 {
+    crate::failpoint!("idempotency.claimed");
     let mut renewals = tokio::time::interval_at(Instant::now() + LEASE / 3, LEASE / 3);
     tokio::pin!(work);
     let result = loop {
@@ -159,10 +163,12 @@ where
     let passing = parts.extensions.get::<Passing>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
     let keep = !parts.status.is_server_error() && !passing;
     let answer = keep.then(|| StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() });
+    crate::failpoint!("idempotency.worked");
     if let Err(error) = store.finish(&scope, token, answer.as_ref()).await {
         // The lease runs out, and a retry does the same work under the same operation id.
         tracing::warn!(%error, "answer not stored under its idempotency key");
     }
+    crate::failpoint!("idempotency.stored");
     Response::from_parts(parts, body.into())
 }
 

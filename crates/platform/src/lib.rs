@@ -8,6 +8,7 @@
 //! - [`client`]: outgoing HTTP; [`bus`]: RabbitMQ; [`outbox`]: the relay from a database to RabbitMQ
 //! - [`clock`]: the only place that reads the time; [`openapi`]: the description made from the code
 //! - [`postgres`] and [`mongo`]: connections with deadlines
+//! - `failpoint`: where tests kill or stall a process; absent from release builds
 
 pub mod auth;
 pub mod bus;
@@ -16,6 +17,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod extract;
+#[cfg(all(feature = "failpoints", debug_assertions))]
+pub mod failpoint;
 pub mod health;
 pub mod idempotency;
 pub mod mongo;
@@ -26,6 +29,22 @@ pub mod postgres;
 pub mod server;
 pub mod telemetry;
 pub mod trace;
+
+/// Nothing: this build has no failpoints.
+#[cfg(not(all(feature = "failpoints", debug_assertions)))]
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {};
+}
+
+/// `false`: this build keeps its guards.
+#[cfg(not(all(feature = "failpoints", debug_assertions)))]
+#[macro_export]
+macro_rules! guard_removed {
+    ($name:literal) => {
+        false
+    };
+}
 
 pub use clock::Clock;
 pub use error::{ApiError, ApiResult};

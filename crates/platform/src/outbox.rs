@@ -77,6 +77,7 @@ async fn publish_batch(store: &impl OutboxStore, publisher: &Publisher) -> anyho
     if batch.is_empty() {
         return Ok(false);
     }
+    crate::failpoint!("relay.claimed");
     let results = publisher.publish_all(&batch).await;
     let (mut published, mut failed, mut last_error) = (Vec::new(), Vec::new(), None);
     for (row, result) in batch.iter().zip(results) {
@@ -90,7 +91,9 @@ async fn publish_batch(store: &impl OutboxStore, publisher: &Publisher) -> anyho
     }
     metrics::counter!("eventplatform_outbox_published_total").increment(published.len() as u64);
     if !published.is_empty() {
+        crate::failpoint!("relay.published");
         store.mark_published(&published).await?;
+        crate::failpoint!("relay.marked");
     }
     if let Some(error) = last_error {
         store.release(&failed).await?;

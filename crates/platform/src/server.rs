@@ -117,6 +117,17 @@ fn admin_router(readiness: Readiness, lifecycle: Lifecycle) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state((readiness, lifecycle))
+        .merge(failpoint_routes())
+}
+
+#[cfg(all(feature = "failpoints", debug_assertions))]
+fn failpoint_routes() -> Router {
+    crate::failpoint::routes()
+}
+
+#[cfg(not(all(feature = "failpoints", debug_assertions)))]
+fn failpoint_routes() -> Router {
+    Router::new()
 }
 
 async fn readyz(State((readiness, lifecycle)): State<(Readiness, Lifecycle)>) -> impl IntoResponse {

@@ -4,6 +4,7 @@
 use contracts::message::{EventFact, HolderFact, Message};
 use platform::{
     bus::{Failure, Received},
+    failpoint,
     postgres::is_unavailable,
 };
 use uuid::Uuid;
@@ -24,7 +25,9 @@ pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure>
         Message::EventChanged(event) => change(state, id, event).await.map_err(failure)?,
         other => return Err(Failure::Poison(anyhow::anyhow!("{} is none of ours", other.routing_key()))),
     }
-    state.store.store_processed(id).await.map_err(failure)
+    state.store.store_processed(id).await.map_err(failure)?;
+    failpoint!("booking.consumer.processed");
+    Ok(())
 }
 
 fn failure(error: sqlx::Error) -> Failure {
@@ -40,6 +43,7 @@ async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<
             unit.tell(&Message::BookingCancelled(booking.fact(state.clock.now()))).await?;
         }
         unit.commit().await?;
+        failpoint!("booking.consumer.called_off");
         state.relay_wake.notify_one();
         metrics::counter!("eventplatform_bookings_total", "outcome" => "called_off").increment(ended as u64);
         if ended == 0 {
@@ -58,6 +62,7 @@ async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<
 /// Takes the change over, then tells everybody with seats.
 async fn change(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
     state.store.store_event_change(&event).await?;
+    failpoint!("booking.consumer.changed");
     let mut after = 0;
     loop {
         let holders = state.store.list_holders(&event.event_id, after, BATCH).await?;
@@ -81,6 +86,7 @@ async fn tell_holders(
         unit.tell_as(Uuid::new_v5(&id, &user_id.to_be_bytes()), &message(fact)).await?;
     }
     unit.commit().await?;
+    failpoint!("booking.consumer.told");
     state.relay_wake.notify_one();
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use platform::server::Lifecycle;
+use platform::{failpoint, server::Lifecycle};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,9 @@ where
 /// One round over the bookings that are due; says how many there were.
 pub async fn bookings(state: AppState) -> sqlx::Result<usize> {
     let rows = state.store.claim_bookings(BATCH).await?;
+    if !rows.is_empty() {
+        failpoint!("booking.sweeper.bookings_claimed");
+    }
     Ok(sweep("bookings", rows, |booking| sweep_booking(&state, booking)).await)
 }
 
@@ -82,6 +85,9 @@ async fn sweep_booking(state: &AppState, booking: Booking) -> Result<(), Interru
 /// One round over the attempts that are due; says how many there were.
 pub async fn payments(state: AppState) -> sqlx::Result<usize> {
     let rows = state.store.claim_payments(BATCH).await?;
+    if !rows.is_empty() {
+        failpoint!("booking.sweeper.payments_claimed");
+    }
     Ok(sweep("payments", rows, |payment| sweep_payment(&state, payment)).await)
 }
 
@@ -97,6 +103,9 @@ async fn sweep_payment(state: &AppState, payment: Payment) -> Result<(), Interru
 /// One round over the refunds that are due; says how many there were.
 pub async fn refunds(state: AppState) -> sqlx::Result<usize> {
     let rows = state.store.claim_refunds(BATCH).await?;
+    if !rows.is_empty() {
+        failpoint!("booking.sweeper.refunds_claimed");
+    }
     Ok(sweep("refunds", rows, |refund| sweep_refund(&state, refund)).await)
 }
 

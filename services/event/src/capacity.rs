@@ -180,6 +180,7 @@ impl Worker {
         metrics::histogram!("eventplatform_capacity_batch_seconds").record(started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand operations at most")]
         metrics::histogram!("eventplatform_capacity_batch_size").record(size as f64);
+        platform::failpoint!("event.batch.committed");
         self.after_commit(&outcome).await;
         Ok(outcome.answers.into_iter().map(|answer| answer.map_err(Failure::Refused)).collect())
     }

@@ -36,6 +36,9 @@ pub async fn sweep(store: &Store, capacity: &Capacity) -> anyhow::Result<usize> 
     for (event_id, id) in store.list_expired(now, ROUND).await? {
         by_event.entry(event_id).or_default().push(id);
     }
+    if !by_event.is_empty() {
+        platform::failpoint!("event.sweeper.listed");
+    }
     let releases = by_event.iter().flat_map(|(event_id, ids)| ids.iter().map(move |id| (event_id, *id)));
     let results = join_all(releases.map(|(event_id, id)| capacity.release(event_id, id, true))).await;
     let ended = results.iter().filter(|result| result.is_ok()).count();

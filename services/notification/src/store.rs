@@ -72,12 +72,16 @@ impl Store {
             let mut turn = attempts.begin().await?;
             let worked = self.insert_in(&mut turn.session, new).await;
             if let Some(outcome) = attempts.finish(turn, worked).await {
+                platform::failpoint!("notification.store.committed");
                 return outcome;
             }
         }
     }
 
     async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> Result<Option<i64>> {
+        let again = platform::guard_removed!("notification.once");
+        let again = again.then(|| NewNotification { id: Uuid::new_v4(), ..new.clone() });
+        let new = again.as_ref().unwrap_or(new);
         let known = self.notifications.find_one(doc! { "_id": new.id.to_string() }).session(&mut *session).await?;
         if known.is_some() {
             return Ok(None);
@@ -92,8 +96,10 @@ impl Store {
             .await?
             .map(Counters::from)
             .unwrap_or_default();
+        platform::failpoint!("notification.store.counted");
         let row = NotificationRow::new(new, counters.last_seq);
         self.notifications.insert_one(row).session(session).await?;
+        platform::failpoint!("notification.store.inserted");
         Ok(Some(counters.last_seq))
     }
 

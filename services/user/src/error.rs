@@ -50,6 +50,9 @@ pub enum Refusal {
     OwnAccount,
 }
 
+/// By then a full queue of passwords has mostly been worked off.
+const HASHING_RETRY_SECONDS: u32 = 5;
+
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
@@ -60,9 +63,7 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyAttempts { retry_after_seconds } => {
                 Self::too_many_requests("too_many_attempts", detail, retry_after_seconds)
             }
-            Refusal::HashingOverloaded => {
-                Self::unavailable("hashing_overloaded", detail, anyhow::anyhow!("the queue of passwords is full"))
-            }
+            Refusal::HashingOverloaded => Self::too_many_requests("hashing_overloaded", detail, HASHING_RETRY_SECONDS),
             Refusal::InvalidRefreshToken => Self::unauthorized("invalid_refresh_token", detail),
             Refusal::RefreshTokenReused => Self::unauthorized("refresh_token_reused", detail),
             Refusal::SessionOver => Self::unauthorized("session_over", detail),

@@ -58,14 +58,14 @@ impl PasswordHasher {
         }
     }
 
-    /// The PHC string to store. 503 `hashing_overloaded` when too many wait.
+    /// The PHC string to store. 429 `hashing_overloaded` when too many wait.
     pub async fn hash(&self, password: Password) -> ApiResult<String> {
         self.run(move |memory| hash(&password, memory)).await
     }
 
     /// Whether the password belongs to the stored PHC string; without one it never does, which takes as long.
     ///
-    /// 503 `hashing_overloaded` when too many wait.
+    /// 429 `hashing_overloaded` when too many wait.
     pub async fn verify(&self, password: Password, stored: Option<String>) -> ApiResult<bool> {
         self.run(move |memory| {
             let fits = verify(&password, stored.as_deref().unwrap_or(NOBODY), memory)?;
@@ -197,6 +197,6 @@ mod tests {
 
         let refused = hasher.verify(Password::typed("x"), None).await.unwrap_err();
 
-        assert_eq!((refused.status().as_u16(), refused.code()), (503, "hashing_overloaded"));
+        assert_eq!((refused.status().as_u16(), refused.code()), (429, "hashing_overloaded"));
     }
 }

@@ -15,6 +15,7 @@ use crate::process::{Daemon, Spec};
 use crate::{paths, ports, wait};
 
 const USER: &str = "eventplatform";
+const NODE_NAME: &str = "eventplatform@localhost";
 const DEBIAN_SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// A running RabbitMQ node.
@@ -23,6 +24,13 @@ pub struct RabbitMq {
     password: String,
     node: Daemon,
     name_server: Daemon,
+    control: Control,
+}
+
+/// How its command line tool finds the node.
+struct Control {
+    dir: PathBuf,
+    name_port: String,
 }
 
 impl RabbitMq {
@@ -37,8 +45,9 @@ impl RabbitMq {
         let (name_port, peer_port) = (ports::free()?.to_string(), ports::free()?.to_string());
         let name_server = start_name_server(dir, &name_port)?;
         let dir = dir.to_owned();
+        let control = Control { dir: dir.clone(), name_port: name_port.clone() };
         let node = Daemon::start(move || node(&script, &dir, &name_port, &peer_port))?;
-        let server = Self { port, password: password.to_owned(), node, name_server };
+        let server = Self { port, password: password.to_owned(), node, name_server, control };
         server.ready().await?;
         Ok(server)
     }
@@ -70,6 +79,20 @@ impl RabbitMq {
         self.name_server.up().await?;
         self.node.up().await?;
         self.ready().await
+    }
+
+    /// Runs `rabbitmqctl` with these arguments.
+    pub async fn control(&self, args: &[&'static str]) -> Result<()> {
+        let script = Path::new(DEBIAN_SCRIPT).with_file_name("rabbitmqctl");
+        let script = if script.is_file() { script } else { paths::on_path("rabbitmqctl").context("no rabbitmqctl")? };
+        let spec = Spec::new("rabbitmqctl", script)
+            .dir(&self.control.dir)
+            .env("HOME", &self.control.dir)
+            .env("ERL_EPMD_PORT", &self.control.name_port)
+            .env("RABBITMQ_NODENAME", NODE_NAME)
+            .env("RABBITMQ_CONF_ENV_FILE", self.control.dir.join("rabbitmq-env.conf"))
+            .args(args.iter().copied());
+        tokio::task::spawn_blocking(|| spec.run()).await?
     }
 
     /// The process at the root of its tree, while it runs.
@@ -130,7 +153,7 @@ fn node(script: &Path, dir: &Path, name_port: &str, peer_port: &str) -> Spec {
         .dir(dir)
         .env("HOME", dir)
         .env("ERL_EPMD_PORT", name_port)
-        .env("RABBITMQ_NODENAME", "eventplatform@localhost")
+        .env("RABBITMQ_NODENAME", NODE_NAME)
         .env("RABBITMQ_DIST_PORT", peer_port)
         .env("RABBITMQ_CONFIG_FILE", dir.join("rabbitmq"))
         .env("RABBITMQ_CONF_ENV_FILE", dir.join("rabbitmq-env.conf"))

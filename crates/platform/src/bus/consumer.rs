@@ -102,6 +102,10 @@ where
 {
     let context = RequestContext::from_headers(None, traceparent(&delivery).as_deref());
     let message_id = delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+    crate::failpoint!("bus.received");
+    if crate::guard_removed!("bus.ack_after_work") {
+        delivery.ack(BasicAckOptions::default()).await?;
+    }
     let span = tracing::info_span!("message", queue = queue.name, message_id, trace_id = context.trace.trace_id());
     let outcome = context.scope(attempt(&delivery, &message_id, stop, handler)).instrument(span).await;
     let label = match &outcome {
@@ -112,7 +116,10 @@ where
     };
     metrics::counter!("eventplatform_messages_total", "queue" => queue.name, "outcome" => label).increment(1);
     match outcome {
-        Some(Ok(())) => delivery.ack(BasicAckOptions::default()).await?,
+        Some(Ok(())) => {
+            crate::failpoint!("bus.handled");
+            delivery.ack(BasicAckOptions::default()).await?
+        }
         Some(Err(Failure::Poison(error))) => {
             tracing::error!(message_id, error = format!("{error:#}"), "message became a dead letter");
             delivery.reject(BasicRejectOptions { requeue: false }).await?

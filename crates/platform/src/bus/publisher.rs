@@ -49,6 +49,10 @@ impl Publisher {
         for message in messages {
             pending.push(send(&channel, message, deadline).await);
         }
+        crate::failpoint!("bus.sent");
+        if crate::guard_removed!("bus.publisher_confirms") {
+            return messages.iter().map(|_| Ok(())).collect();
+        }
         let mut results = Vec::with_capacity(messages.len());
         for confirm in pending {
             results.push(match confirm {

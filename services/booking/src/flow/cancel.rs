@@ -1,7 +1,7 @@
 //! The owner ends a booking: stored first, then the seats and the money go back.
 
 use contracts::message::Message;
-use platform::ApiResult;
+use platform::{ApiResult, failpoint};
 
 use super::{expire::release_seats, refund};
 use crate::{
@@ -39,6 +39,7 @@ async fn store_cancelled(state: &AppState, user_id: i32, booking_id: i32) -> Api
     };
     unit.tell(&Message::BookingCancelled(cancelled.fact(state.clock.now()))).await?;
     unit.commit().await?;
+    failpoint!("booking.cancel.stored");
     metrics::counter!("eventplatform_bookings_total", "outcome" => "cancelled").increment(1);
     Ok((cancelled, refund))
 }
@@ -46,6 +47,7 @@ async fn store_cancelled(state: &AppState, user_id: i32, booking_id: i32) -> Api
 async fn give_back(state: &AppState, booking: &Booking, refund: Option<&Refund>) -> Result<(), Interrupted> {
     if booking.release_pending {
         release_seats(state, booking).await?;
+        failpoint!("booking.cancel.released");
     }
     if let Some(refund) = refund {
         refund::carry_out(state, refund).await?;

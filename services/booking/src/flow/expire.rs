@@ -1,6 +1,7 @@
 //! Holds end and seats go back. event-service alone judges whether a hold is over.
 
 use contracts::{message::Message, reservation::ReservationState};
+use platform::failpoint;
 
 use crate::{
     domain::Booking,
@@ -13,6 +14,7 @@ use crate::{
 pub async fn expire(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
     match state.events.release(&booking.event_id, booking.reservation_id, true).await {
         Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
+            failpoint!("booking.expire.released");
             store_expired(state, booking).await.map(drop)
         }
         // Still held by its clock; or confirmed, and whoever had it confirmed is about to store that.
@@ -32,6 +34,7 @@ pub(super) async fn store_expired(state: &AppState, booking: &Booking) -> Result
     let Some(expired) = unit.apply(&booking.expire()?, None).await? else { return Ok(None) };
     unit.tell(&Message::BookingExpired(expired.fact(state.clock.now()))).await?;
     unit.commit().await?;
+    failpoint!("booking.expire.stored");
     state.relay_wake.notify_one();
     metrics::counter!("eventplatform_bookings_total", "outcome" => "expired").increment(1);
     Ok(Some(expired))
@@ -42,7 +45,10 @@ pub async fn release_seats(state: &AppState, booking: &Booking) -> Result<(), In
     let release = || state.events.release(&booking.event_id, booking.reservation_id, false);
     match state.events.until_known(release).await.1 {
         Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
-            Ok(state.store.finish_release(booking).await?)
+            failpoint!("booking.release.released");
+            state.store.finish_release(booking).await?;
+            failpoint!("booking.release.stored");
+            Ok(())
         }
         Ok(reservation) => {
             tracing::error!(booking_id = booking.id, ?reservation, "seats were not released");

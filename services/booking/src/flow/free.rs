@@ -1,6 +1,7 @@
 //! A booking that costs nothing: its seats are sold as soon as they are held.
 
 use contracts::message::Message;
+use platform::failpoint;
 
 use crate::{
     domain::{Booking, CancelReason},
@@ -15,7 +16,10 @@ use crate::{
 pub async fn confirm(state: &AppState, booking: &Booking) -> Result<Option<Booking>, Interrupted> {
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
     match state.events.until_known(confirm).await.1 {
-        Ok(()) => store_confirmed(state, booking).await,
+        Ok(()) => {
+            failpoint!("booking.free.sold");
+            store_confirmed(state, booking).await
+        }
         Err(CallFailure::Refused { refusal: Refusal::EventCancelled | Refusal::EventNotFound, .. }) => {
             call_off(state, booking).await
         }
@@ -34,6 +38,7 @@ async fn store_confirmed(state: &AppState, booking: &Booking) -> Result<Option<B
     let Some(confirmed) = unit.apply(&booking.confirm()?, None).await? else { return Ok(None) };
     unit.tell(&Message::BookingConfirmed(confirmed.fact(state.clock.now()))).await?;
     unit.commit().await?;
+    failpoint!("booking.free.stored");
     state.relay_wake.notify_one();
     metrics::counter!("eventplatform_bookings_total", "outcome" => "confirmed").increment(1);
     Ok(Some(confirmed))
@@ -46,6 +51,7 @@ async fn call_off(state: &AppState, booking: &Booking) -> Result<Option<Booking>
     let Some(cancelled) = unit.apply(&change, Some(INLINE_LEASE)).await? else { return Ok(None) };
     unit.tell(&Message::BookingCancelled(cancelled.fact(state.clock.now()))).await?;
     unit.commit().await?;
+    failpoint!("booking.free.called_off");
     state.relay_wake.notify_one();
     expire::release_seats(state, &cancelled).await?;
     Ok(Some(cancelled))

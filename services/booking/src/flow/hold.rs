@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::reservation::{DecreaseCapacity, Hold};
-use platform::{ApiError, ApiResult};
+use platform::{ApiError, ApiResult, failpoint};
 use uuid::Uuid;
 
 use super::free;
@@ -21,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Books seats, or goes on with what an interrupted run of the same operation began.
 pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> ApiResult<Booking> {
     let (mut booking, fresh) = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    failpoint!("booking.hold.written");
     loop {
         match booking.status {
             BookingStatus::Pending if booking.expires_at.is_none() => {
@@ -61,12 +62,15 @@ async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResu
     let (calls, result) = state.events.until_known(|| ask_for_seats(state, booking)).await;
     match result {
         Ok(hold) => {
+            failpoint!("booking.hold.held");
             metrics::counter!("eventplatform_bookings_total", "outcome" => "held").increment(1);
             let amount = hold.price.checked_mul(i64::from(booking.seats)).filter(|amount| *amount >= 0);
             let amount = amount.ok_or(Interrupted::Broken("the price of the seats is out of bounds"))?;
             let held = state.store.store_hold(booking, &hold, amount).await?;
+            failpoint!("booking.hold.stored");
             if held.is_none() && state.store.owe_release(booking).await? {
                 // The booking ended while its seats were taken.
+                failpoint!("booking.hold.orphaned");
                 release_seats(state, booking).await?;
             }
             Ok(held)
@@ -108,6 +112,7 @@ async fn reject(
         return Ok(None);
     }
     unit.commit().await?;
+    failpoint!("booking.hold.rejected");
     metrics::counter!("eventplatform_bookings_total", "outcome" => refusal.code()).increment(1);
     if rejected.release_pending {
         release_seats(state, &rejected).await?;
@@ -127,6 +132,7 @@ pub async fn give_up(state: &AppState, booking: &Booking) -> Result<(), Interrup
         return Ok(());
     }
     unit.commit().await?;
+    failpoint!("booking.hold.given_up");
     metrics::counter!("eventplatform_bookings_total", "outcome" => "given_up").increment(1);
     release_seats(state, &rejected).await
 }

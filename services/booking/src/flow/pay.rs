@@ -3,7 +3,7 @@
 //! An attempt is stored as failed only when it is certain that it can never charge: it has no name at the gateway, it
 //! was declined, or its charge is cancelled there. The last is also what keeps two workers on one attempt apart.
 
-use platform::ApiResult;
+use platform::{ApiResult, failpoint, guard_removed};
 use uuid::Uuid;
 
 use super::settle;
@@ -71,6 +71,7 @@ async fn start(
         Started::Refused => Err(PayRefusal::InProgress.into()),
         Started::New(payment) => {
             unit.commit().await?;
+            failpoint!("booking.pay.written");
             Ok(payment)
         }
     }
@@ -80,7 +81,9 @@ async fn start(
 async fn charge(state: &AppState, payment: &Payment) -> Result<(), Interrupted> {
     let Some(charge_id) = name(state, payment).await? else { return Ok(()) };
     let key = format!("{}-confirm", payment.gateway_key);
-    match state.gateway.confirm(&key, &charge_id, &payment.payment_method).await {
+    let confirmed = state.gateway.confirm(&key, &charge_id, &payment.payment_method).await;
+    failpoint!("booking.pay.charged");
+    match confirmed {
         Ok(charge) => conclude(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
         Err(GatewayFailure::Declined(reason)) => store_failed(state, payment.id, CARD_DECLINED, &reason).await,
         Err(failure) => {
@@ -106,7 +109,15 @@ async fn name(state: &AppState, payment: &Payment) -> Result<Option<String>, Int
         currency: &payment.currency,
     };
     match state.gateway.create(&key, order).await {
-        Ok(charge) => Ok(state.store.name_charge(payment.id, &charge.id).await?.then_some(charge.id)),
+        Ok(charge) => {
+            failpoint!("booking.pay.created");
+            if guard_removed!("booking.name_before_charge") {
+                return Ok(Some(charge.id));
+            }
+            let ours = state.store.name_charge(payment.id, &charge.id).await?;
+            failpoint!("booking.pay.named");
+            Ok(ours.then_some(charge.id))
+        }
         Err(failure) => {
             // Whatever became of the call: a charge that nobody confirms moves no money.
             tracing::warn!(payment_id = payment.id, %failure, "the charge could not be named");
@@ -121,6 +132,7 @@ async fn name(state: &AppState, payment: &Payment) -> Result<Option<String>, Int
 pub async fn give_up_unnamed(state: &AppState, payment_id: i32, code: &'static str) -> Result<(), Interrupted> {
     let message = "the payment company did not take the payment";
     if state.store.store_failed(payment_id, code, message, true).await? {
+        failpoint!("booking.pay.unnamed");
         let outcome = if code == PAYMENT_REFUSED { "refused" } else { "failed_before_charge" };
         metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
     }
@@ -180,7 +192,12 @@ async fn conclude(
 
 /// Cancels a charge that moved no money, so that it never will; what it is now, or `None` if that is not known.
 async fn fence(state: &AppState, charge_id: &str) -> Option<Charge> {
-    match state.gateway.cancel(charge_id).await {
+    if guard_removed!("booking.fence") {
+        return Some(Charge { id: charge_id.to_owned(), state: ChargeState::Cancelled, decline: None });
+    }
+    let cancelled = state.gateway.cancel(charge_id).await;
+    failpoint!("booking.pay.fenced");
+    match cancelled {
         Ok(charge) => Some(charge),
         // It moved meanwhile: charged, or cancelled by another worker.
         Err(GatewayFailure::Refused { .. }) => state.gateway.find(charge_id).await.ok(),
@@ -190,6 +207,7 @@ async fn fence(state: &AppState, charge_id: &str) -> Option<Charge> {
 
 async fn store_failed(state: &AppState, payment_id: i32, code: &'static str, message: &str) -> Result<(), Interrupted> {
     if state.store.store_failed(payment_id, code, message, false).await? {
+        failpoint!("booking.pay.failed");
         let outcome = if code == CARD_DECLINED { "declined" } else { "failed_before_charge" };
         metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
     }

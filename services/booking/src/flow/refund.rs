@@ -1,6 +1,7 @@
 //! Money that is owed goes back: ordered elsewhere, asked of the gateway and stored here.
 
 use contracts::message::Message;
+use platform::failpoint;
 
 use crate::{
     domain::{PaymentStatus, Refund, RefundState},
@@ -17,6 +18,7 @@ pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrup
         return Ok(());
     }
     let result = ask_gateway(state, refund).await?;
+    failpoint!("booking.refund.asked");
     let refund_id = refund.id;
     match result {
         Ok(GatewayRefund { state: GatewayRefundState::Succeeded, id }) => {
@@ -39,6 +41,7 @@ pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrup
             }
             if refund.gateway_refund_id.is_none() {
                 state.store.renew_refund_key(refund).await?;
+                failpoint!("booking.refund.renewed");
             }
         }
         Err(failure @ (GatewayFailure::Unknown(_) | GatewayFailure::Declined(_))) => {
@@ -73,6 +76,7 @@ async fn store_refunded(state: &AppState, refund: &Refund, id: Option<&str>) -> 
         }
         unit.tell(&Message::BookingRefunded(refunded.fact(state.clock.now()))).await?;
         unit.commit().await?;
+        failpoint!("booking.refund.stored");
         state.relay_wake.notify_one();
         metrics::counter!("eventplatform_refunds_total").increment(1);
         return Ok(());

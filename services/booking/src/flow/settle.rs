@@ -5,6 +5,7 @@
 //! transaction that takes notice of the money.
 
 use contracts::message::Message;
+use platform::{failpoint, guard_removed};
 use uuid::Uuid;
 
 use super::{expire::release_seats, hold::ask_for_seats, refund};
@@ -37,6 +38,7 @@ pub async fn charged(state: &AppState, payment_id: i32) -> Result<(), Interrupte
         tracing::error!(payment_id, "the gateway charged a payment that was stored as failed");
         return Err(Interrupted::Broken("the gateway charged a failed payment"));
     }
+    failpoint!("booking.settle.charged");
     settle(state, payment_id).await
 }
 
@@ -68,9 +70,15 @@ pub async fn settle(state: &AppState, payment_id: i32) -> Result<(), Interrupted
 
 /// Confirms the booking's reservation, holding seats anew where the hold is over.
 async fn secure_seats(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
+    if guard_removed!("booking.seats_before_confirmed") {
+        return Ok(Seats::Sold);
+    }
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
     match state.events.until_known(confirm).await.1 {
-        Ok(()) => Ok(Seats::Sold),
+        Ok(()) => {
+            failpoint!("booking.settle.sold");
+            Ok(Seats::Sold)
+        }
         Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => renew(state, booking).await,
         Err(CallFailure::Refused { refusal: Refusal::ReservationNotFound, .. }) => hold_again(state, booking).await,
         Err(CallFailure::Refused { refusal, .. }) => Ok(Seats::Lost(refusal)),
@@ -84,13 +92,17 @@ async fn secure_seats(state: &AppState, booking: &Booking) -> Result<Seats, Inte
 /// A released reservation never comes back: stores a new id, by which seats are held in the next round.
 async fn renew(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
     state.store.replace_reservation(booking, Uuid::new_v4()).await?;
+    failpoint!("booking.settle.renewed");
     Ok(Seats::Moved)
 }
 
 /// The present id was stored, and its hold has not come through.
 async fn hold_again(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
     match state.events.until_known(|| ask_for_seats(state, booking)).await.1 {
-        Ok(_) => Ok(Seats::Moved),
+        Ok(_) => {
+            failpoint!("booking.settle.held_again");
+            Ok(Seats::Moved)
+        }
         Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => renew(state, booking).await,
         Err(CallFailure::Refused { refusal, .. }) => Ok(Seats::Lost(refusal)),
         Err(failure) => {
@@ -109,6 +121,7 @@ async fn store_confirmed(state: &AppState, booking: &Booking, payment: &Payment)
     }
     unit.tell(&Message::BookingConfirmed(confirmed.fact(state.clock.now()))).await?;
     unit.commit().await?;
+    failpoint!("booking.settle.stored");
     state.relay_wake.notify_one();
     metrics::counter!("eventplatform_bookings_total", "outcome" => "confirmed").increment(1);
     Ok(true)
@@ -139,9 +152,11 @@ async fn store_lost(
     let fact = ended.fact(state.clock.now());
     unit.tell(&if called_off { Message::BookingCancelled(fact) } else { Message::BookingExpired(fact) }).await?;
     unit.commit().await?;
+    failpoint!("booking.settle.lost");
     state.relay_wake.notify_one();
     metrics::counter!("eventplatform_bookings_total", "outcome" => "paid_too_late").increment(1);
     release_seats(state, &ended).await?;
+    failpoint!("booking.settle.lost_released");
     refund::carry_out(state, &refund).await?;
     Ok(true)
 }
@@ -156,8 +171,10 @@ async fn store_owed(state: &AppState, booking: &Booking, payment: &Payment) -> R
     }
     let refund = unit.order_refund(payment.id, RefundReason::SeatsLost, Some(INLINE_LEASE)).await?;
     unit.commit().await?;
+    failpoint!("booking.settle.owed");
     metrics::counter!("eventplatform_bookings_total", "outcome" => "paid_too_late").increment(1);
     release_seats(state, &ended).await?;
+    failpoint!("booking.settle.owed_released");
     refund::carry_out(state, &refund).await?;
     Ok(true)
 }

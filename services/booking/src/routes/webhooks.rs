@@ -8,6 +8,7 @@ use axum::{
 use platform::{
     ApiError, ApiResult,
     extract::{Path, RawBody},
+    failpoint,
 };
 
 use crate::state::AppState;
@@ -26,6 +27,7 @@ pub(super) async fn receive_webhook(
     let charge = charge.map_err(|forged| ApiError::bad_request("invalid_signature", forged.to_string()))?;
     if let Some(charge) = charge {
         state.store.check_charge_soon(&charge).await?;
+        failpoint!("booking.webhook.noticed");
         state.payments_wake.notify_one();
     }
     Ok(StatusCode::OK)

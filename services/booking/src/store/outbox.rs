@@ -88,6 +88,9 @@ impl Unit {
 
     /// [`Unit::tell`] under an id of the caller's; the same id is written once.
     pub async fn tell_as(&mut self, id: Uuid, message: &Message) -> sqlx::Result<()> {
+        if platform::guard_removed!("booking.outbox") {
+            return Ok(());
+        }
         let traceparent = RequestContext::current().map(|context| context.trace.to_string());
         sqlx::query!(
             "insert into outbox (id, message, traceparent) values ($1, $2, $3) on conflict (id) do nothing",

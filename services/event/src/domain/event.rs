@@ -175,7 +175,7 @@ impl Event {
         if i64::from(seats) > self.details.max_seats_per_booking {
             return Err(Refusal::TooManySeats { max: self.details.max_seats_per_booking });
         }
-        if i64::from(seats) > self.available {
+        if i64::from(seats) > self.available && !platform::guard_removed!("event.available") {
             return Err(Refusal::SoldOut { left: self.available });
         }
         Ok(())

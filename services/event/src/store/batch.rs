@@ -11,7 +11,10 @@ use mongodb::{
     error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
     options::{Acknowledgment, ReadConcern, WriteConcern},
 };
-use platform::mongo::{is_duplicate_key, is_unavailable};
+use platform::{
+    failpoint, guard_removed,
+    mongo::{is_duplicate_key, is_unavailable},
+};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -170,18 +173,24 @@ impl Store {
     ) -> Result<(), Attempt> {
         if let Some(event) = event {
             self.write_event(session, &event, &outcome.event).await?;
+            failpoint!("event.batch.event_written");
         }
         if !outcome.inserts.is_empty() {
             let records: Vec<_> = outcome.inserts.iter().map(ReservationRecord::from).collect();
             self.reservations.insert_many(records).session(&mut *session).await.map_err(classify)?;
+            failpoint!("event.batch.reservations_inserted");
         }
         let (held, confirmed) = (ReservationState::Held, ReservationState::Confirmed);
         self.move_reservations(session, &outcome.confirms, &[held], confirmed, now).await?;
         self.move_reservations(session, &outcome.releases, &[held, confirmed], ReservationState::Released, now).await?;
+        if !outcome.confirms.is_empty() || !outcome.releases.is_empty() {
+            failpoint!("event.batch.reservations_moved");
+        }
         if !outcome.messages.is_empty() {
             let records = outcome.messages.iter().map(OutboxRecord::try_from).collect::<Result<Vec<_>, _>>();
             let records = records.map_err(Attempt::Failed)?;
             self.outbox.insert_many(records).session(&mut *session).await.map_err(classify)?;
+            failpoint!("event.batch.messages_written");
         }
         Ok(())
     }
@@ -222,6 +231,8 @@ impl Store {
         if ids.is_empty() {
             return Ok(());
         }
+        let any = [ReservationState::Held, ReservationState::Confirmed, ReservationState::Released];
+        let from = if guard_removed!("event.released_stays_released") { &any } else { from };
         let texts: Vec<_> = ids.iter().map(Uuid::to_string).collect();
         let guard = doc! { "_id": { "$in": texts }, "state": { "$in": words(from)? } };
         let set = doc! { "$set": { "state": word(to)?, "updated_at": BsonDateTime::from(now) } };

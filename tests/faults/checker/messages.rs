@@ -1,0 +1,85 @@
+//! Invariants 10 and 11: one notification for each transition that has to be told, and no message dropped.
+
+use std::collections::{BTreeMap, HashSet};
+
+use anyhow::{Result, ensure};
+use bson::{Document, doc};
+use contracts::message::{BOOKING_QUEUE, NOTIFICATION_QUEUE};
+use futures::TryStreamExt;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+
+use super::Violation;
+use crate::world::World;
+
+/// Fails while messages wait in the outbox of event-service or in a queue.
+pub(super) async fn all_sent(world: &World) -> Result<()> {
+    let waiting = world.events.collection::<Document>("outbox").count_documents(doc! {}).await?;
+    ensure!(waiting == 0, "{waiting} messages in the outbox of event-service");
+    for queue in [NOTIFICATION_QUEUE, BOOKING_QUEUE] {
+        let waiting = count(world, queue.name).await?;
+        ensure!(waiting == 0, "{waiting} messages in the queue {}", queue.name);
+    }
+    Ok(())
+}
+
+async fn count(world: &World, queue: &str) -> Result<u32> {
+    let connection = Connection::connect(&world.stack.rabbitmq.url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let found = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+    connection.close(200, "counted".into()).await?;
+    Ok(found.message_count())
+}
+
+pub(super) async fn check(world: &World) -> Result<Vec<Violation>> {
+    let mut violations = untold(world).await?;
+    violations.extend(dropped(world).await?);
+    for queue in [NOTIFICATION_QUEUE, BOOKING_QUEUE] {
+        let dead = count(world, &format!("{}.dead", queue.name)).await?;
+        if dead > 0 {
+            violations.push(Violation::new(11, format!("{dead} dead letters of {}", queue.name)));
+        }
+    }
+    Ok(violations)
+}
+
+/// Invariant 10: the notifications about bookings are those of their transitions.
+async fn untold(world: &World) -> Result<Vec<Violation>> {
+    let query = "select 'booking.' || lower(after), subject::integer, count(*) from transitions
+                 where after in ('Confirmed', 'Cancelled', 'Expired', 'Refunded') and column_name <> 'state'
+                 group by 1, 2";
+    let due: Vec<(String, i32, i64)> = sqlx::query_as(query).fetch_all(&world.bookings).await?;
+    let mut difference: BTreeMap<(String, i32), (i64, i64)> = BTreeMap::new();
+    for (kind, booking, count) in due {
+        difference.entry((kind, booking)).or_default().0 += count;
+    }
+    let told = world.notifications.collection::<Document>("notifications");
+    let told: Vec<Document> = told.find(doc! { "type": { "$regex": "^booking\\." } }).await?.try_collect().await?;
+    for notification in &told {
+        let about = (notification.get_str("type")?.to_owned(), notification.get_i32("booking_id")?);
+        difference.entry(about).or_default().1 += 1;
+    }
+    let wrong = difference.into_iter().filter(|(_, (due, told))| due != told);
+    let report = |((kind, booking), (due, told))| {
+        Violation::new(10, format!("booking {booking}: {due} notifications {kind} are due, {told} were stored"))
+    };
+    Ok(wrong.map(report).collect())
+}
+
+/// Invariant 11: every message of the outbox became one notification, under its id.
+async fn dropped(world: &World) -> Result<Vec<Violation>> {
+    let sent: Vec<String> = sqlx::query_scalar("select id::text from outbox").fetch_all(&world.bookings).await?;
+    let stored = world.notifications.collection::<Document>("notifications");
+    let stored: Vec<Document> = stored.find(doc! {}).projection(doc! { "_id": 1 }).await?.try_collect().await?;
+    let mut found: HashSet<&str> = stored.iter().map(|row| row.get_str("_id")).collect::<Result<_, _>>()?;
+    let mut violations = Vec::new();
+    for id in &sent {
+        if !found.remove(id.as_str()) {
+            violations.push(Violation::new(11, format!("message {id} is no notification")));
+        }
+    }
+    violations.extend(found.into_iter().map(|id| Violation::new(10, format!("notification {id} without a message"))));
+    Ok(violations)
+}

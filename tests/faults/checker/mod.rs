@@ -1,0 +1,97 @@
+//! Holds the numbered invariants of the platform against PostgreSQL, MongoDB, the gateway's ledger, RabbitMQ and what
+//! users were told: some while everything breaks ([`watch`]), all once nothing is left to do ([`check`]).
+//!
+//! Invariant 6, no seat without payment, is what 2 and 4 say together.
+
+mod bookings;
+mod messages;
+mod money;
+mod seats;
+pub(crate) mod transitions;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use eventplatform_tests::wait;
+use tokio::time::{Instant, sleep};
+
+use self::seats::Watcher;
+use crate::journal::Journal;
+use crate::world::World;
+
+/// Nothing is left to do within this time of recovery.
+pub(crate) const QUIET_LIMIT: Duration = Duration::from_secs(300);
+/// Everybody was told within this time after that.
+pub(crate) const TOLD_LIMIT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Something that must not be.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Violation {
+    invariant: u8,
+    what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: u8, what: impl Into<String>) -> Self {
+        Self { invariant, what: what.into() }
+    }
+
+    pub(crate) fn invariant(&self) -> u8 {
+        self.invariant
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invariant {}: {}", self.invariant, self.what)
+    }
+}
+
+/// Looks at the seats every second until it is dropped. A database that is away says nothing.
+pub(crate) async fn watch(world: Arc<World>, journal: Arc<Journal>) {
+    let mut watcher = Watcher::default();
+    loop {
+        if let Ok(violations) = watcher.look(&world.events).await {
+            for violation in violations {
+                journal.violated(violation);
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Waits until nothing is left to do, and says how long that took.
+pub(crate) async fn quiet(world: &World, limit: Duration) -> Result<Duration> {
+    let began = Instant::now();
+    wait::until("nothing is left to do", limit, async || {
+        let left = bookings::unfinished(&world.bookings).await?;
+        ensure!(left.iter().all(|(_, count)| *count == 0), "left to do: {left:?}");
+        let held = seats::count_held(&world.events).await?;
+        ensure!(held == 0, "{held} reservations are held");
+        messages::all_sent(world).await
+    })
+    .await?;
+    Ok(began.elapsed())
+}
+
+/// Everything that is wrong once nothing is left to do; waits for so long for notifications that are under way.
+pub(crate) async fn check(world: &World, journal: &Journal, told_limit: Duration) -> Result<Vec<Violation>> {
+    let told = wait::until("everybody was told", told_limit, async || {
+        let wrong = messages::check(world).await?;
+        ensure!(wrong.is_empty(), "not yet");
+        Ok(())
+    });
+    told.await.ok();
+    let mut violations = journal.violations();
+    violations.extend(messages::check(world).await?);
+    violations.extend(bookings::check(world, journal).await?);
+    violations.extend(money::check(world).await?);
+    violations.extend(seats::check(world).await?);
+    violations.extend(transitions::check(&world.bookings).await?);
+    violations.sort();
+    violations.dedup();
+    Ok(violations)
+}

@@ -1,0 +1,88 @@
+//! `kill -9` at every named failpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use eventplatform_tests::paths;
+use eventplatform_tests::programs::Program;
+use futures::future::select_all;
+use platform::failpoint::{GUARDS, Orders, POINTS};
+use rand::rngs::StdRng;
+
+use crate::provocation::Provocation;
+use crate::workload::Workload;
+use crate::world::World;
+
+/// The longest way to a failpoint, its story told again and again.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Every failpoint with every program that it is in.
+pub(crate) fn everywhere() -> Vec<(&'static str, Program)> {
+    let places = |point: &'static str| {
+        let programs: &[Program] = match point.split('.').next().unwrap_or_default() {
+            "booking" | "idempotency" => &[Program::Booking],
+            "event" => &[Program::Event],
+            "notification" => &[Program::Notification],
+            "relay" => &[Program::Booking, Program::Event],
+            _ if point == "bus.sent" => &[Program::Booking, Program::Event],
+            _ => &[Program::Notification, Program::Booking],
+        };
+        programs.iter().map(move |program| (point, *program))
+    };
+    POINTS.into_iter().flat_map(places).collect()
+}
+
+/// Has the replica of `program` that reaches `point` first killed there, and starts it again. Fails if none gets there.
+pub(crate) async fn kill_at(
+    world: &World,
+    work: &Arc<Workload>,
+    (point, program): (&'static str, Program),
+    rng: &mut StdRng,
+) -> Result<()> {
+    let orders = Orders { kill_at: Some(point.to_owned()), ..Orders::default() };
+    world.order(program, &orders).await?;
+    let story = Provocation::of(point, program);
+    let killed = select_all(world.stack.replicas(program).iter().map(|replica| Box::pin(replica.ended())));
+    let telling = async {
+        loop {
+            // What fails is told again.
+            story.tell(world, work, rng).await.ok();
+        }
+    };
+    let reached = async {
+        tokio::select! { _ = killed => {}, () = telling => {} }
+    };
+    let reached = tokio::time::timeout(LIMIT, reached).await;
+    story.forget(world).await?;
+    world.stand_down(program).await?;
+    reached.with_context(|| format!("nobody was killed at {point} of {} ({story:?})", program.name()))
+}
+
+#[test]
+fn every_failpoint_and_every_guard_stands_in_one_place() {
+    let mut sources = String::new();
+    for folder in ["crates/platform/src", "services"] {
+        read(&paths::workspace().join(folder), &mut sources).unwrap();
+    }
+
+    for (macro_name, names) in [("failpoint", &POINTS[..]), ("guard_removed", &GUARDS[..])] {
+        for name in names {
+            let places = sources.matches(&format!("{macro_name}!(\"{name}\")")).count();
+            // A guard may be held twice, a failpoint is one place.
+            assert!(places == 1 || places == 2 && macro_name == "guard_removed", "{macro_name} {name}: {places}");
+        }
+    }
+}
+
+fn read(folder: &std::path::Path, into: &mut String) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}

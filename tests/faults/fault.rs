@@ -1,0 +1,299 @@
+//! What breaks, each kind a variant: how it strikes, how long it lasts, how it clears.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bson::doc;
+use contracts::message::{EXCHANGE, NOTIFICATION_QUEUE};
+use eventplatform_tests::fleet::Peer;
+use eventplatform_tests::link::Condition;
+use eventplatform_tests::programs::Program;
+use eventplatform_tests::servers::MongoKind;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use platform::failpoint::Orders;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::say;
+use crate::workload::Workload;
+use crate::world::{SERVICES, World};
+
+/// A server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Server {
+    Postgres,
+    MongoDb,
+    RabbitMq,
+}
+
+/// Something that breaks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// `kill -9` of one replica.
+    Kill(Program, usize),
+    /// One replica stands still for longer than its leases, and wakes up.
+    Freeze(Program, usize),
+    /// Users leave before the answer comes.
+    Impatience,
+    /// A server is stopped and started.
+    Restart(Server),
+    /// `kill -9` of a server.
+    KillServer(Server),
+    /// The only member of MongoDB steps down, and up again.
+    StepDown,
+    /// RabbitMQ is away for long.
+    LongWithoutBroker,
+    /// RabbitMQ takes nothing, for it has no memory left.
+    MemoryAlarm,
+    /// The queue of notifications loses its bindings.
+    Unbound,
+    /// The confirms of RabbitMQ are lost.
+    ConfirmsLost,
+    /// Something is wrong with the network between two parts.
+    Network(Program, Peer, Condition),
+    /// The gateway misbehaves: an operation, and what goes wrong with it.
+    Gateway(&'static str, &'static str),
+    /// Webhooks come seconds late.
+    LateWebhooks,
+    /// The clocks of two replicas of each service are ten minutes apart, five from the machine's.
+    Clocks,
+    /// Every replica of every service is replaced, one after the other.
+    RollingRestart,
+}
+
+const PLACES: [(Program, Peer); 12] = [
+    (Program::Booking, Peer::Program(Program::Event)),
+    (Program::Booking, Peer::Postgres),
+    (Program::Booking, Peer::RabbitMq),
+    (Program::Booking, Peer::Program(Program::MockGateway)),
+    (Program::Booking, Peer::Program(Program::User)),
+    (Program::Event, Peer::MongoDb),
+    (Program::Event, Peer::RabbitMq),
+    (Program::Notification, Peer::MongoDb),
+    (Program::Notification, Peer::RabbitMq),
+    (Program::User, Peer::Postgres),
+    (Program::MockGateway, Peer::Postgres),
+    (Program::MockGateway, Peer::Program(Program::Booking)),
+];
+
+impl Fault {
+    /// Every kind at least once, in random order and at random places.
+    pub(crate) fn every_kind(mongodb: MongoKind, rng: &mut StdRng) -> Vec<Self> {
+        let mut all = vec![
+            Self::Freeze(Program::Booking, rng.random_range(0..2)),
+            Self::Impatience,
+            Self::LongWithoutBroker,
+            Self::MemoryAlarm,
+            Self::Unbound,
+            Self::ConfirmsLost,
+            Self::Gateway("confirm", "error_500"),
+            Self::Gateway("create", "error_500"),
+            Self::Gateway("confirm", "timeout_before"),
+            Self::Gateway("confirm", "timeout_after"),
+            Self::Gateway("refund", "timeout_after"),
+            Self::Gateway("webhook", "duplicate_webhook"),
+            Self::Gateway("webhook", "reorder_webhooks"),
+            Self::Gateway("webhook", "forge_signature"),
+            Self::Gateway("webhook", "drop_webhook"),
+            Self::LateWebhooks,
+            Self::Clocks,
+            Self::RollingRestart,
+            Self::Network(Program::Booking, Peer::Program(Program::Event), Condition::Cut),
+            Self::Network(Program::Event, Peer::MongoDb, Condition::Cut),
+        ];
+        for server in [Server::Postgres, Server::MongoDb, Server::RabbitMq] {
+            all.extend([Self::Restart(server), Self::KillServer(server)]);
+        }
+        all.extend(SERVICES.map(|program| Self::Kill(program, rng.random_range(0..2))));
+        all.push(Self::Kill(Program::MockGateway, 0));
+        all.extend(conditions().map(|condition| Self::network(rng, condition)));
+        match mongodb {
+            MongoKind::Mongod => all.push(Self::StepDown),
+            MongoKind::Secantus => say("NOT RUN: MongoDB steps down (SecantusDB has one member and no such command)"),
+        }
+        shuffle(&mut all, rng);
+        all
+    }
+
+    /// Any fault that goes together with others and clears within seconds.
+    pub(crate) fn any(rng: &mut StdRng) -> Self {
+        match rng.random_range(0..20) {
+            0..9 => Self::any_kill(rng),
+            9..14 => {
+                let condition = *conditions().collect::<Vec<_>>().choose(rng).expect("there are some");
+                Self::network(rng, condition)
+            }
+            14 => Self::Impatience,
+            15 => Self::KillServer(Server::Postgres),
+            16 => Self::KillServer(Server::MongoDb),
+            17 => Self::KillServer(Server::RabbitMq),
+            _ => Self::Gateway("confirm", "timeout_after"),
+        }
+    }
+
+    /// Any `kill -9` of a replica.
+    pub(crate) fn any_kill(rng: &mut StdRng) -> Self {
+        let programs = [Program::Booking, Program::Booking, Program::Event, Program::Notification, Program::User];
+        Self::Kill(*programs.choose(rng).expect("there are some"), rng.random_range(0..2))
+    }
+
+    fn network(rng: &mut StdRng, condition: Condition) -> Self {
+        let (program, peer) = *PLACES.choose(rng).expect("there are some");
+        Self::Network(program, peer, condition)
+    }
+
+    /// Whether it is a `kill -9` of a program of ours.
+    pub(crate) fn is_kill(&self) -> bool {
+        matches!(self, Self::Kill(..))
+    }
+
+    /// How long it lasts.
+    pub(crate) fn lasts(&self) -> Duration {
+        match self {
+            Self::Freeze(..) => Duration::from_secs(17),
+            Self::LongWithoutBroker => Duration::from_secs(15),
+            Self::ConfirmsLost => Duration::from_secs(12),
+            Self::Kill(..) | Self::Restart(_) | Self::KillServer(_) => Duration::from_millis(500),
+            Self::RollingRestart | Self::Unbound => Duration::ZERO,
+            _ => Duration::from_secs(3),
+        }
+    }
+
+    /// Breaks something.
+    pub(crate) async fn strike(&self, world: &World, work: &Workload) -> Result<()> {
+        match self {
+            Self::Kill(program, number) => world.stack.replicas(*program)[*number].kill().await,
+            Self::Freeze(program, number) => world.stack.replicas(*program)[*number].signal(Signal::STOP).await,
+            Self::Impatience => work.hurry.store(80, Ordering::Relaxed),
+            Self::Restart(server) => server.stop(world).await,
+            Self::KillServer(server) => server.kill(world).await,
+            Self::StepDown => step_down(world).await?,
+            Self::LongWithoutBroker => world.stack.rabbitmq.stop().await,
+            Self::MemoryAlarm => world.stack.rabbitmq.control(&["set_vm_memory_high_watermark", "0"]).await?,
+            Self::Unbound => unbind(world).await?,
+            Self::ConfirmsLost => world.links.set(Program::Booking, Peer::RabbitMq, Condition::HalfOpen),
+            Self::Network(program, peer, condition) => world.links.set(*program, *peer, *condition),
+            Self::Gateway(operation, action) => world.gateway_faults(&rules(operation, &json!(action), 12)).await?,
+            Self::LateWebhooks => world.gateway_faults(&rules("webhook", &json!({ "delay_ms": 6000 }), 20)).await?,
+            Self::Clocks => set_clocks(world, [300, -300]).await?,
+            Self::RollingRestart => roll(world).await?,
+        }
+        Ok(())
+    }
+
+    /// Mends it, and waits until what was broken is ready.
+    pub(crate) async fn clear(&self, world: &World, work: &Workload) -> Result<()> {
+        match self {
+            Self::Kill(program, _) => world.up(*program).await?,
+            Self::Freeze(program, number) => world.stack.replicas(*program)[*number].signal(Signal::CONT).await,
+            Self::Impatience => work.hurry.store(4, Ordering::Relaxed),
+            Self::Restart(server) | Self::KillServer(server) => server.up(world).await?,
+            Self::LongWithoutBroker => world.stack.rabbitmq.up().await?,
+            Self::MemoryAlarm => world.stack.rabbitmq.control(&["set_vm_memory_high_watermark", "0.4"]).await?,
+            Self::StepDown => world.mongodb().up().await?,
+            Self::Unbound | Self::RollingRestart => {}
+            Self::ConfirmsLost => world.links.set(Program::Booking, Peer::RabbitMq, Condition::Open),
+            Self::Network(program, peer, _) => world.links.set(*program, *peer, Condition::Open),
+            Self::Gateway(..) | Self::LateWebhooks => world.gateway_faults(&json!([])).await?,
+            Self::Clocks => set_clocks(world, [0, 0]).await?,
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(program, number) => write!(f, "kill -9 of {}-{number}", program.name()),
+            Self::Network(program, Peer::Program(peer), condition) => {
+                write!(f, "{} to {}: {condition:?}", program.name(), peer.name())
+            }
+            Self::Network(program, peer, condition) => write!(f, "{} to {peer:?}: {condition:?}", program.name()),
+            Self::Gateway(operation, action) => write!(f, "gateway, {operation}: {action}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl Server {
+    async fn stop(self, world: &World) {
+        match self {
+            Self::Postgres => world.postgres().stop().await,
+            Self::MongoDb => world.mongodb().stop().await,
+            Self::RabbitMq => world.stack.rabbitmq.stop().await,
+        }
+    }
+
+    async fn kill(self, world: &World) {
+        match self {
+            Self::Postgres => world.postgres().kill().await,
+            Self::MongoDb => world.mongodb().kill().await,
+            Self::RabbitMq => world.stack.rabbitmq.kill().await,
+        }
+    }
+
+    async fn up(self, world: &World) -> Result<()> {
+        match self {
+            Self::Postgres => world.postgres().up().await,
+            Self::MongoDb => world.mongodb().up().await,
+            Self::RabbitMq => world.stack.rabbitmq.up().await,
+        }
+    }
+}
+
+fn conditions() -> impl Iterator<Item = Condition> {
+    let delayed = Condition::Delayed(Duration::from_millis(300));
+    [Condition::Cut, delayed, Condition::Slowed(20_000), Condition::HalfOpen].into_iter()
+}
+
+fn rules(operation: &str, action: &Value, times: u16) -> Value {
+    json!([{ "match": { "operation": operation }, "times": times, "action": action }])
+}
+
+async fn unbind(world: &World) -> Result<()> {
+    let connection = Connection::connect(&world.stack.rabbitmq.url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    for pattern in NOTIFICATION_QUEUE.bindings {
+        let queue = NOTIFICATION_QUEUE.name.into();
+        channel.queue_unbind(queue, EXCHANGE.into(), (*pattern).into(), FieldTable::default()).await?;
+    }
+    Ok(connection.close(200, "unbound".into()).await?)
+}
+
+async fn set_clocks(world: &World, offsets: [i64; 2]) -> Result<()> {
+    for program in SERVICES {
+        for (replica, offset) in world.stack.replicas(program).iter().zip(offsets) {
+            let orders = Orders { clock_offset_seconds: offset, ..replica.orders(&world.http).await? };
+            replica.order(&world.http, &orders).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn roll(world: &World) -> Result<()> {
+    for program in SERVICES {
+        for replica in world.stack.replicas(program) {
+            replica.stop().await;
+            world.up(program).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the only member to step down; it takes over again.
+async fn step_down(world: &World) -> Result<()> {
+    let client = world.mongodb().client().await?;
+    let command = doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 0, "force": true };
+    client.database("admin").run_command(command).await.map(drop).context("the member does not step down")
+}
+
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
+    use rand::seq::SliceRandom;
+    items.shuffle(rng);
+}

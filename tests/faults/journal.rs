@@ -1,0 +1,139 @@
+//! What users were told. The checker compares it with what the databases say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::checker::Violation;
+
+/// A booking that somebody was told of.
+#[derive(Clone, Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) user_id: i64,
+    pub(crate) event_id: String,
+    pub(crate) seats: i64,
+    /// Whether its owner was told that it is Confirmed and Paid.
+    pub(crate) paid: bool,
+    /// Whether it costs something.
+    pub(crate) priced: bool,
+}
+
+/// One request for a booking.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) asked_at: Instant,
+    /// How long until an answer that is no failure of the platform; `None` if there was none, or none yet.
+    pub(crate) took: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Pages {
+    bookings: HashMap<i64, Acknowledged>,
+    /// What was answered under an idempotency key.
+    answers: HashMap<String, Value>,
+    samples: Vec<Sample>,
+    outcomes: BTreeMap<String, u64>,
+    violations: Vec<Violation>,
+}
+
+/// Everything that users were told. Shared by all of them.
+#[derive(Default)]
+pub(crate) struct Journal(Mutex<Pages>);
+
+impl Journal {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down a booking that was answered with 201 under a key.
+    pub(crate) fn booked(&self, key: &str, answer: &Value) {
+        let number = |field: &str| answer[field].as_i64().unwrap_or_default();
+        let booking = Acknowledged {
+            user_id: number("user_id"),
+            event_id: answer["event_id"].as_str().unwrap_or_default().to_owned(),
+            seats: number("seats"),
+            paid: answer["status"] == "Confirmed",
+            priced: number("amount") > 0,
+        };
+        let mut pages = self.pages();
+        pages.bookings.entry(number("id")).or_insert(booking);
+        pages.answered(key, answer);
+    }
+
+    /// Writes down that a booking's owner was told that it is paid.
+    pub(crate) fn paid(&self, booking_id: i64) {
+        if let Some(booking) = self.pages().bookings.get_mut(&booking_id) {
+            booking.paid = true;
+        }
+    }
+
+    /// Writes down any lasting answer under a key: the next one has to be the same.
+    pub(crate) fn answered(&self, key: &str, answer: &Value) {
+        self.pages().answered(key, answer);
+    }
+
+    /// Writes down that somebody asks for a booking now; the number is for [`Journal::served`].
+    pub(crate) fn asks(&self) -> usize {
+        let mut pages = self.pages();
+        pages.samples.push(Sample { asked_at: Instant::now(), took: None });
+        pages.samples.len() - 1
+    }
+
+    pub(crate) fn served(&self, asked: usize) {
+        if let Some(sample) = self.pages().samples.get_mut(asked) {
+            sample.took = Some(sample.asked_at.elapsed());
+        }
+    }
+
+    pub(crate) fn count(&self, outcome: impl Into<String>) {
+        *self.pages().outcomes.entry(outcome.into()).or_default() += 1;
+    }
+
+    /// How many answers said that something of the platform is broken.
+    pub(crate) fn count_broken(&self) -> u64 {
+        let pages = self.pages();
+        pages.outcomes.iter().filter(|(outcome, _)| outcome.starts_with("again: 5")).map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn violated(&self, violation: Violation) {
+        self.pages().violations.push(violation);
+    }
+
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        self.pages().violations.clone()
+    }
+
+    pub(crate) fn bookings(&self) -> HashMap<i64, Acknowledged> {
+        self.pages().bookings.clone()
+    }
+
+    pub(crate) fn count_bookings(&self) -> usize {
+        self.pages().bookings.len()
+    }
+
+    pub(crate) fn outcomes(&self) -> BTreeMap<String, u64> {
+        self.pages().outcomes.clone()
+    }
+
+    /// The requests that were begun within that time.
+    pub(crate) fn samples(&self, from: Instant, to: Instant) -> Vec<Sample> {
+        let pages = self.pages();
+        pages.samples.iter().filter(|sample| (from..to).contains(&sample.asked_at)).copied().collect()
+    }
+}
+
+impl Pages {
+    fn answered(&mut self, key: &str, answer: &Value) {
+        match self.answers.get(key) {
+            Some(before) if before != answer => {
+                let what = format!("key {key} was answered {before} and then {answer}");
+                self.violations.push(Violation::new(7, what));
+            }
+            Some(_) => {}
+            None => drop(self.answers.insert(key.to_owned(), answer.clone())),
+        }
+    }
+}

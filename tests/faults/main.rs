@@ -1,0 +1,42 @@
+//! Nothing oversold, lost or charged twice, whatever breaks: the real services on real servers, two replicas of each,
+//! under load while things break, and a checker that holds the invariants. docs/reliability.md tells more.
+//!
+//! - [`run`]: the short and the full form; [`mutants`]: without its guards, the platform fails here
+//! - [`fault`]: what breaks; [`stepdown`]: what only a mongod can do; [`failpoints`]: `kill -9` between any two effects; [`provocation`]: getting there
+//! - [`workload`]: the users; [`journal`]: what they were told; [`recovery`] and [`report`]: how long they waited
+//! - [`checker`]: the invariants; [`world`]: the platform, its links and its databases
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod checker;
+mod failpoints;
+mod fault;
+mod journal;
+mod mutants;
+mod provocation;
+mod recovery;
+mod report;
+mod run;
+mod stepdown;
+mod workload;
+mod world;
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::Mutex;
+
+/// One platform at a time has the machine.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+/// Runs a test that needs the machine for itself, for so long at most.
+pub(crate) async fn alone(limit: Duration, test: impl Future<Output = Result<()>>) -> Result<()> {
+    let _machine = MACHINE.lock().await;
+    tokio::time::timeout(limit, test).await.with_context(|| format!("not done within {limit:?}"))?
+}
+
+/// Says how far it is, past the test harness, which would keep it to itself.
+pub(crate) fn say(line: &str) {
+    writeln!(std::io::stderr(), "faults: {line}").ok();
+}

@@ -1,0 +1,277 @@
+//! Without its guards the platform fails here: each guard that a promise rests on is taken away, and the checker has to
+//! find the invariant broken that rests on it. With all guards in place, the same stories break none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bson::{DateTime, Document, doc};
+use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
+use eventplatform_tests::programs::Program;
+use futures::future::try_join_all;
+use platform::failpoint::{GUARDS, Orders, Stall};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use crate::checker::{self, Violation};
+use crate::fault::Fault;
+use crate::workload::Workload;
+use crate::world::World;
+use crate::{alone, say};
+
+/// Longer than a request that was killed takes to be resumed.
+const HOLD_SECONDS: u64 = 15;
+/// Nothing is left to do within this time, or the guard's absence keeps it from ever being so.
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
+/// Something is stuck after this.
+const LIMIT: Duration = Duration::from_secs(1200);
+/// How long a sweeper stalls.
+const STALL_MS: u64 = 6000;
+const TOLD_LIMIT: Duration = Duration::from_secs(10);
+
+/// A guard, the program that it is taken from, and the invariant that rests on it.
+const MUTANTS: [(&str, Program, u8); 12] = [
+    ("event.available", Program::Event, 1),
+    ("event.hold_once", Program::Event, 1),
+    ("event.released_stays_released", Program::Event, 1),
+    ("booking.compare_and_set", Program::Booking, 12),
+    ("booking.name_before_charge", Program::Booking, 4),
+    ("booking.fence", Program::Booking, 4),
+    ("booking.seats_before_confirmed", Program::Booking, 2),
+    ("booking.outbox", Program::Booking, 10),
+    ("idempotency.same_operation", Program::Booking, 7),
+    ("bus.ack_after_work", Program::Notification, 11),
+    ("bus.publisher_confirms", Program::Booking, 11),
+    ("notification.once", Program::Notification, 10),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_of_its_guards_the_platform_is_found_out() -> Result<()> {
+    Box::pin(alone(LIMIT, take_guards_away())).await
+}
+
+async fn take_guards_away() -> Result<()> {
+    let world = Arc::new(World::start(HOLD_SECONDS).await?);
+    let work = Workload::prepare(&world.stack, 2).await?;
+    // MongoDB would refuse counters below 0: a second guard behind the first.
+    let lax = doc! { "collMod": "events", "validator": {}, "validationLevel": "off" };
+    world.events.run_command(lax).await.context("the validator stays")?;
+    let mut lab = Lab { person: work.people[0].clone(), world, work, rng: StdRng::seed_from_u64(1) };
+
+    for (guard, program, _) in MUTANTS {
+        lab.tells(guard, program, Vec::new()).await.with_context(|| guard.to_owned())?;
+    }
+    let mut known = lab.violations().await?;
+    ensure!(known.is_empty(), "with all guards in place: {known:?}");
+
+    let mut survivors = Vec::new();
+    for (guard, program, invariant) in MUTANTS {
+        let began = Instant::now();
+        lab.tells(guard, program, vec![guard.to_owned()]).await.with_context(|| guard.to_owned())?;
+        let found = lab.violations().await?;
+        let new: Vec<_> = found.iter().filter(|violation| !known.contains(violation)).collect();
+        let caught = new.iter().find(|violation| violation.invariant() == invariant);
+        let verdict = caught.map_or_else(|| format!("SURVIVES: {new:?}"), ToString::to_string);
+        say(&format!("without {guard}, after {:.0} s: {verdict}", began.elapsed().as_secs_f64()));
+        if caught.is_none() {
+            survivors.push(guard);
+        }
+        known.extend(found);
+        lab.world.mend().await?;
+    }
+    ensure!(survivors.is_empty(), "nobody misses {survivors:?}");
+    Ok(())
+}
+
+#[test]
+fn every_guard_has_its_mutant() {
+    let listed: Vec<_> = MUTANTS.iter().map(|(guard, ..)| *guard).collect();
+
+    assert_eq!(listed, GUARDS);
+}
+
+struct Lab {
+    world: Arc<World>,
+    work: Arc<Workload>,
+    person: Person,
+    rng: StdRng,
+}
+
+impl Lab {
+    /// Tells the story that needs the guard, with those guards removed.
+    async fn tells(&mut self, guard: &str, program: Program, removed: Vec<String>) -> Result<()> {
+        let orders = Orders { removed_guards: removed, ..Orders::default() };
+        self.world.order(program, &orders).await?;
+        match guard {
+            "event.available" => self.wants_more_than_there_is().await,
+            "event.hold_once" => self.is_killed_holding().await,
+            "event.released_stays_released" => self.pays_late().await,
+            "booking.compare_and_set" => self.pays_while_it_expires(orders).await,
+            "booking.name_before_charge" | "booking.seats_before_confirmed" => self.pays_at_once().await,
+            "booking.fence" => self.pays_a_slow_gateway().await,
+            "booking.outbox" => self.books(NewEvent::free(5)).await.map(drop),
+            "idempotency.same_operation" => self.asks_twice().await,
+            "bus.ack_after_work" => self.kills_the_listener(orders).await,
+            "bus.publisher_confirms" => self.unbinds_the_queue().await,
+            "notification.once" => self.is_told_twice().await,
+            other => anyhow::bail!("no story for {other}"),
+        }
+    }
+
+    async fn violations(&self) -> Result<Vec<Violation>> {
+        // Without a guard there may be something left to do for ever.
+        checker::quiet(&self.world, QUIET_LIMIT).await.ok();
+        checker::check(&self.world, &self.work.journal, TOLD_LIMIT).await
+    }
+
+    async fn books(&mut self, event: NewEvent) -> Result<Value> {
+        let event_id = self.work.organizer.creates(event).await?;
+        self.books_of(&event_id).await
+    }
+
+    async fn books_of(&mut self, event_id: &str) -> Result<Value> {
+        let body = json!({ "event_id": event_id, "seats": 1 });
+        let booked = self.work.insist(&self.person, "/bookings", &body, &mut self.rng).await;
+        let (key, reply) = booked.context("no answer")?;
+        let booking = reply.expect(StatusCode::CREATED)?;
+        self.work.journal.booked(&key, &booking);
+        Ok(booking)
+    }
+
+    /// Once, whatever the answer.
+    async fn pays(&self, booking: &Value, card: &str) {
+        let body = json!({ "booking_id": booking["id"], "payment_method": card });
+        let request =
+            self.person.request(Method::POST, "/payments").header("idempotency-key", Uuid::new_v4().to_string());
+        request.json(&body).send().await.ok();
+    }
+
+    async fn wants_more_than_there_is(&mut self) -> Result<()> {
+        let event_id = self.work.organizer.creates(NewEvent::free(2)).await?;
+        for _ in 0..2 {
+            self.books_of(&event_id).await?;
+        }
+        self.books_of(&event_id).await.ok();
+        Ok(())
+    }
+
+    /// Whoever resumes asks for the same reservation again.
+    async fn is_killed_holding(&mut self) -> Result<()> {
+        let orders = Orders { kill_at: Some("booking.hold.held".to_owned()), ..Orders::default() };
+        self.world.stack.replicas(Program::Booking)[0].order(&self.world.http, &orders).await?;
+        // One of two gets to the replica that dies.
+        for _ in 0..2 {
+            self.books(NewEvent::free(5)).await?;
+        }
+        self.world.stand_down(Program::Booking).await
+    }
+
+    async fn pays_late(&mut self) -> Result<()> {
+        let booking = self.books(NewEvent::priced(5, 900)).await?;
+        self.pays(&booking, LATE_CARD).await;
+        self.ends_hold(&booking).await
+    }
+
+    async fn pays_at_once(&mut self) -> Result<()> {
+        let booking = self.books(NewEvent::priced(5, 900)).await?;
+        self.pays(&booking, GOOD_CARD).await;
+        Ok(())
+    }
+
+    /// The sweeper that ended the hold stalls before it says so, and meanwhile the booking wins seats back.
+    async fn pays_while_it_expires(&mut self, orders: Orders) -> Result<()> {
+        let booking = self.books(NewEvent::priced(5, 900)).await?;
+        let stall = Stall { point: "booking.expire.released".to_owned(), ms: STALL_MS };
+        self.world.order(Program::Booking, &Orders { stall_at: Some(stall), ..orders }).await?;
+        self.ends_hold(&booking).await?;
+        let sql = "update bookings set next_check_at = now() where id = $1";
+        let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
+        sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
+        self.somebody_stalls().await?;
+        let over = Instant::now() + Duration::from_millis(STALL_MS + 1000);
+        self.pays(&booking, GOOD_CARD).await;
+        sleep_until(over).await;
+        Ok(())
+    }
+
+    async fn somebody_stalls(&self) -> Result<()> {
+        let limit = Duration::from_secs(20);
+        eventplatform_tests::wait::until("a sweeper stalls", limit, async || {
+            let replicas = self.world.stack.replicas(Program::Booking).iter();
+            let orders = try_join_all(replicas.map(|replica| replica.orders(&self.world.http))).await?;
+            ensure!(orders.iter().any(|orders| orders.stall_at.is_none()), "none has yet");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn pays_a_slow_gateway(&mut self) -> Result<()> {
+        let rules = json!([{ "match": { "operation": "confirm" }, "times": 1, "action": { "delay_ms": 5000 } }]);
+        self.world.gateway_faults(&rules).await?;
+        self.pays_at_once().await?;
+        // The charge that was given up comes through.
+        sleep(Duration::from_secs(3)).await;
+        Ok(())
+    }
+
+    async fn asks_twice(&mut self) -> Result<()> {
+        let event_id = self.work.organizer.creates(NewEvent::free(5)).await?;
+        let (key, body) = (Uuid::new_v4().to_string(), json!({ "event_id": event_id, "seats": 1 }));
+        for _ in 0..2 {
+            let booking = self.person.post_once("/bookings", &key, &body).await?.expect(StatusCode::CREATED)?;
+            self.work.journal.booked(&key, &booking);
+        }
+        Ok(())
+    }
+
+    async fn kills_the_listener(&mut self, orders: Orders) -> Result<()> {
+        let kill_at = Some("notification.store.counted".to_owned());
+        self.world.order(Program::Notification, &Orders { kill_at, ..orders }).await?;
+        let world = self.world.clone();
+        let replicas = world.stack.replicas(Program::Notification).iter();
+        let killed = futures::future::select_all(replicas.map(|replica| Box::pin(replica.ended())));
+        self.books(NewEvent::free(5)).await?;
+        tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
+        self.world.stand_down(Program::Notification).await
+    }
+
+    async fn unbinds_the_queue(&mut self) -> Result<()> {
+        // So that each relay has its connection, and declares nothing anew.
+        for _ in 0..3 {
+            self.books(NewEvent::free(5)).await?;
+        }
+        checker::quiet(&self.world, QUIET_LIMIT).await?;
+        Fault::Unbound.strike(&self.world, &self.work).await?;
+        self.books(NewEvent::free(5)).await.map(drop)
+    }
+
+    /// The relay dies between publishing and marking, so that the message is published again.
+    async fn is_told_twice(&mut self) -> Result<()> {
+        let orders = Orders { kill_at: Some("relay.published".to_owned()), ..Orders::default() };
+        self.world.order(Program::Booking, &orders).await?;
+        let killed = futures::future::select_all(
+            self.world.stack.replicas(Program::Booking).iter().map(|replica| Box::pin(replica.ended())),
+        );
+        // Both may be killed: the answer comes when they are up.
+        let event_id = self.work.organizer.creates(NewEvent::free(5)).await?;
+        let body = json!({ "event_id": event_id, "seats": 1 });
+        self.person.post_once("/bookings", &Uuid::new_v4().to_string(), &body).await.ok();
+        tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
+        self.world.stand_down(Program::Booking).await
+    }
+
+    /// As if the hold's time were up.
+    async fn ends_hold(&self, booking: &Value) -> Result<()> {
+        let sql = "select reservation_id::text from bookings where id = $1";
+        let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
+        let reservation: String = sqlx::query_scalar(sql).bind(id).fetch_one(&self.world.bookings).await?;
+        let past = doc! { "$set": { "expires_at": DateTime::from_millis(0) } };
+        let reservations = self.world.events.collection::<Document>("reservations");
+        reservations.update_one(doc! { "_id": reservation, "state": "held" }, past).await?;
+        Ok(())
+    }
+}

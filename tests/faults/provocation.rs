@@ -1,0 +1,262 @@
+//! Getting the platform to a failpoint: most are on everybody's way, some need a story of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bson::{DateTime, Document, doc};
+use eventplatform_tests::fleet::Peer;
+use eventplatform_tests::link::Condition;
+use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
+use eventplatform_tests::programs::Program;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::workload::Workload;
+use crate::world::World;
+
+/// A user story that leads to a failpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Provocation {
+    /// What users do all the time.
+    Everyday,
+    /// An event is booked, changed and called off.
+    EventLife,
+    /// A hold ends early.
+    HoldEnds,
+    /// The gateway fails at an operation.
+    GatewayFails(&'static str),
+    /// A booking is cancelled, and the gateway does not refund at first.
+    RefundFails,
+    /// A payment settles after its hold ended; seats are left.
+    PaidLate,
+    /// A payment settles after its hold ended and the last seat went to somebody else.
+    PaidTooLate,
+    /// A payment settles after its event was called off.
+    PaidForNothing,
+    /// An event is called off while its seats are being taken.
+    CalledOffWhileHeld,
+    /// A free event is called off between hold and sale, and RabbitMQ does not tell.
+    CalledOffBeforeSold,
+    /// event-service is away for as long as a booking waits.
+    NoSeatsInTime,
+}
+
+impl Provocation {
+    /// The one that leads to that failpoint, in that program.
+    pub(crate) fn of(point: &str, program: Program) -> Self {
+        match point {
+            "booking.hold.orphaned" => Self::CalledOffWhileHeld,
+            "booking.hold.given_up" => Self::NoSeatsInTime,
+            "booking.free.called_off" => Self::CalledOffBeforeSold,
+            "booking.pay.fenced" | "booking.pay.failed" => Self::GatewayFails("confirm"),
+            "booking.pay.unnamed" => Self::GatewayFails("create"),
+            "booking.settle.renewed" | "booking.settle.held_again" | "booking.sweeper.payments_claimed" => {
+                Self::PaidLate
+            }
+            "booking.settle.lost" | "booking.settle.lost_released" => Self::PaidTooLate,
+            "booking.settle.owed" | "booking.settle.owed_released" => Self::PaidForNothing,
+            "booking.refund.renewed"
+            | "booking.refund.asked"
+            | "booking.refund.stored"
+            | "booking.sweeper.refunds_claimed"
+            | "booking.cancel.released" => Self::RefundFails,
+            "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
+            "event.batch.messages_written" => Self::EventLife,
+            point if point.starts_with("booking.consumer") => Self::EventLife,
+            point if point.starts_with("relay") && program == Program::Event => Self::EventLife,
+            point if point.starts_with("bus") && program != Program::Notification => Self::EventLife,
+            _ => Self::Everyday,
+        }
+    }
+
+    /// Tells the story once. Whatever fails on the way, the next telling makes up for.
+    pub(crate) async fn tell(self, world: &World, work: &Arc<Workload>, rng: &mut StdRng) -> Result<()> {
+        let person = work.people.choose(rng).context("nobody is there")?.clone();
+        let story = Story { world, work, person };
+        let told = match self {
+            Self::Everyday => std::future::pending().await,
+            Self::EventLife => story.event_life(rng).await,
+            Self::HoldEnds => story.hold_ends(rng).await,
+            Self::GatewayFails(operation) => story.gateway_fails(operation, rng).await,
+            Self::RefundFails => story.refund_fails(rng).await,
+            Self::PaidLate => story.paid_late(50, rng).await,
+            Self::PaidTooLate => story.paid_late(1, rng).await,
+            Self::PaidForNothing => story.paid_for_nothing(rng).await,
+            Self::CalledOffWhileHeld => story.called_off_while_held(rng).await,
+            Self::CalledOffBeforeSold => story.called_off_before_sold(rng).await,
+            Self::NoSeatsInTime => story.no_seats_in_time(rng).await,
+        };
+        // So that a story that fails at once does not keep the machine busy.
+        sleep(Duration::from_millis(200)).await;
+        told
+    }
+
+    /// Puts right what a story that was interrupted left behind.
+    pub(crate) async fn forget(self, world: &World) -> Result<()> {
+        match self {
+            Self::GatewayFails(_) | Self::RefundFails => world.gateway_faults(&json!([])).await,
+            Self::CalledOffWhileHeld | Self::CalledOffBeforeSold | Self::NoSeatsInTime => {
+                world.links.open_all();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const TO_EVENT: (Program, Peer) = (Program::Booking, Peer::Program(Program::Event));
+
+struct Story<'a> {
+    world: &'a World,
+    work: &'a Arc<Workload>,
+    person: Person,
+}
+
+impl Story<'_> {
+    async fn event(&self, event: NewEvent) -> Result<String> {
+        self.work.organizer.creates(event).await
+    }
+
+    async fn books(&self, event_id: &str, rng: &mut StdRng) -> Result<Value> {
+        let body = json!({ "event_id": event_id, "seats": 1 });
+        let booked = self.work.insist(&self.person, "/bookings", &body, rng).await;
+        let (key, reply) = booked.context("no answer")?;
+        let booking = reply.expect(reqwest::StatusCode::CREATED)?;
+        self.work.journal.booked(&key, &booking);
+        Ok(booking)
+    }
+
+    async fn pays(&self, booking: &Value, card: &str, rng: &mut StdRng) {
+        self.work.pay(&self.person, booking, card, rng).await;
+    }
+
+    async fn calls_off(&self, event_id: &str) {
+        self.work.edit(event_id, &json!({ "status": "cancelled" })).await;
+    }
+
+    async fn event_life(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::free(9)).await?;
+        self.books(&event_id, rng).await?;
+        self.work.edit(&event_id, &json!({ "title": "Another title" })).await;
+        self.calls_off(&event_id).await;
+        Ok(())
+    }
+
+    async fn hold_ends(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::priced(9, 500)).await?;
+        let booking = self.books(&event_id, rng).await?;
+        self.end_hold(&booking).await?;
+        let sql = "update bookings set next_check_at = now() where id = $1 and status = 'Pending'";
+        sqlx::query(sql).bind(number(&booking)).execute(&self.world.bookings).await?;
+        Ok(())
+    }
+
+    /// As if the hold's time were up.
+    async fn end_hold(&self, booking: &Value) -> Result<()> {
+        let sql = "select reservation_id::text from bookings where id = $1";
+        let id: String = sqlx::query_scalar(sql).bind(number(booking)).fetch_one(&self.world.bookings).await?;
+        let past = doc! { "$set": { "expires_at": DateTime::from_millis(0) } };
+        let held = doc! { "_id": id, "state": "held" };
+        self.world.events.collection::<Document>("reservations").update_one(held, past).await?;
+        Ok(())
+    }
+
+    async fn gateway_fails(&self, operation: &str, rng: &mut StdRng) -> Result<()> {
+        let rules = json!([{ "match": { "operation": operation }, "times": 2, "action": "error_500" }]);
+        self.world.gateway_faults(&rules).await?;
+        let event_id = self.event(NewEvent::priced(9, 500)).await?;
+        let booking = self.books(&event_id, rng).await?;
+        self.pays(&booking, GOOD_CARD, rng).await;
+        Ok(())
+    }
+
+    async fn refund_fails(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::priced(9, 500)).await?;
+        let booking = self.books(&event_id, rng).await?;
+        self.pays(&booking, GOOD_CARD, rng).await;
+        let rules = json!([{ "match": { "operation": "refund" }, "times": 2, "action": "error_500" }]);
+        self.world.gateway_faults(&rules).await?;
+        let path = format!("/bookings/{}/cancel", booking["id"]);
+        self.work.insist(&self.person, &path, &json!({}), rng).await;
+        sleep(Duration::from_secs(3)).await;
+        Ok(())
+    }
+
+    /// The payment settles seconds later; by then the hold is over, and of `seats` seats one more is taken.
+    async fn paid_late(&self, seats: u32, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::priced(seats, 500)).await?;
+        let booking = self.books(&event_id, rng).await?;
+        self.pays(&booking, LATE_CARD, rng).await;
+        self.end_hold(&booking).await?;
+        for _ in 0..20 {
+            let body = json!({ "event_id": event_id, "seats": 1 });
+            let Some((key, reply)) = self.work.insist(&self.person, "/bookings", &body, rng).await else { continue };
+            if reply.status == 201 {
+                self.work.journal.booked(&key, &reply.body);
+                break;
+            }
+            sleep(Duration::from_millis(150)).await;
+        }
+        sleep(Duration::from_secs(crate::world::LATE_SECONDS + 2)).await;
+        Ok(())
+    }
+
+    async fn paid_for_nothing(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::priced(9, 500)).await?;
+        let booking = self.books(&event_id, rng).await?;
+        self.pays(&booking, LATE_CARD, rng).await;
+        self.calls_off(&event_id).await;
+        sleep(Duration::from_secs(crate::world::LATE_SECONDS + 2)).await;
+        Ok(())
+    }
+
+    async fn called_off_while_held(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::priced(9, 500)).await?;
+        self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Delayed(Duration::from_millis(1700)));
+        let call_off = async {
+            sleep(Duration::from_millis(2000)).await;
+            self.calls_off(&event_id).await;
+        };
+        tokio::join!(self.books(&event_id, rng), call_off).0.ok();
+        self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Open);
+        Ok(())
+    }
+
+    async fn called_off_before_sold(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::free(9)).await?;
+        self.world.links.set(Program::Event, Peer::RabbitMq, Condition::Cut);
+        self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Delayed(Duration::from_millis(900)));
+        let call_off = async {
+            sleep(Duration::from_millis(1500)).await;
+            self.calls_off(&event_id).await;
+        };
+        tokio::join!(self.books(&event_id, rng), call_off).0.ok();
+        self.world.links.open_all();
+        Ok(())
+    }
+
+    async fn no_seats_in_time(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::free(9)).await?;
+        self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Cut);
+        let impatient = async {
+            sleep(Duration::from_secs(1)).await;
+            let sql = "update bookings set next_check_at = now() where status = 'Pending' and expires_at is null";
+            sqlx::query(sql).execute(&self.world.bookings).await
+        };
+        let booking = self.books(&event_id, rng);
+        let waiting = async {
+            impatient.await.ok();
+            sleep(Duration::from_secs(3)).await;
+        };
+        tokio::select! { _ = booking => {}, () = waiting => {} }
+        self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Open);
+        Ok(())
+    }
+}
+
+fn number(booking: &Value) -> i32 {
+    booking["id"].as_i64().and_then(|id| i32::try_from(id).ok()).unwrap_or_default()
+}

@@ -1,0 +1,218 @@
+//! The run: users at work while everything breaks, one fault after the other and then together.
+//!
+//! `FAULT_SEED` repeats the order of faults and what users want; `FAULT_FORM=full` is for hours.
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use futures::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::checker::{self, QUIET_LIMIT, TOLD_LIMIT};
+use crate::failpoints;
+use crate::fault::{Fault, shuffle};
+use crate::report::Report;
+use crate::workload::Workload;
+use crate::world::World;
+use crate::{alone, recovery, say};
+
+/// How long seats are held for payment.
+const HOLD_SECONDS: u64 = 20;
+const PEOPLE: usize = 60;
+/// How long there are ten times as many users.
+const CROWDED_FOR: Duration = Duration::from_secs(8);
+/// Time without faults before each, by which the usual is known.
+const CALM: Duration = Duration::from_millis(1500);
+/// Calm time that the usual is taken from.
+const USUAL_OVER: usize = 16;
+
+/// How much is done.
+struct Form {
+    clients: usize,
+    /// Faults in combination, at least.
+    combinations: usize,
+    /// Goes on until there were so many bookings and kills, or so much time is up.
+    bookings: usize,
+    kills: usize,
+    time: Duration,
+    /// Something is stuck after this.
+    limit: Duration,
+}
+
+impl Form {
+    fn chosen() -> Self {
+        let full = env::var("FAULT_FORM").is_ok_and(|form| form == "full");
+        if full {
+            let (time, limit) = (Duration::from_secs(12 * 3600), Duration::from_secs(15 * 3600));
+            Self { clients: 48, combinations: 100, bookings: 100_000, kills: 1000, time, limit }
+        } else {
+            let (time, limit) = (Duration::from_secs(400), Duration::from_secs(2400));
+            Self { clients: 32, combinations: 6, bookings: 10_000, kills: 60, time, limit }
+        }
+    }
+}
+
+fn seed() -> u64 {
+    env::var("FAULT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::random::<u32>().into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<()> {
+    let form = Form::chosen();
+    Box::pin(alone(form.limit, run(&form, seed()))).await
+}
+
+async fn run(form: &Form, seed: u64) -> Result<()> {
+    let began = Instant::now();
+    say(&format!("seed {seed}; FAULT_SEED={seed} repeats it"));
+    let world = Arc::new(World::start(HOLD_SECONDS).await?);
+    let work = Workload::prepare(&world.stack, PEOPLE).await?;
+    let users = work.run(form.clients, seed);
+    let watching = tokio::spawn(checker::watch(world.clone(), work.journal.clone()));
+    let mut run = Run { world, work, rng: StdRng::seed_from_u64(seed), calm: Vec::new(), report: Report::default() };
+
+    // So that everybody has come.
+    sleep(CALM * 2).await;
+    run.breaks_everything(form, began + form.time).await?;
+    run.is_crowded(form, seed).await?;
+    run.ends(users).await?;
+
+    let quiet = checker::quiet(&run.world, QUIET_LIMIT).await;
+    watching.abort();
+    let violations = checker::check(&run.world, &run.work.journal, TOLD_LIMIT).await?;
+    run.report.publish(seed, began.elapsed(), &run.work.journal, &violations)?;
+    say(&format!("nothing left to do after {:.1} s", quiet?.as_secs_f64()));
+    ensure!(violations.is_empty(), "{} violations, FAULT_SEED={seed}", violations.len());
+    ensure!(run.report.late.is_empty(), "bookings were not back in time, FAULT_SEED={seed}: {:?}", run.report.late);
+    ensure!(run.report.faults >= 40, "only {} faults", run.report.faults);
+    Ok(())
+}
+
+struct Run {
+    world: Arc<World>,
+    work: Arc<Workload>,
+    rng: StdRng,
+    /// When nothing was broken.
+    calm: Vec<(Instant, Instant)>,
+    report: Report,
+}
+
+impl Run {
+    async fn breaks_everything(&mut self, form: &Form, end: Instant) -> Result<()> {
+        for _ in 0..4 {
+            self.is_calm().await;
+        }
+        let mut places = failpoints::everywhere();
+        shuffle(&mut places, &mut self.rng);
+        for place in places {
+            failpoints::kill_at(&self.world, &self.work, place, &mut self.rng).await?;
+            self.report.failpoints += 1;
+            self.report.kills += 1;
+            self.report.faults += 1;
+            self.says(&format!("killed at {} of {}", place.0, place.1.name()));
+        }
+        for fault in Fault::every_kind(self.world.mongodb().kind(), &mut self.rng) {
+            self.breaks(vec![fault]).await?;
+        }
+        let mut combinations = 0;
+        let enough = |run: &Self| run.work.journal.count_bookings() >= form.bookings && run.report.kills >= form.kills;
+        while combinations < form.combinations || (!enough(self) && Instant::now() < end) {
+            let count = self.rng.random_range(2..=3);
+            let together = (0..count).map(|_| Fault::any(&mut self.rng)).collect();
+            self.breaks(together).await?;
+            combinations += 1;
+        }
+        Ok(())
+    }
+
+    /// Ten times as many users come for a while: they are served or wait, but nothing breaks.
+    async fn is_crowded(&mut self, form: &Form, seed: u64) -> Result<()> {
+        let journal = &self.work.journal;
+        let rate = async |over: Duration| {
+            let (from, before) = (Instant::now(), journal.count_bookings());
+            sleep(over).await;
+            let (booked, took) = (journal.count_bookings() - before, from.elapsed());
+            let samples = journal.samples(from, from + took);
+            let per_second = f64::from(u32::try_from(booked)?) / took.as_secs_f64();
+            anyhow::Ok(format!("{per_second:.1} bookings/s, p99 {:.1?}", recovery::usual(samples)))
+        };
+        sleep(CALM).await;
+        let usual = rate(CROWDED_FOR).await?;
+        let (crowd, broken) = (Arc::new(self.work.another()), journal.count_broken());
+        let users = crowd.run(form.clients * 9, seed + 1);
+        let crowded = rate(CROWDED_FOR).await?;
+        crowd.stop();
+        users.join_all().await;
+        let broken = journal.count_broken() - broken;
+        self.report.crowd = format!("{usual}; with ten times the users {crowded}, {broken} answers were 5xx");
+        self.says(&self.report.crowd);
+        Ok(())
+    }
+
+    /// Lets users work, and learns what is usual.
+    async fn is_calm(&mut self) {
+        let from = Instant::now();
+        sleep(CALM).await;
+        self.calm.push((from, Instant::now()));
+    }
+
+    /// The 99th percentile of the latest calm times.
+    fn usual(&self) -> Duration {
+        let latest = self.calm.iter().rev().take(USUAL_OVER);
+        let samples = latest.flat_map(|(from, to)| self.work.journal.samples(*from, *to)).collect();
+        recovery::usual(samples)
+    }
+
+    /// Has faults strike together, and measures how long it takes until bookings are back.
+    async fn breaks(&mut self, faults: Vec<Fault>) -> Result<()> {
+        self.is_calm().await;
+        let usual = self.usual();
+        let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let names = names.join(" + ");
+        let (world, work) = (&self.world, &self.work);
+        // One that cannot strike, such as a queue unbound while RabbitMQ is down, is struck by the other.
+        let struck = join_all(faults.iter().map(|fault| fault.strike(world, work))).await;
+        ensure!(struck.iter().any(Result::is_ok), "{names}: {struck:?}");
+        sleep(faults.iter().map(Fault::lasts).max().unwrap_or_default()).await;
+        for fault in &faults {
+            fault.clear(world, work).await?;
+        }
+        if faults.len() > 1 {
+            world.mend().await?;
+        }
+        let back = recovery::wait(&work.journal, Instant::now(), usual).await;
+        self.report.faults += faults.len();
+        self.report.kills += faults.iter().filter(|fault| fault.is_kill()).count();
+        match back {
+            Ok(after) => {
+                self.says(&format!("{names}: back after {:.1} s, usual p99 {usual:.1?}", after.as_secs_f64()));
+                let kind = if faults.len() > 1 { "several together".to_owned() } else { names };
+                self.report.recovered(kind, after);
+            }
+            Err(error) => {
+                self.says(&format!("{names}: {error}"));
+                self.report.late.push(format!("{names}: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Mends everything, lets users finish what they have begun, and sends them home.
+    async fn ends(&mut self, mut users: JoinSet<()>) -> Result<()> {
+        self.world.mend().await?;
+        self.work.stop();
+        while let Some(ended) = users.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+
+    fn says(&self, what: &str) {
+        say(&format!("{:5} bookings; {what}", self.work.journal.count_bookings()));
+    }
+}

@@ -1,0 +1,288 @@
+//! Users who register, book, pay, cancel, let holds expire, look at what is not theirs, and never give up.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use eventplatform_tests::api::Reply;
+use eventplatform_tests::people::{DECLINED_CARD, GOOD_CARD, LATE_CARD, NewEvent, Person};
+use eventplatform_tests::stack::Stack;
+use futures::{StreamExt, TryStreamExt, stream};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::checker::Violation;
+use crate::journal::Journal;
+
+/// Seats of an event that never sells out, and of one that does.
+const MANY: u32 = 1_000_000;
+const FEW: u32 = 15;
+/// The longest wait for one answer; a user in a hurry leaves much earlier.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A user asks again for so long.
+const PERSISTENCE: Duration = Duration::from_secs(90);
+/// Bookings of an event that sells out, before there is a new one.
+const CONTESTED: u32 = 60;
+
+/// Who books what.
+pub(crate) struct Workload {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) people: Vec<Person>,
+    pub(crate) organizer: Person,
+    free: String,
+    priced: String,
+    contested: Mutex<String>,
+    contests: AtomicU32,
+    stop: AtomicBool,
+    /// How many of a hundred requests are left by their users before the answer comes.
+    pub(crate) hurry: AtomicU32,
+}
+
+impl Workload {
+    /// Registers people and creates events.
+    pub(crate) async fn prepare(stack: &Stack, people: usize) -> Result<Arc<Self>> {
+        let organizer = stack.organizer().await?;
+        // Hashing a password takes long, so few at a time.
+        let registering = stream::iter((0..people).map(|_| stack.attendee())).buffer_unordered(4);
+        let people = registering.try_collect().await?;
+        Ok(Arc::new(Self {
+            journal: Arc::default(),
+            free: organizer.creates(NewEvent::free(MANY)).await?,
+            priced: organizer.creates(NewEvent::priced(MANY, 1500)).await?,
+            contested: Mutex::new(organizer.creates(NewEvent::priced(FEW, 700)).await?),
+            contests: AtomicU32::new(0),
+            people,
+            organizer,
+            stop: AtomicBool::new(false),
+            hurry: AtomicU32::new(4),
+        }))
+    }
+
+    /// The same people and events, to be stopped by itself.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            journal: self.journal.clone(),
+            people: self.people.clone(),
+            organizer: self.organizer.clone(),
+            free: self.free.clone(),
+            priced: self.priced.clone(),
+            contested: Mutex::new(self.contested.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            contests: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+            hurry: AtomicU32::new(4),
+        }
+    }
+
+    /// Sets that many clients to work; they end by [`Workload::stop`].
+    pub(crate) fn run(self: &Arc<Self>, clients: usize, seed: u64) -> JoinSet<()> {
+        let mut all = JoinSet::new();
+        for number in 0..clients {
+            let (work, rng) = (self.clone(), StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) + number as u64));
+            all.spawn(async move { work.client(rng).await });
+        }
+        all
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    async fn client(self: Arc<Self>, mut rng: StdRng) {
+        // Not all at once.
+        sleep(Duration::from_millis(rng.random_range(0..1000))).await;
+        while !self.stopped() {
+            match rng.random_range(0..100) {
+                0..58 => drop(self.book(&self.free, &mut rng).await),
+                58..72 => self.buy(&self.priced, &mut rng).await,
+                72..80 => drop(self.book(&self.priced, &mut rng).await),
+                80..86 => self.cancel(&mut rng).await,
+                86..94 => self.contest(&mut rng).await,
+                94..97 => self.peek(&mut rng).await,
+                97..99 => self.read(&mut rng).await,
+                _ => self.register(&mut rng).await,
+            }
+        }
+    }
+
+    /// Books, and gives the booking if it was acknowledged.
+    async fn book(&self, event_id: &str, rng: &mut StdRng) -> Option<(Person, Value)> {
+        let person = self.people.choose(rng)?.clone();
+        let body = json!({ "event_id": event_id, "seats": rng.random_range(1..=3) });
+        let (key, reply) = self.insist(&person, "/bookings", &body, rng).await?;
+        match reply.status {
+            201 => {
+                self.journal.booked(&key, &reply.body);
+                self.journal.count("booked");
+                Some((person, reply.body))
+            }
+            status => {
+                self.journal.answered(&key, &reply.body);
+                self.journal.count(format!("booking refused: {status} {}", code(&reply.body)));
+                None
+            }
+        }
+    }
+
+    async fn buy(&self, event_id: &str, rng: &mut StdRng) {
+        let Some((person, booking)) = self.book(event_id, rng).await else { return };
+        let card = match rng.random_range(0..100) {
+            0..82 => GOOD_CARD,
+            82..88 => DECLINED_CARD,
+            88..91 => "pm_mock_error",
+            91..94 => "pm_mock_timeout",
+            94..98 => LATE_CARD,
+            _ => "pm_mock_late_chargeDeclined",
+        };
+        self.pay(&person, &booking, card, rng).await;
+    }
+
+    /// Pays for a booking; true if its owner was told that it is paid.
+    pub(crate) async fn pay(&self, person: &Person, booking: &Value, card: &str, rng: &mut StdRng) -> bool {
+        let body = json!({ "booking_id": booking["id"], "payment_method": card });
+        let Some((key, reply)) = self.insist(person, "/payments", &body, rng).await else { return false };
+        // A payment under way is answered as it stood when it was first asked for.
+        self.journal.answered(&key, &reply.body);
+        let outcome = if reply.status < 300 { String::new() } else { format!(" {}", code(&reply.body)) };
+        self.journal.count(format!("payment: {}{outcome}", reply.status));
+        let paid = reply.status == 201 && reply.body["status"] == "Succeeded";
+        if paid {
+            self.journal.paid(booking["id"].as_i64().unwrap_or_default());
+        }
+        paid
+    }
+
+    async fn cancel(&self, rng: &mut StdRng) {
+        let event = if rng.random_bool(0.5) { &self.free } else { &self.priced };
+        let Some((person, booking)) = self.book(event, rng).await else { return };
+        if booking["status"] == "Pending" && rng.random_bool(0.6) {
+            self.pay(&person, &booking, GOOD_CARD, rng).await;
+        }
+        let path = format!("/bookings/{}/cancel", booking["id"]);
+        if let Some((_, reply)) = self.insist(&person, &path, &json!({}), rng).await {
+            self.journal.count(format!("cancellation: {}", reply.status));
+        }
+    }
+
+    /// Wants one of the few seats that many want; now and then there is a new event, and the old one is called off.
+    async fn contest(&self, rng: &mut StdRng) {
+        let event = self.contested.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.contests.fetch_add(1, Ordering::Relaxed) % CONTESTED == CONTESTED - 1 {
+            return self.renew_contest(&event, rng).await;
+        }
+        if rng.random_bool(0.7) {
+            self.buy(&event, rng).await;
+        } else {
+            self.book(&event, rng).await;
+        }
+    }
+
+    async fn renew_contest(&self, old: &str, rng: &mut StdRng) {
+        let body = NewEvent::priced(FEW, 700).body();
+        let Some((_, reply)) = self.insist(&self.organizer, "/api/events", &body, rng).await else { return };
+        let Some(id) = reply.body["id"].as_str() else { return };
+        id.clone_into(&mut self.contested.lock().unwrap_or_else(PoisonError::into_inner));
+        let changed = json!({ "title": format!("Moved {}", Uuid::new_v4().simple()) });
+        self.edit(old, &changed).await;
+        if rng.random_bool(0.5) {
+            self.edit(old, &json!({ "status": "cancelled" })).await;
+        }
+    }
+
+    /// Changes an event; a failure is left as it is.
+    pub(crate) async fn edit(&self, event_id: &str, patch: &Value) {
+        let path = format!("/api/events/{event_id}");
+        let request = self.organizer.request(Method::PATCH, &path).timeout(PATIENCE).json(patch);
+        let status = Reply::to(request).await.map_or("no answer".to_owned(), |reply| reply.status.to_string());
+        self.journal.count(format!("event changed: {status}"));
+    }
+
+    /// Looks at somebody else's booking.
+    async fn peek(&self, rng: &mut StdRng) {
+        let Some((owner, booking)) = self.book(&self.free, rng).await else { return };
+        let Some(other) = self.people.iter().find(|person| person.id != owner.id) else { return };
+        for path in [format!("/bookings/{}", booking["id"]), format!("/notifications/{}", owner.id)] {
+            let request = other.request(Method::GET, &path).timeout(PATIENCE);
+            let Ok(reply) = Reply::to(request).await else { continue };
+            if reply.status < 400 {
+                self.journal.violated(Violation::new(13, format!("user {} reads {path}: {}", other.id, reply.body)));
+            }
+        }
+        self.journal.count("peeked");
+    }
+
+    async fn read(&self, rng: &mut StdRng) {
+        let Some(person) = self.people.choose(rng) else { return };
+        for path in ["/api/events?limit=5".to_owned(), format!("/notifications/{}?limit=5", person.id)] {
+            Reply::to(person.request(Method::GET, &path).timeout(PATIENCE)).await.ok();
+        }
+        self.journal.count("read");
+    }
+
+    async fn register(&self, rng: &mut StdRng) {
+        let Some(person) = self.people.choose(rng) else { return };
+        let email = format!("late-{}@people.example", Uuid::new_v4().simple());
+        let body = json!({ "email": email, "password": "correct horse battery staple", "name": "Late" });
+        let visitor = person.clone();
+        if let Some((key, reply)) = self.insist(&visitor, "/users/register", &body, rng).await {
+            self.journal.answered(&key, &reply.body);
+            self.journal.count(format!("registration: {}", reply.status));
+        }
+    }
+
+    /// Asks under one key until there is an answer that is no failure: no answer means unknown. `None` at the end of
+    /// the run, or when it takes too long.
+    pub(crate) async fn insist(
+        &self,
+        who: &Person,
+        path: &str,
+        body: &Value,
+        rng: &mut StdRng,
+    ) -> Option<(String, Reply)> {
+        let key = Uuid::from_u128(rng.random()).to_string();
+        let deadline = Instant::now() + PERSISTENCE;
+        while Instant::now() < deadline {
+            let hurried = rng.random_range(0..100) < self.hurry.load(Ordering::Relaxed);
+            let patience = if hurried { Duration::from_millis(rng.random_range(20..400)) } else { PATIENCE };
+            let request = who.request(Method::POST, path).header("idempotency-key", &key).json(body);
+            let asked = (path == "/bookings" && !hurried).then(|| self.journal.asks());
+            let reply = Reply::to(request.timeout(patience)).await;
+            let lasting = reply.as_ref().is_ok_and(is_lasting);
+            if let Some(asked) = asked.filter(|_| lasting) {
+                self.journal.served(asked);
+            }
+            match reply {
+                Ok(reply) if lasting => return Some((key, reply)),
+                Ok(reply) => self.journal.count(format!("again: {} {}", reply.status, code(&reply.body))),
+                Err(_) => self.journal.count(if hurried { "again: left" } else { "again: no answer" }),
+            }
+            if self.stopped() {
+                return None;
+            }
+            sleep(Duration::from_millis(rng.random_range(50..300))).await;
+        }
+        self.journal.count("given up");
+        None
+    }
+}
+
+/// Whether an answer will be the same when it is asked for again.
+fn is_lasting(reply: &Reply) -> bool {
+    let passing = ["request_in_progress", "payment_in_progress"];
+    // A clock that is five minutes ahead refuses every token.
+    reply.status < 500 && ![401, 429].contains(&reply.status) && !passing.contains(&code(&reply.body))
+}
+
+fn code(body: &Value) -> &str {
+    body["code"].as_str().unwrap_or_default()
+}

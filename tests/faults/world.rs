@@ -1,0 +1,132 @@
+//! The platform under test, with a link on every edge and a way into every database.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use eventplatform_tests::api::http_client;
+use eventplatform_tests::fleet::Replica;
+use eventplatform_tests::link::Links;
+use eventplatform_tests::programs::Program;
+use eventplatform_tests::servers::{MongoDb, Postgres};
+use eventplatform_tests::stack::{Options, ServerUrls, Stack};
+use eventplatform_tests::wait;
+use futures::future::try_join_all;
+use mongodb::Database;
+use platform::failpoint::Orders;
+use reqwest::Client;
+use sqlx::PgPool;
+
+use crate::checker::transitions;
+
+/// How long a late payment takes to settle.
+pub(crate) const LATE_SECONDS: u64 = 4;
+
+/// A program is ready within this time of its start, however busy the machine is.
+const UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// The services, of which there are several replicas.
+pub(crate) const SERVICES: [Program; 4] = [Program::User, Program::Event, Program::Booking, Program::Notification];
+
+/// A platform to break.
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) links: Links,
+    pub(crate) http: Client,
+    pub(crate) bookings: PgPool,
+    pub(crate) gateway: PgPool,
+    pub(crate) events: Database,
+    pub(crate) notifications: Database,
+}
+
+impl World {
+    /// Starts it: servers of its own that write to the disk, two replicas of each service.
+    pub(crate) async fn start(hold_seconds: u64) -> Result<Self> {
+        Self::start_on(hold_seconds, None).await
+    }
+
+    /// The same on servers of somebody else's, and without links.
+    pub(crate) async fn start_on(hold_seconds: u64, server_urls: Option<ServerUrls>) -> Result<Self> {
+        let links = Links::new();
+        let set = |program, name, value: u64| (program, name, value.to_string());
+        let mut environment = vec![
+            set(Program::Booking, "HOLD_SECONDS", hold_seconds),
+            set(Program::Booking, "PAYMENT_TIMEOUT_SECONDS", 3),
+            set(Program::MockGateway, "LATE_SECONDS", LATE_SECONDS),
+            set(Program::User, "ACCESS_TOKEN_SECONDS", 24 * 3600),
+        ];
+        environment.extend(Program::ALL.map(|program| (program, "LOG_LEVEL", "warn".to_owned())));
+        let own_servers = server_urls.is_none();
+        let detour = own_servers.then(|| links.detour());
+        let options = Options { replicas: 2, own_servers, server_urls, environment, detour, ..Options::default() };
+        let stack = Stack::start(options).await?;
+        let world = Self {
+            http: http_client(),
+            bookings: stack.database(Program::Booking).await?,
+            gateway: stack.database(Program::MockGateway).await?,
+            events: stack.documents(Program::Event).await?,
+            notifications: stack.documents(Program::Notification).await?,
+            stack,
+            links,
+        };
+        transitions::record(&world.bookings).await?;
+        Ok(world)
+    }
+
+    pub(crate) fn postgres(&self) -> &Postgres {
+        self.stack.postgres.as_ref().expect("it has servers of its own")
+    }
+
+    pub(crate) fn mongodb(&self) -> &MongoDb {
+        self.stack.mongodb.as_ref().expect("it has servers of its own")
+    }
+
+    /// Gives all replicas of a program the same orders.
+    pub(crate) async fn order(&self, program: Program, orders: &Orders) -> Result<()> {
+        let replicas = self.stack.replicas(program).iter();
+        try_join_all(replicas.map(|replica| replica.order(&self.http, orders))).await.map(drop)
+    }
+
+    /// Takes back the orders of those replicas of a program that are alive, starts those that are not, and waits until
+    /// all are ready.
+    pub(crate) async fn stand_down(&self, program: Program) -> Result<()> {
+        for replica in self.stack.replicas(program) {
+            // One that cannot be told is dead, or dies of its orders just now.
+            replica.order(&self.http, &Orders::default()).await.ok();
+        }
+        self.up(program).await
+    }
+
+    /// Starts the replicas of a program that do not run, and waits until all are ready.
+    pub(crate) async fn up(&self, program: Program) -> Result<()> {
+        let up = async |replica: &Replica| {
+            let what = format!("{} is up", replica.name());
+            wait::until(what, UP_LIMIT, async || {
+                // Again and again: it may have been dying while it was looked at.
+                replica.up().await?;
+                ensure!(replica.is_ready(&self.http).await, "not ready");
+                Ok(())
+            })
+            .await
+        };
+        try_join_all(self.stack.replicas(program).iter().map(up)).await.map(drop)
+    }
+
+    /// Starts whatever does not run, mends every link, takes all orders back, and waits until everything is ready.
+    pub(crate) async fn mend(&self) -> Result<()> {
+        self.links.open_all();
+        self.postgres().up().await?;
+        self.mongodb().up().await?;
+        self.stack.rabbitmq.up().await?;
+        try_join_all(Program::ALL.map(|program| self.stand_down(program))).await?;
+        self.gateway_faults(&serde_json::json!([])).await
+    }
+
+    /// Replaces the rules by which the gateway misbehaves; see docs/mock-gateway.md.
+    pub(crate) async fn gateway_faults(&self, rules: &serde_json::Value) -> Result<()> {
+        let gateway = self.stack.program(Program::MockGateway).address;
+        let request = self.http.put(format!("http://{gateway}/control/faults"));
+        let request = request.bearer_auth(self.stack.secrets.read("payment-api-key")?).json(rules);
+        let answer = request.timeout(Duration::from_secs(10)).send().await.context("the gateway's control")?;
+        answer.error_for_status().map(drop).context("the gateway's control")
+    }
+}
