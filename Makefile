@@ -16,6 +16,12 @@ PORT ?= 8090
 STACK := exec "$(CARGO_TARGET_DIR)/debug/stack"
 BUILD_STACK := cargo build -p eventplatform-tests
 
+# Suites that have the machine for themselves, and are built only when they are asked for.
+SUITES := cluster-tests/cluster,eventplatform-tests/faults
+
+# How long the fault suite goes on: short (a quarter of an hour) or full (hours).
+FORM ?= short
+
 # What `stack dev` starts, built in one go with it.
 PROGRAMS := user-service event-service booking-service notification-service mock-gateway frontend-server
 
@@ -56,16 +62,16 @@ test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, 
 	@tests/cluster/cluster.sh test
 
 .PHONY: test-faults
-test-faults: ## Break everything for hours: 100,000 bookings, 1,000 times kill -9; FAULT_SEED=n repeats a run
+test-faults: ## Break everything under load; FORM=full for hours; FAULT_SEED=n repeats a run
 	@.ci/install dev
 	@cargo build --workspace --all-targets
-	@FAULT_FORM=full $(STACK) test -- --workspace --test faults -- --nocapture --test-threads=1
+	@FAULT_FORM=$(FORM) $(STACK) test -- --workspace --features $(SUITES) --test faults -- --nocapture --test-threads=1
 
 .PHONY: check
 check: ## Check format, lints, types, licenses and generated files; changes nothing
 	@.ci/install
 	@cargo fmt --check
-	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy --workspace --all-targets --features $(SUITES) -- -D warnings
 	@.ci/deny
 	@$(BUILD_STACK)
 	@$(STACK) sqlx --check

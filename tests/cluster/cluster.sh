@@ -176,7 +176,7 @@ suite() {
     "$root/.ci/install"
     create
     # Of the whole workspace, with the features that it was built with already.
-    local run=(cargo test --workspace --features cluster-tests/cluster)
+    local run=(cargo test --workspace --features cluster-tests/cluster,eventplatform-tests/faults)
     "${run[@]}" --quiet --no-run --test cluster --test namespaced
     install_chart eventplatform eventplatform-system >/dev/null
     namespaces main

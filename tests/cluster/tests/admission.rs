@@ -65,7 +65,8 @@ async fn point_10_smaller_storage_another_class_and_another_mode_are_refused() -
         let class = with(spec.clone(), "/postgres/managed/storage/className", "other");
         refused(namespace, "demo", class, "className").await?;
         let external = json!({ "external": { "host": "db.example.org", "credentialsSecretRef": { "name": "db" } } });
-        refused(namespace, "demo", with(spec, "/postgres", external), "cannot change between managed and external").await
+        refused(namespace, "demo", with(spec, "/postgres", external), "cannot change between managed and external")
+            .await
     })
     .await
 }

@@ -17,7 +17,8 @@ async fn point_20_the_chart_is_clean_and_the_api_server_takes_it() -> Result<()>
     let template = ["template", "trial", CHART, "--namespace=default", "--skip-tests", "--kube-version", version];
     let check =
         ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename=-"];
-    for values in ["platform.create=true,platform.name=trial", "operator.watchNamespace=default", "operator.replicas=1"] {
+    for values in ["platform.create=true,platform.name=trial", "operator.watchNamespace=default", "operator.replicas=1"]
+    {
         let manifests = run("helm", &[&template[..], &["--set", values]].concat(), "").await?;
         run("kubectl", &check, &manifests).await?;
     }
