@@ -182,6 +182,7 @@ suite() {
     namespaces main
     kubectl -n ingress rollout status deployment/skipper --timeout=120s >/dev/null
     log=$(mktemp)
+    export RUST_BACKTRACE=0
     export ORIGIN="http://localhost:$port"
     say "the suite, with an operator for the whole cluster"
     "${run[@]}" --test cluster -- --test-threads=4 "$@" 2>&1 | tee "$log" || status=1

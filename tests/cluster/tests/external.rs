@@ -27,7 +27,7 @@ async fn point_14_external_mode_makes_no_stateful_set_and_reports_wrong_credenti
         let platform = found.await?;
 
         let said = condition(&platform, "DependenciesReady").map(|condition| condition.message.clone());
-        ensure!(said.as_deref().unwrap_or_default().contains("refuses the credentials"), "{said:?}");
+        ensure!(said.as_deref().unwrap_or_default().contains("refuses the password"), "{said:?}");
         let names: Vec<String> =
             namespace.children::<StatefulSet>("demo").await?.iter().map(ResourceExt::name_any).collect();
         ensure!(!names.contains(&"demo-postgres".to_owned()), "{names:?}");
