@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use cluster_tests::{Namespace, client};
 use eventplatform_operator::child::FIELD_MANAGER;
 use eventplatform_operator::crd::EventPlatform;
+use futures::FutureExt;
+use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
@@ -67,19 +69,18 @@ async fn point_2_five_idle_minutes_pass_without_a_write() -> Result<()> {
     let before = resource_version().await?;
 
     let end = Instant::now() + IDLE;
-    let changed = tokio::join!(
-        changes::<EventPlatform>(&namespace, end),
-        changes::<Deployment>(&namespace, end),
-        changes::<StatefulSet>(&namespace, end),
-        changes::<Service>(&namespace, end),
-        changes::<ConfigMap>(&namespace, end),
-        changes::<Secret>(&namespace, end),
-        changes::<Job>(&namespace, end),
-        changes::<Ingress>(&namespace, end),
-        changes::<NetworkPolicy>(&namespace, end),
-    );
-    let (a, b, c, d, e, f, g, h, i) = changed;
-    let changed: Vec<String> = [a, b, c, d, e, f, g, h, i].concat();
+    let watches = [
+        changes::<EventPlatform>(&namespace, end).boxed(),
+        changes::<Deployment>(&namespace, end).boxed(),
+        changes::<StatefulSet>(&namespace, end).boxed(),
+        changes::<Service>(&namespace, end).boxed(),
+        changes::<ConfigMap>(&namespace, end).boxed(),
+        changes::<Secret>(&namespace, end).boxed(),
+        changes::<Job>(&namespace, end).boxed(),
+        changes::<Ingress>(&namespace, end).boxed(),
+        changes::<NetworkPolicy>(&namespace, end).boxed(),
+    ];
+    let changed = join_all(watches).await.concat();
 
     ensure!(changed.is_empty(), "the operator wrote: {changed:#?}");
     ensure!(resource_version().await? == before, "the resource was written");
