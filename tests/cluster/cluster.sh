@@ -127,7 +127,7 @@ install_ingress() {
         rm -rf "$context"
     }
     load "$image"
-    sed "s|@IMAGE@|$image|" "$here/ingress.yaml" | kubectl apply -f - >/dev/null
+    sed "s|@IMAGE@|$image|; s|@PORT@|$port|" "$here/ingress.yaml" | kubectl apply -f - >/dev/null
 }
 
 create() {

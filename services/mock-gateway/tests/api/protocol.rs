@@ -112,9 +112,10 @@ async fn bodies_that_are_no_forms_or_too_large_are_refused() {
     let large = "a".repeat(70 * 1024);
 
     let json = client.json(Method::POST, "/v1/payment_intents", &serde_json::json!({"amount": 100})).await;
-    let large = client.post("/v1/payment_intents", &[("description", large.as_str())]).await;
     let key = "k".repeat(256);
     let long_key = client.post_with_key(&key, "/v1/payment_intents", &[("amount", "1"), ("currency", "eur")]).await;
+    // Last: the server closes a connection whose body it does not read to the end.
+    let large = client.post("/v1/payment_intents", &[("description", large.as_str())]).await;
 
     assert_eq!(json.expect(StatusCode::BAD_REQUEST).error().0, "invalid_request_error");
     assert_eq!(large.expect(StatusCode::PAYLOAD_TOO_LARGE).error().0, "invalid_request_error");
