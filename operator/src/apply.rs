@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use kube::{
@@ -32,7 +32,7 @@ pub enum Outcome {
     Created,
     /// It was brought to what the spec now says.
     Updated,
-    /// Somebody had changed it; it was set right.
+    /// Somebody had changed or deleted it; it was set right.
     Restored,
     /// It cannot be written yet, and why.
     Waiting(String),
@@ -41,9 +41,19 @@ pub enum Outcome {
 /// Writes objects, and remembers what the API server made of them.
 pub struct Applier {
     client: Client,
-    /// By uid: the hash of what was applied, and the fingerprint of the answer. When both are the same again, applying
-    /// again would change nothing, whatever the API server wrote differently from what it was told.
-    memory: Mutex<HashMap<String, (String, String)>>,
+    /// What children were like when they were as wanted.
+    memory: Mutex<HashMap<Place, Memory>>,
+}
+
+/// Where a child is found: the uid of its platform, its kind and its name.
+type Place = (String, Kind, String);
+
+/// The hash of what was applied, and the fingerprint of the answer. When both are the same again, applying again would
+/// change nothing, whatever the API server wrote differently from what it was told.
+#[derive(Eq, PartialEq)]
+struct Memory {
+    hash: String,
+    fingerprint: String,
 }
 
 impl Applier {
@@ -65,14 +75,17 @@ impl Applier {
             None => observe::get(&self.client, identity, child.kind, &child.name).await?,
         };
         let Some(live) = live else {
+            let was_there = self.memory().contains_key(&place(identity, child));
             // Not forced: whoever made it in this very moment keeps it.
             self.patch(identity, child, false, observed).await?;
-            return Ok(Outcome::Created);
+            return Ok(if was_there { Outcome::Restored } else { Outcome::Created });
         };
         if let Some(outcome) = obstacle(identity, child, &live)? {
             return Ok(outcome);
         }
-        if covers(&live, &child.object) || self.remembers(child, &live) {
+        let seen = Memory::of(child, &live);
+        if covers(&live, &child.object) || self.memory().get(&place(identity, child)) == Some(&seen) {
+            self.memory().insert(place(identity, child), seen);
             return Ok(Outcome::Unchanged);
         }
         if child.kind == Kind::StatefulSet && needs_recreation(&live, &child.object) {
@@ -103,15 +116,13 @@ impl Applier {
         let object = format!("{} {}", child.kind.name(), child.name);
         let answer = api.patch(&child.name, &params, &Patch::Apply(&child.object)).await;
         let answer = to_value(&answer.map_err(|error| Problem::from_api(&object, error))?);
-        let known = (hash_of(child), fingerprint(&answer));
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(uid(&answer), known);
+        self.memory().insert(place(identity, child), Memory::of(child, &answer));
         observed.put(child.kind, &child.name, answer);
         Ok(())
     }
 
-    fn remembers(&self, child: &Child, live: &Value) -> bool {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&uid(live)).is_some_and(|(hash, seen)| *hash == hash_of(child) && *seen == fingerprint(live))
+    fn memory(&self) -> MutexGuard<'_, HashMap<Place, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives `replicas` to a manager of its own before the operator stops naming it: a field without any manager would
@@ -168,6 +179,7 @@ impl Applier {
     ) -> Result<(), Problem> {
         let preconditions = Preconditions { uid: Some(uid(live)), resource_version: None };
         let params = params.preconditions(preconditions);
+        self.memory().remove(&(identity.uid.clone(), kind, name.to_owned()));
         match api(&self.client, identity, &kind.resource()).delete(name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
@@ -282,8 +294,15 @@ fn manages_replicas(live: &Value, manager: &str) -> bool {
     })
 }
 
-fn hash_of(child: &Child) -> String {
-    child.object["metadata"]["annotations"][HASH_ANNOTATION].as_str().unwrap_or_default().to_owned()
+fn place(identity: &Identity, child: &Child) -> Place {
+    (identity.uid.clone(), child.kind, child.name.clone())
+}
+
+impl Memory {
+    fn of(child: &Child, live: &Value) -> Self {
+        let hash = child.object["metadata"]["annotations"][HASH_ANNOTATION].as_str().unwrap_or_default().to_owned();
+        Self { hash, fingerprint: fingerprint(live) }
+    }
 }
 
 fn uid(object: &Value) -> String {

@@ -153,7 +153,7 @@ pub async fn reconcile(platform: Arc<EventPlatform>, operator: Arc<Operator>) ->
     let (result, restored) = bounded.unwrap_or_else(|_| (Err(Problem::TimedOut(limit)), Vec::new()));
     for object in restored {
         tracing::info!(platform = Operator::key(&platform), object, "set right what was changed");
-        let note = format!("{object} had been changed and was set right");
+        let note = format!("{object} had been changed or deleted and was set right");
         operator.event(&platform, EventType::Normal, "Restored", note).await;
     }
     let outcome = result.as_ref().err().map_or("ok", Problem::reason);

@@ -238,7 +238,7 @@ async fn what_somebody_deletes_or_changes_is_set_right_with_an_event() {
     );
     assert_ne!(cluster.api.get("networkpolicies", "demo-postgres").unwrap()["spec"]["egress"], json!([{}]));
     assert!(cluster.api.get("services", "demo-event").is_some());
-    assert!(cluster.api.take_events().iter().filter(|event| *event == "Restored").count() >= 2);
+    assert!(cluster.api.take_events().iter().filter(|event| *event == "Restored").count() >= 3);
 }
 
 #[tokio::test]

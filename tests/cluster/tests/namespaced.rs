@@ -31,11 +31,11 @@ async fn point_11_one_namespace_is_enough_and_a_missing_permission_is_named() ->
     let role: Api<Role> = Api::namespaced(client.clone(), WATCHED);
     let whole = role.get(RELEASE).await?;
     let rules = whole.rules.clone().context("a role without rules")?;
-    let but_services: Vec<_> = rules
-        .iter()
-        .filter(|rule| !rule.resources.iter().flatten().any(|resource| resource == "services"))
-        .cloned()
-        .collect();
+    let mut but_services = rules.clone();
+    for resources in but_services.iter_mut().filter_map(|rule| rule.resources.as_mut()) {
+        resources.retain(|resource| resource != "services");
+    }
+    ensure!(but_services != rules, "no rule names services: {rules:?}");
     let set = async |rules: &[_]| {
         role.patch(RELEASE, &PatchParams::default(), &Patch::Merge(json!({ "rules": rules }))).await
     };
