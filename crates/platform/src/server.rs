@@ -3,6 +3,7 @@
 //! On SIGTERM it is unready at once, accepts for some seconds more (routers take their time to notice), then drains.
 //! `axum::serve` has no header-read timeout, hence the accept loop of our own.
 
+mod admission;
 mod lifecycle;
 mod requests;
 
@@ -25,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-pub use self::{lifecycle::Lifecycle, requests::with_defaults};
+pub use self::{admission::limited, lifecycle::Lifecycle, requests::with_defaults};
 use crate::{config::ServiceArgs, extract::ClientAddr, health::Readiness, telemetry};
 
 /// The longest a client may take to send its request's head.

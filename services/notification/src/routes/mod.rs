@@ -8,6 +8,7 @@ use aide::axum::{
     routing::{get, post},
 };
 use axum::Router;
+use platform::server::limited;
 
 use crate::AppState;
 
@@ -18,5 +19,5 @@ pub fn router(state: AppState) -> Router {
         .api_route("/notifications/{user_id}/{id}/read", post(notifications::mark_read))
         .api_route("/notifications/{user_id}/read-all", post(notifications::mark_all_read))
         .api_route("/notifications/{user_id}/stream", get(stream::stream_notifications));
-    platform::openapi::finish(table, "notification-service", "/notifications/openapi.json").with_state(state)
+    platform::openapi::finish(limited(table), "notification-service", "/notifications/openapi.json").with_state(state)
 }

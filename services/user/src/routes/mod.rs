@@ -11,7 +11,7 @@ use aide::axum::{
     routing::{get_with, patch_with, post_with},
 };
 use axum::Router;
-use platform::{ApiError, ApiResult, auth::AuthUser, openapi};
+use platform::{ApiError, ApiResult, auth::AuthUser, openapi, server::limited};
 use uuid::Uuid;
 
 pub use self::{
@@ -24,7 +24,7 @@ use crate::{domain::Status, error::Refusal, state::AppState, store::User};
 
 /// Every URL of the service.
 pub fn router(state: AppState) -> Router {
-    let table = ApiRouter::new()
+    let people = ApiRouter::new()
         .api_route("/users/register", post_with(users::register, |op| op.summary("Register")))
         .api_route("/users/login", post_with(sessions::login, |op| op.summary("Log in, by tokens or by cookies")))
         .api_route(
@@ -44,9 +44,11 @@ pub fn router(state: AppState) -> Router {
         .api_route(
             "/users/{id}/password-reset",
             post_with(passwords::create_reset, |op| op.summary("Make a reset token (admins)")),
-        )
+        );
+    // Every other service depends on the keys.
+    let keys = ApiRouter::new()
         .api_route("/.well-known/jwks.json", get_with(keys::jwks, |op| op.summary("Keys that verify access tokens")));
-    openapi::finish(table, "user-service", "/users/openapi.json").with_state(state)
+    openapi::finish(limited(people).merge(keys), "user-service", "/users/openapi.json").with_state(state)
 }
 
 /// The person behind a token as the database has them now, so that a role taken away, a closed account and an ended
