@@ -80,8 +80,8 @@ pub async fn run(settings: Settings, admin: std::net::SocketAddr) -> anyhow::Res
     result
 }
 
-/// Watches platforms and what belongs to them, and reconciles.
-async fn control(client: Client, settings: Settings) {
+/// Watches platforms and what belongs to them, and reconciles. Ends with the watches, which is never.
+pub async fn control(client: Client, settings: Settings) {
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(settings.pod_name.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
     let concurrency = settings.concurrency;

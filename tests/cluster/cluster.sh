@@ -20,10 +20,6 @@ mkdir -p "$cache/bin"
 export PATH="$cache/bin:$PATH" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${cache%/cluster}/target}"
 
 say() { printf '%s cluster: %s\n' "$(date +%T)" "$*"; }
-fail() {
-    printf 'cluster: %s\n' "$@" >&2
-    exit 1
-}
 
 # Sets engine, and what podman needs on a machine that was not booted with systemd.
 choose_engine() {
@@ -95,8 +91,11 @@ load() {
 # Sets tag: of the platform's images, by their contents.
 load_programs() {
     say "building the images of the programs"
-    tag=$("$root/.ci/images" --tag-by-content)
-    load "localhost/eventplatform/"{user-service,event-service,booking-service,notification-service,mock-gateway,frontend,eventplatform-operator}":$tag"
+    local images
+    images=$("$root/.ci/images" --tag-by-content)
+    tag=${images##*:}
+    # shellcheck disable=SC2086 # names of images have no spaces
+    load $images
 }
 
 # Sets server_values: how the chart is told of the stand-ins, where the official images are out of reach.
@@ -174,7 +173,7 @@ suite() {
     choose_engine
     [[ -n "${KEEP:-}" ]] || trap end_suite EXIT
     "$root/.ci/install"
-    create
+    CRASHING=1 create
     # Of the whole workspace, with the features that it was built with already.
     local run=(cargo test --workspace --features cluster-tests/cluster,eventplatform-tests/faults)
     "${run[@]}" --quiet --no-run --test cluster --test namespaced
@@ -193,7 +192,7 @@ suite() {
         namespaces only
         install_chart single eventplatform-single --set operator.watchNamespace=only,crd.install=false >/dev/null
         say "the suite, with an operator for one namespace"
-        "${run[@]}" --test namespaced 2>&1 | tee -a "$log" || status=1
+        CRASHING_IMAGE="localhost/eventplatform/eventplatform-operator-crashing:$tag" "${run[@]}" --test namespaced 2>&1 | tee -a "$log" || status=1
     fi
     awk '/^test result:/ {passed += $4; failed += $6}
         /^ℹ pass / {passed += $3} /^ℹ fail / {failed += $3} END {

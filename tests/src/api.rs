@@ -1,11 +1,12 @@
 //! The platform's API as its users call it: requests with a token, answers that fail with all they said.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use platform::client;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::Value;
 
 /// A client for HTTP on this machine.
@@ -25,6 +26,13 @@ impl Api {
     /// Somebody who is not logged in.
     pub fn new(origin: impl Into<String>) -> Self {
         Self { origin: origin.into(), token: None, http: http_client() }
+    }
+
+    /// Somebody at an origin that is answered for by `address`, whatever its name resolves to.
+    pub fn at_address(origin: &Url, address: SocketAddr) -> Result<Self> {
+        let host = origin.host_str().context("an origin without a host")?;
+        let http = client::builder(Duration::from_secs(60)).resolve(host, address).build()?;
+        Ok(Self { origin: origin.origin().ascii_serialization(), token: None, http })
     }
 
     /// The same place, logged in with that access token.

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 
 use crate::trace::{REQUEST_ID, RequestContext, TRACEPARENT};
 
 /// A client that waits at most `timeout` for a whole answer. Follows no redirects.
 pub fn build(timeout: Duration) -> Client {
+    builder(timeout).build().expect("the settings are constants that fit together")
+}
+
+/// The settings of [`build`], to be added to.
+pub fn builder(timeout: Duration) -> ClientBuilder {
     // An error means that a provider is installed already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     Client::builder()
@@ -16,8 +21,6 @@ pub fn build(timeout: Duration) -> Client {
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("eventplatform/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .expect("the settings are constants that fit together")
 }
 
 /// Adds the present task's request id and trace context to an outgoing request.

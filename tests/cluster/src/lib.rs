@@ -7,14 +7,14 @@ mod pods;
 pub mod specs;
 
 use std::env;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use eventplatform_tests::paths::workspace;
 use kube::Client;
 use tokio::process::Command;
 
-pub use self::namespace::{Namespace, PlatformName, READY_LIMIT, REPAIR_LIMIT, condition};
-pub use self::pods::{Execution, exec};
+pub use self::namespace::{Namespace, READY_LIMIT, REPAIR_LIMIT, condition, message};
+pub use self::pods::{Execution, exec, is_running};
 
 /// The API server of the cluster.
 pub async fn client() -> Result<Client> {
@@ -24,11 +24,6 @@ pub async fn client() -> Result<Client> {
 /// A variable that `make test-cluster` sets.
 pub fn variable(name: &str) -> Result<String> {
     env::var(name).with_context(|| format!("{name} is not set: run `make test-cluster`"))
-}
-
-/// The folder of the project.
-pub fn workspace() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Runs a program, with `input` on its standard input; what it said on failure is the error.

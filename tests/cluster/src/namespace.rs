@@ -13,14 +13,13 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::pods::exec;
+
 /// How long a platform may take to become Ready: its servers start from nothing, on a machine that does much else.
 pub const READY_LIMIT: Duration = Duration::from_secs(420);
 /// Longer than the operator's own time between two looks.
 pub const REPAIR_LIMIT: Duration = Duration::from_secs(30);
 const FIELD_MANAGER: &str = "cluster-tests";
-
-/// Name of a platform.
-pub type PlatformName<'a> = &'a str;
 
 /// A namespace of one test.
 pub struct Namespace {
@@ -66,7 +65,7 @@ impl Namespace {
     }
 
     /// Applies a platform with that spec.
-    pub async fn apply(&self, name: PlatformName<'_>, spec: Value) -> Result<EventPlatform> {
+    pub async fn apply(&self, name: &str, spec: Value) -> Result<EventPlatform> {
         let object = json!({
             "apiVersion": "platform.eventbooking.dev/v1alpha1", "kind": "EventPlatform",
             "metadata": { "name": name, "namespace": self.name }, "spec": spec,
@@ -86,14 +85,14 @@ impl Namespace {
     }
 
     /// Waits until the platform is Ready for its present spec.
-    pub async fn ready(&self, name: PlatformName<'_>) -> Result<EventPlatform> {
+    pub async fn ready(&self, name: &str) -> Result<EventPlatform> {
         self.becomes(name, "Ready", ConditionStatus::True, None, READY_LIMIT).await
     }
 
     /// Waits until a condition about the present spec has that status and, if given, reason.
     pub async fn becomes(
         &self,
-        name: PlatformName<'_>,
+        name: &str,
         type_: &str,
         status: ConditionStatus,
         reason: Option<&str>,
@@ -139,7 +138,7 @@ impl Namespace {
     }
 
     /// The objects of a kind that belong to a platform.
-    pub async fn children<K>(&self, name: PlatformName<'_>) -> Result<Vec<K>>
+    pub async fn children<K>(&self, name: &str) -> Result<Vec<K>>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -148,13 +147,21 @@ impl Namespace {
     }
 
     /// The events that were recorded about a platform: reason and note.
-    pub async fn events(&self, name: PlatformName<'_>) -> Result<Vec<(String, String)>> {
+    pub async fn events(&self, name: &str) -> Result<Vec<(String, String)>> {
         let events = self.api::<k8s_openapi::api::events::v1::Event>().list(&ListParams::default()).await?;
         let about = events
             .items
             .into_iter()
             .filter(|event| event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name)));
         Ok(about.map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default())).collect())
+    }
+
+    /// What a statement gives on the managed PostgreSQL of the platform `demo`, as psql prints it.
+    pub async fn sql(&self, database: &str, statement: &str) -> Result<String> {
+        let command = ["psql", "-h", "127.0.0.1", "-U", "postgres", "-d", database, "-tAc", statement];
+        let said = exec(&self.api::<Pod>(), "demo-postgres-0", &command).await?;
+        ensure!(said.success, "{statement}: {}", said.stdout);
+        Ok(said.stdout.trim().to_owned())
     }
 
     async fn describe(&self) -> String {
@@ -196,4 +203,9 @@ impl Namespace {
 /// A condition of a platform.
 pub fn condition<'a>(platform: &'a EventPlatform, type_: &str) -> Option<&'a PlatformCondition> {
     platform.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// What a condition of a platform says; nothing where there is none.
+pub fn message<'a>(platform: &'a EventPlatform, type_: &str) -> &'a str {
+    condition(platform, type_).map_or("", |condition| &condition.message)
 }

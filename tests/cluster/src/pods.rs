@@ -25,3 +25,8 @@ pub async fn exec(pods: &Api<Pod>, pod: &str, command: &[&str]) -> Result<Execut
     process.join().await?;
     Ok(Execution { success: status.is_some_and(|status| status.status.as_deref() == Some("Success")), stdout })
 }
+
+/// Whether a pod's containers were started and have not all ended.
+pub fn is_running(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+}

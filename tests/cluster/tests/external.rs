@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use cluster_tests::specs::{small, with};
-use cluster_tests::{Namespace, REPAIR_LIMIT, condition};
+use cluster_tests::{Namespace, REPAIR_LIMIT, message};
 use eventplatform_operator::crd::ConditionStatus;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
@@ -26,8 +26,8 @@ async fn point_14_external_mode_makes_no_stateful_set_and_reports_wrong_credenti
             namespace.becomes("demo", "DependenciesReady", ConditionStatus::False, Some("AuthFailed"), REPAIR_LIMIT);
         let platform = found.await?;
 
-        let said = condition(&platform, "DependenciesReady").map(|condition| condition.message.clone());
-        ensure!(said.as_deref().unwrap_or_default().contains("refuses the password"), "{said:?}");
+        let said = message(&platform, "DependenciesReady");
+        ensure!(said.contains("refuses the password"), "{said}");
         let names: Vec<String> =
             namespace.children::<StatefulSet>("demo").await?.iter().map(ResourceExt::name_any).collect();
         ensure!(!names.contains(&"demo-postgres".to_owned()), "{names:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster_tests::specs::{small, with};
-use cluster_tests::{Namespace, READY_LIMIT, REPAIR_LIMIT, exec};
+use cluster_tests::{Namespace, READY_LIMIT, REPAIR_LIMIT, is_running};
 use eventplatform_operator::crd::{ConditionStatus, EventPlatform};
 use eventplatform_tests::wait;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -12,14 +12,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
-
-/// A table that only a test knows of shows whether the data is still the same.
-async fn sql(namespace: &Namespace, statement: &str) -> Result<String> {
-    let command = ["psql", "-h", "127.0.0.1", "-U", "postgres", "-d", "bookings", "-tAc", statement];
-    let said = exec(&namespace.api::<Pod>(), "demo-postgres-0", &command).await?;
-    ensure!(said.success, "{statement}: {}", said.stdout);
-    Ok(said.stdout.trim().to_owned())
-}
 
 async fn secrets(namespace: &Namespace) -> Result<Vec<(String, String)>> {
     let selector = ListParams::default().labels("app.kubernetes.io/instance=demo");
@@ -33,7 +25,8 @@ async fn points_3_5_and_17_paused_stopped_deleted_and_back_with_data_and_credent
     Namespace::with("lifecycle", async |namespace| {
         namespace.apply("demo", small()).await?;
         namespace.ready("demo").await?;
-        sql(namespace, "create table kept (what text); insert into kept values ('this')").await?;
+        // A table that only a test knows of shows whether the data is still the same.
+        namespace.sql("bookings", "create table kept (what text); insert into kept values ('this')").await?;
         let credentials = secrets(namespace).await?;
         ensure!(
             credentials.len() >= 4,
@@ -44,7 +37,7 @@ async fn points_3_5_and_17_paused_stopped_deleted_and_back_with_data_and_credent
         paused(namespace).await.context("Paused")?;
         stopped(namespace).await.context("Stopped")?;
         retained(namespace).await.context("Retain")?;
-        ensure!(sql(namespace, "select what from kept").await? == "this", "the data is gone");
+        ensure!(namespace.sql("bookings", "select what from kept").await? == "this", "the data is gone");
         ensure!(secrets(namespace).await? == credentials, "credentials changed");
         deleted(namespace).await.context("Delete")
     })
@@ -71,11 +64,7 @@ async fn stopped(namespace: &Namespace) -> Result<()> {
     wait::until("no pod runs", READY_LIMIT, async || {
         let selector = ListParams::default().labels("app.kubernetes.io/instance=demo");
         let pods = namespace.api::<Pod>().list(&selector).await?.items;
-        let left: Vec<String> = pods
-            .iter()
-            .filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running"))
-            .map(ResourceExt::name_any)
-            .collect();
+        let left: Vec<String> = pods.iter().filter(|pod| is_running(pod)).map(ResourceExt::name_any).collect();
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })

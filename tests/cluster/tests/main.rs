@@ -11,4 +11,5 @@ mod lifecycle;
 mod main_platform;
 mod neighbours;
 mod network;
+mod rollout;
 mod trouble;

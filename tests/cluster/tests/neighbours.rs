@@ -1,8 +1,8 @@
 //! Platforms side by side.
 
 use anyhow::{Result, ensure};
-use cluster_tests::Namespace;
 use cluster_tests::specs::{small, with};
+use cluster_tests::{Namespace, is_running};
 use eventplatform_operator::crd::EventPlatform;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -41,8 +41,8 @@ async fn objects(namespace: &Namespace) -> Result<Vec<(String, Option<String>, O
 
 async fn restarts(namespace: &Namespace) -> Result<Vec<(String, i32)>> {
     let pods = namespace.children::<Pod>("a").await?.into_iter();
-    let running = pods.filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running"));
-    Ok(running
+    Ok(pods
+        .filter(is_running)
         .map(|pod| {
             let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
             (pod.name_any(), containers.map(|container| container.restart_count).sum())

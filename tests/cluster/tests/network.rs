@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use cluster_tests::{Namespace, READY_LIMIT, client, exec};
+use cluster_tests::{Namespace, READY_LIMIT, client, exec, is_running};
 use eventplatform_tests::wait;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -96,8 +96,7 @@ async fn addresses(platform: &Namespace) -> Result<BTreeMap<&'static str, String
         let of = |pod: &&Pod| {
             let labels = pod.metadata.labels.as_ref();
             let fits = labels.and_then(|labels| labels.get("app.kubernetes.io/component")).map(String::as_str);
-            let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-            fits == Some(component) && running
+            fits == Some(component) && is_running(pod)
         };
         let pod = pods.iter().find(of).with_context(|| format!("no pod of {component} runs"))?;
         pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("a pod without an address")
@@ -141,8 +140,7 @@ async fn reaches(
     pods.delete(&name, &DeleteParams::default()).await.ok();
     namespace.gone::<Pod>(&name, READY_LIMIT).await?;
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-    let running = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-    namespace.until::<Pod>(&name, READY_LIMIT, running).await?;
+    namespace.until::<Pod>(&name, READY_LIMIT, is_running).await?;
 
     // The policies of a new pod take a moment to be in force; a wrong answer that stays is an answer.
     let mut last = try_all(namespace, &name, from, addresses).await?;

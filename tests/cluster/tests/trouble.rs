@@ -1,10 +1,8 @@
 //! Bad moments: everything comes back to Ready without hands, and what was running goes on running meanwhile.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use cluster_tests::specs::{small, with};
-use cluster_tests::{Namespace, READY_LIMIT, REPAIR_LIMIT, condition};
+use cluster_tests::{Namespace, READY_LIMIT, REPAIR_LIMIT, message};
 use eventplatform_operator::crd::ConditionStatus;
 use eventplatform_tests::wait;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -100,7 +98,7 @@ async fn failed_migration(namespace: &Namespace, spec: &Value) -> Result<()> {
     namespace.apply("demo", with(spec.clone(), "/services/booking/env", broken)).await?;
     let failed = Some("MigrationFailed");
     let platform = namespace.becomes("demo", "SchemaCurrent", ConditionStatus::False, failed, READY_LIMIT).await?;
-    let said = condition(&platform, "SchemaCurrent").map(|condition| condition.message.clone()).unwrap_or_default();
+    let said = message(&platform, "SchemaCurrent");
     ensure!(said.contains("booking"), "{said}");
     ensure!(serving(namespace, "booking").await? == before, "the old version went");
     namespace.apply("demo", spec.clone()).await?;
@@ -125,7 +123,7 @@ async fn references(namespace: &Namespace) -> Result<()> {
     namespace.api::<Secret>().delete("admin", &DeleteParams::default()).await?;
     let missing = Some("ReferenceMissing");
     let platform = namespace.becomes("demo", "Degraded", ConditionStatus::True, missing, REPAIR_LIMIT).await?;
-    let said = condition(&platform, "Degraded").map(|condition| condition.message.clone()).unwrap_or_default();
+    let said = message(&platform, "Degraded");
     ensure!(said.contains("admin"), "{said}");
     ensure!(serving(namespace, "user").await? == user, "its pods went");
     restore(namespace, secret).await?;
@@ -141,7 +139,7 @@ async fn lost_credential(namespace: &Namespace) -> Result<()> {
     namespace.api::<Secret>().patch(name, &PatchParams::default(), &empty).await?;
     let lost = Some("CredentialLost");
     let platform = namespace.becomes("demo", "Degraded", ConditionStatus::True, lost, REPAIR_LIMIT).await?;
-    let said = condition(&platform, "Degraded").map(|condition| condition.message.clone()).unwrap_or_default();
+    let said = message(&platform, "Degraded");
     ensure!(said.contains(name), "{said}");
     ensure!(serving(namespace, "booking").await? == before, "its pods went");
     ensure!(namespace.api::<Secret>().get(name).await?.data.is_none_or(|data| data.is_empty()), "it was regenerated");
@@ -188,11 +186,20 @@ async fn scaling(namespace: &Namespace, spec: &Value) -> Result<()> {
 async fn killed_pods(namespace: &Namespace) -> Result<()> {
     let operators: Api<Pod> = Api::namespaced(cluster_tests::client().await?, OPERATOR_NAMESPACE);
     let now = DeleteParams::default().grace_period(0);
+    let before = serving(namespace, "postgres").await?;
+    let old = namespace.api::<StatefulSet>().get("demo-mongodb").await?.uid();
     namespace.api::<Pod>().delete("demo-postgres-0", &now).await?;
     operators.delete_collection(&now, &ListParams::default()).await?;
     namespace.api::<StatefulSet>().delete("demo-mongodb", &DeleteParams::default()).await?;
-    namespace
-        .until::<StatefulSet>("demo-mongodb", Duration::from_secs(90), |set| set.metadata.deletion_timestamp.is_none())
-        .await?;
+    let is_back = |set: &StatefulSet| {
+        set.uid() != old && set.status.as_ref().is_some_and(|status| status.ready_replicas == Some(1))
+    };
+    namespace.until::<StatefulSet>("demo-mongodb", READY_LIMIT, is_back).await?;
+    wait::until("another pod of PostgreSQL serves", READY_LIMIT, async || {
+        let now = serving(namespace, "postgres").await?;
+        ensure!(now.len() == 1 && now != before, "{now:?}");
+        Ok(())
+    })
+    .await?;
     namespace.ready("demo").await.map(drop)
 }
