@@ -56,8 +56,11 @@ node_image() {
 
 create_cluster() {
     kind get clusters 2>/dev/null | grep -qx "$cluster" && {
-        kind export kubeconfig --name "$cluster" >/dev/null 2>&1
-        return 0
+        # A restart of the machine leaves the node stopped.
+        "$engine" start "$cluster-control-plane" >/dev/null && kind export kubeconfig --name "$cluster" 2>/dev/null &&
+            kubectl wait --for=condition=Ready node --all --timeout=120s >/dev/null && return 0
+        say "the cluster $cluster is there but does not answer; CLUSTER=$cluster $0 down takes it away" >&2
+        exit 1
     }
     local image=()
     node_image="${NODE_IMAGE:-}"

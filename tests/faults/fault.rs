@@ -9,7 +9,7 @@ use bson::doc;
 use contracts::message::{EXCHANGE, NOTIFICATION_QUEUE};
 use eventplatform_tests::fleet::Peer;
 use eventplatform_tests::link::Condition;
-use eventplatform_tests::programs::Program;
+use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::MongoKind;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -65,6 +65,8 @@ pub(crate) enum Fault {
     Clocks,
     /// Every replica of every service is replaced, one after the other.
     RollingRestart,
+    /// One replica of each service is of an older version.
+    OlderVersion,
 }
 
 const PLACES: [(Program, Peer); 12] = [
@@ -84,7 +86,7 @@ const PLACES: [(Program, Peer); 12] = [
 
 impl Fault {
     /// Every kind at least once, in random order and at random places.
-    pub(crate) fn every_kind(mongodb: MongoKind, rng: &mut StdRng) -> Vec<Self> {
+    pub(crate) fn every_kind(world: &World, rng: &mut StdRng) -> Vec<Self> {
         let mut all = vec![
             Self::Freeze(Program::Booking, rng.random_range(0..2)),
             Self::Impatience,
@@ -113,7 +115,14 @@ impl Fault {
         all.extend(SERVICES.map(|program| Self::Kill(program, rng.random_range(0..2))));
         all.push(Self::Kill(Program::MockGateway, 0));
         all.extend(conditions().map(|condition| Self::network(rng, condition)));
-        match mongodb {
+        match &world.older {
+            Some((version, _)) => {
+                say(&format!("the older version is {version}"));
+                all.push(Self::OlderVersion);
+            }
+            None => say("NOT RUN: an older version beside a newer one (this checkout has no history)"),
+        }
+        match world.mongodb().kind() {
             MongoKind::Mongod => all.push(Self::StepDown),
             MongoKind::Secantus => say("NOT RUN: MongoDB steps down (SecantusDB has one member and no such command)"),
         }
@@ -161,6 +170,7 @@ impl Fault {
             Self::ConfirmsLost => Duration::from_secs(12),
             Self::Kill(..) | Self::Restart(_) | Self::KillServer(_) => Duration::from_millis(500),
             Self::RollingRestart | Self::Unbound => Duration::ZERO,
+            Self::OlderVersion => Duration::from_secs(5),
             _ => Duration::from_secs(3),
         }
     }
@@ -183,6 +193,10 @@ impl Fault {
             Self::LateWebhooks => world.gateway_faults(&rules("webhook", &json!({ "delay_ms": 6000 }), 20)).await?,
             Self::Clocks => set_clocks(world, [300, -300]).await?,
             Self::RollingRestart => roll(world).await?,
+            Self::OlderVersion => {
+                let (_, older) = world.older.as_ref().context("there is no older version")?;
+                replace_first(world, older).await?;
+            }
         }
         Ok(())
     }
@@ -202,6 +216,7 @@ impl Fault {
             Self::Network(program, peer, _) => world.links.set(*program, *peer, Condition::Open),
             Self::Gateway(..) | Self::LateWebhooks => world.gateway_faults(&json!([])).await?,
             Self::Clocks => set_clocks(world, [0, 0]).await?,
+            Self::OlderVersion => replace_first(world, &Binaries::locate().await?).await?,
         }
         Ok(())
     }
@@ -282,6 +297,17 @@ async fn roll(world: &World) -> Result<()> {
             replica.stop().await;
             world.up(program).await?;
         }
+    }
+    Ok(())
+}
+
+/// Starts the first replica of every service from these programs.
+async fn replace_first(world: &World, binaries: &Binaries) -> Result<()> {
+    for program in SERVICES {
+        let replica = &world.stack.replicas(program)[0];
+        replica.stop().await;
+        replica.start_from(binaries);
+        world.up(program).await?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use eventplatform_tests::programs::Binaries;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -68,9 +69,10 @@ async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<(
 }
 
 async fn run(form: &Form, seed: u64) -> Result<()> {
+    let older = Binaries::older().await?;
     let began = Instant::now();
     say(&format!("seed {seed}; FAULT_SEED={seed} repeats it"));
-    let world = Arc::new(World::start(HOLD_SECONDS).await?);
+    let world = Arc::new(World { older, ..World::start(HOLD_SECONDS).await? });
     let work = Workload::prepare(&world.stack, PEOPLE).await?;
     let users = work.run(form.clients, seed);
     let watching = tokio::spawn(checker::watch(world.clone(), work.journal.clone()));
@@ -79,7 +81,7 @@ async fn run(form: &Form, seed: u64) -> Result<()> {
     // So that everybody has come.
     sleep(CALM * 2).await;
     run.breaks_everything(form, began + form.time).await?;
-    run.is_crowded(form, seed).await?;
+    let broken = run.is_crowded(form, seed).await?;
     run.ends(users).await?;
 
     let quiet = checker::quiet(&run.world, QUIET_LIMIT).await;
@@ -89,6 +91,7 @@ async fn run(form: &Form, seed: u64) -> Result<()> {
     say(&format!("nothing left to do after {:.1} s", quiet?.as_secs_f64()));
     ensure!(violations.is_empty(), "{} violations, FAULT_SEED={seed}", violations.len());
     ensure!(run.report.late.is_empty(), "bookings were not back in time, FAULT_SEED={seed}: {:?}", run.report.late);
+    ensure!(broken == 0, "ten times the users are answered 5xx, FAULT_SEED={seed}: {}", run.report.crowd);
     ensure!(run.report.faults >= 40, "only {} faults", run.report.faults);
     Ok(())
 }
@@ -116,7 +119,7 @@ impl Run {
             self.report.faults += 1;
             self.says(&format!("killed at {} of {}", place.0, place.1.name()));
         }
-        for fault in Fault::every_kind(self.world.mongodb().kind(), &mut self.rng) {
+        for fault in Fault::every_kind(&self.world, &mut self.rng) {
             self.breaks(vec![fault]).await?;
         }
         let mut combinations = 0;
@@ -130,8 +133,8 @@ impl Run {
         Ok(())
     }
 
-    /// Ten times as many users come for a while: they are served or wait, but nothing breaks.
-    async fn is_crowded(&mut self, form: &Form, seed: u64) -> Result<()> {
+    /// Ten times as many users come for a while: they are served or wait, but nothing breaks. Counts the answers of 5xx.
+    async fn is_crowded(&mut self, form: &Form, seed: u64) -> Result<u64> {
         let journal = &self.work.journal;
         let rate = async |over: Duration| {
             let (from, before) = (Instant::now(), journal.count_bookings());
@@ -151,7 +154,7 @@ impl Run {
         let broken = journal.count_broken() - broken;
         self.report.crowd = format!("{usual}; with ten times the users {crowded}, {broken} answers were 5xx");
         self.says(&self.report.crowd);
-        Ok(())
+        Ok(broken)
     }
 
     /// Lets users work, and learns what is usual.

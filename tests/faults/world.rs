@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use eventplatform_tests::api::http_client;
 use eventplatform_tests::fleet::Replica;
 use eventplatform_tests::link::Links;
-use eventplatform_tests::programs::Program;
+use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::{MongoDb, Postgres};
 use eventplatform_tests::stack::{Options, ServerUrls, Stack};
 use eventplatform_tests::wait;
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) gateway: PgPool,
     pub(crate) events: Database,
     pub(crate) notifications: Database,
+    /// An older version's name and programs, where there is one.
+    pub(crate) older: Option<(String, Binaries)>,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             notifications: stack.documents(Program::Notification).await?,
             stack,
             links,
+            older: None,
         };
         transitions::record(&world.bookings).await?;
         Ok(world)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -168,14 +168,14 @@ impl Settings {
 
     /// Runs a subcommand, such as `migrate`, to its end.
     pub async fn run(&self, program: Program, subcommand: &'static str) -> Result<()> {
-        let spec = self.spec(program, &self.environment(program)?).args([subcommand]);
+        let spec = spec(&self.binaries, program, &self.environment(program)?).args([subcommand]);
         tokio::task::spawn_blocking(|| spec.run()).await?
     }
+}
 
-    fn spec(&self, program: Program, environment: &[(&'static str, OsString)]) -> Spec {
-        let spec = Spec::new(program.name(), self.binaries.path(program)).clean_environment();
-        environment.iter().fold(spec, |spec, (name, value)| spec.env(name, value))
-    }
+fn spec(binaries: &Binaries, program: Program, environment: &[(&'static str, OsString)]) -> Spec {
+    let spec = Spec::new(program.name(), binaries.path(program)).clean_environment();
+    environment.iter().fold(spec, |spec, (name, value)| spec.env(name, value))
 }
 
 /// One running process of a program.
@@ -185,6 +185,7 @@ pub struct Replica {
     pub address: SocketAddr,
     /// The admin listener: `/livez`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
+    binaries: Arc<Mutex<Binaries>>,
     daemon: Daemon,
 }
 
@@ -198,14 +199,17 @@ impl Replica {
         let name = if number == 0 { program.name().to_owned() } else { format!("{}-{number}", program.name()) };
 
         let (settings, log_name) = (Arc::clone(settings), name.clone());
+        let binaries = Arc::new(Mutex::new(settings.binaries.clone()));
+        let started_from = binaries.clone();
         let daemon = Daemon::start(move || {
-            let spec = settings.spec(program, &environment).log_to(settings.log_dir.join(format!("{log_name}.log")));
+            let spec = spec(&started_from.lock().unwrap_or_else(PoisonError::into_inner), program, &environment)
+                .log_to(settings.log_dir.join(format!("{log_name}.log")));
             match &settings.sinks {
                 Some(sinks) => spec.lines_to(sinks(&log_name)),
                 None => spec,
             }
         })?;
-        Ok(Self { name, address, admin, daemon })
+        Ok(Self { name, address, admin, binaries, daemon })
     }
 
     /// The program's name, and the replica's number if there are several.
@@ -231,6 +235,11 @@ impl Replica {
     pub async fn is_ready(&self, http: &Client) -> bool {
         let answer = http.get(format!("http://{}/readyz", self.admin)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Starts it from these programs the next time.
+    pub fn start_from(&self, binaries: &Binaries) {
+        *self.binaries.lock().unwrap_or_else(PoisonError::into_inner) = binaries.clone();
     }
 
     /// Starts it again at the same addresses, unless it runs.

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::fs;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -74,6 +75,13 @@ pub fn remove_run_variables(command: &mut Command) {
     }
 }
 
+/// What git says about the workspace.
+async fn git(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("git").args(arguments).current_dir(paths::workspace()).output().await?;
+    ensure!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
 /// The built programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -96,7 +104,41 @@ impl Binaries {
     /// Builds all programs in the profile of the running executable, showing cargo's output, and finds them.
     pub async fn build() -> Result<Self> {
         let release = std::env::current_exe()?.components().any(|part| part.as_os_str() == "release");
+        Self::build_in(&paths::workspace(), &paths::cargo_target()?, release).await
+    }
+
+    /// The programs of an older version: the latest tag before this commit, else its parent. They are built once for
+    /// each commit and kept in the cache folder. `None` where there is no history.
+    pub async fn older() -> Result<Option<(String, Self)>> {
+        let described = git(&["describe", "--tags", "--abbrev=0", "HEAD^"]).await;
+        let Ok(version) = described.or(git(&["rev-parse", "--short", "HEAD^"]).await) else { return Ok(None) };
+        let commit = git(&["rev-parse", &format!("{version}^{{commit}}")]).await?;
+        let cache = paths::cache()?.join("older");
+        let programs = cache.join(&commit);
+        if let Ok(binaries) = Self::find(&programs) {
+            return Ok(Some((version, binaries)));
+        }
+
+        let sources = cache.join("sources");
+        fs::remove_dir_all(&sources).await.ok();
+        fs::create_dir_all(&sources).await?;
+        fs::create_dir_all(&programs).await?;
+        let archive = sources.join("sources.tar");
+        git(&["archive", "--output", &archive.to_string_lossy(), &commit]).await?;
+        // Files get the present time, so that cargo sees what differs from the version that was built there before.
+        let unpacked = Command::new("tar").arg("-xmf").arg(&archive).current_dir(&sources).status().await?;
+        ensure!(unpacked.success(), "tar cannot unpack {}", archive.display());
+        let built = Self::build_in(&sources, &cache.join("target"), false).await?;
+        for program in Program::ALL {
+            fs::copy(built.path(program), programs.join(program.name())).await?;
+        }
+        Ok(Some((version, Self::find(&programs)?)))
+    }
+
+    /// The workspace there; in the profile for releases, or for development.
+    async fn build_in(workspace: &Path, target: &Path, release: bool) -> Result<Self> {
         let mut cargo = cargo()?;
+        cargo.current_dir(workspace).env("CARGO_TARGET_DIR", target);
         // Together with this package, as the Makefile does: another selection would switch features of shared crates,
         // and build them anew.
         cargo.args(["build", "--package", env!("CARGO_PKG_NAME")]);
@@ -108,7 +150,7 @@ impl Binaries {
         if !status.success() {
             bail!("the programs do not build; see cargo's output above");
         }
-        Self::find(&paths::cargo_target()?.join(if release { "release" } else { "debug" }))
+        Self::find(&target.join(if release { "release" } else { "debug" }))
     }
 
     /// The programs in `dir`; fails if one is missing.

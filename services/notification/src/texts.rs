@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use contracts::message::{BookingFact, CancelReason, EventFact};
+use contracts::money::decimal;
 
 /// The words of one notification.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -136,26 +137,9 @@ fn local_time(instant: DateTime<Utc>, time_zone: &str) -> String {
     }
 }
 
-/// An amount of minor units for people, such as `12.50 EUR`, `900 JPY`, `1.250 KWD`.
+/// An amount of minor units for people, such as `12.50 EUR`.
 fn money(amount: i64, currency: &str) -> String {
-    let digits = usize::from(minor_digits(currency));
-    if digits == 0 {
-        return format!("{amount} {currency}");
-    }
-    let unit = 10_u64.pow(u32::from(minor_digits(currency)));
-    let (sign, size) = (if amount < 0 { "-" } else { "" }, amount.unsigned_abs());
-    format!("{sign}{}.{:0digits$} {currency}", size / unit, size % unit)
-}
-
-/// How many digits the minor unit of a currency has (ISO 4217; two where it is not listed here).
-fn minor_digits(currency: &str) -> u8 {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
-        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        _ => 2,
-    }
+    format!("{} {currency}", decimal(amount, currency))
 }
 
 #[cfg(test)]
@@ -190,16 +174,6 @@ mod tests {
             version: 2,
             occurred_at: DateTime::UNIX_EPOCH,
         }
-    }
-
-    #[test]
-    fn money_follows_the_currency() {
-        assert_eq!(money(1250, "EUR"), "12.50 EUR");
-        assert_eq!(money(5, "USD"), "0.05 USD");
-        assert_eq!(money(900, "JPY"), "900 JPY");
-        assert_eq!(money(1250, "KWD"), "1.250 KWD");
-        assert_eq!(money(-1250, "EUR"), "-12.50 EUR");
-        assert_eq!(money(i64::MIN, "EUR"), "-92233720368547758.08 EUR");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who comes to an event, what it has brought in, and the sheet that organizers take away.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use contracts::money;
 
 /// A Confirmed booking, as the event's organizer sees it.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ impl Attendee {
     /// The booking's line in the sheet: comma-separated values of RFC 4180, the amount in major units.
     pub fn sheet_line(&self) -> String {
         let Self { booking_id, name, email, seats, amount, currency, created_at } = self;
-        let (name, email, amount) = (cell(name), cell(email), decimal(*amount, currency));
+        let (name, email, amount) = (cell(name), cell(email), money::decimal(*amount, currency));
         let time = created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         format!("{booking_id},{name},{email},{seats},{amount},{currency},{time}\r\n")
     }
@@ -72,18 +73,6 @@ fn cell(text: &str) -> String {
     } else {
         format!("{apostrophe}{text}")
     }
-}
-
-/// An amount in major units, with the decimals that ISO 4217 gives the currency.
-fn decimal(amount: i64, currency: &str) -> String {
-    let digits = match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => return amount.to_string(),
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        _ => 2,
-    };
-    let unit = 10_i64.pow(digits);
-    format!("{}.{:0width$}", amount / unit, amount % unit, width = digits as usize)
 }
 
 #[cfg(test)]
@@ -105,19 +94,5 @@ mod tests {
         assert_eq!(cell("Lovelace, Ada"), "\"Lovelace, Ada\"");
         assert_eq!(cell("the \"great\""), "\"the \"\"great\"\"\"");
         assert_eq!(cell("Zoë"), "Zoë");
-    }
-
-    #[test]
-    fn amounts_have_their_currencys_decimals() {
-        let cases = [
-            (2505, "EUR", "25.05"),
-            (5, "EUR", "0.05"),
-            (500, "JPY", "500"),
-            (1500, "KWD", "1.500"),
-            (0, "EUR", "0.00"),
-        ];
-        for (amount, currency, text) in cases {
-            assert_eq!(decimal(amount, currency), text);
-        }
     }
 }
