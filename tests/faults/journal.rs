@@ -92,7 +92,7 @@ impl Journal {
         *self.pages().outcomes.entry(outcome.into()).or_default() += 1;
     }
 
-    /// How many answers said that something of the platform is broken.
+    /// How many answers said that something of the platform is broken, rather than of the gateway.
     pub(crate) fn count_broken(&self) -> u64 {
         let pages = self.pages();
         pages.outcomes.iter().filter(|(outcome, _)| outcome.starts_with("again: 5")).map(|(_, count)| count).sum()

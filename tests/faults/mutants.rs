@@ -162,9 +162,11 @@ impl Lab {
     /// Whoever resumes asks for the same reservation again.
     async fn is_killed_holding(&mut self) -> Result<()> {
         let orders = Orders { kill_at: Some("booking.hold.held".to_owned()), ..Orders::default() };
-        self.world.stack.replicas(Program::Booking)[0].order(&self.world.http, &orders).await?;
-        // One of two gets to the replica that dies.
-        for _ in 0..2 {
+        let world = self.world.clone();
+        let dying = &world.stack.replicas(Program::Booking)[0];
+        dying.order(&world.http, &orders).await?;
+        // Until one gets to the replica that dies; the other one resumes it.
+        while dying.pid().await.is_some() {
             self.books(NewEvent::free(5)).await?;
         }
         self.world.stand_down(Program::Booking).await

@@ -52,7 +52,7 @@ impl fmt::Display for Violation {
 
 /// Looks at the seats every second until it is dropped. A database that is away says nothing.
 pub(crate) async fn watch(world: Arc<World>, journal: Arc<Journal>) {
-    let mut watcher = Watcher::default();
+    let mut watcher = Watcher::new();
     loop {
         if let Ok(violations) = watcher.look(&world.events).await {
             for violation in violations {

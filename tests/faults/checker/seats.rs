@@ -1,32 +1,40 @@
 //! Invariants 1, 8 and 9: counters, the ledger of reservations, and the end of holds.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use anyhow::Result;
 use bson::{Document, doc};
 use futures::TryStreamExt;
 use mongodb::Database;
 use mongodb::options::ReadConcern;
+use tokio::time::Instant;
 
 use super::Violation;
 use crate::world::World;
 
-/// Looks between two comparisons of the whole ledger.
-const LEDGER_EVERY: u32 = 15;
+/// The least time between two comparisons of the whole ledger.
+const LEDGER_EVERY: Duration = Duration::from_secs(15);
+/// That much more time passes than a comparison takes: it grows with the ledger, and keeps users waiting.
+const LEDGER_SHARE: u32 = 30;
 
 /// Looks at seats again and again, and remembers which reservations were released.
-#[derive(Default)]
 pub(super) struct Watcher {
-    looks: u32,
+    ledger_at: Instant,
     released: HashSet<String>,
 }
 
 impl Watcher {
+    pub(super) fn new() -> Self {
+        Self { ledger_at: Instant::now() + LEDGER_EVERY, released: HashSet::new() }
+    }
+
     pub(super) async fn look(&mut self, events: &Database) -> Result<Vec<Violation>> {
-        self.looks += 1;
         let mut violations = oversold(&counters(events).await?);
-        if self.looks.is_multiple_of(LEDGER_EVERY) {
+        let began = Instant::now();
+        if began >= self.ledger_at {
             let (drift, states) = compare(events).await?;
+            self.ledger_at = Instant::now() + LEDGER_EVERY.max(began.elapsed() * LEDGER_SHARE);
             violations.extend(drift);
             violations.extend(self.come_back(&states));
         }
