@@ -176,6 +176,8 @@ suite() {
     choose_engine
     [[ -n "${KEEP:-}" ]] || trap end_suite EXIT
     "$root/.ci/install"
+    # What a run that was cut off left behind goes first.
+    [[ -n "${KEEP:-}" ]] || kind delete cluster --name "$cluster" >/dev/null 2>&1 || true
     CRASHING=1 create
     # Of the whole workspace, with the features that it was built with already.
     local run=(cargo test --workspace --features cluster-tests/cluster,eventplatform-tests/faults)
