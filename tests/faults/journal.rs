@@ -92,10 +92,11 @@ impl Journal {
         *self.pages().outcomes.entry(outcome.into()).or_default() += 1;
     }
 
-    /// How many answers said that something of the platform is broken, rather than of the gateway.
-    pub(crate) fn count_broken(&self) -> u64 {
-        let pages = self.pages();
-        pages.outcomes.iter().filter(|(outcome, _)| outcome.starts_with("again: 5")).map(|(_, count)| count).sum()
+    /// The answers that said that something of the platform is broken, rather than of the gateway.
+    pub(crate) fn broken(&self) -> BTreeMap<String, u64> {
+        let mut outcomes = self.outcomes();
+        outcomes.retain(|outcome, _| outcome.starts_with("again: 5"));
+        outcomes
     }
 
     pub(crate) fn violated(&self, violation: Violation) {

@@ -146,15 +146,19 @@ impl Run {
         };
         sleep(CALM).await;
         let usual = rate(CROWDED_FOR).await?;
-        let (crowd, broken) = (Arc::new(self.work.another()), journal.count_broken());
+        let (crowd, before) = (Arc::new(self.work.another()), journal.broken());
         let users = crowd.run(form.clients * 9, seed + 1);
         let crowded = rate(CROWDED_FOR).await?;
         crowd.stop();
         users.join_all().await;
-        let broken = journal.count_broken() - broken;
-        self.report.crowd = format!("{usual}; with ten times the users {crowded}, {broken} answers were 5xx");
+        let mut broken = journal.broken();
+        for (answer, count) in &mut broken {
+            *count -= before.get(answer).unwrap_or(&0);
+        }
+        broken.retain(|_, count| *count > 0);
+        self.report.crowd = format!("{usual}; with ten times the users {crowded}, answers of 5xx: {broken:?}");
         self.says(&self.report.crowd);
-        Ok(broken)
+        Ok(broken.into_values().sum())
     }
 
     /// Lets users work, and learns what is usual.
