@@ -22,7 +22,8 @@ mod workload;
 mod world;
 
 use std::io::Write;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::sync::Mutex;
@@ -36,7 +37,8 @@ pub(crate) async fn alone(limit: Duration, test: impl Future<Output = Result<()>
     tokio::time::timeout(limit, test).await.with_context(|| format!("not done within {limit:?}"))?
 }
 
-/// Says how far it is, past the test harness, which would keep it to itself.
+/// Says how far it is and how long that took, past the test harness, which would keep it to itself.
 pub(crate) fn say(line: &str) {
-    writeln!(std::io::stderr(), "faults: {line}").ok();
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    writeln!(std::io::stderr(), "faults: {:4.0} s: {line}", BEGAN.elapsed().as_secs_f64()).ok();
 }

@@ -104,7 +104,8 @@ pub struct BookingArgs {
     /// File that holds `PAYMENT_WEBHOOK_SECRET`.
     #[arg(long, env = "PAYMENT_WEBHOOK_SECRET_FILE")]
     pub payment_webhook_secret_file: Option<PathBuf>,
-    /// How long a call of the payment company may take, in seconds; then the payment is looked up.
+    /// How long a call of the payment company may take, in seconds. What it did not answer is asked again for as long,
+    /// under the same key; then the payment is looked up.
     #[arg(long, env = "PAYMENT_TIMEOUT_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub payment_timeout_seconds: u64,
     /// How often a page of each comparison with the neighbours (reservations, charges, messages) is done, in seconds.

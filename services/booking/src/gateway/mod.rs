@@ -123,7 +123,8 @@ pub struct Forged(pub &'static str);
 /// What a call of the gateway gives.
 pub type GatewayResult<'a, T> = BoxFuture<'a, Result<T, GatewayFailure>>;
 
-/// A payment company. Every call has a deadline. Calls with a `key` do their work once for each key.
+/// A payment company. Every call has a deadline. Calls with a `key` do their work once for each key, and are made again
+/// by the implementation while their outcome is unknown.
 pub trait PaymentGateway: Send + Sync {
     /// Names a charge. Moves no money.
     fn create<'a>(&'a self, key: &'a str, order: Order<'a>) -> GatewayResult<'a, Charge>;

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use platform::{client::WithContext, config::Secret};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use super::{
     Charge, ChargePage, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult,
@@ -17,6 +18,8 @@ use super::{
 
 /// The version of the API that the types below were written for.
 const API_VERSION: &str = "2024-06-20";
+/// First pause between two calls under one key.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Charges of one list: the most that Stripe gives.
 const LIST_LIMIT: &str = "100";
 
@@ -45,8 +48,26 @@ impl Stripe {
             .with_context()
     }
 
-    fn post(&self, path: &str, key: &str, form: &[(&str, &str)]) -> RequestBuilder {
-        self.request(Method::POST, path).header("idempotency-key", key).form(form)
+    /// Does something once for each key: while its outcome is unknown the call is made again, for two timeouts in all.
+    /// So a replica of the gateway that goes, or is slow once, does not fail a payment.
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        key: &str,
+        form: &[(&str, &str)],
+    ) -> Result<T, GatewayFailure> {
+        let deadline = Instant::now() + self.timeout * 2;
+        let mut pause = PAUSE;
+        loop {
+            let timeout = self.timeout.min(deadline.saturating_duration_since(Instant::now()));
+            let request = self.request(Method::POST, path).header("idempotency-key", key).form(form);
+            let result = call(request.timeout(timeout)).await;
+            if !matches!(result, Err(GatewayFailure::Unknown(_))) || Instant::now() + pause >= deadline {
+                return result;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
     }
 }
 
@@ -174,11 +195,14 @@ fn failure(status: StatusCode, error: ErrorBody) -> GatewayFailure {
     let code = error.code.unwrap_or_else(|| error.kind.clone());
     match status {
         StatusCode::PAYMENT_REQUIRED => GatewayFailure::Declined(message),
-        // Another request under the same key is running, or there are too many of them: nothing is decided.
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}"))
-        }
-        StatusCode::CONFLICT => GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}")),
+        // Another request under the same key is running, there are too many of them, or who answers is only on the way
+        // to the gateway: nothing is decided.
+        StatusCode::CONFLICT
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_TIMEOUT
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => GatewayFailure::Unknown(anyhow::anyhow!("{status}: {message}")),
         // Our key is at fault, not the payment: whoever pays may try again once that is mended.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GatewayFailure::Failed(format!("{status}: {message}")),
         status if status.is_client_error() => GatewayFailure::Refused { code, parameter: error.param, message },
@@ -197,7 +221,7 @@ impl PaymentGateway for Stripe {
                 ("metadata[payment_id]", order.payment_id.to_string()),
             ];
             let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            call::<Intent>(self.post("payment_intents", key, &form)).await.map(Into::into)
+            self.post::<Intent>("payment_intents", key, &form).await.map(Into::into)
         })
     }
 
@@ -206,7 +230,7 @@ impl PaymentGateway for Stripe {
             // A method that needs the customer's further action is declined: there is no page for that yet.
             let form = [("payment_method", payment_method), ("error_on_requires_action", "true")];
             let path = format!("payment_intents/{charge_id}/confirm");
-            call::<Intent>(self.post(&path, key, &form)).await.map(Into::into)
+            self.post::<Intent>(&path, key, &form).await.map(Into::into)
         })
     }
 
@@ -239,7 +263,7 @@ impl PaymentGateway for Stripe {
         Box::pin(async move {
             let amount = amount.to_string();
             let form = [("payment_intent", charge_id), ("amount", amount.as_str())];
-            match call::<RefundBody>(self.post("refunds", key, &form)).await {
+            match self.post::<RefundBody>("refunds", key, &form).await {
                 Err(GatewayFailure::Refused { code, .. }) if code == "charge_already_refunded" => {
                     Ok(GatewayRefund { id: None, state: GatewayRefundState::Succeeded })
                 }

@@ -83,11 +83,28 @@ async fn a_failure_before_the_charge_can_be_tried_again_under_the_same_key() {
 }
 
 #[tokio::test]
+async fn what_the_gateway_did_not_answer_is_asked_again_under_the_same_key() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.next("create", &[Trouble::AnswerLost]);
+    app.neighbours.next("charge", &[Trouble::AnswerLost]);
+
+    let answer = app.pays(booking, "pm_card_visa").await;
+
+    assert_eq!((answer.status, &answer.body["status"]), (StatusCode::CREATED, &json!("Succeeded")), "{answer:?}");
+    assert_eq!((app.neighbours.calls("create"), app.neighbours.calls("charge")), (2, 2));
+    assert_eq!(app.neighbours.world().intents.len(), 1);
+    assert_eq!(app.neighbours.charged(booking), (5000, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_answers_nothing_before_the_charge_is_named_charged_nothing() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.next("create", &[Trouble::AnswerLost, Trouble::Fails, Trouble::Unauthorized]);
+    app.neighbours.next("create", &[Trouble::AnswerLost, Trouble::Lost, Trouble::Fails, Trouble::Unauthorized]);
 
     for _ in 0..3 {
         app.pays(booking, "pm_card_visa").await.is_refused(503, "payment_failed_before_charge");
@@ -123,7 +140,7 @@ async fn a_charge_that_is_never_answered_is_looked_up() {
     let answer = app.pays(booking, "pm_mock_timeout").await;
 
     assert_eq!((answer.status, &answer.body["status"]), (StatusCode::CREATED, &json!("Succeeded")), "{answer:?}");
-    assert_eq!((app.neighbours.calls("charge"), app.neighbours.calls("find")), (1, 1));
+    assert_eq!((app.neighbours.calls("charge"), app.neighbours.calls("find")), (2, 1));
     assert_eq!(app.neighbours.charged(booking), (5000, 1));
     app.is_consistent().await;
 }
