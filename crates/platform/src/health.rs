@@ -3,6 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::future::join_all;
+use tokio::time::Instant;
+
+/// How long [`present`] waits.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
@@ -35,4 +39,21 @@ impl Readiness {
         });
         join_all(checks).await.into_iter().flatten().collect()
     }
+}
+
+/// Waits until a server answers; fails if it is away for longer than a minute.
+///
+/// For commands that end: the network policies of a new pod may take effect some seconds after it began.
+pub async fn present<F, Fut>(server: &str, ping: F) -> anyhow::Result<()>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<(), String>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = ping().await {
+        anyhow::ensure!(Instant::now() < deadline, "{server} is away: {error}");
+        tracing::warn!(server, error, "a server is away; asking again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
 }

@@ -3,9 +3,10 @@
 use std::{str::FromStr, time::Duration};
 
 use anyhow::Context;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use crate::config::Secret;
+use crate::{config::Secret, health};
 
 /// A pool of at most `max_connections`, opened at first use. Sessions run in UTC and no statement takes over 10 s.
 pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Result<PgPool> {
@@ -17,6 +18,15 @@ pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Re
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
         .connect_lazy_with(options))
+}
+
+/// Brings the schema up to date, over a connection of its own; waits for a server that is away, as [`health::present`].
+pub async fn migrate(url: &Secret, application: &str, schema: &Migrator) -> anyhow::Result<()> {
+    let pool = pool(url, application, 1)?;
+    health::present("PostgreSQL", || ping(&pool)).await?;
+    schema.run(&pool).await.context("the schema was not brought up to date")?;
+    tracing::info!("the schema is up to date");
+    Ok(())
 }
 
 /// Whether the error says that the server is away or overloaded, rather than that the statement is wrong.

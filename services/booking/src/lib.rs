@@ -36,6 +36,7 @@ use platform::{
     config::{Secret, secret, server_url},
     health::Readiness,
     idempotency::PgIdempotency,
+    postgres,
     server::Lifecycle,
 };
 use reqwest::Client;
@@ -68,7 +69,7 @@ impl App {
     /// The service of these settings. Connects nowhere yet; fails on missing or unfit settings.
     pub fn build(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let args = &config.booking;
-        let pool = platform::postgres::pool(&database_url(args)?, SERVICE, POOL_SIZE)?;
+        let pool = postgres::pool(&database_url(args)?, SERVICE, POOL_SIZE)?;
         // One for all neighbours: each client loads the certificates of all authorities, which takes its time.
         let http = client::build(LONGEST_CALL);
         let access_keys = AccessKeys::remote_by(http.clone(), &args.jwks_url);
@@ -141,7 +142,7 @@ impl App {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     match config.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&config).await,
-        Command::Migrate => migrate(&config.booking).await,
+        Command::Migrate => postgres::migrate(&database_url(&config.booking)?, SERVICE, &sqlx::migrate!()).await,
         Command::RedriveDeadLetters => {
             let bus = Bus::new(&amqp_url(&config.booking)?, SERVICE)?;
             let moved = bus::redrive(&bus, BOOKING_QUEUE).await?;
@@ -156,13 +157,6 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::new();
     app.start_background(&lifecycle);
     platform::server::serve(&config.service, app.router(), app.readiness(), lifecycle).await
-}
-
-async fn migrate(args: &BookingArgs) -> anyhow::Result<()> {
-    let pool = platform::postgres::pool(&database_url(args)?, SERVICE, 1)?;
-    sqlx::migrate!().run(&pool).await.context("the schema was not brought up to date")?;
-    tracing::info!("the schema is up to date");
-    Ok(())
 }
 
 fn database_url(args: &BookingArgs) -> anyhow::Result<Secret> {

@@ -28,9 +28,9 @@ use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{Bus, Publisher},
-    health::Readiness,
+    health::{self, Readiness},
     idempotency::MongoIdempotency,
-    outbox,
+    mongo, outbox,
     server::{self, Lifecycle},
 };
 use tokio::sync::Notify;
@@ -145,9 +145,9 @@ impl App {
 
 /// Does what the command line asks for.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let database = platform::mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await?;
+    let database = mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await?;
     let result = run_on(&config, database.clone()).await;
-    platform::mongo::close(database).await;
+    mongo::close(database).await;
     result
 }
 
@@ -155,6 +155,7 @@ async fn run_on(config: &Config, database: Database) -> anyhow::Result<()> {
     match config.command.unwrap_or_default() {
         Command::Serve => App::build(config, database)?.serve(config).await,
         Command::Migrate => {
+            health::present("MongoDB", || mongo::ping(&database)).await?;
             Store::new(database).migrate().await?;
             tracing::info!("indexes and validators are up to date");
             Ok(())

@@ -40,15 +40,8 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(150);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     match config.command.unwrap_or(Command::Serve) {
         Command::Serve => App::build(config.settings()?, Clock::system())?.serve(&config.service).await,
-        Command::Migrate => migrate(&config).await,
+        Command::Migrate => postgres::migrate(&config.database_url()?, "mock-gateway migrate", &MIGRATIONS).await,
     }
-}
-
-async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let pool = postgres::pool(&config.database_url()?, "mock-gateway migrate", 1)?;
-    MIGRATIONS.run(&pool).await?;
-    tracing::info!("the schema is up to date");
-    Ok(())
 }
 
 /// One replica: its state and its background work.

@@ -28,7 +28,8 @@ use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{self, Bus},
-    health::Readiness,
+    health::{self, Readiness},
+    mongo,
     server::{self, Lifecycle},
 };
 use url::Url;
@@ -162,17 +163,22 @@ impl App {
     }
 }
 
+async fn migrate(database: &Database) -> anyhow::Result<()> {
+    health::present("MongoDB", || mongo::ping(database)).await?;
+    Store::new(database.clone()).migrate().await?;
+    tracing::info!("indexes and validators are up to date");
+    Ok(())
+}
+
 /// Does what the command line asks for.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     match config.command.unwrap_or_default() {
         Command::Serve => serve(&config).await,
         Command::Migrate => {
             let database = database(&config).await?;
-            let migrated = Store::new(database.clone()).migrate().await;
-            platform::mongo::close(database).await;
-            migrated?;
-            tracing::info!("indexes and validators are up to date");
-            Ok(())
+            let migrated = migrate(&database).await;
+            mongo::close(database).await;
+            migrated
         }
         Command::RedriveDeadLetters => {
             let bus = Bus::new(&config.amqp_url()?, NAME)?;
@@ -186,10 +192,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let database = database(config).await?;
     let served = App::build(config, database.clone())?.serve(config).await;
-    platform::mongo::close(database).await;
+    mongo::close(database).await;
     served
 }
 
 async fn database(config: &Config) -> anyhow::Result<Database> {
-    platform::mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await
+    mongo::database(&config.mongodb_url()?, NAME, &config.mongodb_database).await
 }

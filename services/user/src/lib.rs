@@ -21,7 +21,6 @@ pub mod state;
 pub mod store;
 pub mod tokens;
 
-use anyhow::Context;
 use axum::Router;
 use platform::{
     Clock,
@@ -89,8 +88,5 @@ impl App {
 
 /// Brings the database's schema up to date.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let pool = postgres::pool(&config.database_url()?, "user-service migrate", 1)?;
-    sqlx::migrate!().run(&pool).await.context("migrations")?;
-    tracing::info!("the schema is up to date");
-    Ok(())
+    postgres::migrate(&config.database_url()?, "user-service migrate", &sqlx::migrate!()).await
 }
