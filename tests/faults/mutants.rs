@@ -212,7 +212,8 @@ impl Lab {
     }
 
     async fn pays_a_slow_gateway(&mut self) -> Result<()> {
-        let rules = json!([{ "match": { "operation": "confirm" }, "times": 1, "action": { "delay_ms": 5000 } }]);
+        // Both calls of the charge, the second made while the first has no answer, come later than the service waits.
+        let rules = json!([{ "match": { "operation": "confirm" }, "times": 2, "action": { "delay_ms": 8000 } }]);
         self.world.gateway_faults(&rules).await?;
         self.pays_at_once().await?;
         // The charge that was given up comes through.

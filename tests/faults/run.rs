@@ -28,7 +28,7 @@ const PEOPLE: usize = 60;
 /// How long there are ten times as many users.
 const CROWDED_FOR: Duration = Duration::from_secs(8);
 /// Time without faults before each, by which the usual is known.
-const CALM: Duration = Duration::from_millis(1500);
+const CALM: Duration = Duration::from_secs(1);
 /// Calm time that the usual is taken from.
 const USUAL_OVER: usize = 16;
 
@@ -53,7 +53,7 @@ impl Form {
             Self { clients: 48, combinations: 100, bookings: 100_000, kills: 1000, time, limit }
         } else {
             let (time, limit) = (Duration::from_secs(400), Duration::from_secs(2400));
-            Self { clients: 32, combinations: 6, bookings: 10_000, kills: 60, time, limit }
+            Self { clients: 32, combinations: 4, bookings: 10_000, kills: 60, time, limit }
         }
     }
 }
