@@ -157,11 +157,6 @@ impl Fault {
         Self::Network(program, peer, condition)
     }
 
-    /// Whether it is a `kill -9` of a program of ours.
-    pub(crate) fn is_kill(&self) -> bool {
-        matches!(self, Self::Kill(..))
-    }
-
     /// How long it lasts.
     pub(crate) fn lasts(&self) -> Duration {
         match self {

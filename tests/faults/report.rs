@@ -4,60 +4,108 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use eventplatform_tests::paths;
 
 use crate::checker::Violation;
 use crate::journal::Journal;
 use crate::say;
 
-/// What was broken, and how long users waited afterwards.
+/// The fewest faults of a run.
+const FAULTS: usize = 40;
+
+/// What was broken, what users were told meanwhile, and how long they waited afterwards: sums over all rounds.
 #[derive(Default)]
 pub(crate) struct Report {
+    seed: u64,
+    rounds: Vec<String>,
+    took: Duration,
+    pub(crate) bookings: usize,
+    priced: usize,
+    paid: usize,
+    outcomes: BTreeMap<String, u64>,
     recoveries: BTreeMap<String, Vec<Duration>>,
     /// Where bookings were not back in time.
     pub(crate) late: Vec<String>,
+    violations: Vec<Violation>,
     pub(crate) faults: usize,
-    pub(crate) kills: usize,
+    /// `kill -9` of a program, at a failpoint and at any other moment, and of a server.
     pub(crate) failpoints: usize,
-    /// What ten times the load did.
+    pub(crate) programs_killed: usize,
+    pub(crate) servers_killed: usize,
+    /// What ten times the load did, and how many of the answers were 5xx.
     pub(crate) crowd: String,
+    pub(crate) crowd_broken: u64,
 }
 
 impl Report {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// Every `kill -9`.
+    pub(crate) fn kills(&self) -> usize {
+        self.failpoints + self.programs_killed + self.servers_killed
+    }
+
     pub(crate) fn recovered(&mut self, fault: String, after: Duration) {
         self.recoveries.entry(fault).or_default().push(after);
     }
 
+    /// Adds what users were told in a round, and what was wrong at its end.
+    pub(crate) fn ends_round(&mut self, seed: u64, took: Duration, journal: &Journal, violations: Vec<Violation>) {
+        let bookings = journal.bookings();
+        self.bookings += bookings.len();
+        self.priced += bookings.values().filter(|booking| booking.priced).count();
+        self.paid += bookings.values().filter(|booking| booking.priced && booking.paid).count();
+        for (outcome, count) in journal.outcomes() {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+        self.took += took;
+        let (count, wrong) = (bookings.len(), violations.len());
+        self.rounds.push(format!("| {seed} | {:.0} s | {count} | {wrong} |", took.as_secs_f64()));
+        self.violations.extend(violations);
+    }
+
     /// Says it all, and writes it beside what cargo builds.
-    pub(crate) fn publish(&self, seed: u64, took: Duration, journal: &Journal, wrong: &[Violation]) -> Result<()> {
-        let text = self.text(seed, took, journal, wrong)?;
+    pub(crate) fn publish(&self) -> Result<()> {
+        let text = self.text()?;
         text.lines().for_each(say);
         let folder = paths::cargo_target()?.join("faults");
         std::fs::create_dir_all(&folder)?;
-        Ok(std::fs::write(folder.join(format!("{seed}.md")), text)?)
+        Ok(std::fs::write(folder.join(format!("{}.md", self.seed)), text)?)
     }
 
-    fn text(&self, seed: u64, took: Duration, journal: &Journal, wrong: &[Violation]) -> Result<String> {
-        let bookings = journal.bookings();
-        let priced = bookings.values().filter(|booking| booking.priced).count();
-        let paid = bookings.values().filter(|booking| booking.priced && booking.paid).count();
-        let mut text = format!("Seed {seed}, {:.0} s.\n\n", took.as_secs_f64());
-        let Self { faults, kills, failpoints, .. } = self;
-        writeln!(text, "{} bookings acknowledged, {priced} of them priced, {paid} paid", bookings.len())?;
-        writeln!(text, "{faults} faults, {kills} times kill -9 of a program, {failpoints} of them at a failpoint")?;
+    /// Fails if anything was not as promised.
+    pub(crate) fn verdict(&self) -> Result<()> {
+        let Self { seed, crowd, .. } = self;
+        ensure!(self.violations.is_empty(), "{} violations, FAULT_SEED={seed}", self.violations.len());
+        ensure!(self.late.is_empty(), "bookings were not back in time, FAULT_SEED={seed}: {:?}", self.late);
+        ensure!(self.crowd_broken == 0, "ten times the users are answered 5xx, FAULT_SEED={seed}: {crowd}");
+        ensure!(self.faults >= FAULTS, "only {} faults", self.faults);
+        Ok(())
+    }
+
+    fn text(&self) -> Result<String> {
+        let Self { seed, bookings, priced, paid, faults, failpoints, programs_killed, servers_killed, .. } = self;
+        let mut text = format!("Seed {seed}, {:.0} s.\n\n", self.took.as_secs_f64());
+        writeln!(text, "{bookings} bookings acknowledged, {priced} of them priced, {paid} paid")?;
+        writeln!(text, "{faults} faults; {} times kill -9, {failpoints} of them at a failpoint,", self.kills())?;
+        writeln!(text, "{programs_killed} of a program at any other moment, {servers_killed} of a server")?;
         writeln!(text, "{}", self.crowd)?;
-        writeln!(text, "{} violations, {} late recoveries\n", wrong.len(), self.late.len())?;
-        for line in wrong.iter().map(ToString::to_string).chain(self.late.iter().cloned()).take(100) {
+        writeln!(text, "{} violations, {} late recoveries\n", self.violations.len(), self.late.len())?;
+        for line in self.violations.iter().map(ToString::to_string).chain(self.late.iter().cloned()).take(100) {
             writeln!(text, "- {line}")?;
         }
+        writeln!(text, "\n| round of seed | time | bookings | violations |\n|---:|---:|---:|---:|")?;
+        writeln!(text, "{}", self.rounds.join("\n"))?;
         writeln!(text, "\n| fault | times | back after, longest |\n|---|---:|---:|")?;
         for (fault, times) in &self.recoveries {
             let longest = times.iter().max().copied().unwrap_or_default();
             writeln!(text, "| {fault} | {} | {:.1} s |", times.len(), longest.as_secs_f64())?;
         }
         writeln!(text, "\n| answer | times |\n|---|---:|")?;
-        for (outcome, count) in journal.outcomes() {
+        for (outcome, count) in &self.outcomes {
             writeln!(text, "| {outcome} | {count} |")?;
         }
         Ok(text)
