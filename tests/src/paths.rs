@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The root of the checkout.
+/// The root of the checkout: the folder with the lock file, at or above the working folder; else where this was built.
+///
+/// Several checkouts may share what cargo builds, and cargo does not build anew for one that lies elsewhere.
 pub fn workspace() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("the tests crate lies in the workspace").to_owned()
+    let working = env::current_dir().unwrap_or_default();
+    let above = working.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    above.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), Path::to_owned)
 }
 
 /// `${XDG_CACHE_HOME:-~/.cache}/eventplatform`: everything that is kept between runs.
