@@ -115,7 +115,13 @@ impl Applier {
         let api = api(&self.client, identity, &child.kind.resource());
         let object = format!("{} {}", child.kind.name(), child.name);
         let answer = api.patch(&child.name, &params, &Patch::Apply(&child.object)).await;
-        let answer = to_value(&answer.map_err(|error| Problem::from_api(&object, error))?);
+        let answer = to_value(&answer.map_err(|error| match error {
+            // Whatever is absent is made, unless nobody knows what it is.
+            kube::Error::Api(status) if status.code == 404 && child.kind.is_optional() => {
+                Problem::KindUnknown { object, kind: format!("{} of {}", child.kind.name(), child.kind.api_version()) }
+            }
+            error => Problem::from_api(&object, error),
+        })?);
         self.memory().insert(place(identity, child), Memory::of(child, &answer));
         observed.put(child.kind, &child.name, answer);
         Ok(())

@@ -30,7 +30,7 @@ pub enum Problem {
         name: String,
     },
     /// The operator lacks a right.
-    #[error("the operator may not do what it has to, see the chart's ClusterRole: {0}")]
+    #[error("the operator may not do what it has to, see the roles in the chart: {0}")]
     Forbidden(String),
     /// Somebody else wrote at the same time.
     #[error("written at the same time by somebody else: {0}")]
@@ -42,6 +42,16 @@ pub enum Problem {
         object: String,
         /// What it says.
         message: String,
+    },
+    /// The cluster has no definition of a kind that the spec asks for.
+    #[error(
+        "{object} cannot be made, for this cluster does not know {kind}; install its definition, or change the spec"
+    )]
+    KindUnknown {
+        /// Kind and name.
+        object: String,
+        /// The kind with its group and version.
+        kind: String,
     },
     /// A reconcile took too long.
     #[error("a reconcile took longer than {0} s")]
@@ -62,6 +72,7 @@ impl Problem {
             Self::Forbidden(_) => "Forbidden",
             Self::Conflict(_) => "Conflict",
             Self::Refused { .. } => "Refused",
+            Self::KindUnknown { .. } => "KindUnknown",
             Self::TimedOut(_) => "TimedOut",
             Self::Api(_) => "ApiUnavailable",
         }

@@ -207,7 +207,7 @@ suite() {
     awk '/^test result:/ {passed += $4; failed += $6}
         /^ℹ pass / {passed += $3} /^ℹ fail / {failed += $3} END {
         printf "cluster suite: %d passed, %d failed\n", passed, failed; exit !(passed > 0 && failed == 0)}' "$log" || status=1
-    [[ -n "${MONGOD:-}" ]] || cat <<'END'
+    cat <<'END'
 NOT RUN: MongoDB as a replica set of three, its initiation and a lost first pod (the stand-in has neither; needs the official image)
 NOT RUN: Gateway API (no controller for it here); clusters with several nodes; kind's published node images where there is no Docker
 END

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use kube::api::DeleteParams;
 
-use super::Pass;
+use super::{Pass, pods::last_words};
 use crate::{
     build::{Plan, Program},
     child::{Child, Kind},
@@ -79,8 +79,10 @@ impl Pass<'_> {
                 self.applier.delete(self.identity, Kind::Job, &job.name, live, DeleteParams::background()).await?;
             }
             let why = failed["message"].as_str().unwrap_or_default();
+            let mut words = self.observed.pods.iter().filter_map(|pod| last_words(pod, &job.name));
+            let said = words.next().map(|said| format!(", it said: {said}")).unwrap_or_default();
             return Ok(Gate::Failed(format!(
-                "the migration of {} failed, the old version goes on serving: {why}; see `kubectl logs job/{}`",
+                "the migration of {} failed, the old version goes on serving: {why}{said}; see `kubectl logs job/{}`",
                 program.name(),
                 job.name
             )));

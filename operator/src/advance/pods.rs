@@ -12,6 +12,9 @@ const TROUBLE: [&str; 6] = [
     "InvalidImageName",
 ];
 
+/// At most so many characters of what a pod said last.
+const LAST_WORDS: usize = 300;
+
 /// Why a pod does not come up, if it says so.
 pub(super) fn pod_trouble(pod: &Value) -> Option<String> {
     let statuses = ["initContainerStatuses", "containerStatuses"];
@@ -27,6 +30,19 @@ pub(super) fn pod_trouble(pod: &Value) -> Option<String> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     let unscheduled = conditions.into_iter().find(|c| c["type"] == "PodScheduled" && c["status"] == "False")?;
     Some(format!("it cannot be scheduled: {}", unscheduled["message"].as_str().unwrap_or_default()))
+}
+
+/// What a failed pod of a Job said before it ended.
+pub(super) fn last_words(pod: &Value, job: &str) -> Option<String> {
+    if pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] != job {
+        return None;
+    }
+    let mut containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let message = containers.find_map(|container| container["state"]["terminated"]["message"].as_str())?;
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let said = words.join(" ");
+    let from = said.char_indices().rev().nth(LAST_WORDS - 1).map_or(0, |(at, _)| at);
+    (!said.is_empty()).then(|| said[from..].to_owned())
 }
 
 /// Whether a pod belongs to an older revision than its StatefulSet's, and does not come up.

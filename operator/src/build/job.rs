@@ -27,6 +27,8 @@ fn spec(blueprint: &Blueprint<'_>, program: Program) -> Value {
     let mut container = deployment::container(blueprint, program);
     container["name"] = json!("migrate");
     container["args"] = json!(["migrate"]);
+    // What it said last becomes the status of its pod, where the operator reads why it failed.
+    container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     json!({
         "backoffLimit": 4,
         "activeDeadlineSeconds": 900,

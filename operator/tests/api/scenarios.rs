@@ -303,6 +303,19 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
         message.contains("booking failed") && message.contains("kubectl logs job/demo-booking-migrate-"),
         "{message}"
     );
+    let mut jobs = cluster.api.list("jobs").into_iter().map(|job| job["metadata"]["name"].as_str().unwrap().to_owned());
+    let job = jobs.find(|name| name.starts_with("demo-booking-migrate-")).unwrap();
+    let labels = json!({
+        "app.kubernetes.io/instance": "demo", "app.kubernetes.io/managed-by": "eventplatform-operator",
+        "batch.kubernetes.io/job-name": job,
+    });
+    let ended = json!({"terminated": {"exitCode": 2, "message": "error: no such\ncolumn\n"}});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("{job}-x"), "labels": labels},
+        "status": {"containerStatuses": [{"state": ended}]}});
+    cluster.api.put("pods", pod);
+    cluster.reconcile().await.unwrap();
+    let (_, _, message) = cluster.condition("Degraded");
+    assert!(message.contains("it said: error: no such column; see"), "{message}");
     cluster.migrations_fail = false;
     cluster.clock.advance(TimeDelta::seconds(301));
     cluster.reconcile().await.unwrap();
@@ -399,6 +412,22 @@ async fn a_missing_right_is_named() {
     assert_eq!(reason, "Forbidden");
     assert!(message.contains("cannot patch resource \"ingresses\""), "{message}");
     cluster.api.forbid(None);
+    cluster.converge().await;
+    assert!(cluster.is_ready());
+}
+
+#[tokio::test]
+async fn a_kind_that_the_cluster_does_not_know_is_named() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+
+    cluster.specify(|spec| *spec = json!({"monitoring": {"serviceMonitor": "Enabled"}}));
+    cluster.converge().await;
+
+    let (_, reason, message) = cluster.condition("Degraded");
+    assert_eq!(reason, "KindUnknown");
+    assert!(message.contains("does not know ServiceMonitor of monitoring.coreos.com/v1"), "{message}");
+    assert_eq!(cluster.condition("Available").0, "True");
+    cluster.specify(|spec| *spec = json!({}));
     cluster.converge().await;
     assert!(cluster.is_ready());
 }

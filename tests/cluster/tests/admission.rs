@@ -23,7 +23,7 @@ async fn impossible_specs_are_refused_in_words_that_say_what_to_change() -> Resu
         let both = json!({ "postgres": { "managed": {}, "external": {
             "host": "db.example.org", "credentialsSecretRef": { "name": "db" },
         } } });
-        refused(namespace, "both", both, "managed").await?;
+        refused(namespace, "both", both, "exactly one of managed and external").await?;
         refused(namespace, "a-name-that-is-longer-than-thirty-characters", json!({}), "30").await?;
         let none = json!({ "services": { "booking": { "replicas": 0 } } });
         refused(namespace, "none", none, "management: Stopped").await?;
