@@ -19,8 +19,8 @@ BUILD_STACK := cargo build -p eventplatform-tests
 # Suites that have the machine for themselves, and are built only when they are asked for.
 SUITES := cluster-tests/cluster,eventplatform-tests/faults
 
-# How long the fault suite goes on: short (a quarter of an hour) or full (hours).
-FORM ?= short
+# How long `make test-faults` goes on: full (hours), or short, as in `make test` (a quarter of an hour).
+FORM ?= full
 
 # What `stack dev` starts, built in one go with it.
 PROGRAMS := user-service event-service booking-service notification-service mock-gateway frontend-server
@@ -52,9 +52,9 @@ build: ## Build everything
 	@cargo build --workspace --all-targets
 
 .PHONY: test
-test: ## Run every test on servers of its own, then print how many passed
+test: ## Run every test on servers of its own, the short fault suite too, then print how many passed
 	@.ci/install
-	@cargo build --workspace --all-targets
+	@cargo build --workspace --all-targets --features $(SUITES)
 	@$(STACK) test
 
 .PHONY: test-cluster
@@ -62,9 +62,9 @@ test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, 
 	@tests/cluster/cluster.sh test
 
 .PHONY: test-faults
-test-faults: ## Break everything under load; FORM=full for hours; FAULT_SEED=n repeats a run
+test-faults: ## Break everything under load, for hours; FORM=short for less; FAULT_SEED=n repeats a run
 	@.ci/install dev
-	@cargo build --workspace --all-targets
+	@cargo build --workspace --all-targets --features $(SUITES)
 	@FAULT_FORM=$(FORM) $(STACK) test -- --workspace --features $(SUITES) --test faults -- --nocapture --test-threads=1
 
 .PHONY: check

@@ -69,21 +69,6 @@ pub(crate) enum Fault {
     OlderVersion,
 }
 
-const PLACES: [(Program, Peer); 12] = [
-    (Program::Booking, Peer::Program(Program::Event)),
-    (Program::Booking, Peer::Postgres),
-    (Program::Booking, Peer::RabbitMq),
-    (Program::Booking, Peer::Program(Program::MockGateway)),
-    (Program::Booking, Peer::Program(Program::User)),
-    (Program::Event, Peer::MongoDb),
-    (Program::Event, Peer::RabbitMq),
-    (Program::Notification, Peer::MongoDb),
-    (Program::Notification, Peer::RabbitMq),
-    (Program::User, Peer::Postgres),
-    (Program::MockGateway, Peer::Postgres),
-    (Program::MockGateway, Peer::Program(Program::Booking)),
-];
-
 impl Fault {
     /// Every kind at least once, in random order and at random places.
     pub(crate) fn every_kind(world: &World, rng: &mut StdRng) -> Vec<Self> {
@@ -114,7 +99,7 @@ impl Fault {
         }
         all.extend(SERVICES.map(|program| Self::Kill(program, rng.random_range(0..2))));
         all.push(Self::Kill(Program::MockGateway, 0));
-        all.extend(conditions().map(|condition| Self::network(rng, condition)));
+        all.extend(conditions().map(|condition| Self::network(world, rng, condition)));
         match &world.older {
             Some((version, _)) => {
                 say(&format!("the older version is {version}"));
@@ -131,12 +116,12 @@ impl Fault {
     }
 
     /// Any fault that goes together with others and clears within seconds.
-    pub(crate) fn any(rng: &mut StdRng) -> Self {
+    pub(crate) fn any(world: &World, rng: &mut StdRng) -> Self {
         match rng.random_range(0..20) {
             0..9 => Self::any_kill(rng),
             9..14 => {
                 let condition = *conditions().collect::<Vec<_>>().choose(rng).expect("there are some");
-                Self::network(rng, condition)
+                Self::network(world, rng, condition)
             }
             14 => Self::Impatience,
             15 => Self::KillServer(Server::Postgres),
@@ -147,13 +132,14 @@ impl Fault {
     }
 
     /// Any `kill -9` of a replica.
-    pub(crate) fn any_kill(rng: &mut StdRng) -> Self {
+    fn any_kill(rng: &mut StdRng) -> Self {
         let programs = [Program::Booking, Program::Booking, Program::Event, Program::Notification, Program::User];
         Self::Kill(*programs.choose(rng).expect("there are some"), rng.random_range(0..2))
     }
 
-    fn network(rng: &mut StdRng, condition: Condition) -> Self {
-        let (program, peer) = *PLACES.choose(rng).expect("there are some");
+    /// Between any two that talk with each other.
+    fn network(world: &World, rng: &mut StdRng, condition: Condition) -> Self {
+        let (program, peer) = *world.links.all().choose(rng).expect("there are some");
         Self::Network(program, peer, condition)
     }
 
@@ -194,6 +180,15 @@ impl Fault {
             }
         }
         Ok(())
+    }
+
+    /// Where it stands in the order of mending: servers and links first, without which no program is ready.
+    pub(crate) fn clears_at(&self) -> u8 {
+        match self {
+            Self::Restart(_) | Self::KillServer(_) | Self::Network(..) => 0,
+            Self::Kill(..) => 2,
+            _ => 1,
+        }
     }
 
     /// Mends it, and waits until what was broken is ready.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use eventplatform_tests::paths;
+use serde::{Deserialize, Serialize};
 
 use crate::checker::Violation;
 use crate::journal::Journal;
@@ -15,7 +18,7 @@ use crate::say;
 const FAULTS: usize = 40;
 
 /// What was broken, what users were told meanwhile, and how long they waited afterwards: sums over all rounds.
-#[derive(Default)]
+#[derive(Default, Deserialize, Serialize)]
 pub(crate) struct Report {
     seed: u64,
     rounds: Vec<String>,
@@ -27,7 +30,7 @@ pub(crate) struct Report {
     recoveries: BTreeMap<String, Vec<Duration>>,
     /// Where bookings were not back in time.
     pub(crate) late: Vec<String>,
-    violations: Vec<Violation>,
+    violations: Vec<String>,
     pub(crate) faults: usize,
     /// `kill -9` of a program, at a failpoint and at any other moment, and of a server.
     pub(crate) failpoints: usize,
@@ -43,6 +46,18 @@ impl Report {
         Self { seed, ..Self::default() }
     }
 
+    /// That of a run with this seed which was cut off between two rounds, or else a new one.
+    pub(crate) fn resumed(seed: u64) -> Result<Self> {
+        let saved = fs::read(Self::file(seed, "json")?).ok();
+        let report = saved.and_then(|saved| serde_json::from_slice::<Self>(&saved).ok());
+        Ok(report.filter(|report| report.verdict().is_ok()).unwrap_or_else(|| Self::new(seed)))
+    }
+
+    /// How many rounds are over.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds.len() as u64
+    }
+
     /// Every `kill -9`.
     pub(crate) fn kills(&self) -> usize {
         self.failpoints + self.programs_killed + self.servers_killed
@@ -53,7 +68,7 @@ impl Report {
     }
 
     /// Adds what users were told in a round, and what was wrong at its end.
-    pub(crate) fn ends_round(&mut self, seed: u64, took: Duration, journal: &Journal, violations: Vec<Violation>) {
+    pub(crate) fn ends_round(&mut self, version: &str, took: Duration, journal: &Journal, violations: &[Violation]) {
         let bookings = journal.bookings();
         self.bookings += bookings.len();
         self.priced += bookings.values().filter(|booking| booking.priced).count();
@@ -62,18 +77,28 @@ impl Report {
             *self.outcomes.entry(outcome).or_default() += count;
         }
         self.took += took;
-        let (count, wrong) = (bookings.len(), violations.len());
-        self.rounds.push(format!("| {seed} | {:.0} s | {count} | {wrong} |", took.as_secs_f64()));
-        self.violations.extend(violations);
+        let (number, count, wrong) = (self.rounds.len() + 1, bookings.len(), violations.len());
+        self.rounds.push(format!("| {number} | {version} | {:.0} s | {count} | {wrong} |", took.as_secs_f64()));
+        self.violations.extend(violations.iter().map(ToString::to_string));
     }
 
-    /// Says it all, and writes it beside what cargo builds.
-    pub(crate) fn publish(&self) -> Result<()> {
+    /// Says it all, and writes it beside what cargo builds; `finished` if there is nothing to be resumed.
+    pub(crate) fn publish(&self, finished: bool) -> Result<()> {
         let text = self.text()?;
         text.lines().for_each(say);
+        let saved = Self::file(self.seed, "json")?;
+        if finished {
+            fs::remove_file(saved).ok();
+        } else {
+            fs::write(saved, serde_json::to_vec(self)?)?;
+        }
+        Ok(fs::write(Self::file(self.seed, "md")?, text)?)
+    }
+
+    fn file(seed: u64, extension: &str) -> Result<PathBuf> {
         let folder = paths::cargo_target()?.join("faults");
-        std::fs::create_dir_all(&folder)?;
-        Ok(std::fs::write(folder.join(format!("{}.md", self.seed)), text)?)
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join(format!("{seed}.{extension}")))
     }
 
     /// Fails if anything was not as promised.
@@ -94,10 +119,10 @@ impl Report {
         writeln!(text, "{programs_killed} of a program at any other moment, {servers_killed} of a server")?;
         writeln!(text, "{}", self.crowd)?;
         writeln!(text, "{} violations, {} late recoveries\n", self.violations.len(), self.late.len())?;
-        for line in self.violations.iter().map(ToString::to_string).chain(self.late.iter().cloned()).take(100) {
+        for line in self.violations.iter().chain(&self.late).take(100) {
             writeln!(text, "- {line}")?;
         }
-        writeln!(text, "\n| round of seed | time | bookings | violations |\n|---:|---:|---:|---:|")?;
+        writeln!(text, "\n| round | version | time | bookings | violations |\n|---:|---|---:|---:|---:|")?;
         writeln!(text, "{}", self.rounds.join("\n"))?;
         writeln!(text, "\n| fault | times | back after, longest |\n|---|---:|---:|")?;
         for (fault, times) in &self.recoveries {

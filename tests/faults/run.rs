@@ -7,8 +7,8 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use eventplatform_tests::programs::Binaries;
+use anyhow::{Context, Result, ensure};
+use eventplatform_tests::programs::{Binaries, version};
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -38,20 +38,31 @@ const CALM: Duration = Duration::from_secs(1);
 const USUAL_OVER: usize = 16;
 
 /// How much is done.
-struct Form {
-    /// There are rounds until there were so many bookings and kills.
-    bookings: usize,
-    kills: usize,
-    /// Something is stuck after this.
-    limit: Duration,
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// One round.
+    Short,
+    /// Rounds until there were so many bookings and kills. Cut off, it goes on with the round that it was at.
+    Full { bookings: usize, kills: usize },
 }
 
 impl Form {
     fn chosen() -> Self {
-        if env::var("FAULT_FORM").is_ok_and(|form| form == "full") {
-            Self { bookings: 100_000, kills: 1000, limit: Duration::from_secs(12 * 3600) }
-        } else {
-            Self { bookings: BOOKINGS_OF_A_ROUND, kills: 60, limit: Duration::from_secs(2400) }
+        match env::var("FAULT_FORM").as_deref() {
+            Ok("full") => Self::Full { bookings: 100_000, kills: 1000 },
+            _ => Self::Short,
+        }
+    }
+
+    /// Something is stuck after this.
+    fn limit(self) -> Duration {
+        Duration::from_secs(if self == Self::Short { 2400 } else { 12 * 3600 })
+    }
+
+    fn is_over(self, report: &Report) -> bool {
+        match self {
+            Self::Short => report.rounds() > 0,
+            Self::Full { bookings, kills } => report.bookings >= bookings && report.kills() >= kills,
         }
     }
 }
@@ -63,26 +74,23 @@ fn seed() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<()> {
     let form = Form::chosen();
-    Box::pin(alone(form.limit, run(&form, seed()))).await
+    Box::pin(alone(form.limit(), run(form, seed()))).await
 }
 
-async fn run(form: &Form, seed: u64) -> Result<()> {
+async fn run(form: Form, seed: u64) -> Result<()> {
     let older = Binaries::older().await?;
     say(&format!("seed {seed}; FAULT_SEED={seed} repeats it"));
-    let mut report = Report::new(seed);
-    for number in 0.. {
-        Box::pin(round(number, seed.wrapping_add(number), older.clone(), &mut report)).await?;
-        report.publish()?;
-        if report.bookings >= form.bookings && report.kills() >= form.kills {
-            break;
-        }
+    let mut report = if form == Form::Short { Report::new(seed) } else { Report::resumed(seed)? };
+    while !form.is_over(&report) {
+        Box::pin(round(report.rounds(), seed, older.clone(), &mut report)).await?;
+        report.publish(form.is_over(&report))?;
     }
     report.verdict()
 }
 
 /// One platform from its start until nothing is left to do.
 async fn round(number: u64, seed: u64, older: Option<(String, Binaries)>, report: &mut Report) -> Result<()> {
-    let began = Instant::now();
+    let (began, seed) = (Instant::now(), seed.wrapping_add(number));
     let world = Arc::new(World { older, ..World::start(HOLD_SECONDS).await? });
     let work = Workload::prepare(&world.stack, PEOPLE).await?;
     let users = work.run(CLIENTS, seed);
@@ -104,7 +112,7 @@ async fn round(number: u64, seed: u64, older: Option<(String, Binaries)>, report
     let quiet = checker::quiet(&run.world, QUIET_LIMIT).await;
     watching.abort();
     let violations = checker::check(&run.world, &run.work.journal, TOLD_LIMIT).await?;
-    run.report.ends_round(seed, began.elapsed(), &run.work.journal, violations);
+    run.report.ends_round(&version().await, began.elapsed(), &run.work.journal, &violations);
     run.says(&format!("nothing left to do after {:.1} s", quiet?.as_secs_f64()));
     Ok(())
 }
@@ -148,7 +156,7 @@ impl Run<'_> {
         let mut combinations = 0;
         while combinations < COMBINATIONS_OF_A_ROUND || self.work.journal.count_bookings() < BOOKINGS_OF_A_ROUND {
             let count = self.rng.random_range(2..=3);
-            let together = (0..count).map(|_| Fault::any(&mut self.rng)).collect();
+            let together = (0..count).map(|_| Fault::any(&self.world, &mut self.rng)).collect();
             self.breaks(together).await?;
             combinations += 1;
         }
@@ -209,8 +217,10 @@ impl Run<'_> {
         let struck = join_all(faults.iter().map(|fault| fault.strike(world, work))).await;
         ensure!(struck.iter().any(Result::is_ok), "{names}: {struck:?}");
         sleep(faults.iter().map(Fault::lasts).max().unwrap_or_default()).await;
-        for fault in &faults {
-            fault.clear(world, work).await?;
+        let mut struck = faults.iter().collect::<Vec<_>>();
+        struck.sort_by_key(|fault| fault.clears_at());
+        for fault in struck {
+            fault.clear(world, work).await.with_context(|| names.clone())?;
         }
         if faults.len() > 1 {
             world.mend().await?;

@@ -82,6 +82,11 @@ async fn git(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
+/// What git calls the checkout, with a mark if it has been changed since.
+pub async fn version() -> String {
+    git(&["describe", "--tags", "--always", "--dirty"]).await.unwrap_or_else(|_| "unknown".to_owned())
+}
+
 /// The built programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {

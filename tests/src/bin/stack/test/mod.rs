@@ -18,7 +18,8 @@ use crate::job::Signals;
 
 /// Runs every test on throwaway servers and prints how many passed.
 ///
-/// First those of the workspace, then those of tests/browser, on a platform of their own.
+/// First those of the workspace, the short form of the fault suite among them, which has servers of its own; then those
+/// of tests/browser, on a platform of their own.
 ///
 /// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
 /// `mongod` is on PATH, and is listed as NOT RUN elsewhere. So are the tests that need stripe-mock, where it is absent
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     #[arg(last = true)]
     cargo: Vec<OsString>,
 }
+
+/// The feature with which tests/faults is built.
+const FAULT_SUITE: &str = "eventplatform-tests/faults";
 
 /// What the tests that need stripe-mock are called (services/booking/tests/stripe), and their line if they do not run.
 const STRIPE_TESTS: &str = "stripe_conformance::";
@@ -44,11 +48,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
 async fn test(arguments: Arguments) -> Result<ExitCode> {
     let everything = arguments.cargo.is_empty();
-    let selection = if everything { vec![OsString::from("--workspace")] } else { arguments.cargo };
+    let workspace = || ["--workspace", "--features", FAULT_SUITE].map(OsString::from);
+    let selection = if everything { workspace().to_vec() } else { arguments.cargo };
     // With the features that `cargo test` will choose, and the programs too, which it does not always build.
-    let built =
-        cargo()?.args(["build", "--workspace", "--all-targets"]).status().await.context("cannot start cargo")?;
-    if !built.success() {
+    let mut build = cargo()?;
+    build.args(["build", "--all-targets"]).args(workspace());
+    if !build.status().await.context("cannot start cargo")?.success() {
         println!("0 passed, 0 failed: the workspace does not build");
         return Ok(ExitCode::FAILURE);
     }
