@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -112,18 +113,25 @@ impl Operator {
             let good = (condition.type_ == "Degraded") != (condition.status == crate::crd::ConditionStatus::True);
             let type_ = if good { EventType::Normal } else { EventType::Warning };
             let note = format!("{} is {:?}: {}", condition.type_, condition.status, condition.message);
-            self.event(platform, type_, &condition.reason, note).await;
+            self.event(platform, type_, &condition.reason, note, None).await;
         }
     }
 
-    async fn event(&self, platform: &EventPlatform, type_: EventType, reason: &str, note: String) {
+    /// Tells of a platform, and of a child of it by kind and name: for six minutes, a second event of the same reason
+    /// about the same objects only counts the first one up, and its note is lost.
+    async fn event(&self, platform: &EventPlatform, type_: EventType, reason: &str, note: String, child: Option<&str>) {
         let Some(recorder) = &self.recorder else { return };
         let event = Event {
             type_,
             reason: reason.to_owned(),
             note: Some(note.chars().take(1000).collect()),
             action: "Reconcile".to_owned(),
-            secondary: None,
+            secondary: child.and_then(|child| child.split_once(' ')).map(|(kind, name)| ObjectReference {
+                kind: Some(kind.to_owned()),
+                name: Some(name.to_owned()),
+                namespace: platform.namespace(),
+                ..ObjectReference::default()
+            }),
         };
         if let Err(error) = recorder.publish(&event, &platform.object_ref(&())).await {
             tracing::warn!(%error, "an event could not be published");
@@ -154,7 +162,7 @@ pub async fn reconcile(platform: Arc<EventPlatform>, operator: Arc<Operator>) ->
     for object in restored {
         tracing::info!(platform = Operator::key(&platform), object, "set right what was changed");
         let note = format!("{object} had been changed or deleted and was set right");
-        operator.event(&platform, EventType::Normal, "Restored", note).await;
+        operator.event(&platform, EventType::Normal, "Restored", note, Some(&object)).await;
     }
     let outcome = result.as_ref().err().map_or("ok", Problem::reason);
     metrics::counter!("eventplatform_reconciles_total", "outcome" => outcome).increment(1);
