@@ -16,7 +16,7 @@ PORT ?= 8090
 STACK := exec "$(CARGO_TARGET_DIR)/debug/stack"
 BUILD_STACK := cargo build -p eventplatform-tests
 
-# Suites that have the machine for themselves, and are built only when they are asked for.
+# Suites that have the machine for themselves: a plain `cargo test` leaves them out.
 SUITES := cluster-tests/cluster,eventplatform-tests/faults
 
 # How long `make test-faults` goes on: full (hours), or short, as in `make test` (a quarter of an hour).

@@ -113,6 +113,10 @@ async fn round(number: u64, seed: u64, older: Option<(String, Binaries)>, report
     watching.abort();
     let violations = checker::check(&run.world, &run.work.journal, TOLD_LIMIT).await?;
     run.report.ends_round(&version().await, began.elapsed(), &run.work.journal, &violations);
+    if quiet.is_err() {
+        // It ends here, and what was wrong is to be read all the same.
+        run.report.publish(true)?;
+    }
     run.says(&format!("nothing left to do after {:.1} s", quiet?.as_secs_f64()));
     Ok(())
 }
@@ -217,9 +221,9 @@ impl Run<'_> {
         let struck = join_all(faults.iter().map(|fault| fault.strike(world, work))).await;
         ensure!(struck.iter().any(Result::is_ok), "{names}: {struck:?}");
         sleep(faults.iter().map(Fault::lasts).max().unwrap_or_default()).await;
-        let mut struck = faults.iter().collect::<Vec<_>>();
-        struck.sort_by_key(|fault| fault.clears_at());
-        for fault in struck {
+        let mut to_clear: Vec<_> = faults.iter().collect();
+        to_clear.sort_by_key(|fault| fault.clears_at());
+        for fault in to_clear {
             fault.clear(world, work).await.with_context(|| names.clone())?;
         }
         if faults.len() > 1 {
