@@ -82,17 +82,21 @@ impl Report {
         self.violations.extend(violations.iter().map(ToString::to_string));
     }
 
-    /// Says it all, and writes it beside what cargo builds; `finished` if there is nothing to be resumed.
-    pub(crate) fn publish(&self, finished: bool) -> Result<()> {
+    /// Says it all, and writes it beside what cargo builds.
+    pub(crate) fn publish(&self) -> Result<()> {
         let text = self.text()?;
         text.lines().for_each(say);
+        Ok(fs::write(Self::file(self.seed, "md")?, text)?)
+    }
+
+    /// Keeps it for [`Report::resumed`], until the run is finished.
+    pub(crate) fn save(&self, finished: bool) -> Result<()> {
         let saved = Self::file(self.seed, "json")?;
         if finished {
             fs::remove_file(saved).ok();
-        } else {
-            fs::write(saved, serde_json::to_vec(self)?)?;
+            return Ok(());
         }
-        Ok(fs::write(Self::file(self.seed, "md")?, text)?)
+        Ok(fs::write(saved, serde_json::to_vec(self)?)?)
     }
 
     fn file(seed: u64, extension: &str) -> Result<PathBuf> {

@@ -83,7 +83,10 @@ async fn run(form: Form, seed: u64) -> Result<()> {
     let mut report = if form == Form::Short { Report::new(seed) } else { Report::resumed(seed)? };
     while !form.is_over(&report) {
         Box::pin(round(report.rounds(), seed, older.clone(), &mut report)).await?;
-        report.publish(form.is_over(&report))?;
+        report.publish()?;
+        if form != Form::Short {
+            report.save(form.is_over(&report))?;
+        }
     }
     report.verdict()
 }
@@ -113,11 +116,10 @@ async fn round(number: u64, seed: u64, older: Option<(String, Binaries)>, report
     watching.abort();
     let violations = checker::check(&run.world, &run.work.journal, TOLD_LIMIT).await?;
     run.report.ends_round(&version().await, began.elapsed(), &run.work.journal, &violations);
-    if quiet.is_err() {
-        // It ends here, and what was wrong is to be read all the same.
-        run.report.publish(true)?;
+    match quiet {
+        Ok(after) => run.says(&format!("nothing left to do after {:.1} s", after.as_secs_f64())),
+        Err(error) => run.report.late.push(format!("{error:#}")),
     }
-    run.says(&format!("nothing left to do after {:.1} s", quiet?.as_secs_f64()));
     Ok(())
 }
 
