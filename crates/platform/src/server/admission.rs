@@ -15,14 +15,15 @@ use tokio::sync::Semaphore;
 use crate::{ApiError, ApiResult};
 
 /// How many requests a group of routes works on at once. With statements of some milliseconds and a dozen connections,
-/// the last of so many still gets a connection long before it gives up on one.
-const AT_ONCE: usize = 64;
+/// the last of so many still gets a connection long before it gives up on one; and so few from every caller still get
+/// an answer before the caller gives up, where the databases manage no more than some dozens a second.
+const AT_ONCE: usize = 32;
 /// The longest that a request waits for its turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// When it is told to come back.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Lets at most 64 requests of these routes be under way together. Others wait for up to 5 s, first come first served,
+/// Lets at most 32 requests of these routes be under way together. Others wait for up to 5 s, first come first served,
 /// and are then refused with 429 `overloaded`. Of a stream, only the beginning counts.
 pub fn limited<S: Clone + Send + Sync + 'static>(table: ApiRouter<S>) -> ApiRouter<S> {
     limited_to(AT_ONCE, table)
