@@ -1,19 +1,22 @@
 //! `kill -9` at every named failpoint.
 
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use eventplatform_tests::paths;
 use eventplatform_tests::programs::Program;
 use futures::future::select_all;
 use platform::failpoint::{GUARDS, Orders, POINTS};
 use rand::rngs::StdRng;
+use tokio::time::Instant;
 
 use crate::provocation::Provocation;
 use crate::workload::Workload;
 use crate::world::World;
 
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 /// The longest way to a failpoint, its story told again and again.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -33,13 +36,14 @@ pub(crate) fn everywhere() -> Vec<(&'static str, Program)> {
     POINTS.into_iter().flat_map(places).collect()
 }
 
-/// Has the replica of `program` that reaches `point` first killed there, and starts it again. Fails if none gets there.
+/// Has the replica of `program` that reaches `point` first killed there, and starts it again; says since when it is
+/// being started. Fails if none gets there.
 pub(crate) async fn kill_at(
     world: &World,
     work: &Arc<Workload>,
     (point, program): (&'static str, Program),
     rng: &mut StdRng,
-) -> Result<()> {
+) -> Result<Instant> {
     let orders = Orders { kill_at: Some(point.to_owned()), ..Orders::default() };
     world.order(program, &orders).await?;
     let story = Provocation::of(point, program);
@@ -51,12 +55,16 @@ pub(crate) async fn kill_at(
         }
     };
     let reached = async {
-        tokio::select! { _ = killed => {}, () = telling => {} }
+        tokio::select! { (ended, ..) = killed => ended, () = telling => None }
     };
     let reached = tokio::time::timeout(LIMIT, reached).await;
+    let cleared = Instant::now();
     story.forget(world).await?;
     world.stand_down(program).await?;
-    reached.with_context(|| format!("nobody was killed at {point} of {} ({story:?})", program.name()))
+    let ended = reached.with_context(|| format!("nobody was killed at {point} of {} ({story:?})", program.name()))?;
+    let signal = ended.and_then(|ended| ended.signal());
+    ensure!(signal == Some(SIGKILL), "{} ended at {point}, but by {ended:?}", program.name());
+    Ok(cleared)
 }
 
 #[test]

@@ -4,25 +4,29 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bson::doc;
 use contracts::message::{EXCHANGE, NOTIFICATION_QUEUE};
 use eventplatform_tests::fleet::Peer;
 use eventplatform_tests::link::Condition;
 use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::MongoKind;
+use eventplatform_tests::wait;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use platform::failpoint::Orders;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, RngExt};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::say;
 use crate::workload::Workload;
-use crate::world::{SERVICES, World};
+use crate::world::{REPLICATED, SERVICES, World};
+
+/// A gateway that is told to misbehave gets the opportunity within this time.
+const STRIKES_WITHIN: Duration = Duration::from_secs(60);
 
 /// A server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,17 +67,17 @@ pub(crate) enum Fault {
     LateWebhooks,
     /// The clocks of two replicas of each service are ten minutes apart, five from the machine's.
     Clocks,
-    /// Every replica of every service is replaced, one after the other.
+    /// Every replica of every service and the gateway is replaced, one after the other.
     RollingRestart,
-    /// One replica of each service is of an older version.
+    /// One replica of each service and the gateway is of an older version.
     OlderVersion,
 }
 
 impl Fault {
-    /// Every kind at least once, in random order and at random places.
+    /// Every kind at least once, at random places.
     pub(crate) fn every_kind(world: &World, rng: &mut StdRng) -> Vec<Self> {
         let mut all = vec![
-            Self::Freeze(Program::Booking, rng.random_range(0..2)),
+            Self::freeze(rng),
             Self::Impatience,
             Self::LongWithoutBroker,
             Self::MemoryAlarm,
@@ -97,44 +101,55 @@ impl Fault {
         for server in [Server::Postgres, Server::MongoDb, Server::RabbitMq] {
             all.extend([Self::Restart(server), Self::KillServer(server)]);
         }
-        all.extend(SERVICES.map(|program| Self::Kill(program, rng.random_range(0..2))));
-        all.push(Self::Kill(Program::MockGateway, 0));
+        all.extend(REPLICATED.map(|program| Self::Kill(program, rng.random_range(0..2))));
         all.extend(conditions().map(|condition| Self::network(world, rng, condition)));
-        match &world.older {
-            Some((version, _)) => {
-                say(&format!("the older version is {version}"));
-                all.push(Self::OlderVersion);
-            }
-            None => say("NOT RUN: an older version beside a newer one (this checkout has no history)"),
-        }
-        match world.mongodb().kind() {
-            MongoKind::Mongod => all.push(Self::StepDown),
-            MongoKind::Secantus => say("NOT RUN: MongoDB steps down (SecantusDB has one member and no such command)"),
-        }
-        shuffle(&mut all, rng);
+        all.extend(world.older.is_some().then_some(Self::OlderVersion));
+        all.extend((world.mongodb().kind() == MongoKind::Mongod).then_some(Self::StepDown));
         all
     }
 
-    /// Any fault that goes together with others and clears within seconds.
+    pub(crate) fn says_what_cannot_strike(world: &World) {
+        match &world.older {
+            Some((version, _)) => say(&format!("the older version is {version}")),
+            None => say("NOT RUN: an older version beside a newer one (this checkout has no history)"),
+        }
+        if world.mongodb().kind() == MongoKind::Secantus {
+            say("NOT RUN: MongoDB steps down (SecantusDB has one member and no such command)");
+        }
+    }
+
+    /// Any fault that goes together with others; kills and the network are the most frequent.
     pub(crate) fn any(world: &World, rng: &mut StdRng) -> Self {
         match rng.random_range(0..20) {
             0..9 => Self::any_kill(rng),
-            9..14 => {
+            9..13 => {
                 let condition = *conditions().collect::<Vec<_>>().choose(rng).expect("there are some");
                 Self::network(world, rng, condition)
             }
-            14 => Self::Impatience,
-            15 => Self::KillServer(Server::Postgres),
-            16 => Self::KillServer(Server::MongoDb),
-            17 => Self::KillServer(Server::RabbitMq),
-            _ => Self::Gateway("confirm", "timeout_after"),
+            _ => {
+                let mut kinds = Self::every_kind(world, rng);
+                kinds.retain(Self::goes_together);
+                kinds.swap_remove(rng.random_range(0..kinds.len()))
+            }
         }
+    }
+
+    /// Whether it neither takes long nor needs the rest of the platform to strike.
+    fn goes_together(&self) -> bool {
+        !matches!(
+            self,
+            Self::Freeze(..) | Self::LongWithoutBroker | Self::ConfirmsLost | Self::RollingRestart | Self::OlderVersion
+        )
+    }
+
+    fn freeze(rng: &mut StdRng) -> Self {
+        let programs = [Program::Booking, Program::Event, Program::Notification];
+        Self::Freeze(*programs.choose(rng).expect("there are some"), rng.random_range(0..2))
     }
 
     /// Any `kill -9` of a replica.
     fn any_kill(rng: &mut StdRng) -> Self {
-        let programs = [Program::Booking, Program::Booking, Program::Event, Program::Notification, Program::User];
-        Self::Kill(*programs.choose(rng).expect("there are some"), rng.random_range(0..2))
+        Self::Kill(*REPLICATED.choose(rng).expect("there are some"), rng.random_range(0..2))
     }
 
     /// Between any two that talk with each other.
@@ -143,12 +158,16 @@ impl Fault {
         Self::Network(program, peer, condition)
     }
 
-    /// How long it lasts.
+    /// How long it lasts alone: for longer than what waits for it.
     pub(crate) fn lasts(&self) -> Duration {
         match self {
-            Self::Freeze(..) => Duration::from_secs(17),
+            // A relay's claim, 20 s.
+            Self::Freeze(..) => Duration::from_secs(22),
             Self::LongWithoutBroker => Duration::from_secs(15),
-            Self::ConfirmsLost => Duration::from_secs(12),
+            // A publisher, 10 s.
+            Self::ConfirmsLost | Self::MemoryAlarm => Duration::from_secs(12),
+            // A call to event-service, twice 4 s.
+            Self::Network(_, _, Condition::Cut | Condition::HalfOpen) | Self::Clocks => Duration::from_secs(10),
             Self::Kill(..) | Self::Restart(_) | Self::KillServer(_) => Duration::from_millis(500),
             Self::RollingRestart | Self::Unbound => Duration::ZERO,
             Self::OlderVersion => Duration::from_secs(5),
@@ -182,11 +201,28 @@ impl Fault {
         Ok(())
     }
 
-    /// Where it stands in the order of mending: servers and links first, without which no program is ready.
+    /// Waits until it has done something, where that can be told.
+    pub(crate) async fn has_struck(&self, world: &World) -> Result<()> {
+        if !matches!(self, Self::Gateway(..) | Self::LateWebhooks) {
+            return Ok(());
+        }
+        wait::until(format!("{self} has struck"), STRIKES_WITHIN, async || {
+            let query = "select coalesce(bool_or(remaining < (rule->>'times')::integer), false) from fault_rules";
+            ensure!(sqlx::query_scalar::<_, bool>(query).fetch_one(&world.gateway).await?, "not once");
+            Ok(())
+        })
+        .await?;
+        ensure!(!world.forgery_was_accepted().await?, "booking-service took a webhook that somebody else had signed");
+        Ok(())
+    }
+
+    /// Where it stands in the order of mending: servers and links first, without which no program is ready; what the
+    /// programs have to be told last.
     pub(crate) fn clears_at(&self) -> u8 {
         match self {
             Self::Restart(_) | Self::KillServer(_) | Self::Network(..) => 0,
             Self::Kill(..) => 2,
+            Self::Clocks | Self::Gateway(..) | Self::LateWebhooks => 3,
             _ => 1,
         }
     }
@@ -282,7 +318,7 @@ async fn set_clocks(world: &World, offsets: [i64; 2]) -> Result<()> {
 }
 
 async fn roll(world: &World) -> Result<()> {
-    for program in SERVICES {
+    for program in REPLICATED {
         for replica in world.stack.replicas(program) {
             replica.stop().await;
             world.up(program).await?;
@@ -291,9 +327,9 @@ async fn roll(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Starts the first replica of every service from these programs.
+/// Starts the first replica of every service and the gateway from these programs.
 async fn replace_first(world: &World, binaries: &Binaries) -> Result<()> {
-    for program in SERVICES {
+    for program in REPLICATED {
         let replica = &world.stack.replicas(program)[0];
         replica.stop().await;
         replica.start_from(binaries);
@@ -307,9 +343,4 @@ async fn step_down(world: &World) -> Result<()> {
     let client = world.mongodb().client().await?;
     let command = doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 0, "force": true };
     client.database("admin").run_command(command).await.map(drop).context("the member does not step down")
-}
-
-pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
-    use rand::seq::SliceRandom;
-    items.shuffle(rng);
 }

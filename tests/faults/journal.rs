@@ -1,6 +1,6 @@
 //! What users were told. The checker compares it with what the databases say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,13 +25,33 @@ pub(crate) struct Acknowledged {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) asked_at: Instant,
-    /// How long until an answer that is no failure of the platform; `None` if there was none, or none yet.
-    pub(crate) took: Option<Duration>,
+    pub(crate) answer: Answer,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing yet.
+    Awaited,
+    /// An answer that is no failure of the platform, after so long.
+    Served(Duration),
+    /// Such a failure, or no answer.
+    Failed,
+}
+
+/// The cancellations of bookings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancellations {
+    /// Of these somebody asked for it.
+    pub(crate) asked: HashSet<i64>,
+    /// Of these somebody was told that it has happened.
+    pub(crate) acknowledged: HashSet<i64>,
 }
 
 #[derive(Default)]
 struct Pages {
     bookings: HashMap<i64, Acknowledged>,
+    cancellations: Cancellations,
     /// What was answered under an idempotency key.
     answers: HashMap<String, Value>,
     samples: Vec<Sample>,
@@ -70,21 +90,35 @@ impl Journal {
         }
     }
 
+    /// Writes down that somebody is about to cancel a booking.
+    pub(crate) fn cancels(&self, booking_id: i64) {
+        self.pages().cancellations.asked.insert(booking_id);
+    }
+
+    /// Writes down that somebody was told that a booking is cancelled.
+    pub(crate) fn cancelled(&self, booking_id: i64) {
+        self.pages().cancellations.acknowledged.insert(booking_id);
+    }
+
+    pub(crate) fn cancellations(&self) -> Cancellations {
+        self.pages().cancellations.clone()
+    }
+
     /// Writes down any lasting answer under a key: the next one has to be the same.
     pub(crate) fn answered(&self, key: &str, answer: &Value) {
         self.pages().answered(key, answer);
     }
 
-    /// Writes down that somebody asks for a booking now; the number is for [`Journal::served`].
+    /// Writes down that somebody asks for a booking now; the number is for [`Journal::ended`].
     pub(crate) fn asks(&self) -> usize {
         let mut pages = self.pages();
-        pages.samples.push(Sample { asked_at: Instant::now(), took: None });
+        pages.samples.push(Sample { asked_at: Instant::now(), answer: Answer::Awaited });
         pages.samples.len() - 1
     }
 
-    pub(crate) fn served(&self, asked: usize) {
+    pub(crate) fn ended(&self, asked: usize, served: bool) {
         if let Some(sample) = self.pages().samples.get_mut(asked) {
-            sample.took = Some(sample.asked_at.elapsed());
+            sample.answer = if served { Answer::Served(sample.asked_at.elapsed()) } else { Answer::Failed };
         }
     }
 

@@ -179,8 +179,7 @@ impl Story<'_> {
         self.pays(&booking, GOOD_CARD, rng).await;
         let rules = json!([{ "match": { "operation": "refund" }, "times": 2, "action": "error_500" }]);
         self.world.gateway_faults(&rules).await?;
-        let path = format!("/bookings/{}/cancel", booking["id"]);
-        self.work.insist(&self.person, &path, &json!({}), rng).await;
+        self.work.call_off(&self.person, &booking, rng).await;
         sleep(Duration::from_secs(3)).await;
         Ok(())
     }

@@ -10,9 +10,10 @@ use anyhow::{Result, ensure};
 use eventplatform_tests::paths;
 use serde::{Deserialize, Serialize};
 
-use crate::checker::Violation;
+use crate::checker::{LOOKED, Violation};
 use crate::journal::Journal;
 use crate::say;
+use crate::workload::GIVEN_UP;
 
 /// The fewest faults of a run.
 const FAULTS: usize = 40;
@@ -27,7 +28,7 @@ pub(crate) struct Report {
     priced: usize,
     paid: usize,
     outcomes: BTreeMap<String, u64>,
-    recoveries: BTreeMap<String, Vec<Duration>>,
+    recoveries: BTreeMap<String, Vec<Recovery>>,
     /// Where bookings were not back in time.
     pub(crate) late: Vec<String>,
     violations: Vec<String>,
@@ -39,6 +40,13 @@ pub(crate) struct Report {
     /// What ten times the load did, and how many of the answers were 5xx.
     pub(crate) crowd: String,
     pub(crate) crowd_broken: u64,
+}
+
+/// After how long bookings were back, and the p99 that had been usual until then.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Recovery {
+    pub(crate) after: Duration,
+    pub(crate) usual: Duration,
 }
 
 impl Report {
@@ -54,8 +62,8 @@ impl Report {
     }
 
     /// How many rounds are over.
-    pub(crate) fn rounds(&self) -> u64 {
-        self.rounds.len() as u64
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.len()
     }
 
     /// Every `kill -9`.
@@ -63,8 +71,8 @@ impl Report {
         self.failpoints + self.programs_killed + self.servers_killed
     }
 
-    pub(crate) fn recovered(&mut self, fault: String, after: Duration) {
-        self.recoveries.entry(fault).or_default().push(after);
+    pub(crate) fn recovered(&mut self, fault: String, recovery: Recovery) {
+        self.recoveries.entry(fault).or_default().push(recovery);
     }
 
     /// Adds what users were told in a round, and what was wrong at its end.
@@ -109,6 +117,11 @@ impl Report {
     pub(crate) fn verdict(&self) -> Result<()> {
         let Self { seed, crowd, .. } = self;
         ensure!(self.violations.is_empty(), "{} violations, FAULT_SEED={seed}", self.violations.len());
+        // Every second, but for those in which MongoDB was away or busy.
+        let (looked, seconds) = (self.outcomes.get(LOOKED).copied().unwrap_or_default(), self.took.as_secs());
+        ensure!(looked >= seconds / 4, "in {seconds} s the seats were looked at only {looked} times");
+        let given_up = self.outcomes.get(GIVEN_UP).copied().unwrap_or_default();
+        ensure!(given_up == 0, "{given_up} requests were not served for 90 s, FAULT_SEED={seed}");
         ensure!(self.late.is_empty(), "bookings were not back in time, FAULT_SEED={seed}: {:?}", self.late);
         ensure!(self.crowd_broken == 0, "ten times the users are answered 5xx, FAULT_SEED={seed}: {crowd}");
         ensure!(self.faults >= FAULTS, "only {} faults", self.faults);
@@ -128,10 +141,12 @@ impl Report {
         }
         writeln!(text, "\n| round | version | time | bookings | violations |\n|---:|---|---:|---:|---:|")?;
         writeln!(text, "{}", self.rounds.join("\n"))?;
-        writeln!(text, "\n| fault | times | back after, longest |\n|---|---:|---:|")?;
-        for (fault, times) in &self.recoveries {
-            let longest = times.iter().max().copied().unwrap_or_default();
-            writeln!(text, "| {fault} | {} | {:.1} s |", times.len(), longest.as_secs_f64())?;
+        writeln!(text, "\n| fault | times | back after, longest | usual p99 |\n|---|---:|---:|---:|")?;
+        for (fault, recoveries) in &self.recoveries {
+            let longest = recoveries.iter().map(|recovery| recovery.after).max().unwrap_or_default().as_secs_f64();
+            let usual = recoveries.iter().map(|recovery| recovery.usual.as_secs_f64());
+            let (least, most) = (usual.clone().fold(f64::MAX, f64::min), usual.fold(0.0, f64::max));
+            writeln!(text, "| {fault} | {} | {longest:.1} s | {least:.1} to {most:.1} s |", recoveries.len())?;
         }
         writeln!(text, "\n| answer | times |\n|---|---:|")?;
         for (outcome, count) in &self.outcomes {

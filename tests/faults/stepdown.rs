@@ -11,7 +11,7 @@ use eventplatform_tests::stack::ServerUrls;
 use eventplatform_tests::{paths, ports, servers, wait};
 use mongodb::Client;
 
-use crate::checker::{self, QUIET_LIMIT, TOLD_LIMIT};
+use crate::checker::{self, QUIET_LIMIT, TOLD_LIMIT, Watcher};
 use crate::workload::Workload;
 use crate::world::World;
 use crate::{alone, say};
@@ -49,8 +49,8 @@ async fn step_down() -> Result<()> {
     work.stop();
     while users.join_next().await.is_some() {}
 
-    checker::quiet(&world, QUIET_LIMIT).await?;
-    let violations = checker::check(&world, &work.journal, TOLD_LIMIT).await?;
+    checker::quiet(&world, &work.journal, QUIET_LIMIT).await?;
+    let violations = checker::check(&world, &work.journal, &mut Watcher::new(), TOLD_LIMIT).await?;
     ensure!(violations.is_empty(), "{violations:?}");
     Ok(())
 }

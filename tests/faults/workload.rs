@@ -31,6 +31,12 @@ const PERSISTENCE: Duration = Duration::from_secs(90);
 /// With this card the gateway fails every time: users see 503, and soon leave it.
 const FAILING_CARD: &str = "pm_mock_error";
 const PERSISTENCE_WITH_IT: Duration = Duration::from_secs(4);
+/// Ends the path that cancels a booking. Its answer shows how far the refund has come, so it changes.
+const CANCEL: &str = "/cancel";
+/// Of a hundred requests that were answered, so many are made again under their keys.
+const REPEATED: u32 = 8;
+/// What is counted when nobody was served for [`PERSISTENCE`].
+pub(crate) const GIVEN_UP: &str = "given up";
 /// Bookings of an event that sells out, before there is a new one.
 const CONTESTED: u32 = 60;
 
@@ -171,10 +177,20 @@ impl Workload {
         if booking["status"] == "Pending" && rng.random_bool(0.6) {
             self.pay(&person, &booking, GOOD_CARD, rng).await;
         }
-        let path = format!("/bookings/{}/cancel", booking["id"]);
-        if let Some((_, reply)) = self.insist(&person, &path, &json!({}), rng).await {
+        if let Some(reply) = self.call_off(&person, &booking, rng).await {
             self.journal.count(format!("cancellation: {}", reply.status));
         }
+    }
+
+    /// Cancels a booking.
+    pub(crate) async fn call_off(&self, person: &Person, booking: &Value, rng: &mut StdRng) -> Option<Reply> {
+        let id = booking["id"].as_i64().unwrap_or_default();
+        self.journal.cancels(id);
+        let (_, reply) = self.insist(person, &format!("/bookings/{id}{CANCEL}"), &json!({}), rng).await?;
+        if reply.status == 200 {
+            self.journal.cancelled(id);
+        }
+        Some(reply)
     }
 
     /// Wants one of the few seats that many want; now and then there is a new event, and the old one is called off.
@@ -212,7 +228,13 @@ impl Workload {
 
     /// Looks at somebody else's booking.
     async fn peek(&self, rng: &mut StdRng) {
-        let Some((owner, booking)) = self.book(&self.free, rng).await else { return };
+        if let Some((owner, booking)) = self.book(&self.free, rng).await {
+            self.peek_at(&owner, &booking).await;
+        }
+    }
+
+    /// Has somebody else look at a booking and at its owner's notifications.
+    pub(crate) async fn peek_at(&self, owner: &Person, booking: &Value) {
         let Some(other) = self.people.iter().find(|person| person.id != owner.id) else { return };
         for path in [format!("/bookings/{}", booking["id"]), format!("/notifications/{}", owner.id)] {
             let request = other.request(Method::GET, &path).timeout(PATIENCE);
@@ -220,8 +242,8 @@ impl Workload {
             if reply.status < 400 {
                 self.journal.violated(Violation::new(13, format!("user {} reads {path}: {}", other.id, reply.body)));
             }
+            self.journal.count(format!("peeked: {}", reply.status));
         }
-        self.journal.count("peeked");
     }
 
     async fn read(&self, rng: &mut StdRng) {
@@ -263,11 +285,16 @@ impl Workload {
             let asked = (path == "/bookings" && !hurried).then(|| self.journal.asks());
             let reply = Reply::to(request.timeout(patience)).await;
             let lasting = reply.as_ref().is_ok_and(is_lasting);
-            if let Some(asked) = asked.filter(|_| lasting) {
-                self.journal.served(asked);
+            if let Some(asked) = asked {
+                self.journal.ended(asked, lasting);
             }
             match reply {
-                Ok(reply) if lasting => return Some((key, reply)),
+                Ok(reply) if lasting => {
+                    if reply.status < 300 && !path.ends_with(CANCEL) && rng.random_range(0..100) < REPEATED {
+                        self.repeats(who, path, body, &key).await;
+                    }
+                    return Some((key, reply));
+                }
                 Ok(reply) => self.journal.count(format!("{again}: {} {}", reply.status, code(&reply.body))),
                 Err(_) => self.journal.count(if hurried { "again: left" } else { "again: no answer" }),
             }
@@ -276,8 +303,19 @@ impl Workload {
             }
             sleep(Duration::from_millis(rng.random_range(50..300))).await;
         }
-        self.journal.count("given up");
+        self.journal.count(if hopeless { "given up, with the failing card" } else { GIVEN_UP });
         None
+    }
+
+    /// Asks twice more, at once, under a key that was answered: whatever lasts has to be that answer.
+    async fn repeats(&self, who: &Person, path: &str, body: &Value, key: &str) {
+        let ask =
+            || Reply::to(who.request(Method::POST, path).header("idempotency-key", key).json(body).timeout(PATIENCE));
+        let (one, other) = tokio::join!(ask(), ask());
+        for reply in [one, other].into_iter().flatten().filter(is_lasting) {
+            self.journal.answered(key, &reply.body);
+            self.journal.count("answered once more");
+        }
     }
 }
 

@@ -24,8 +24,12 @@ pub(crate) const LATE_SECONDS: u64 = 4;
 /// A program is ready within this time of its start, however busy the machine is.
 const UP_LIMIT: Duration = Duration::from_secs(60);
 
-/// The services, of which there are several replicas.
+/// The services.
 pub(crate) const SERVICES: [Program; 4] = [Program::User, Program::Event, Program::Booking, Program::Notification];
+
+/// Of which there are several replicas: the services, and the gateway.
+pub(crate) const REPLICATED: [Program; 5] =
+    [Program::User, Program::Event, Program::Booking, Program::Notification, Program::MockGateway];
 
 /// A platform to break.
 pub(crate) struct World {
@@ -41,7 +45,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts it: servers of its own that write to the disk, two replicas of each service.
+    /// Starts it: servers of its own that write to the disk, two replicas of each service and the gateway.
     pub(crate) async fn start(hold_seconds: u64) -> Result<Self> {
         Self::start_on(hold_seconds, None).await
     }
@@ -124,9 +128,21 @@ impl World {
         self.gateway_faults(&serde_json::json!([])).await
     }
 
+    /// Whether a webhook that the gateway signed with a wrong secret was taken, since its replicas started.
+    pub(crate) async fn forgery_was_accepted(&self) -> Result<bool> {
+        for gateway in self.stack.replicas(Program::MockGateway) {
+            let metrics = self.http.get(format!("http://{}/metrics", gateway.admin)).send().await?.text().await?;
+            let mut lines = metrics.lines().filter(|line| line.starts_with("eventplatform_mock_gateway_forgeries"));
+            if lines.any(|line| !line.ends_with(" 0")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Replaces the rules by which the gateway misbehaves; see docs/mock-gateway.md.
     pub(crate) async fn gateway_faults(&self, rules: &serde_json::Value) -> Result<()> {
-        let gateway = self.stack.program(Program::MockGateway).address;
+        let gateway = self.stack.address(Program::MockGateway);
         let request = self.http.put(format!("http://{gateway}/control/faults"));
         let request = request.bearer_auth(self.stack.secrets.read("payment-api-key")?).json(rules);
         let answer = request.timeout(Duration::from_secs(10)).send().await.context("the gateway's control")?;

@@ -34,7 +34,7 @@ pub const ADMIN_EMAIL: &str = "admin@platform.example";
 /// What a test wants of its platform.
 #[derive(Default)]
 pub struct Options {
-    /// How many replicas of each service; the gateway and the frontend have one. 0 counts as 1.
+    /// How many replicas of each service and the gateway; the frontend has one. 0 counts as 1.
     pub replicas: usize,
     /// Starts PostgreSQL and MongoDB too, so that the test may stop and kill them.
     pub own_servers: bool,
@@ -136,6 +136,11 @@ impl Stack {
         &self.replicas[&program][0]
     }
 
+    /// Where a program is reached, whichever of its replicas lives.
+    pub fn address(&self, program: Program) -> SocketAddr {
+        self.settings.addresses[&program]
+    }
+
     /// A small pool of connections to a program's PostgreSQL database, for checks.
     pub async fn database(&self, program: Program) -> Result<PgPool> {
         let url = self.settings.postgres_urls.get(&program).context("this program has no PostgreSQL database")?;
@@ -191,8 +196,7 @@ impl Places {
     fn choose(replicas: usize) -> Result<Self> {
         let mut places = Self { replicas: BTreeMap::new(), reached_at: BTreeMap::new() };
         for program in Program::ALL {
-            let single = matches!(program, Program::MockGateway | Program::Frontend);
-            let count = if single { 1 } else { replicas };
+            let count = if program == Program::Frontend { 1 } else { replicas };
             let addresses: Vec<SocketAddr> = (0..count).map(|_| ports::free().map(loopback)).collect::<Result<_>>()?;
             let reached_at = if count == 1 { addresses[0] } else { loopback(ports::free()?) };
             places.reached_at.insert(program, reached_at);

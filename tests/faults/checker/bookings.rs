@@ -1,9 +1,9 @@
-//! Invariants 2, 3, 5 and 7: bookings, their reservations, and what users were told of them.
+//! Invariants 2, 3, 5, 6, 7 and 11: bookings, their reservations and events, and what users were told of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use anyhow::Result;
-use bson::Document;
+use anyhow::{Result, ensure};
+use bson::{Document, doc};
 use futures::TryStreamExt;
 use sqlx::PgPool;
 
@@ -12,6 +12,13 @@ use crate::journal::Journal;
 use crate::world::World;
 
 type Row = (i32, i32, String, i32, String, String, String, i64);
+
+/// A confirmed reservation.
+struct Sold {
+    event_id: String,
+    seats: i64,
+    price: i64,
+}
 
 struct Booking {
     user_id: i64,
@@ -49,10 +56,17 @@ pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violat
     let mut bookings = HashMap::new();
     for (id, user_id, event_id, seats, status, payment_status, reservation_id, amount) in rows {
         let (id, user_id, seats) = (i64::from(id), i64::from(user_id), i64::from(seats));
-        if status == "Confirmed" && reservations.remove(&reservation_id) != Some((event_id.clone(), seats)) {
-            let what =
-                format!("booking {id} is Confirmed without a confirmed reservation {reservation_id} of its size");
-            violations.push(Violation::new(2, what));
+        if status == "Confirmed" {
+            let sold = reservations.remove(&reservation_id);
+            let sold = sold.filter(|sold| (&sold.event_id, sold.seats) == (&event_id, seats));
+            let what = format!("booking {id} of {amount} is Confirmed: reservation {reservation_id}");
+            match sold {
+                None => violations.push(Violation::new(2, format!("{what} is not confirmed in its size"))),
+                Some(sold) if sold.price * seats != amount => {
+                    violations.push(Violation::new(6, format!("{what} is for {seats} seats at {}", sold.price)));
+                }
+                Some(_) => {}
+            }
         }
         // What costs nothing is Paid and stays so.
         if payment_status == "Paid" && status != "Confirmed" && amount > 0 {
@@ -61,28 +75,65 @@ pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violat
         bookings.insert(id, Booking { user_id, event_id, seats, status, payment_status });
     }
     let unowned = reservations.into_iter();
-    violations.extend(unowned.map(|(id, seats)| Violation::new(2, format!("nobody has reservation {id}: {seats:?}"))));
-    violations.extend(told(journal, &bookings));
+    let report = |(id, sold): (String, Sold)| {
+        Violation::new(2, format!("nobody has reservation {id}: {} seats of {}", sold.seats, sold.event_id))
+    };
+    violations.extend(unowned.map(report));
+    let called_off = called_off(world).await?;
+    violations.extend(told(journal, &bookings, &called_off));
+    let unheard = bookings.iter().filter(|(_, booking)| booking.is_live() && called_off.contains(&booking.event_id));
+    violations.extend(unheard.map(|(id, booking)| {
+        Violation::new(11, format!("event {} is called off, and booking {id} has not heard of it", booking.event_id))
+    }));
     violations.extend(doubled(&world.bookings).await?);
     Ok(violations)
 }
 
-async fn confirmed_reservations(world: &World) -> Result<HashMap<String, (String, i64)>> {
+impl Booking {
+    fn is_live(&self) -> bool {
+        ["Pending", "Confirmed"].contains(&self.status.as_str())
+    }
+}
+
+/// Events that their organizer has called off.
+async fn called_off(world: &World) -> Result<HashSet<String>> {
+    let events = world.events.collection::<Document>("events");
+    let found = events.find(doc! { "status": "cancelled" }).projection(doc! { "_id": 1 }).await?;
+    found.map_err(anyhow::Error::from).and_then(async |found| Ok(found.get_str("_id")?.to_owned())).try_collect().await
+}
+
+/// Fails while an event is called off and somebody still has a booking of it.
+pub(super) async fn all_called_off(world: &World) -> Result<()> {
+    let called_off: Vec<String> = called_off(world).await?.into_iter().collect();
+    let query = "select count(*) from bookings where status in ('Pending', 'Confirmed') and event_id = any($1)";
+    let left: i64 = sqlx::query_scalar(query).bind(called_off).fetch_one(&world.bookings).await?;
+    ensure!(left == 0, "{left} bookings of events that are called off");
+    Ok(())
+}
+
+async fn confirmed_reservations(world: &World) -> Result<HashMap<String, Sold>> {
     let reservations = world.events.collection::<Document>("reservations");
-    let confirmed = reservations.find(bson::doc! { "state": "confirmed" }).await?;
+    let confirmed = reservations.find(doc! { "state": "confirmed" }).await?;
     confirmed
         .map_err(anyhow::Error::from)
-        .and_then(|found| async move {
-            let seats = (found.get_str("event_id")?.to_owned(), found.get_i64("seats")?);
-            Ok((found.get_str("_id")?.to_owned(), seats))
+        .and_then(async |found| {
+            let event_id = found.get_str("event_id")?.to_owned();
+            let sold = Sold { event_id, seats: found.get_i64("seats")?, price: found.get_i64("price")? };
+            Ok((found.get_str("_id")?.to_owned(), sold))
         })
         .try_collect()
         .await
 }
 
-/// Invariant 3: whoever was told of a booking has it.
-fn told(journal: &Journal, bookings: &HashMap<i64, Booking>) -> Vec<Violation> {
+/// Invariant 3: whoever was told of a booking has it, unless it was cancelled by its owner or its event's organizer.
+fn told(journal: &Journal, bookings: &HashMap<i64, Booking>, called_off: &HashSet<String>) -> Vec<Violation> {
     let mut violations = Vec::new();
+    let cancellations = journal.cancellations();
+    for id in &cancellations.acknowledged {
+        if let Some(booking) = bookings.get(id).filter(|booking| booking.status != "Cancelled") {
+            violations.push(Violation::new(3, format!("booking {id} was cancelled and is {}", booking.status)));
+        }
+    }
     for (id, told) in journal.bookings() {
         let Some(found) = bookings.get(&id) else {
             violations.push(Violation::new(3, format!("booking {id} was acknowledged and is lost: {told:?}")));
@@ -91,7 +142,8 @@ fn told(journal: &Journal, bookings: &HashMap<i64, Booking>) -> Vec<Violation> {
         if (found.user_id, &found.event_id, found.seats) != (told.user_id, &told.event_id, told.seats) {
             violations.push(Violation::new(3, format!("booking {id} is another one than was acknowledged: {told:?}")));
         }
-        let ended_well = ["Confirmed", "Cancelled"].contains(&found.status.as_str());
+        let cancelled = cancellations.asked.contains(&id) || called_off.contains(&found.event_id);
+        let ended_well = found.status == "Confirmed" || found.status == "Cancelled" && cancelled;
         if found.status == "Rejected" || told.paid && !ended_well {
             let (status, paid) = (&found.status, &found.payment_status);
             violations

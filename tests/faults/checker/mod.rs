@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use eventplatform_tests::wait;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use self::seats::Watcher;
+pub(crate) use self::seats::{LOOKED, Watcher};
 use crate::journal::Journal;
 use crate::world::World;
 
@@ -51,22 +52,20 @@ impl fmt::Display for Violation {
 }
 
 /// Looks at the seats every second until it is dropped. A database that is away says nothing.
-pub(crate) async fn watch(world: Arc<World>, journal: Arc<Journal>) {
-    let mut watcher = Watcher::new();
+pub(crate) async fn watch(world: Arc<World>, journal: Arc<Journal>, watcher: Arc<Mutex<Watcher>>) {
     loop {
-        if let Ok(violations) = watcher.look(&world.events).await {
-            for violation in violations {
-                journal.violated(violation);
-            }
-        }
+        watcher.lock().await.look(&world.events, &journal).await.ok();
         sleep(PAUSE).await;
     }
 }
 
-/// Waits until nothing is left to do, and says how long that took.
-pub(crate) async fn quiet(world: &World, limit: Duration) -> Result<Duration> {
+/// Waits until nothing is left to do, and says how long that took. Everything is whole from its beginning on.
+pub(crate) async fn quiet(world: &World, journal: &Journal, limit: Duration) -> Result<Duration> {
     let began = Instant::now();
     wait::until("nothing is left to do", limit, async || {
+        if began.elapsed() > seats::OVERDUE {
+            seats::overdue(&world.events).await?.into_iter().for_each(|violation| journal.violated(violation));
+        }
         let left = bookings::unfinished(&world.bookings).await?;
         ensure!(left.iter().all(|(_, count)| *count == 0), "left to do: {left:?}");
         let held = seats::count_held(&world.events).await?;
@@ -78,18 +77,23 @@ pub(crate) async fn quiet(world: &World, limit: Duration) -> Result<Duration> {
 }
 
 /// Everything that is wrong once nothing is left to do; waits for so long for notifications that are under way.
-pub(crate) async fn check(world: &World, journal: &Journal, told_limit: Duration) -> Result<Vec<Violation>> {
+pub(crate) async fn check(
+    world: &World,
+    journal: &Journal,
+    watcher: &mut Watcher,
+    told_limit: Duration,
+) -> Result<Vec<Violation>> {
     let told = wait::until("everybody was told", told_limit, async || {
         let wrong = messages::check(world).await?;
         ensure!(wrong.is_empty(), "not yet");
-        Ok(())
+        bookings::all_called_off(world).await
     });
     told.await.ok();
     let mut violations = journal.violations();
     violations.extend(messages::check(world).await?);
     violations.extend(bookings::check(world, journal).await?);
     violations.extend(money::check(world).await?);
-    violations.extend(seats::check(world).await?);
+    violations.extend(seats::check(world, watcher).await?);
     violations.extend(transitions::check(&world.bookings).await?);
     violations.sort();
     violations.dedup();

@@ -1,55 +1,69 @@
 //! Invariants 1, 8 and 9: counters, the ledger of reservations, and the end of holds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use bson::{Document, doc};
+use bson::{DateTime, Document, doc};
 use futures::TryStreamExt;
 use mongodb::Database;
 use mongodb::options::ReadConcern;
 use tokio::time::Instant;
 
 use super::Violation;
+use crate::journal::Journal;
 use crate::world::World;
 
+/// What is counted when the counters were looked at.
+pub(crate) const LOOKED: &str = "looked at the seats";
 /// The least time between two comparisons of the whole ledger.
 const LEDGER_EVERY: Duration = Duration::from_secs(15);
 /// That much more time passes than a comparison takes: it grows with the ledger, and keeps users waiting.
 const LEDGER_SHARE: u32 = 30;
+/// A hold is given back within this time of its end.
+pub(super) const OVERDUE: Duration = Duration::from_secs(30);
 
-/// Looks at seats again and again, and remembers which reservations were released.
-pub(super) struct Watcher {
+/// Looks at seats again and again, and remembers how each reservation was seen last.
+pub(crate) struct Watcher {
     ledger_at: Instant,
-    released: HashSet<String>,
+    states: HashMap<String, String>,
 }
 
 impl Watcher {
-    pub(super) fn new() -> Self {
-        Self { ledger_at: Instant::now() + LEDGER_EVERY, released: HashSet::new() }
+    pub(crate) fn new() -> Self {
+        Self { ledger_at: Instant::now() + LEDGER_EVERY, states: HashMap::new() }
     }
 
-    pub(super) async fn look(&mut self, events: &Database) -> Result<Vec<Violation>> {
-        let mut violations = oversold(&counters(events).await?);
+    /// Looks at the counters, and now and then at the ledger. Fails where the database does not answer.
+    pub(super) async fn look(&mut self, events: &Database, journal: &Journal) -> Result<()> {
+        oversold(&counters(events).await?).into_iter().for_each(|violation| journal.violated(violation));
+        journal.count(LOOKED);
         let began = Instant::now();
         if began >= self.ledger_at {
-            let (drift, states) = compare(events).await?;
+            self.look_at_ledger(events).await?.into_iter().for_each(|violation| journal.violated(violation));
+            journal.count("looked at the ledger");
             self.ledger_at = Instant::now() + LEDGER_EVERY.max(began.elapsed() * LEDGER_SHARE);
-            violations.extend(drift);
-            violations.extend(self.come_back(&states));
         }
-        Ok(violations)
+        Ok(())
     }
 
-    fn come_back(&mut self, states: &HashMap<String, String>) -> Vec<Violation> {
-        let back = self.released.iter().filter_map(|id| {
-            let state = states.get(id).map_or("gone", String::as_str);
-            (state != "released").then(|| Violation::new(8, format!("reservation {id} was released and is {state}")))
-        });
-        let back = back.collect();
-        let released = states.iter().filter(|(_, state)| *state == "released");
-        self.released.extend(released.map(|(id, _)| id.clone()));
-        back
+    /// Invariants 1, 8 and 12: what is wrong with the ledger, and with the way it went since the last look.
+    pub(super) async fn look_at_ledger(&mut self, events: &Database) -> Result<Vec<Violation>> {
+        let (mut violations, states) = compare(events).await?;
+        for (id, before) in &self.states {
+            let now = states.get(id).map_or("gone", String::as_str);
+            let allowed = match before.as_str() {
+                "held" => now != "gone",
+                "confirmed" => ["confirmed", "released"].contains(&now),
+                _ => now == before,
+            };
+            if !allowed {
+                let invariant = if before == "released" { 8 } else { 12 };
+                violations.push(Violation::new(invariant, format!("reservation {id} was {before} and is {now}")));
+            }
+        }
+        self.states = states;
+        Ok(violations)
     }
 }
 
@@ -120,9 +134,21 @@ pub(super) async fn count_held(events: &Database) -> Result<u64> {
     Ok(events.collection::<Document>("reservations").count_documents(doc! { "state": "held" }).await?)
 }
 
-pub(super) async fn check(world: &World) -> Result<Vec<Violation>> {
+/// Invariant 9: holds that ended so long ago that they should have been given back.
+pub(super) async fn overdue(events: &Database) -> Result<Vec<Violation>> {
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - OVERDUE.as_millis() as i64);
+    let over = doc! { "state": "held", "expires_at": { "$lt": long_ago } };
+    let found: Vec<Document> = events.collection::<Document>("reservations").find(over).await?.try_collect().await?;
+    let report = |hold: &Document| {
+        let (id, expires_at) = (hold.get_str("_id")?, hold.get_datetime("expires_at")?);
+        Ok(Violation::new(9, format!("reservation {id} is held, and ran out at {expires_at}")))
+    };
+    found.iter().map(report).collect()
+}
+
+pub(super) async fn check(world: &World, watcher: &mut Watcher) -> Result<Vec<Violation>> {
     let mut violations = oversold(&counters(&world.events).await?);
-    violations.extend(compare(&world.events).await?.0);
+    violations.extend(watcher.look_at_ledger(&world.events).await?);
     // By the time that nothing is left to do, every hold is long over.
     if let held @ 1.. = count_held(&world.events).await? {
         violations.push(Violation::new(9, format!("{held} holds have not ended")));

@@ -73,15 +73,19 @@ pub const POINTS: [&str; 60] = [
 ];
 
 /// Every guard that a promise rests on, and that a test may take away to see that the promise is broken then.
-pub const GUARDS: [&str; 12] = [
+pub const GUARDS: [&str; 16] = [
     // No more seats are held than are available.
     "event.available",
     // A reservation id takes seats once.
     "event.hold_once",
     // A released reservation is not confirmed.
     "event.released_stays_released",
+    // What holders of seats have to hear of an event is written with its change.
+    "event.outbox",
     // A booking moves only from where it was read.
     "booking.compare_and_set",
+    // A booking is its owner's.
+    "booking.owner",
     // A charge has a name in the database before it moves money.
     "booking.name_before_charge",
     // An attempt is failed only when its charge is cancelled at the gateway.
@@ -98,4 +102,8 @@ pub const GUARDS: [&str; 12] = [
     "bus.publisher_confirms",
     // A message id is stored once.
     "notification.once",
+    // Notifications are their reader's.
+    "notification.owner",
+    // One payment of a booking is under way or has been made.
+    "booking.one_live_payment",
 ];

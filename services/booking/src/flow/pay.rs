@@ -65,7 +65,8 @@ async fn start(
         return Ok(payment);
     }
     let live = unit.find_live_attempt(booking.id).await?;
-    let (amount, currency) = booking.may_pay(live.is_some(), expired)?;
+    let live = live.is_some() && !guard_removed!("booking.one_live_payment");
+    let (amount, currency) = booking.may_pay(live, expired)?;
     let attempt = NewAttempt { booking_id, operation_id, payment_method, amount, currency };
     match unit.insert_attempt(attempt).await? {
         Started::Refused => Err(PayRefusal::InProgress.into()),

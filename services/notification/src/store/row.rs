@@ -11,7 +11,7 @@ use crate::domain::{Counters, NewNotification, Notification, NotificationType};
 pub(super) struct NotificationRow {
     /// The message's id; its uniqueness is what makes duplicates harmless.
     #[serde(rename = "_id")]
-    id: String,
+    pub(super) id: String,
     user_id: i32,
     seq: i64,
     #[serde(rename = "type")]
