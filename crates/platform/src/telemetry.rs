@@ -5,7 +5,10 @@ use std::{io::IsTerminal, process::ExitCode, sync::OnceLock};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogFormat, ServiceArgs};
+use crate::{
+    Clock,
+    config::{LogFormat, ServiceArgs},
+};
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -41,6 +44,14 @@ pub fn metrics_handle() -> &'static PrometheusHandle {
             .install_recorder()
             .expect("no other recorder is installed in this process")
     })
+}
+
+/// Writes down in `eventplatform_gauges_kept_timestamp_seconds` that the gauges of that name were looked at just now. A
+/// gauge keeps its last value for as long as nobody can look; an alert rule goes by how long that is.
+#[expect(clippy::cast_precision_loss, reason = "seconds far below 2^52")]
+pub fn gauges_kept(name: &'static str) {
+    let now = Clock::system().now().timestamp();
+    metrics::gauge!("eventplatform_gauges_kept_timestamp_seconds", "gauges" => name).set(now as f64);
 }
 
 /// Logs why a program ends, if it fails, and gives the exit code of `main`.

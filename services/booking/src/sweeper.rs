@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use platform::{failpoint, server::Lifecycle};
+use platform::{failpoint, server::Lifecycle, telemetry::gauges_kept};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -136,8 +136,9 @@ async fn observe(state: AppState, stop: CancellationToken) {
     let mut rounds: u32 = 0;
     while !stop.is_cancelled() {
         let done = if rounds.is_multiple_of(PURGE_EVERY) { purge(&state).await } else { Ok(()) };
-        if let Err(error) = done.and(gauges(&state).await) {
-            tracing::debug!(%error, "gauges not kept");
+        match done.and(gauges(&state).await) {
+            Ok(()) => gauges_kept("payments"),
+            Err(error) => tracing::debug!(%error, "gauges not kept"),
         }
         rounds = rounds.wrapping_add(1);
         tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(GAUGES) => {} }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use platform::telemetry::gauges_kept;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{LedgerPage, Store};
@@ -21,6 +22,7 @@ pub async fn outbox(store: Store, stop: CancellationToken) {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
                 metrics::gauge!("eventplatform_outbox_unpublished").set(backlog.rows as f64);
                 metrics::gauge!("eventplatform_outbox_lag_seconds").set(backlog.oldest_seconds);
+                gauges_kept("outbox");
             }
             Err(error) => tracing::debug!(%error, "outbox not looked at"),
         }
@@ -32,8 +34,9 @@ pub async fn outbox(store: Store, stop: CancellationToken) {
 pub async fn ledger(store: Store, stop: CancellationToken) {
     let mut patrol = Patrol::default();
     while !stop.is_cancelled() {
-        if let Err(error) = patrol.step(&store, LEDGER_PAGE).await {
-            tracing::debug!(%error, "ledger not compared");
+        match patrol.step(&store, LEDGER_PAGE).await {
+            Ok(_) => gauges_kept("ledger"),
+            Err(error) => tracing::warn!(%error, "ledger not compared"),
         }
         tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(LEDGER_EVERY) => {} }
     }

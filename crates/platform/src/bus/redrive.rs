@@ -13,7 +13,7 @@ use lapin::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Bus, dead_letter_queue};
-use crate::trace::TRACEPARENT;
+use crate::{telemetry::gauges_kept, trace::TRACEPARENT};
 
 /// The longest wait for one of RabbitMQ's answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +65,10 @@ pub async fn watch_dead_letters(bus: Bus, queue: Queue, stop: CancellationToken)
     let mut open = None;
     while !stop.is_cancelled() {
         match count(&bus, queue, &mut open).await {
-            Ok(waiting) => metrics::gauge!("eventplatform_dead_letters", "queue" => queue.name).set(waiting),
+            Ok(waiting) => {
+                metrics::gauge!("eventplatform_dead_letters", "queue" => queue.name).set(waiting);
+                gauges_kept("dead_letters");
+            }
             Err(error) => {
                 open = None;
                 tracing::debug!(queue = queue.name, error = format!("{error:#}"), "dead letters not counted");

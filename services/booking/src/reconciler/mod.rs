@@ -11,7 +11,7 @@ mod reservations;
 
 use std::time::Duration;
 
-use platform::server::Lifecycle;
+use platform::{server::Lifecycle, telemetry::gauges_kept};
 use tokio_util::sync::CancellationToken;
 
 use crate::{domain::FindingKind, state::AppState, store::Round};
@@ -65,8 +65,9 @@ async fn repeat(state: AppState, stop: CancellationToken) {
             metrics::counter!("eventplatform_reconciliation_rounds_total", "patrol" => patrol, "outcome" => outcome)
                 .increment(1);
         }
-        if let Err(error) = gauges(&state).await {
-            tracing::debug!(%error, "gauges not kept");
+        match gauges(&state).await {
+            Ok(()) => gauges_kept("reconciliation"),
+            Err(error) => tracing::debug!(%error, "gauges not kept"),
         }
         tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
     }
