@@ -24,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) fn everywhere() -> Vec<(&'static str, Program)> {
     let places = |point: &'static str| {
         let programs: &[Program] = match point.split('.').next().unwrap_or_default() {
-            "booking" | "idempotency" => &[Program::Booking],
+            "booking" => &[Program::Booking],
+            "idempotency" => &[Program::Booking, Program::Event, Program::User],
             "event" => &[Program::Event],
             "notification" => &[Program::Notification],
             "relay" => &[Program::Booking, Program::Event],

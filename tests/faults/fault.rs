@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bson::doc;
 use contracts::message::{EXCHANGE, NOTIFICATION_QUEUE};
-use eventplatform_tests::fleet::Peer;
+use eventplatform_tests::fleet::{Caller, Peer};
 use eventplatform_tests::link::Condition;
 use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::MongoKind;
@@ -61,6 +61,8 @@ pub(crate) enum Fault {
     ConfirmsLost,
     /// Something is wrong with the network between two parts.
     Network(Program, Peer, Condition),
+    /// The same, for one replica and not for the other.
+    NetworkOf(Caller, Peer, Condition),
     /// The gateway misbehaves: an operation, and what goes wrong with it.
     Gateway(&'static str, &'static str),
     /// Webhooks come seconds late.
@@ -152,10 +154,20 @@ impl Fault {
         Self::Kill(*REPLICATED.choose(rng).expect("there are some"), rng.random_range(0..2))
     }
 
+    /// Any `kill -9` of a replica of another program than this one.
+    pub(crate) fn kill_beside(program: Program, rng: &mut StdRng) -> Self {
+        loop {
+            match Self::any_kill(rng) {
+                Self::Kill(killed, _) if killed == program => {}
+                kill => return kill,
+            }
+        }
+    }
+
     /// Between any two that talk with each other.
     fn network(world: &World, rng: &mut StdRng, condition: Condition) -> Self {
-        let (program, peer) = *world.links.all().choose(rng).expect("there are some");
-        Self::Network(program, peer, condition)
+        let (caller, peer) = *world.links.all().choose(rng).expect("there are some");
+        if rng.random() { Self::Network(caller.0, peer, condition) } else { Self::NetworkOf(caller, peer, condition) }
     }
 
     /// How long it lasts alone: for longer than what waits for it.
@@ -167,7 +179,9 @@ impl Fault {
             // A publisher, 10 s.
             Self::ConfirmsLost | Self::MemoryAlarm => Duration::from_secs(12),
             // A call to event-service, twice 4 s.
-            Self::Network(_, _, Condition::Cut | Condition::HalfOpen) | Self::Clocks => Duration::from_secs(10),
+            Self::Network(_, _, Condition::Cut | Condition::HalfOpen)
+            | Self::NetworkOf(_, _, Condition::Cut | Condition::HalfOpen)
+            | Self::Clocks => Duration::from_secs(10),
             Self::Kill(..) | Self::Restart(_) | Self::KillServer(_) => Duration::from_millis(500),
             Self::RollingRestart | Self::Unbound => Duration::ZERO,
             Self::OlderVersion => Duration::from_secs(5),
@@ -189,6 +203,7 @@ impl Fault {
             Self::Unbound => unbind(world).await?,
             Self::ConfirmsLost => world.links.set(Program::Booking, Peer::RabbitMq, Condition::HalfOpen),
             Self::Network(program, peer, condition) => world.links.set(*program, *peer, *condition),
+            Self::NetworkOf(caller, peer, condition) => world.links.set_one(*caller, *peer, *condition),
             Self::Gateway(operation, action) => world.gateway_faults(&rules(operation, &json!(action), 12)).await?,
             Self::LateWebhooks => world.gateway_faults(&rules("webhook", &json!({ "delay_ms": 6000 }), 20)).await?,
             Self::Clocks => set_clocks(world, [300, -300]).await?,
@@ -220,7 +235,7 @@ impl Fault {
     /// programs have to be told last.
     pub(crate) fn clears_at(&self) -> u8 {
         match self {
-            Self::Restart(_) | Self::KillServer(_) | Self::Network(..) => 0,
+            Self::Restart(_) | Self::KillServer(_) | Self::Network(..) | Self::NetworkOf(..) => 0,
             Self::Kill(..) => 2,
             Self::Clocks | Self::Gateway(..) | Self::LateWebhooks => 3,
             _ => 1,
@@ -240,6 +255,7 @@ impl Fault {
             Self::Unbound | Self::RollingRestart => {}
             Self::ConfirmsLost => world.links.set(Program::Booking, Peer::RabbitMq, Condition::Open),
             Self::Network(program, peer, _) => world.links.set(*program, *peer, Condition::Open),
+            Self::NetworkOf(caller, peer, _) => world.links.set_one(*caller, *peer, Condition::Open),
             Self::Gateway(..) | Self::LateWebhooks => world.gateway_faults(&json!([])).await?,
             Self::Clocks => set_clocks(world, [0, 0]).await?,
             Self::OlderVersion => replace_first(world, &Binaries::locate().await?).await?,
@@ -252,10 +268,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(program, number) => write!(f, "kill -9 of {}-{number}", program.name()),
-            Self::Network(program, Peer::Program(peer), condition) => {
-                write!(f, "{} to {}: {condition:?}", program.name(), peer.name())
+            Self::Network(program, peer, condition) => write!(f, "{} to {peer}: {condition:?}", program.name()),
+            Self::NetworkOf((program, number), peer, condition) => {
+                write!(f, "{}-{number} to {peer}: {condition:?}", program.name())
             }
-            Self::Network(program, peer, condition) => write!(f, "{} to {peer:?}: {condition:?}", program.name()),
             Self::Gateway(operation, action) => write!(f, "gateway, {operation}: {action}"),
             other => write!(f, "{other:?}"),
         }

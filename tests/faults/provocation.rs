@@ -22,6 +22,8 @@ use crate::world::World;
 pub(crate) enum Provocation {
     /// What users do all the time.
     Everyday,
+    /// Somebody registers.
+    Registration,
     /// An event is booked, changed and called off.
     EventLife,
     /// A hold ends early.
@@ -66,6 +68,8 @@ impl Provocation {
             "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
             "event.batch.messages_written" => Self::EventLife,
             point if point.starts_with("booking.consumer") => Self::EventLife,
+            _ if program == Program::User => Self::Registration,
+            point if point.starts_with("idempotency") && program == Program::Event => Self::EventLife,
             point if point.starts_with("relay") && program == Program::Event => Self::EventLife,
             point if point.starts_with("bus") && program != Program::Notification => Self::EventLife,
             _ => Self::Everyday,
@@ -78,6 +82,10 @@ impl Provocation {
         let story = Story { world, work, person };
         let told = match self {
             Self::Everyday => std::future::pending().await,
+            Self::Registration => {
+                work.register(rng).await;
+                Ok(())
+            }
             Self::EventLife => story.event_life(rng).await,
             Self::HoldEnds => story.hold_ends(rng).await,
             Self::GatewayFails(operation) => story.gateway_fails(operation, rng).await,

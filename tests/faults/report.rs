@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use eventplatform_tests::paths;
 use serde::{Deserialize, Serialize};
 
@@ -49,16 +49,26 @@ pub(crate) struct Recovery {
     pub(crate) usual: Duration,
 }
 
+/// What is kept of a run that takes longer than there is time at once: in the checkout, so that it can go on elsewhere.
+fn kept(seed: u64) -> PathBuf {
+    paths::workspace().join(format!("tests/faults/rounds-{seed}.json"))
+}
+
 impl Report {
     pub(crate) fn new(seed: u64) -> Self {
         Self { seed, ..Self::default() }
     }
 
-    /// That of a run with this seed which was cut off between two rounds, or else a new one.
+    /// That of a run with this seed which was cut off between two rounds, or else a new one. Fails if what is kept of
+    /// it is not readable, or tells of something that went wrong.
     pub(crate) fn resumed(seed: u64) -> Result<Self> {
-        let saved = fs::read(Self::file(seed, "json")?).ok();
-        let report = saved.and_then(|saved| serde_json::from_slice::<Self>(&saved).ok());
-        Ok(report.filter(|report| report.verdict().is_ok()).unwrap_or_else(|| Self::new(seed)))
+        let kept = kept(seed);
+        let Ok(saved) = fs::read(&kept) else { return Ok(Self::new(seed)) };
+        let begin_anew = || format!("remove {} to begin anew", kept.display());
+        let report: Self = serde_json::from_slice(&saved).with_context(begin_anew)?;
+        report.verdict().with_context(begin_anew)?;
+        say(&format!("goes on after {} rounds; {}", report.rounds(), begin_anew()));
+        Ok(report)
     }
 
     /// How many rounds are over.
@@ -94,23 +104,19 @@ impl Report {
     pub(crate) fn publish(&self) -> Result<()> {
         let text = self.text()?;
         text.lines().for_each(say);
-        Ok(fs::write(Self::file(self.seed, "md")?, text)?)
+        let folder = paths::cargo_target()?.join("faults");
+        fs::create_dir_all(&folder)?;
+        Ok(fs::write(folder.join(format!("{}.md", self.seed)), text)?)
     }
 
     /// Keeps it for [`Report::resumed`], until the run is finished.
     pub(crate) fn save(&self, finished: bool) -> Result<()> {
-        let saved = Self::file(self.seed, "json")?;
+        let kept = kept(self.seed);
         if finished {
-            fs::remove_file(saved).ok();
+            fs::remove_file(kept).ok();
             return Ok(());
         }
-        Ok(fs::write(saved, serde_json::to_vec(self)?)?)
-    }
-
-    fn file(seed: u64, extension: &str) -> Result<PathBuf> {
-        let folder = paths::cargo_target()?.join("faults");
-        fs::create_dir_all(&folder)?;
-        Ok(folder.join(format!("{seed}.{extension}")))
+        Ok(fs::write(kept, serde_json::to_vec_pretty(self)?)?)
     }
 
     /// Fails if anything was not as promised.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use eventplatform_tests::programs::{Binaries, version};
+use eventplatform_tests::programs::{Binaries, Program, version};
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -28,7 +28,7 @@ use crate::world::World;
 use crate::{alone, say};
 
 /// How long seats are held for payment.
-const HOLD_SECONDS: u64 = 20;
+const HOLD_SECONDS: u64 = 15;
 const PEOPLE: usize = 60;
 const CLIENTS: usize = 32;
 /// Rounds that have to do with all failpoints, and with all kinds of faults: each takes its share.
@@ -115,9 +115,11 @@ async fn round(number: usize, seed: u64, older: Option<(String, Binaries)>, repo
     let mut run = Run { world, work, rng: StdRng::seed_from_u64(seed), calm: VecDeque::new(), report };
 
     run.is_calm().await;
-    run.is_killed_everywhere(number % SHARES).await?;
     if number < SHARES {
+        run.is_killed_everywhere(number).await?;
         run.breaks_in_every_way(number).await?;
+    } else {
+        run.is_killed_everywhere_and_elsewhere(number % SHARES).await?;
     }
     if number == 0 {
         run.is_crowded(seed).await?;
@@ -147,16 +149,35 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Has a replica killed at every failpoint of a share.
+    /// Has a replica killed at every failpoint of a share, one right after the other.
     async fn is_killed_everywhere(&mut self, share: usize) -> Result<()> {
         for place in self.share(share, failpoints::everywhere()) {
-            let cleared = failpoints::kill_at(&self.world, &self.work, place, &mut self.rng).await?;
-            self.report.failpoints += 1;
-            self.report.faults += 1;
-            let name = format!("killed at {} of {}", place.0, place.1.name());
-            self.is_back(&name, "kill -9 at a failpoint", cleared).await;
+            self.is_killed_at(place).await?;
+            self.says(&format!("killed at {} of {}", place.0, place.1.name()));
         }
         Ok(())
+    }
+
+    /// The same, with a replica of another program away too, and measures how long it takes until bookings are back.
+    async fn is_killed_everywhere_and_elsewhere(&mut self, share: usize) -> Result<()> {
+        for place in self.share(share, failpoints::everywhere()) {
+            let away = Fault::kill_beside(place.1, &mut self.rng);
+            away.strike(&self.world, &self.work).await?;
+            self.report.programs_killed += 1;
+            self.report.faults += 1;
+            let cleared = self.is_killed_at(place).await?;
+            away.clear(&self.world, &self.work).await?;
+            let name = format!("killed at {} of {} + {away}", place.0, place.1.name());
+            self.is_back(&name, "kill -9 at a failpoint and elsewhere", cleared).await;
+        }
+        Ok(())
+    }
+
+    async fn is_killed_at(&mut self, place: (&'static str, Program)) -> Result<Instant> {
+        let cleared = failpoints::kill_at(&self.world, &self.work, place, &mut self.rng).await?;
+        self.report.failpoints += 1;
+        self.report.faults += 1;
+        Ok(cleared)
     }
 
     /// Has every kind of fault of a share strike alone.

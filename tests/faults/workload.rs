@@ -254,7 +254,7 @@ impl Workload {
         self.journal.count("read");
     }
 
-    async fn register(&self, rng: &mut StdRng) {
+    pub(crate) async fn register(&self, rng: &mut StdRng) {
         let Some(person) = self.people.choose(rng) else { return };
         let email = format!("late-{}@people.example", Uuid::new_v4().simple());
         let body = json!({ "email": email, "password": "correct horse battery staple", "name": "Late" });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,8 +34,22 @@ pub enum Peer {
     Program(Program),
 }
 
-/// Turns the URL by which a program reaches a peer into the one it is given, so that something can stand between them.
-pub type Detour = Arc<dyn Fn(Program, Peer, String) -> String + Send + Sync>;
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Postgres => "PostgreSQL",
+            Self::RabbitMq => "RabbitMQ",
+            Self::MongoDb => "MongoDB",
+            Self::Program(program) => program.name(),
+        })
+    }
+}
+
+/// A replica of a program, by its number.
+pub type Caller = (Program, usize);
+
+/// Turns the URL by which a replica reaches a peer into the one it is given, so that something can stand between them.
+pub type Detour = Arc<dyn Fn(Caller, Peer, String) -> String + Send + Sync>;
 
 /// Makes the sink for the lines of a program of that name.
 pub type Sinks = Arc<dyn Fn(&str) -> LineSink + Send + Sync>;
@@ -70,8 +85,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of one program, but for its own addresses.
-    fn environment(&self, program: Program) -> Result<Vec<(&'static str, OsString)>> {
+    /// The settings of one replica, but for its own addresses.
+    fn environment(&self, caller: Caller) -> Result<Vec<(&'static str, OsString)>> {
+        let program = caller.0;
         let mut variables: Vec<(&'static str, OsString)> = vec![
             ("PUBLIC_URL", self.public_url.clone().into()),
             ("LOG_FORMAT", "text".into()),
@@ -80,11 +96,11 @@ impl Settings {
             ("TRUST_FORWARDED_FOR", "true".into()),
         ];
         variables.extend(match program {
-            Program::User => self.user_environment()?,
-            Program::Event => self.event_environment(),
-            Program::Booking => self.booking_environment()?,
-            Program::Notification => self.notification_environment(),
-            Program::MockGateway => self.gateway_environment()?,
+            Program::User => self.user_environment(caller)?,
+            Program::Event => self.event_environment(caller),
+            Program::Booking => self.booking_environment(caller)?,
+            Program::Notification => self.notification_environment(caller),
+            Program::MockGateway => self.gateway_environment(caller)?,
             Program::Frontend => Vec::new(),
         });
         let extra = self.extra.iter().filter(|(wanted, ..)| *wanted == program);
@@ -92,83 +108,83 @@ impl Settings {
         Ok(variables)
     }
 
-    fn user_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+    fn user_environment(&self, caller: Caller) -> Result<Vec<(&'static str, OsString)>> {
         Ok(vec![
-            ("DATABASE_URL", self.database(Program::User)),
+            ("DATABASE_URL", self.database(caller)),
             ("SIGNING_KEYS_DIR", self.secrets.signing_keys().into()),
             ("REFRESH_TOKEN_KEY_FILE", self.secrets.file("refresh-token-key")?.into()),
-            ("EVENT_SERVICE_URL", self.peer(Program::User, Program::Event, "")),
+            ("EVENT_SERVICE_URL", self.peer(caller, Program::Event, "")),
             ("ADMIN_EMAIL", self.admin_email.clone().into()),
             ("ADMIN_PASSWORD_FILE", self.secrets.file("admin-password")?.into()),
         ])
     }
 
-    fn event_environment(&self) -> Vec<(&'static str, OsString)> {
+    fn event_environment(&self, caller: Caller) -> Vec<(&'static str, OsString)> {
         vec![
-            ("MONGODB_URL", self.mongodb(Program::Event)),
+            ("MONGODB_URL", self.mongodb(caller)),
             ("MONGODB_DATABASE", format!("events{}", self.mongodb_suffix).into()),
-            ("AMQP_URL", self.amqp(Program::Event)),
-            ("JWKS_URL", self.peer(Program::Event, Program::User, "/.well-known/jwks.json")),
+            ("AMQP_URL", self.amqp(caller)),
+            ("JWKS_URL", self.peer(caller, Program::User, "/.well-known/jwks.json")),
             ("TRUSTED_SERVICE_KEYS_DIR", self.secrets.trusted_keys().into()),
         ]
     }
 
-    fn booking_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+    fn booking_environment(&self, caller: Caller) -> Result<Vec<(&'static str, OsString)>> {
         Ok(vec![
-            ("DATABASE_URL", self.database(Program::Booking)),
-            ("AMQP_URL", self.amqp(Program::Booking)),
-            ("JWKS_URL", self.peer(Program::Booking, Program::User, "/.well-known/jwks.json")),
-            ("EVENT_SERVICE_URL", self.peer(Program::Booking, Program::Event, "")),
+            ("DATABASE_URL", self.database(caller)),
+            ("AMQP_URL", self.amqp(caller)),
+            ("JWKS_URL", self.peer(caller, Program::User, "/.well-known/jwks.json")),
+            ("EVENT_SERVICE_URL", self.peer(caller, Program::Event, "")),
             ("SERVICE_KEY_FILE", self.secrets.service_key().into()),
             ("PAYMENT_PROVIDER", "mock".into()),
-            ("PAYMENT_API_URL", self.peer(Program::Booking, Program::MockGateway, "")),
+            ("PAYMENT_API_URL", self.peer(caller, Program::MockGateway, "")),
             ("PAYMENT_API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),
             ("PAYMENT_WEBHOOK_SECRET_FILE", self.secrets.file("payment-webhook-secret")?.into()),
         ])
     }
 
-    fn notification_environment(&self) -> Vec<(&'static str, OsString)> {
+    fn notification_environment(&self, caller: Caller) -> Vec<(&'static str, OsString)> {
         vec![
-            ("MONGODB_URL", self.mongodb(Program::Notification)),
+            ("MONGODB_URL", self.mongodb(caller)),
             ("MONGODB_DATABASE", format!("notifications{}", self.mongodb_suffix).into()),
-            ("AMQP_URL", self.amqp(Program::Notification)),
-            ("JWKS_URL", self.peer(Program::Notification, Program::User, "/.well-known/jwks.json")),
+            ("AMQP_URL", self.amqp(caller)),
+            ("JWKS_URL", self.peer(caller, Program::User, "/.well-known/jwks.json")),
         ]
     }
 
-    fn gateway_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+    fn gateway_environment(&self, caller: Caller) -> Result<Vec<(&'static str, OsString)>> {
         Ok(vec![
-            ("DATABASE_URL", self.database(Program::MockGateway)),
+            ("DATABASE_URL", self.database(caller)),
             ("API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),
-            ("WEBHOOK_URL", self.peer(Program::MockGateway, Program::Booking, "/payments/webhooks/mock")),
+            ("WEBHOOK_URL", self.peer(caller, Program::Booking, "/payments/webhooks/mock")),
             ("WEBHOOK_SECRET_FILE", self.secrets.file("payment-webhook-secret")?.into()),
         ])
     }
 
-    fn database(&self, program: Program) -> OsString {
-        self.via_detour(program, Peer::Postgres, self.postgres_urls.get(&program).cloned().unwrap_or_default())
+    fn database(&self, caller: Caller) -> OsString {
+        self.via_detour(caller, Peer::Postgres, self.postgres_urls.get(&caller.0).cloned().unwrap_or_default())
     }
 
-    fn amqp(&self, program: Program) -> OsString {
-        self.via_detour(program, Peer::RabbitMq, self.amqp_url.clone())
+    fn amqp(&self, caller: Caller) -> OsString {
+        self.via_detour(caller, Peer::RabbitMq, self.amqp_url.clone())
     }
 
-    fn mongodb(&self, program: Program) -> OsString {
-        self.via_detour(program, Peer::MongoDb, self.mongodb_url.clone())
+    fn mongodb(&self, caller: Caller) -> OsString {
+        self.via_detour(caller, Peer::MongoDb, self.mongodb_url.clone())
     }
 
-    fn peer(&self, program: Program, peer: Program, path: &str) -> OsString {
+    fn peer(&self, caller: Caller, peer: Program, path: &str) -> OsString {
         let url = format!("http://{}{path}", self.addresses[&peer]);
-        self.via_detour(program, Peer::Program(peer), url)
+        self.via_detour(caller, Peer::Program(peer), url)
     }
 
-    fn via_detour(&self, program: Program, peer: Peer, url: String) -> OsString {
-        self.detour.as_ref().map_or(url.clone(), |detour| detour(program, peer, url)).into()
+    fn via_detour(&self, caller: Caller, peer: Peer, url: String) -> OsString {
+        self.detour.as_ref().map_or(url.clone(), |detour| detour(caller, peer, url)).into()
     }
 
     /// Runs a subcommand, such as `migrate`, to its end.
     pub async fn run(&self, program: Program, subcommand: &'static str) -> Result<()> {
-        let spec = spec(&self.binaries, program, &self.environment(program)?).args([subcommand]);
+        let spec = spec(&self.binaries, program, &self.environment((program, 0))?).args([subcommand]);
         tokio::task::spawn_blocking(|| spec.run()).await?
     }
 }
@@ -193,7 +209,7 @@ impl Replica {
     /// Starts a replica that listens at `address`. It is not ready yet.
     pub fn start(settings: &Arc<Settings>, program: Program, number: usize, address: SocketAddr) -> Result<Self> {
         let admin = loopback(ports::free()?);
-        let mut environment = settings.environment(program)?;
+        let mut environment = settings.environment((program, number))?;
         environment.push(("LISTEN_ADDR", address.to_string().into()));
         environment.push(("ADMIN_ADDR", admin.to_string().into()));
         let name = if number == 0 { program.name().to_owned() } else { format!("{}-{number}", program.name()) };

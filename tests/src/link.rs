@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::fleet::{Detour, Peer};
+use crate::fleet::{Caller, Detour, Peer};
 use crate::programs::Program;
 
 const CHUNK: usize = 16 * 1024;
@@ -111,11 +111,11 @@ async fn pump(
     }
 }
 
-/// A link between every program and everything it talks to. Cheap to clone.
+/// A link between every replica and everything it talks to. Cheap to clone.
 #[derive(Clone)]
 pub struct Links {
     runtime: Handle,
-    links: Arc<Mutex<BTreeMap<(Program, Peer), Link>>>,
+    links: Arc<Mutex<BTreeMap<(Caller, Peer), Link>>>,
 }
 
 impl Links {
@@ -127,20 +127,20 @@ impl Links {
     /// Leads every connection of a platform over a link of its own.
     pub fn detour(&self) -> Detour {
         let links = self.clone();
-        Arc::new(move |program, peer, url| links.lead(program, peer, &url).expect("a URL of this machine, and a port"))
+        Arc::new(move |caller, peer, url| links.lead(caller, peer, &url).expect("a URL of this machine, and a port"))
     }
 
-    fn lead(&self, program: Program, peer: Peer, url: &str) -> Result<String> {
+    fn lead(&self, caller: Caller, peer: Peer, url: &str) -> Result<String> {
         let (_, rest) = url.split_once("://").context("no URL")?;
         let authority = rest.split('/').next().unwrap_or_default();
         let upstream = authority.rsplit('@').next().unwrap_or_default();
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = match links.get(&(program, peer)) {
+        let address = match links.get(&(caller, peer)) {
             Some(link) => link.address,
             None => {
                 let link = Link::start(&self.runtime, upstream.parse().with_context(|| upstream.to_owned())?)?;
                 let address = link.address;
-                links.insert((program, peer), link);
+                links.insert((caller, peer), link);
                 address
             }
         };
@@ -148,21 +148,29 @@ impl Links {
     }
 
     /// Who talks to whom.
-    pub fn all(&self) -> Vec<(Program, Peer)> {
+    pub fn all(&self) -> Vec<(Caller, Peer)> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// Changes the condition of a link.
+    /// Changes the condition of the links between all replicas of a program and a peer.
     pub fn set(&self, program: Program, peer: Peer, condition: Condition) {
-        if let Some(link) = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&(program, peer)) {
-            link.condition.send_replace(condition);
-        }
+        self.set_where(condition, |(caller, to)| (caller.0, *to) == (program, peer));
+    }
+
+    /// Changes the condition of the link between one replica and a peer.
+    pub fn set_one(&self, caller: Caller, peer: Peer, condition: Condition) {
+        self.set_where(condition, |link| *link == (caller, peer));
     }
 
     /// Opens every link.
     pub fn open_all(&self) {
-        for (program, peer) in self.all() {
-            self.set(program, peer, Condition::Open);
+        self.set_where(Condition::Open, |_| true);
+    }
+
+    fn set_where(&self, condition: Condition, concerned: impl Fn(&(Caller, Peer)) -> bool) {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, link) in links.iter().filter(|(link, _)| concerned(link)) {
+            link.condition.send_replace(condition);
         }
     }
 }
@@ -178,6 +186,7 @@ mod tests {
     use super::*;
 
     const PEER: (Program, Peer) = (Program::Booking, Peer::Postgres);
+    const CALLER: Caller = (Program::Booking, 1);
     const LIMIT: Duration = Duration::from_secs(5);
 
     /// Echoes what it is told, and the connection to it over a link.
@@ -193,9 +202,9 @@ mod tests {
             }
         });
         let links = Links::new();
-        let led = links.detour()(PEER.0, PEER.1, url.clone());
+        let led = links.detour()(CALLER, PEER.1, url.clone());
         assert_ne!(led, url);
-        assert_eq!(links.detour()(PEER.0, PEER.1, url), led);
+        assert_eq!(links.detour()(CALLER, PEER.1, url), led);
         let address = led.split(['@', '/']).nth(3).unwrap().to_owned();
         (links, address)
     }
@@ -221,6 +230,18 @@ mod tests {
         assert!(echo(&mut TcpStream::connect(&address).await.unwrap()).await.is_err());
         links.open_all();
         echo(&mut TcpStream::connect(&address).await.unwrap()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_replica_is_cut_off_and_not_the_other() {
+        let (links, address) = linked().await;
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+
+        links.set_one((PEER.0, 0), PEER.1, Condition::Cut);
+
+        echo(&mut stream).await.unwrap();
+        links.set_one(CALLER, PEER.1, Condition::Cut);
+        assert!(echo(&mut TcpStream::connect(&address).await.unwrap()).await.is_err());
     }
 
     #[tokio::test]
