@@ -133,8 +133,8 @@ impl Journal {
         outcomes
     }
 
-    pub(crate) fn violated(&self, violation: Violation) {
-        self.pages().violations.push(violation);
+    pub(crate) fn violated(&self, violations: impl IntoIterator<Item = Violation>) {
+        self.pages().violations.extend(violations);
     }
 
     pub(crate) fn violations(&self) -> Vec<Violation> {

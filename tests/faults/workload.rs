@@ -240,7 +240,7 @@ impl Workload {
             let request = other.request(Method::GET, &path).timeout(PATIENCE);
             let Ok(reply) = Reply::to(request).await else { continue };
             if reply.status < 400 {
-                self.journal.violated(Violation::new(13, format!("user {} reads {path}: {}", other.id, reply.body)));
+                self.journal.violated([Violation::new(13, format!("user {} reads {path}: {}", other.id, reply.body))]);
             }
             self.journal.count(format!("peeked: {}", reply.status));
         }

@@ -64,7 +64,7 @@ pub(crate) async fn quiet(world: &World, journal: &Journal, limit: Duration) -> 
     let began = Instant::now();
     wait::until("nothing is left to do", limit, async || {
         if began.elapsed() > seats::OVERDUE {
-            seats::overdue(&world.events).await?.into_iter().for_each(|violation| journal.violated(violation));
+            journal.violated(seats::overdue(&world.events).await?);
         }
         let left = bookings::unfinished(&world.bookings).await?;
         ensure!(left.iter().all(|(_, count)| *count == 0), "left to do: {left:?}");

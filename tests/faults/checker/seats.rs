@@ -36,11 +36,11 @@ impl Watcher {
 
     /// Looks at the counters, and now and then at the ledger. Fails where the database does not answer.
     pub(super) async fn look(&mut self, events: &Database, journal: &Journal) -> Result<()> {
-        oversold(&counters(events).await?).into_iter().for_each(|violation| journal.violated(violation));
+        journal.violated(oversold(&counters(events).await?));
         journal.count(LOOKED);
         let began = Instant::now();
         if began >= self.ledger_at {
-            self.look_at_ledger(events).await?.into_iter().for_each(|violation| journal.violated(violation));
+            journal.violated(self.look_at_ledger(events).await?);
             journal.count("looked at the ledger");
             self.ledger_at = Instant::now() + LEDGER_EVERY.max(began.elapsed() * LEDGER_SHARE);
         }
@@ -136,7 +136,7 @@ pub(super) async fn count_held(events: &Database) -> Result<u64> {
 
 /// Invariant 9: holds that ended so long ago that they should have been given back.
 pub(super) async fn overdue(events: &Database) -> Result<Vec<Violation>> {
-    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - OVERDUE.as_millis() as i64);
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - i64::try_from(OVERDUE.as_millis())?);
     let over = doc! { "state": "held", "expires_at": { "$lt": long_ago } };
     let found: Vec<Document> = events.collection::<Document>("reservations").find(over).await?.try_collect().await?;
     let report = |hold: &Document| {
