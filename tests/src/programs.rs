@@ -87,6 +87,17 @@ pub async fn version() -> String {
     git(&["describe", "--tags", "--always", "--dirty"]).await.unwrap_or_else(|_| "unknown".to_owned())
 }
 
+/// Gives a new target folder the debug builds of another one, so that cargo finds the dependencies built there; without
+/// them it builds them anew. By hard links: cargo writes what differs under other names.
+async fn share_dependencies(from: &Path, to: &Path) {
+    let (from, to) = (from.join("debug"), to.join("debug"));
+    if fs::create_dir_all(&to).await.is_err() {
+        return;
+    }
+    let parts = [".fingerprint", "build", "deps"].map(|part| from.join(part));
+    Command::new("cp").arg("-al").args(parts).arg(&to).status().await.ok();
+}
+
 /// The built programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -133,7 +144,11 @@ impl Binaries {
         // Files get the present time, so that cargo sees what differs from the version that was built there before.
         let unpacked = Command::new("tar").arg("-xmf").arg(&archive).current_dir(&sources).status().await?;
         ensure!(unpacked.success(), "tar cannot unpack {}", archive.display());
-        let built = Self::build_in(&sources, &cache.join("target"), false).await?;
+        let target = cache.join("target");
+        if !target.exists() {
+            share_dependencies(&paths::cargo_target()?, &target).await;
+        }
+        let built = Self::build_in(&sources, &target, false).await?;
         for program in Program::ALL {
             fs::copy(built.path(program), programs.join(program.name())).await?;
         }
