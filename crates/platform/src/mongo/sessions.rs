@@ -32,12 +32,12 @@ const REPLICAS: &str = "replicas";
 
 /// Transactions of one replica at the same time; fewer than the connections that it may have.
 const TRANSACTIONS_MAX: usize = 24;
-/// A replica that was not heard of for this long is taken for dead.
-const SILENCE: Duration = Duration::from_secs(8);
+/// A replica that was not heard of for this long is taken for dead: what it had locked is locked for so long.
+const SILENCE: Duration = Duration::from_secs(5);
 /// A transaction that takes this long is taken for lost.
 const TRANSACTION_MAX: Duration = Duration::from_secs(15);
 /// The longest wait for the server while presence is renewed.
-const PRESENCE_TIMEOUT: Duration = Duration::from_secs(8);
+const PRESENCE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The least pause between renewals; up to twice as long, so that replicas do not move in step.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A replica that nobody heard of for this long has no transaction open any more.
