@@ -184,6 +184,8 @@ impl Fault {
             | Self::Clocks => Duration::from_secs(10),
             Self::Kill(..) | Self::Restart(_) | Self::KillServer(_) => Duration::from_millis(500),
             Self::RollingRestart | Self::Unbound => Duration::ZERO,
+            // And until it has struck.
+            Self::Gateway(..) | Self::LateWebhooks => Duration::from_secs(1),
             Self::OlderVersion => Duration::from_secs(5),
             _ => Duration::from_secs(3),
         }
