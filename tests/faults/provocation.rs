@@ -24,6 +24,8 @@ pub(crate) enum Provocation {
     Everyday,
     /// Somebody registers.
     Registration,
+    /// An event is created under a key.
+    NewEvent,
     /// An event is booked, changed and called off.
     EventLife,
     /// A hold ends early.
@@ -69,7 +71,7 @@ impl Provocation {
             "event.batch.messages_written" => Self::EventLife,
             point if point.starts_with("booking.consumer") => Self::EventLife,
             _ if program == Program::User => Self::Registration,
-            point if point.starts_with("idempotency") && program == Program::Event => Self::EventLife,
+            point if point.starts_with("idempotency") && program == Program::Event => Self::NewEvent,
             point if point.starts_with("relay") && program == Program::Event => Self::EventLife,
             point if point.starts_with("bus") && program != Program::Notification => Self::EventLife,
             _ => Self::Everyday,
@@ -85,6 +87,10 @@ impl Provocation {
             Self::Registration => {
                 work.register(rng).await;
                 Ok(())
+            }
+            Self::NewEvent => {
+                let body = NewEvent::free(9).body();
+                work.insist(&work.organizer, "/api/events", &body, rng).await.map(drop).context("no answer")
             }
             Self::EventLife => story.event_life(rng).await,
             Self::HoldEnds => story.hold_ends(rng).await,

@@ -35,7 +35,7 @@ const CLIENTS: usize = 32;
 const SHARES: usize = 2;
 /// A round goes on until there were so many bookings, and faults together at least so often.
 const BOOKINGS_OF_A_ROUND: usize = 5_000;
-const COMBINATIONS_OF_A_ROUND: usize = 3;
+const COMBINATIONS_OF_A_ROUND: usize = 2;
 /// How long there are ten times as many users.
 const CROWDED_FOR: Duration = Duration::from_secs(8);
 /// Until everybody has come.
