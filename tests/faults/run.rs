@@ -88,11 +88,13 @@ async fn nothing_is_oversold_lost_or_charged_twice_whatever_breaks() -> Result<(
 }
 
 async fn run(form: Form, seed: u64) -> Result<()> {
+    // As it is before rounds are kept in it.
+    let version = version().await;
     let older = Binaries::older().await?;
     say(&format!("seed {seed}; FAULT_SEED={seed} repeats it"));
     let mut report = if form == Form::Short { Report::new(seed) } else { Report::resumed(seed)? };
     while !form.is_over(&report) {
-        Box::pin(round(report.rounds(), seed, older.clone(), &mut report)).await?;
+        Box::pin(round(report.rounds(), seed, &version, older.clone(), &mut report)).await?;
         report.publish()?;
         if form != Form::Short {
             report.save(form.is_over(&report))?;
@@ -102,7 +104,13 @@ async fn run(form: Form, seed: u64) -> Result<()> {
 }
 
 /// One platform from its start until nothing is left to do.
-async fn round(number: usize, seed: u64, older: Option<(String, Binaries)>, report: &mut Report) -> Result<()> {
+async fn round(
+    number: usize,
+    seed: u64,
+    version: &str,
+    older: Option<(String, Binaries)>,
+    report: &mut Report,
+) -> Result<()> {
     let (began, seed) = (Instant::now(), seed.wrapping_add(number as u64));
     let world = Arc::new(World { older, ..World::start(HOLD_SECONDS).await? });
     let work = Workload::prepare(&world.stack, PEOPLE).await?;
@@ -131,7 +139,7 @@ async fn round(number: usize, seed: u64, older: Option<(String, Binaries)>, repo
     let mut watcher = watcher.lock().await;
     watching.abort();
     let violations = checker::check(&run.world, &run.work.journal, &mut watcher, TOLD_LIMIT).await?;
-    run.report.ends_round(&version().await, began.elapsed(), &run.work.journal, &violations);
+    run.report.ends_round(version, began.elapsed(), &run.work.journal, &violations);
     match quiet {
         Ok(after) => run.says(&format!("nothing left to do after {:.1} s", after.as_secs_f64())),
         Err(error) => run.report.late.push(format!("{error:#}")),
