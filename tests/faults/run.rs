@@ -192,6 +192,7 @@ impl Run<'_> {
     async fn breaks_in_every_way(&mut self, share: usize) -> Result<()> {
         let kinds = Fault::every_kind(&self.world, &mut self.rng);
         for fault in self.share(share, kinds) {
+            checker::caught_up(&self.world).await;
             self.breaks(vec![fault]).await?;
         }
         Ok(())

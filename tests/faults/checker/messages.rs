@@ -13,6 +13,16 @@ use lapin::{Connection, ConnectionProperties};
 use super::Violation;
 use crate::world::World;
 
+/// As many messages wait while nothing is wrong.
+const FEW: i64 = 100;
+
+/// Whether no more messages than usual are on their way from booking-service to being notifications.
+pub(super) async fn few_wait(world: &World) -> Result<bool> {
+    let query = "select count(*) from outbox where published_at is null";
+    let unsent: i64 = sqlx::query_scalar(query).fetch_one(&world.bookings).await?;
+    Ok(unsent + i64::from(count(world, NOTIFICATION_QUEUE.name).await?) < FEW)
+}
+
 /// Fails while messages wait in the outbox of event-service or in a queue.
 pub(super) async fn all_sent(world: &World) -> Result<()> {
     let waiting = world.events.collection::<Document>("outbox").count_documents(doc! {}).await?;

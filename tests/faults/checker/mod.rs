@@ -26,6 +26,8 @@ use crate::world::World;
 pub(crate) const QUIET_LIMIT: Duration = Duration::from_secs(300);
 /// Everybody was told within this time after that.
 pub(crate) const TOLD_LIMIT: Duration = Duration::from_secs(60);
+/// Of the messages that waited while a fault lasted, most are stored within this time.
+const CAUGHT_UP_LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Something that must not be.
@@ -55,6 +57,14 @@ impl fmt::Display for Violation {
 pub(crate) async fn watch(world: Arc<World>, journal: Arc<Journal>, watcher: Arc<Mutex<Watcher>>) {
     loop {
         watcher.lock().await.look(&world.events, &journal).await.ok();
+        sleep(PAUSE).await;
+    }
+}
+
+/// Waits until few messages wait, so that storing those of a long outage does not count as part of what breaks next.
+pub(crate) async fn caught_up(world: &World) {
+    let deadline = Instant::now() + CAUGHT_UP_LIMIT;
+    while !messages::few_wait(world).await.unwrap_or(false) && Instant::now() < deadline {
         sleep(PAUSE).await;
     }
 }
