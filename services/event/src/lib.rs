@@ -117,10 +117,11 @@ impl App {
         self.lifecycle.spawn(outbox::relay(store, Publisher::new(bus), wake, self.lifecycle.stopping()));
     }
 
-    /// Starts to end holds whose time is up, and to keep the gauges.
+    /// Starts to end holds whose time is up and what dead replicas left open, and to keep the gauges.
     pub fn spawn_loops(&self) {
         let AppState { store, capacity, .. } = self.state.clone();
         let stop = || self.lifecycle.stopping();
+        self.lifecycle.spawn(store.clone().keep_present(stop()));
         self.lifecycle.spawn(sweeper::run(store.clone(), capacity, stop()));
         self.lifecycle.spawn(watch::outbox(store.clone(), stop()));
         self.lifecycle.spawn(watch::ledger(store, stop()));

@@ -15,6 +15,7 @@ use std::{future::Future, time::Duration};
 use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
 use platform::mongo::{bounded, sessions::Sessions};
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     batch::BatchFailure,
@@ -75,9 +76,9 @@ impl Store {
         platform::mongo::server_time(&self.database).await
     }
 
-    /// Tells the other replicas that this one is alive, and ends the sessions of those that are not.
-    pub async fn keep_presence(&self) -> Result<()> {
-        self.sessions.keep_presence().await
+    /// Tells the other replicas that this one is alive, and ends what dead ones left open, until `stop`.
+    pub async fn keep_present(self, stop: CancellationToken) {
+        self.sessions.keep_present(stop).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ends holds whose time is up, and what dead replicas left open, on every replica. Two that find the same hold do no harm: the second changes nothing.
+//! Ends holds whose time is up, on every replica. Two that find the same hold do no harm: the second changes nothing.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,9 +16,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Ends expired holds until `stop`.
 pub async fn run(store: Store, capacity: Capacity, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = store.keep_presence().await {
-            tracing::debug!(%error, "presence not renewed");
-        }
         match sweep(&store, &capacity).await {
             Ok(ended) if ended >= ROUND as usize => continue,
             Ok(_) => {}

@@ -6,8 +6,8 @@
 //! replica ends those sessions, which aborts what they left open. The same is done for transactions of this replica
 //! whose connection fell silent. Ending a session that is alive after all does no harm: its work is tried again.
 //!
-//! A service runs its transactions in [`Sessions`], calls [`Sessions::keep_presence`] every second or two (or leaves
-//! that to [`Sessions::keep_present`]), and creates the index of `replicas` by [`create_indexes`] when it migrates.
+//! A service runs its transactions in [`Sessions`], spawns [`Sessions::keep_present`] as a task of its own, for the others
+//! wait for what it ends, and creates the index of `replicas` by [`create_indexes`] when it migrates.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -121,21 +121,17 @@ impl Sessions {
         self.mark(session, Use::Abandoned);
     }
 
-    /// Tells the other replicas that this one is alive, and ends the sessions of those that are not. May be dropped.
-    pub async fn keep_presence(&self) -> Result<()> {
-        let sessions = self.clone();
-        bounded(PRESENCE_TIMEOUT, async move {
-            sessions.end_lost().await?;
-            sessions.announce().await?;
-            sessions.end_those_of_the_dead().await
-        })
-        .await
-    }
-
-    /// [`Sessions::keep_presence`] every second or two, until `stop`.
+    /// Tells the other replicas every second or two that this one is alive, and ends the sessions of those that are not,
+    /// until `stop`.
     pub async fn keep_present(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.keep_presence().await {
+            let sessions = self.clone();
+            let renewed = bounded(PRESENCE_TIMEOUT, async move {
+                sessions.end_lost().await?;
+                sessions.announce().await?;
+                sessions.end_those_of_the_dead().await
+            });
+            if let Err(error) = renewed.await {
                 tracing::debug!(%error, "presence not renewed");
             }
             let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
@@ -150,27 +146,38 @@ impl Sessions {
     }
 
     /// Tells the other replicas that this one is alive, and its sessions. One without sessions has nothing to tell.
+    ///
+    /// Adds to what was told: several may tell at once, and the server may hear the one that knows least last.
     async fn announce(&self) -> Result<()> {
-        let sessions: Vec<_> = lock(&self.inner.known).iter().map(|known| known.id.clone()).collect();
+        let sessions = self.those(|_| true);
         if sessions.is_empty() {
             return Ok(());
         }
-        let me = doc! { "_id": self.inner.replica.to_string() };
-        let alive = doc! { "$set": { "sessions": sessions }, "$currentDate": { "seen_at": true } };
-        self.database.collection::<Document>(REPLICAS).update_one(me, alive).upsert(true).await.map(drop)
+        let alive = doc! { "$addToSet": { "sessions": { "$each": sessions } }, "$currentDate": { "seen_at": true } };
+        self.database.collection::<Document>(REPLICAS).update_one(self.me(), alive).upsert(true).await.map(drop)
+    }
+
+    fn me(&self) -> Document {
+        doc! { "_id": self.inner.replica.to_string() }
     }
 
     /// Ends what this replica gave up or lost.
     async fn end_lost(&self) -> Result<()> {
-        let lost = |known: &Known| match known.state {
-            Use::Idle => false,
-            Use::Running(since) => since.elapsed() > TRANSACTION_MAX,
-            Use::Abandoned => true,
-        };
-        let ids: Vec<_> = lock(&self.inner.known).iter().filter(|known| lost(known)).map(|k| k.id.clone()).collect();
-        kill(&self.database, &ids).await?;
-        lock(&self.inner.known).retain(|known| !(matches!(known.state, Use::Abandoned) && ids.contains(&known.id)));
-        Ok(())
+        let lost = self.those(|state| matches!(state, Use::Running(since) if since.elapsed() > TRANSACTION_MAX));
+        kill(&self.database, &lost).await?;
+        let abandoned = self.those(|state| matches!(state, Use::Abandoned));
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        kill(&self.database, &abandoned).await?;
+        lock(&self.inner.known).retain(|known| !abandoned.contains(&known.id));
+        let forgotten = doc! { "$pullAll": { "sessions": abandoned } };
+        self.database.collection::<Document>(REPLICAS).update_one(self.me(), forgotten).await.map(drop)
+    }
+
+    /// The sessions in such a state.
+    fn those(&self, is: impl Fn(Use) -> bool) -> Vec<Document> {
+        lock(&self.inner.known).iter().filter(|known| is(known.state)).map(|known| known.id.clone()).collect()
     }
 
     async fn end_those_of_the_dead(&self) -> Result<()> {

@@ -223,8 +223,6 @@ async fn a_living_replica_is_known_to_the_others_with_its_sessions() {
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
 
-    app.app.state().store.keep_presence().await.unwrap();
-
     let replicas = app.database.collection::<bson::Document>("replicas");
     let known: Vec<_> = replicas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
     assert_eq!(known.len(), 1);

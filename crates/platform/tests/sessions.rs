@@ -1,0 +1,64 @@
+//! What other replicas know of the sessions of one: on a real MongoDB.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use futures::future::join_all;
+use mongodb::Database;
+use platform::{config::Secret, mongo::sessions::Sessions};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+async fn database() -> Database {
+    let url = std::env::var("TEST_MONGODB_URL").expect("run the tests by `make test`");
+    let name = format!("sessions_{}", Uuid::new_v4().simple());
+    platform::mongo::database(&Secret::new(url), "test", &name).await.unwrap()
+}
+
+/// The sessions that are written down for the only replica.
+async fn known(database: &Database) -> Vec<Document> {
+    let replica = database.collection::<Document>("replicas").find_one(doc! {}).await.unwrap().unwrap();
+    let sessions = replica.get_array("sessions").unwrap();
+    sessions.iter().map(|session| session.as_document().unwrap().clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_are_taken_at_once_are_all_known_to_the_others() {
+    let database = database().await;
+    let sessions = Sessions::new(database.clone());
+
+    let taken = join_all((0..20).map(|_| sessions.take())).await;
+
+    let known = known(&database).await;
+    assert_eq!(known.len(), 20);
+    for session in taken {
+        let session = session.unwrap();
+        assert!(known.contains(session.id()), "{:?} is not among {known:?}", session.id());
+        sessions.give_back(session);
+    }
+    database.drop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_given_up_is_known_to_the_others_until_it_was_ended() {
+    let database = database().await;
+    let sessions = Sessions::new(database.clone());
+    let (kept, given_up) = (sessions.take().await.unwrap(), sessions.take().await.unwrap());
+    sessions.abandon(&given_up);
+    assert_eq!(known(&database).await.len(), 2);
+
+    let stop = CancellationToken::new();
+    let keeping = tokio::spawn(sessions.clone().keep_present(stop.clone()));
+    let forgotten = async {
+        while known(&database).await != [kept.id().clone()] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), forgotten).await.unwrap();
+
+    stop.cancel();
+    keeping.await.unwrap();
+    database.drop().await.unwrap();
+}
