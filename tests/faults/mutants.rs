@@ -34,10 +34,11 @@ const STALL_MS: u64 = 6000;
 const TOLD_LIMIT: Duration = Duration::from_secs(10);
 
 /// A guard, the program that it is taken from, and the invariant that rests on it.
-const MUTANTS: [(&str, Program, u8); 16] = [
+const MUTANTS: [(&str, Program, u8); 17] = [
     ("event.available", Program::Event, 1),
     ("event.hold_once", Program::Event, 1),
     ("event.released_stays_released", Program::Event, 1),
+    ("event.only_expired", Program::Event, 2),
     ("event.outbox", Program::Event, 11),
     ("booking.compare_and_set", Program::Booking, 12),
     ("booking.owner", Program::Booking, 13),
@@ -119,6 +120,7 @@ impl Lab {
             "event.available" => self.wants_more_than_there_is().await,
             "event.hold_once" => self.is_killed_holding().await,
             "event.released_stays_released" => self.pays_late().await,
+            "event.only_expired" => self.pays_before_its_sweeper_looks().await,
             "event.outbox" => self.calls_off_an_event().await,
             "booking.compare_and_set" => self.pays_while_it_expires(orders).await,
             "booking.one_live_payment" => self.pays_twice().await,
@@ -174,14 +176,16 @@ impl Lab {
     /// Whoever resumes asks for the same reservation again.
     async fn is_killed_holding(&mut self) -> Result<()> {
         let orders = Orders { kill_at: Some("booking.hold.held".to_owned()), ..Orders::default() };
+        self.world.order(Program::Booking, &orders).await?;
         let world = self.world.clone();
-        let dying = &world.stack.replicas(Program::Booking)[0];
-        dying.order(&world.http, &orders).await?;
-        // Until one gets to the replica that dies; the other one resumes it.
-        while dying.pid().await.is_some() {
-            self.books(NewEvent::free(5)).await?;
-        }
-        self.world.stand_down(Program::Booking).await
+        let killed = async {
+            let replicas = world.stack.replicas(Program::Booking).iter();
+            let killed = futures::future::select_all(replicas.map(|replica| Box::pin(replica.ended())));
+            tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
+            world.stand_down(Program::Booking).await
+        };
+        let (booked, killed) = tokio::join!(self.books(NewEvent::free(5)), killed);
+        killed.and(booked.map(drop))
     }
 
     async fn pays_late(&mut self) -> Result<()> {
@@ -221,15 +225,26 @@ impl Lab {
     /// The sweeper that ended the hold stalls before it says so, and meanwhile the booking wins seats back.
     async fn pays_while_it_expires(&mut self, orders: Orders) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        let stall = Stall { point: "booking.expire.released".to_owned(), ms: STALL_MS };
-        self.world.order(Program::Booking, &Orders { stall_at: Some(stall), ..orders }).await?;
         self.ends_hold(&booking).await?;
+        self.pays_while_a_sweeper_stalls(&booking, "booking.expire.released", orders).await
+    }
+
+    /// The sweeper took the booking for one that may have expired, and comes to it when it is confirmed.
+    async fn pays_before_its_sweeper_looks(&mut self) -> Result<()> {
+        let booking = self.books(NewEvent::priced(5, 900)).await?;
+        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.bookings_claimed", Orders::default()).await?;
+        self.world.stand_down(Program::Booking).await
+    }
+
+    async fn pays_while_a_sweeper_stalls(&self, booking: &Value, point: &str, orders: Orders) -> Result<()> {
+        let stall = Stall { point: point.to_owned(), ms: STALL_MS };
+        self.world.order(Program::Booking, &Orders { stall_at: Some(stall), ..orders }).await?;
         let sql = "update bookings set next_check_at = now() where id = $1";
         let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
         sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
         self.somebody_stalls().await?;
         let over = Instant::now() + Duration::from_millis(STALL_MS + 1000);
-        self.pays(&booking, GOOD_CARD).await;
+        self.pays(booking, GOOD_CARD).await;
         sleep_until(over).await;
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! Invariants 10 and 11: one notification for each transition that has to be told, and no message dropped.
+//! Invariants 10, 11 and 13: one notification for each transition that has to be told, to whom it concerns, and no
+//! message dropped.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Result, ensure};
 use bson::{Document, doc};
@@ -55,27 +56,36 @@ pub(super) async fn check(world: &World) -> Result<Vec<Violation>> {
     Ok(violations)
 }
 
-/// Invariant 10: the notifications about bookings are those of their transitions.
+/// Invariants 10 and 13: the notifications about bookings are those of their transitions, and their owners'.
 async fn untold(world: &World) -> Result<Vec<Violation>> {
-    let query = "select 'booking.' || lower(after), subject::integer, count(*) from transitions
+    let query = "select 'booking.' || lower(after), bookings.id, user_id, count(*)
+                 from transitions join bookings on bookings.id::text = subject
                  where after in ('Confirmed', 'Cancelled', 'Expired', 'Refunded') and column_name <> 'state'
                  group by 1, 2";
-    let due: Vec<(String, i32, i64)> = sqlx::query_as(query).fetch_all(&world.bookings).await?;
+    let due: Vec<(String, i32, i32, i64)> = sqlx::query_as(query).fetch_all(&world.bookings).await?;
+    let mut owners = HashMap::new();
     let mut difference: BTreeMap<(String, i32), (i64, i64)> = BTreeMap::new();
-    for (kind, booking, count) in due {
+    for (kind, booking, owner, count) in due {
+        owners.insert(booking, owner);
         difference.entry((kind, booking)).or_default().0 += count;
     }
     let told = world.notifications.collection::<Document>("notifications");
     let told: Vec<Document> = told.find(doc! { "type": { "$regex": "^booking\\." } }).await?.try_collect().await?;
+    let mut violations = Vec::new();
     for notification in &told {
         let about = (notification.get_str("type")?.to_owned(), notification.get_i32("booking_id")?);
+        let reader = notification.get_i32("user_id")?;
+        if let Some(owner) = owners.get(&about.1).filter(|owner| **owner != reader) {
+            let what = format!("user {reader} was told {} of booking {}, which is user {owner}'s", about.0, about.1);
+            violations.push(Violation::new(13, what));
+        }
         difference.entry(about).or_default().1 += 1;
     }
     let wrong = difference.into_iter().filter(|(_, (due, told))| due != told);
-    let report = |((kind, booking), (due, told))| {
+    violations.extend(wrong.map(|((kind, booking), (due, told))| {
         Violation::new(10, format!("booking {booking}: {due} notifications {kind} are due, {told} were stored"))
-    };
-    Ok(wrong.map(report).collect())
+    }));
+    Ok(violations)
 }
 
 /// Invariant 11: every message of the outbox became one notification, under its id.

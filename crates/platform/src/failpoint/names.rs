@@ -73,13 +73,15 @@ pub const POINTS: [&str; 60] = [
 ];
 
 /// Every guard that a promise rests on, and that a test may take away to see that the promise is broken then.
-pub const GUARDS: [&str; 16] = [
+pub const GUARDS: [&str; 17] = [
     // No more seats are held than are available.
     "event.available",
     // A reservation id takes seats once.
     "event.hold_once",
     // A released reservation is not confirmed.
     "event.released_stays_released",
+    // Seats whose hold may be over are given back only if it is.
+    "event.only_expired",
     // What holders of seats have to hear of an event is written with its change.
     "event.outbox",
     // A booking moves only from where it was read.

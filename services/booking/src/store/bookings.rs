@@ -227,10 +227,14 @@ impl Unit {
     ///
     /// `lease` keeps sweepers away from what the change leaves to do, for whoever goes on with it at once.
     pub async fn apply(&mut self, change: &Change, lease: Option<Duration>) -> sqlx::Result<Option<Booking>> {
+        let rebased;
+        let change = if platform::guard_removed!("booking.compare_and_set") {
+            rebased = self.rebased(change).await?;
+            &rebased
+        } else {
+            change
+        };
         let rejection = change.rejection.as_ref();
-        if platform::guard_removed!("booking.compare_and_set") {
-            self.overwrite(change).await?;
-        }
         bookings!(
             "update bookings set
                  status = $5, payment_status = $6,
@@ -257,12 +261,16 @@ impl Unit {
         .await
     }
 
-    /// Puts a booking where a change wants it to come from, wherever it is.
-    async fn overwrite(&mut self, change: &Change) -> sqlx::Result<()> {
-        let sql = "update bookings set reservation_id = $2, status = $3, payment_status = $4 where id = $1";
-        let query = sqlx::query(sql).bind(change.booking_id).bind(change.reservation_id);
-        let query = query.bind(change.status.0.as_str()).bind(change.payment_status.0.as_str());
-        query.execute(&mut *self.tx).await.map(drop)
+    /// The same change, from wherever the booking is now.
+    async fn rebased(&mut self, change: &Change) -> sqlx::Result<Change> {
+        let booking =
+            bookings!("select", "from bookings where id = $1", change.booking_id).fetch_one(&mut *self.tx).await?;
+        Ok(Change {
+            reservation_id: booking.reservation_id,
+            status: (booking.status, change.status.1),
+            payment_status: (booking.payment_status, change.payment_status.1),
+            ..change.clone()
+        })
     }
 
     /// [`Unit::apply`] for a change of the money alone: what sweepers have to do with the booking stays as it is.
