@@ -242,19 +242,21 @@ impl Lab {
         let sql = "update bookings set next_check_at = now() where id = $1";
         let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
         sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
-        self.somebody_stalls().await?;
+        self.is_claimed_by_one_that_stalls(id).await?;
         let over = Instant::now() + Duration::from_millis(STALL_MS + 1000);
         self.pays(booking, GOOD_CARD).await;
         sleep_until(over).await;
         Ok(())
     }
 
-    async fn somebody_stalls(&self) -> Result<()> {
+    async fn is_claimed_by_one_that_stalls(&self, id: i32) -> Result<()> {
         let limit = Duration::from_secs(20);
-        eventplatform_tests::wait::until("a sweeper stalls", limit, async || {
+        eventplatform_tests::wait::until("its sweeper stalls", limit, async || {
+            let sql = "select coalesce(lease_until > now(), false) from bookings where id = $1";
+            let claimed: bool = sqlx::query_scalar(sql).bind(id).fetch_one(&self.world.bookings).await?;
             let replicas = self.world.stack.replicas(Program::Booking).iter();
             let orders = try_join_all(replicas.map(|replica| replica.orders(&self.world.http))).await?;
-            ensure!(orders.iter().any(|orders| orders.stall_at.is_none()), "none has yet");
+            ensure!(claimed && orders.iter().any(|orders| orders.stall_at.is_none()), "none has yet");
             Ok(())
         })
         .await

@@ -42,22 +42,61 @@ async fn sessions_that_are_taken_at_once_are_all_known_to_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_was_given_up_is_known_to_the_others_until_it_was_ended() {
+async fn what_a_session_left_open_that_was_given_up_is_ended_and_the_session_stays_known() {
     let database = database().await;
+    let things = database.collection::<Document>("things");
+    things.insert_one(doc! { "_id": 1 }).await.unwrap();
     let sessions = Sessions::new(database.clone());
-    let (kept, given_up) = (sessions.take().await.unwrap(), sessions.take().await.unwrap());
-    sessions.abandon(&given_up);
-    assert_eq!(known(&database).await.len(), 2);
+    let mut session = sessions.take().await.unwrap();
+    session.start_transaction().await.unwrap();
+    things.update_one(doc! {}, doc! { "$set": { "by": "it" } }).session(&mut session).await.unwrap();
+    let id = session.id().clone();
+    sessions.abandon(session);
 
     let stop = CancellationToken::new();
     let keeping = tokio::spawn(sessions.clone().keep_present(stop.clone()));
-    let forgotten = async {
-        while known(&database).await != [kept.id().clone()] {
+    let written = async {
+        while things.update_one(doc! {}, doc! { "$set": { "by": "others" } }).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), forgotten).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
 
+    assert_eq!(things.find_one(doc! {}).await.unwrap().unwrap().get_str("by").unwrap(), "others");
+    assert_eq!(known(&database).await, [id]);
+    stop.cancel();
+    keeping.await.unwrap();
+    database.drop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_given_up_is_taken_again_once_it_was_ended() {
+    let database = database().await;
+    let sessions = Sessions::new(database.clone());
+    let given_up = sessions.take().await.unwrap();
+    let id = given_up.id().clone();
+    sessions.abandon(given_up);
+    let other = sessions.take().await.unwrap();
+    assert_ne!(*other.id(), id, "it may still be open");
+    sessions.give_back(other);
+
+    let stop = CancellationToken::new();
+    let keeping = tokio::spawn(sessions.clone().keep_present(stop.clone()));
+    let taken_again = async {
+        loop {
+            let (one, other) = (sessions.take().await.unwrap(), sessions.take().await.unwrap());
+            let found = [&one, &other].iter().any(|session| *session.id() == id);
+            sessions.give_back(one);
+            sessions.give_back(other);
+            if found {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken_again).await.unwrap();
+
+    assert_eq!(known(&database).await.len(), 3, "no more than were needed at once, and the one that was given up");
     stop.cancel();
     keeping.await.unwrap();
     database.drop().await.unwrap();

@@ -16,7 +16,11 @@ use std::{
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use futures::TryStreamExt;
-use mongodb::{ClientSession, Database, IndexModel, error::Result, options::IndexOptions};
+use mongodb::{
+    ClientSession, Database, IndexModel,
+    error::Result,
+    options::{IndexOptions, ReadConcern},
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -62,7 +66,10 @@ pub struct Sessions {
 struct Inner {
     replica: Uuid,
     permits: Semaphore,
+    /// Nobody runs a transaction in these.
     idle: Mutex<Vec<ClientSession>>,
+    /// Kept until they are ended: the driver would give one that it got back to the next that asks.
+    abandoned: Mutex<Vec<ClientSession>>,
     known: Mutex<Vec<Known>>,
 }
 
@@ -73,6 +80,8 @@ struct Known {
 
 #[derive(Clone, Copy)]
 enum Use {
+    /// The others may not know of it yet.
+    New,
     Idle,
     Running(Instant),
     /// Its transaction may still be open on the server.
@@ -82,9 +91,9 @@ enum Use {
 impl Sessions {
     /// For transactions in that database; none yet.
     pub fn new(database: Database) -> Self {
-        let (idle, known) = (Mutex::default(), Mutex::default());
+        let (idle, abandoned, known) = (Mutex::default(), Mutex::default(), Mutex::default());
         let permits = Semaphore::new(TRANSACTIONS_MAX);
-        Self { database, inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, known }) }
+        Self { database, inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, abandoned, known }) }
     }
 
     /// Waits for one's turn to run a transaction.
@@ -101,24 +110,31 @@ impl Sessions {
             Some(session) => session,
             None => {
                 let session = self.database.client().start_session().await?;
-                lock(&self.inner.known).push(Known { id: session.id().clone(), state: Use::Idle });
-                self.announce().await?;
+                lock(&self.inner.known).push(Known { id: session.id().clone(), state: Use::New });
                 session
             }
         };
-        self.mark(&session, Use::Running(Instant::now()));
+        let is_new = |known: &Known| known.id == *session.id() && matches!(known.state, Use::New);
+        if !self.those(is_new).is_empty()
+            && let Err(error) = self.announce().await
+        {
+            lock(&self.inner.idle).push(session);
+            return Err(error);
+        }
+        self.mark(session.id(), Use::Running(Instant::now()));
         Ok(session)
     }
 
     /// Takes a session back whose transaction has ended.
     pub fn give_back(&self, session: ClientSession) {
-        self.mark(&session, Use::Idle);
+        self.mark(session.id(), Use::Idle);
         lock(&self.inner.idle).push(session);
     }
 
-    /// Gives a session up whose transaction may still be open.
-    pub fn abandon(&self, session: &ClientSession) {
-        self.mark(session, Use::Abandoned);
+    /// Takes a session back whose transaction may still be open.
+    pub fn abandon(&self, session: ClientSession) {
+        self.mark(session.id(), Use::Abandoned);
+        lock(&self.inner.abandoned).push(session);
     }
 
     /// Tells the other replicas every second or two that this one is alive, and ends the sessions of those that are not,
@@ -127,8 +143,8 @@ impl Sessions {
         while !stop.is_cancelled() {
             let sessions = self.clone();
             let renewed = bounded(PRESENCE_TIMEOUT, async move {
-                sessions.end_lost().await?;
                 sessions.announce().await?;
+                sessions.end_lost().await?;
                 sessions.end_those_of_the_dead().await
             });
             if let Err(error) = renewed.await {
@@ -139,10 +155,15 @@ impl Sessions {
         }
     }
 
-    fn mark(&self, session: &ClientSession, state: Use) {
-        if let Some(known) = lock(&self.inner.known).iter_mut().find(|known| &known.id == session.id()) {
+    fn mark(&self, id: &Document, state: Use) {
+        if let Some(known) = lock(&self.inner.known).iter_mut().find(|known| known.id == *id) {
             known.state = state;
         }
+    }
+
+    /// Such sessions.
+    fn those(&self, are: impl Fn(&Known) -> bool) -> Vec<Document> {
+        lock(&self.inner.known).iter().filter(|known| are(known)).map(|known| known.id.clone()).collect()
     }
 
     /// Tells the other replicas that this one is alive, and its sessions. One without sessions has nothing to tell.
@@ -153,38 +174,33 @@ impl Sessions {
         if sessions.is_empty() {
             return Ok(());
         }
+        let me = doc! { "_id": self.inner.replica.to_string() };
         let alive = doc! { "$addToSet": { "sessions": { "$each": sessions } }, "$currentDate": { "seen_at": true } };
-        self.database.collection::<Document>(REPLICAS).update_one(self.me(), alive).upsert(true).await.map(drop)
+        self.database.collection::<Document>(REPLICAS).update_one(me, alive).upsert(true).await.map(drop)
     }
 
-    fn me(&self) -> Document {
-        doc! { "_id": self.inner.replica.to_string() }
-    }
-
-    /// Ends what this replica gave up or lost.
+    /// Ends what this replica gave up or lost. What it gave up may be taken again.
     async fn end_lost(&self) -> Result<()> {
-        let lost = self.those(|state| matches!(state, Use::Running(since) if since.elapsed() > TRANSACTION_MAX));
+        let lost = self.those(|known| match known.state {
+            Use::New | Use::Idle => false,
+            Use::Running(since) => since.elapsed() > TRANSACTION_MAX,
+            Use::Abandoned => true,
+        });
         kill(&self.database, &lost).await?;
-        let abandoned = self.those(|state| matches!(state, Use::Abandoned));
-        if abandoned.is_empty() {
-            return Ok(());
+        let ended: Vec<_> = lock(&self.inner.abandoned).extract_if(.., |session| lost.contains(session.id())).collect();
+        for session in ended {
+            self.give_back(session);
         }
-        kill(&self.database, &abandoned).await?;
-        lock(&self.inner.known).retain(|known| !abandoned.contains(&known.id));
-        let forgotten = doc! { "$pullAll": { "sessions": abandoned } };
-        self.database.collection::<Document>(REPLICAS).update_one(self.me(), forgotten).await.map(drop)
-    }
-
-    /// The sessions in such a state.
-    fn those(&self, is: impl Fn(Use) -> bool) -> Vec<Document> {
-        lock(&self.inner.known).iter().filter(|known| is(known.state)).map(|known| known.id.clone()).collect()
+        Ok(())
     }
 
     async fn end_those_of_the_dead(&self) -> Result<()> {
         let replicas = self.database.collection::<ReplicaRecord>(REPLICAS);
         let silent_since = BsonDateTime::from(server_time(&self.database).await? - SILENCE);
         let silent = doc! { "seen_at": { "$lt": silent_since } };
-        let dead: Vec<ReplicaRecord> = replicas.find(silent).await?.try_collect().await?;
+        // Not what a majority had a moment ago: its times would be older than they are.
+        let find = replicas.find(silent).read_concern(ReadConcern::local());
+        let dead: Vec<ReplicaRecord> = find.await?.try_collect().await?;
         for replica in dead {
             kill(&self.database, &replica.sessions).await?;
             tracing::info!(replica = replica.id, sessions = replica.sessions.len(), "ended what a silent replica left");

@@ -13,7 +13,7 @@ use mongodb::{
 };
 use platform::{
     failpoint, guard_removed,
-    mongo::{is_duplicate_key, is_unavailable},
+    mongo::{is_contended, is_duplicate_key, is_unavailable},
 };
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
@@ -92,8 +92,9 @@ impl Store {
         let mut session = self.sessions.take().await.map_err(classify)?;
         let result = self.transact(&mut session, event_id, operations, deadline).await;
         match &result {
-            Ok(_) | Err(Attempt::Lost(_)) => self.sessions.give_back(session),
-            Err(Attempt::Failed(_) | Attempt::Unknown(_)) => self.sessions.abandon(&session),
+            Ok(_) => self.sessions.give_back(session),
+            Err(Attempt::Lost(error)) if is_contended(error) => self.sessions.give_back(session),
+            Err(_) => self.sessions.abandon(session),
         }
         result
     }

@@ -45,7 +45,7 @@ impl<'a> Attempts<'a> {
         let permit = self.sessions.turn().await;
         let mut session = self.sessions.take().await?;
         if let Err(error) = session.start_transaction().read_concern(ReadConcern::snapshot()).await {
-            self.sessions.abandon(&session);
+            self.sessions.abandon(session);
             return Err(error);
         }
         self.made += 1;
@@ -76,7 +76,7 @@ impl<'a> Attempts<'a> {
             }
         };
         match &outcome {
-            Err(error) if !is_contended(error) => self.sessions.abandon(&session),
+            Err(error) if !is_contended(error) => self.sessions.abandon(session),
             _ => self.sessions.give_back(session),
         }
         outcome
