@@ -138,7 +138,8 @@ async fn round(
     let quiet = checker::quiet(&run.world, &run.work.journal, QUIET_LIMIT).await;
     let mut watcher = watcher.lock().await;
     watching.abort();
-    let violations = checker::check(&run.world, &run.work.journal, &mut watcher, TOLD_LIMIT).await?;
+    let mut violations = checker::check(&run.world, &run.work.journal, &mut watcher, TOLD_LIMIT).await?;
+    violations.extend(checker::bookings::findings(&run.world.bookings).await?);
     run.report.ends_round(version, began.elapsed(), &run.work.journal, &violations);
     match quiet {
         Ok(after) => run.says(&format!("nothing left to do after {:.1} s", after.as_secs_f64())),

@@ -47,6 +47,21 @@ pub(super) async fn unfinished(bookings: &PgPool) -> Result<Vec<(&'static str, i
     ])
 }
 
+/// What booking-service's own reconciler has found to differ, and has not healed.
+pub(crate) async fn findings(bookings: &PgPool) -> Result<Vec<Violation>> {
+    let query = "select patrol, kind, subject from findings";
+    let found: Vec<(String, String, String)> = sqlx::query_as(query).fetch_all(bookings).await?;
+    let report = |(patrol, kind, subject): (String, String, String)| {
+        let invariant = match patrol.as_str() {
+            "reservations" => 2,
+            "charges" => 4,
+            _ => 10,
+        };
+        Violation::new(invariant, format!("the reconciler has found {kind}: {subject}"))
+    };
+    Ok(found.into_iter().map(report).collect())
+}
+
 pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violation>> {
     let query = "select id, user_id, event_id, seats, status, payment_status, reservation_id::text,
                         coalesce(amount, 0) from bookings";

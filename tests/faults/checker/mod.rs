@@ -3,7 +3,7 @@
 //!
 //! Invariant 6, no seat without payment, is what 2 and 4 say together.
 
-mod bookings;
+pub(crate) mod bookings;
 mod messages;
 mod money;
 mod seats;
