@@ -19,7 +19,7 @@ BUILD_STACK := cargo build -p eventplatform-tests
 # Suites that have the machine for themselves: a plain `cargo test` leaves them out.
 SUITES := cluster-tests/cluster,eventplatform-tests/faults
 
-# How long `make test-faults` goes on: full (hours), or short, as in `make test` (a quarter of an hour).
+# How long `make test-faults` goes on: full (an hour or two), or short, as in `make test` (a quarter of an hour).
 FORM ?= full
 
 # What `stack dev` starts, built in one go with it.
@@ -62,7 +62,7 @@ test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, 
 	@tests/cluster/cluster.sh test
 
 .PHONY: test-faults
-test-faults: ## Break everything under load, for hours; FORM=short for less; FAULT_SEED=n repeats a run
+test-faults: ## Break everything under load, for an hour or two; FORM=short for less; FAULT_SEED=n repeats a run
 	@.ci/install dev
 	@cargo build --workspace --all-targets --features $(SUITES)
 	@FAULT_FORM=$(FORM) $(STACK) test -- --workspace --features $(SUITES) --test faults -- --nocapture --test-threads=1
