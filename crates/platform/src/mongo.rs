@@ -85,7 +85,8 @@ fn code(error: &Error) -> Option<i32> {
 
 /// Whether the server answers, but others are at the same documents: the transaction is worth another attempt.
 pub fn is_contended(error: &Error) -> bool {
-    let answered = matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_));
+    let answered =
+        matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_));
     let changing = code(error).is_some_and(|code| CHANGING.contains(&code));
     answered && !changing && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(error))
 }

