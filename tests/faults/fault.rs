@@ -136,12 +136,14 @@ impl Fault {
         }
     }
 
-    /// Whether it neither takes long nor needs the rest of the platform to strike.
+    /// Whether it does not need the rest of the platform to strike, and is not another kind but for lasting longer.
     fn goes_together(&self) -> bool {
-        !matches!(
-            self,
-            Self::Freeze(..) | Self::LongWithoutBroker | Self::ConfirmsLost | Self::RollingRestart | Self::OlderVersion
-        )
+        !matches!(self, Self::LongWithoutBroker | Self::ConfirmsLost | Self::RollingRestart | Self::OlderVersion)
+    }
+
+    /// Whether the two cannot strike together: a replica that stands still takes no orders.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        self == other || matches!((self, other), (Self::Freeze(..), Self::Clocks) | (Self::Clocks, Self::Freeze(..)))
     }
 
     fn freeze(rng: &mut StdRng) -> Self {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::checker::Violation;
+use crate::workload::HOPELESS;
 
 /// A booking that somebody was told of.
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ impl Journal {
     /// The answers that said that something of the platform is broken, rather than of the gateway.
     pub(crate) fn broken(&self) -> BTreeMap<String, u64> {
         let mut outcomes = self.outcomes();
-        outcomes.retain(|outcome, _| outcome.starts_with("again: 5"));
+        outcomes.retain(|outcome, _| outcome.contains(": 5") && !outcome.starts_with(HOPELESS));
         outcomes
     }
 

@@ -135,10 +135,12 @@ async fn round(
     run.breaks_together().await?;
     run.ends(users).await?;
 
+    let recovered = Instant::now();
     let quiet = checker::quiet(&run.world, &run.work.journal, QUIET_LIMIT).await;
     let mut watcher = watcher.lock().await;
     watching.abort();
-    let mut violations = checker::check(&run.world, &run.work.journal, &mut watcher, TOLD_LIMIT).await?;
+    let told_limit = TOLD_LIMIT.saturating_sub(recovered.elapsed());
+    let mut violations = checker::check(&run.world, &run.work.journal, &mut watcher, told_limit).await?;
     violations.extend(checker::bookings::findings(&run.world.bookings).await?);
     run.report.ends_round(version, began.elapsed(), &run.work.journal, &violations);
     match quiet {
@@ -214,7 +216,7 @@ impl Run<'_> {
             let mut together = Vec::new();
             while together.len() < count {
                 let fault = Fault::any(&self.world, &mut self.rng);
-                if !together.contains(&fault) {
+                if !together.iter().any(|other| fault.excludes(other)) {
                     together.push(fault);
                 }
             }

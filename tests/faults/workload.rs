@@ -37,6 +37,8 @@ const CANCEL: &str = "/cancel";
 const REPEATED: u32 = 8;
 /// What is counted when nobody was served for [`PERSISTENCE`].
 pub(crate) const GIVEN_UP: &str = "given up";
+/// How failures are counted that are the gateway's.
+pub(crate) const HOPELESS: &str = "again, with the failing card";
 /// Bookings of an event that sells out, before there is a new one.
 const CONTESTED: u32 = 60;
 
@@ -233,14 +235,23 @@ impl Workload {
         }
     }
 
-    /// Has somebody else look at a booking and at its owner's notifications.
+    /// Has somebody else look at a booking and at its owner's notifications, pay for the booking, and cancel it.
     pub(crate) async fn peek_at(&self, owner: &Person, booking: &Value) {
         let Some(other) = self.people.iter().find(|person| person.id != owner.id) else { return };
-        for path in [format!("/bookings/{}", booking["id"]), format!("/notifications/{}", owner.id)] {
-            let request = other.request(Method::GET, &path).timeout(PATIENCE);
-            let Ok(reply) = Reply::to(request).await else { continue };
+        let id = &booking["id"];
+        let attempts = [
+            (Method::GET, format!("/bookings/{id}"), Value::Null),
+            (Method::GET, format!("/notifications/{}", owner.id), Value::Null),
+            (Method::POST, "/payments".to_owned(), json!({ "booking_id": id, "payment_method": GOOD_CARD })),
+            (Method::POST, format!("/bookings/{id}{CANCEL}"), json!({})),
+        ];
+        for (method, path, body) in attempts {
+            let request = other.request(method.clone(), &path).header("idempotency-key", Uuid::new_v4().to_string());
+            let request = if body.is_null() { request } else { request.json(&body) };
+            let Ok(reply) = Reply::to(request.timeout(PATIENCE)).await else { continue };
             if reply.status < 400 {
-                self.journal.violated([Violation::new(13, format!("user {} reads {path}: {}", other.id, reply.body))]);
+                let what = format!("user {} may {method} {path} of user {}: {}", other.id, owner.id, reply.body);
+                self.journal.violated([Violation::new(13, what)]);
             }
             self.journal.count(format!("peeked: {}", reply.status));
         }
@@ -249,9 +260,10 @@ impl Workload {
     async fn read(&self, rng: &mut StdRng) {
         let Some(person) = self.people.choose(rng) else { return };
         for path in ["/api/events?limit=5".to_owned(), format!("/notifications/{}?limit=5", person.id)] {
-            Reply::to(person.request(Method::GET, &path).timeout(PATIENCE)).await.ok();
+            let reply = Reply::to(person.request(Method::GET, &path).timeout(PATIENCE)).await;
+            self.journal
+                .count(format!("read: {}", reply.map_or("no answer".to_owned(), |reply| reply.status.to_string())));
         }
-        self.journal.count("read");
     }
 
     pub(crate) async fn register(&self, rng: &mut StdRng) {
@@ -277,7 +289,7 @@ impl Workload {
         let key = Uuid::from_u128(rng.random()).to_string();
         let hopeless = body["payment_method"] == FAILING_CARD;
         let deadline = Instant::now() + if hopeless { PERSISTENCE_WITH_IT } else { PERSISTENCE };
-        let again = if hopeless { "again, with the failing card" } else { "again" };
+        let again = if hopeless { HOPELESS } else { "again" };
         while Instant::now() < deadline {
             let hurried = rng.random_range(0..100) < self.hurry.load(Ordering::Relaxed);
             let patience = if hurried { Duration::from_millis(rng.random_range(20..400)) } else { PATIENCE };
@@ -312,9 +324,13 @@ impl Workload {
         let ask =
             || Reply::to(who.request(Method::POST, path).header("idempotency-key", key).json(body).timeout(PATIENCE));
         let (one, other) = tokio::join!(ask(), ask());
-        for reply in [one, other].into_iter().flatten().filter(is_lasting) {
-            self.journal.answered(key, &reply.body);
-            self.journal.count("answered once more");
+        for reply in [one, other].into_iter().flatten() {
+            if is_lasting(&reply) {
+                self.journal.answered(key, &reply.body);
+                self.journal.count("answered once more");
+            } else {
+                self.journal.count(format!("again: {} {}", reply.status, code(&reply.body)));
+            }
         }
     }
 }

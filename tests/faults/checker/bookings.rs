@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bson::{Document, doc};
 use futures::TryStreamExt;
 use sqlx::PgPool;
@@ -96,18 +96,8 @@ pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violat
     violations.extend(unowned.map(report));
     let called_off = called_off(world).await?;
     violations.extend(told(journal, &bookings, &called_off));
-    let unheard = bookings.iter().filter(|(_, booking)| booking.is_live() && called_off.contains(&booking.event_id));
-    violations.extend(unheard.map(|(id, booking)| {
-        Violation::new(11, format!("event {} is called off, and booking {id} has not heard of it", booking.event_id))
-    }));
     violations.extend(doubled(&world.bookings).await?);
     Ok(violations)
-}
-
-impl Booking {
-    fn is_live(&self) -> bool {
-        ["Pending", "Confirmed"].contains(&self.status.as_str())
-    }
 }
 
 /// Events that their organizer has called off.
@@ -117,13 +107,28 @@ async fn called_off(world: &World) -> Result<HashSet<String>> {
     found.map_err(anyhow::Error::from).and_then(async |found| Ok(found.get_str("_id")?.to_owned())).try_collect().await
 }
 
-/// Fails while an event is called off and somebody still has a booking of it.
-pub(super) async fn all_called_off(world: &World) -> Result<()> {
-    let called_off: Vec<String> = called_off(world).await?.into_iter().collect();
-    let query = "select count(*) from bookings where status in ('Pending', 'Confirmed') and event_id = any($1)";
-    let left: i64 = sqlx::query_scalar(query).bind(called_off).fetch_one(&world.bookings).await?;
-    ensure!(left == 0, "{left} bookings of events that are called off");
-    Ok(())
+/// Invariant 11: events that were called off or changed, and bookings that have not heard of it.
+pub(super) async fn unheard(world: &World) -> Result<Vec<Violation>> {
+    let events = world.events.collection::<Document>("events").find(doc! {}).await?;
+    let events: Vec<Document> = events.try_collect().await?;
+    let events: HashMap<&str, (&str, &str)> = events
+        .iter()
+        .map(|event| Ok((event.get_str("_id")?, (event.get_str("status")?, event.get_str("title")?))))
+        .collect::<Result<_>>()?;
+    let query = "select id, event_id, event_title from bookings where status in ('Pending', 'Confirmed')";
+    let bookings: Vec<(i32, String, Option<String>)> = sqlx::query_as(query).fetch_all(&world.bookings).await?;
+    let mut violations = Vec::new();
+    for (id, event_id, known_title) in &bookings {
+        let Some((status, title)) = events.get(event_id.as_str()) else { continue };
+        if *status == "cancelled" {
+            let what = format!("event {event_id} is called off, and booking {id} has not heard of it");
+            violations.push(Violation::new(11, what));
+        } else if known_title.as_ref().is_some_and(|known| known != title) {
+            let what = format!("event {event_id} is {title:?} now, and booking {id} has not heard of it");
+            violations.push(Violation::new(11, what));
+        }
+    }
+    Ok(violations)
 }
 
 async fn confirmed_reservations(world: &World) -> Result<HashMap<String, Sold>> {

@@ -74,7 +74,7 @@ pub(crate) async fn quiet(world: &World, journal: &Journal, limit: Duration) -> 
     let began = Instant::now();
     wait::until("nothing is left to do", limit, async || {
         if began.elapsed() > seats::OVERDUE {
-            journal.violated(seats::overdue(&world.events).await?);
+            journal.violated(seats::overdue(&world.events, seats::OVERDUE).await?);
         }
         let left = bookings::unfinished(&world.bookings).await?;
         ensure!(left.iter().all(|(_, count)| *count == 0), "left to do: {left:?}");
@@ -96,11 +96,14 @@ pub(crate) async fn check(
     let told = wait::until("everybody was told", told_limit, async || {
         let wrong = messages::check(world).await?;
         ensure!(wrong.is_empty(), "not yet");
-        bookings::all_called_off(world).await
+        let unheard = bookings::unheard(world).await?;
+        ensure!(unheard.is_empty(), "not yet");
+        Ok(())
     });
     told.await.ok();
     let mut violations = journal.violations();
     violations.extend(messages::check(world).await?);
+    violations.extend(bookings::unheard(world).await?);
     violations.extend(bookings::check(world, journal).await?);
     violations.extend(money::check(world).await?);
     violations.extend(seats::check(world, watcher).await?);

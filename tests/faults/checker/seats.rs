@@ -22,6 +22,8 @@ const LEDGER_EVERY: Duration = Duration::from_secs(15);
 const LEDGER_SHARE: u32 = 30;
 /// A hold is given back within this time of its end.
 pub(super) const OVERDUE: Duration = Duration::from_secs(30);
+/// So much later while things break: what keeps event-service from it lasts for up to 22 s.
+const OVERDUE_MEANWHILE: Duration = Duration::from_secs(60);
 
 /// Looks at seats again and again, and remembers how each reservation was seen last.
 pub(crate) struct Watcher {
@@ -34,9 +36,11 @@ impl Watcher {
         Self { ledger_at: Instant::now() + LEDGER_EVERY, states: HashMap::new() }
     }
 
-    /// Looks at the counters, and now and then at the ledger. Fails where the database does not answer.
+    /// Looks at the counters and at overdue holds, and now and then at the ledger. Fails where the database does not
+    /// answer.
     pub(super) async fn look(&mut self, events: &Database, journal: &Journal) -> Result<()> {
         journal.violated(oversold(&counters(events).await?));
+        journal.violated(overdue(events, OVERDUE_MEANWHILE).await?);
         journal.count(LOOKED);
         let began = Instant::now();
         if began >= self.ledger_at {
@@ -134,9 +138,9 @@ pub(super) async fn count_held(events: &Database) -> Result<u64> {
     Ok(events.collection::<Document>("reservations").count_documents(doc! { "state": "held" }).await?)
 }
 
-/// Invariant 9: holds that ended so long ago that they should have been given back.
-pub(super) async fn overdue(events: &Database) -> Result<Vec<Violation>> {
-    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - i64::try_from(OVERDUE.as_millis())?);
+/// Invariant 9: holds that ended longer ago than that and were not given back.
+pub(super) async fn overdue(events: &Database, by: Duration) -> Result<Vec<Violation>> {
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - i64::try_from(by.as_millis())?);
     let over = doc! { "state": "held", "expires_at": { "$lt": long_ago } };
     let found: Vec<Document> = events.collection::<Document>("reservations").find(over).await?.try_collect().await?;
     let report = |hold: &Document| {
