@@ -323,9 +323,9 @@ impl Lab {
         let sql = "select reservation_id::text from bookings where id = $1";
         let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
         let reservation: String = sqlx::query_scalar(sql).bind(id).fetch_one(&self.world.bookings).await?;
-        let past = doc! { "$set": { "expires_at": DateTime::from_millis(0) } };
+        let over = doc! { "$set": { "expires_at": DateTime::now() } };
         let reservations = self.world.events.collection::<Document>("reservations");
-        reservations.update_one(doc! { "_id": reservation, "state": "held" }, past).await?;
+        reservations.update_one(doc! { "_id": reservation, "state": "held" }, over).await?;
         Ok(())
     }
 }

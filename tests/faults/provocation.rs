@@ -172,9 +172,9 @@ impl Story<'_> {
     async fn end_hold(&self, booking: &Value) -> Result<()> {
         let sql = "select reservation_id::text from bookings where id = $1";
         let id: String = sqlx::query_scalar(sql).bind(number(booking)).fetch_one(&self.world.bookings).await?;
-        let past = doc! { "$set": { "expires_at": DateTime::from_millis(0) } };
+        let over = doc! { "$set": { "expires_at": DateTime::now() } };
         let held = doc! { "_id": id, "state": "held" };
-        self.world.events.collection::<Document>("reservations").update_one(held, past).await?;
+        self.world.events.collection::<Document>("reservations").update_one(held, over).await?;
         Ok(())
     }
 
