@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bson::{DateTime, Document, doc};
+use bson::doc;
 use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
 use eventplatform_tests::programs::Program;
 use futures::future::try_join_all;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::checker::{self, Violation, Watcher};
 use crate::fault::Fault;
 use crate::workload::Workload;
-use crate::world::World;
+use crate::world::{World, number};
 use crate::{alone, say};
 
 /// Longer than a request that was killed takes to be resumed.
@@ -178,20 +178,14 @@ impl Lab {
         let orders = Orders { kill_at: Some("booking.hold.held".to_owned()), ..Orders::default() };
         self.world.order(Program::Booking, &orders).await?;
         let world = self.world.clone();
-        let killed = async {
-            let replicas = world.stack.replicas(Program::Booking).iter();
-            let killed = futures::future::select_all(replicas.map(|replica| Box::pin(replica.ended())));
-            tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
-            world.stand_down(Program::Booking).await
-        };
-        let (booked, killed) = tokio::join!(self.books(NewEvent::free(5)), killed);
-        killed.and(booked.map(drop))
+        let (booked, revived) = tokio::join!(self.books(NewEvent::free(5)), world.revive(Program::Booking));
+        revived.and(booked.map(drop))
     }
 
     async fn pays_late(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
         self.pays(&booking, LATE_CARD).await;
-        self.ends_hold(&booking).await
+        self.world.end_hold(&booking).await
     }
 
     async fn calls_off_an_event(&mut self) -> Result<()> {
@@ -225,7 +219,7 @@ impl Lab {
     /// The sweeper that ended the hold stalls before it says so, and meanwhile the booking wins seats back.
     async fn pays_while_it_expires(&mut self, orders: Orders) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        self.ends_hold(&booking).await?;
+        self.world.end_hold(&booking).await?;
         self.pays_while_a_sweeper_stalls(&booking, "booking.expire.released", orders).await
     }
 
@@ -240,7 +234,7 @@ impl Lab {
         let stall = Stall { point: point.to_owned(), ms: STALL_MS };
         self.world.order(Program::Booking, &Orders { stall_at: Some(stall), ..orders }).await?;
         let sql = "update bookings set next_check_at = now() where id = $1";
-        let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
+        let id = number(booking);
         sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
         self.is_claimed_by_one_that_stalls(id).await?;
         let over = Instant::now() + Duration::from_millis(STALL_MS + 1000);
@@ -285,12 +279,8 @@ impl Lab {
     async fn kills_the_listener(&mut self, orders: Orders) -> Result<()> {
         let kill_at = Some("notification.store.counted".to_owned());
         self.world.order(Program::Notification, &Orders { kill_at, ..orders }).await?;
-        let world = self.world.clone();
-        let replicas = world.stack.replicas(Program::Notification).iter();
-        let killed = futures::future::select_all(replicas.map(|replica| Box::pin(replica.ended())));
         self.books(NewEvent::free(5)).await?;
-        tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
-        self.world.stand_down(Program::Notification).await
+        self.world.revive(Program::Notification).await
     }
 
     async fn unbinds_the_queue(&mut self) -> Result<()> {
@@ -307,25 +297,10 @@ impl Lab {
     async fn is_told_twice(&mut self) -> Result<()> {
         let orders = Orders { kill_at: Some("relay.published".to_owned()), ..Orders::default() };
         self.world.order(Program::Booking, &orders).await?;
-        let killed = futures::future::select_all(
-            self.world.stack.replicas(Program::Booking).iter().map(|replica| Box::pin(replica.ended())),
-        );
         // Both may be killed: the answer comes when they are up.
         let event_id = self.work.organizer.creates(NewEvent::free(5)).await?;
         let body = json!({ "event_id": event_id, "seats": 1 });
         self.person.post_once("/bookings", &Uuid::new_v4().to_string(), &body).await.ok();
-        tokio::time::timeout(Duration::from_secs(20), killed).await.context("nobody was killed")?;
-        self.world.stand_down(Program::Booking).await
-    }
-
-    /// As if the hold's time were up.
-    async fn ends_hold(&self, booking: &Value) -> Result<()> {
-        let sql = "select reservation_id::text from bookings where id = $1";
-        let id = i32::try_from(booking["id"].as_i64().unwrap_or_default())?;
-        let reservation: String = sqlx::query_scalar(sql).bind(id).fetch_one(&self.world.bookings).await?;
-        let over = doc! { "$set": { "expires_at": DateTime::now() } };
-        let reservations = self.world.events.collection::<Document>("reservations");
-        reservations.update_one(doc! { "_id": reservation, "state": "held" }, over).await?;
-        Ok(())
+        self.world.revive(Program::Booking).await
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bson::{DateTime, Document, doc};
 use eventplatform_tests::fleet::Peer;
 use eventplatform_tests::link::Condition;
 use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::workload::Workload;
-use crate::world::World;
+use crate::world::{World, number};
 
 /// A user story that leads to a failpoint.
 #[derive(Clone, Copy, Debug)]
@@ -162,19 +161,9 @@ impl Story<'_> {
     async fn hold_ends(&self, rng: &mut StdRng) -> Result<()> {
         let event_id = self.event(NewEvent::priced(9, 500)).await?;
         let booking = self.books(&event_id, rng).await?;
-        self.end_hold(&booking).await?;
+        self.world.end_hold(&booking).await?;
         let sql = "update bookings set next_check_at = now() where id = $1 and status = 'Pending'";
         sqlx::query(sql).bind(number(&booking)).execute(&self.world.bookings).await?;
-        Ok(())
-    }
-
-    /// As if the hold's time were up.
-    async fn end_hold(&self, booking: &Value) -> Result<()> {
-        let sql = "select reservation_id::text from bookings where id = $1";
-        let id: String = sqlx::query_scalar(sql).bind(number(booking)).fetch_one(&self.world.bookings).await?;
-        let over = doc! { "$set": { "expires_at": DateTime::now() } };
-        let held = doc! { "_id": id, "state": "held" };
-        self.world.events.collection::<Document>("reservations").update_one(held, over).await?;
         Ok(())
     }
 
@@ -203,7 +192,7 @@ impl Story<'_> {
         let event_id = self.event(NewEvent::priced(seats, 500)).await?;
         let booking = self.books(&event_id, rng).await?;
         self.pays(&booking, LATE_CARD, rng).await;
-        self.end_hold(&booking).await?;
+        self.world.end_hold(&booking).await?;
         for _ in 0..20 {
             let body = json!({ "event_id": event_id, "seats": 1 });
             let Some((key, reply)) = self.work.insist(&self.person, "/bookings", &body, rng).await else { continue };
@@ -268,8 +257,4 @@ impl Story<'_> {
         self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Open);
         Ok(())
     }
-}
-
-fn number(booking: &Value) -> i32 {
-    booking["id"].as_i64().and_then(|id| i32::try_from(id).ok()).unwrap_or_default()
 }

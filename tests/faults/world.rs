@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bson::{DateTime, Document, doc};
 use eventplatform_tests::api::http_client;
 use eventplatform_tests::fleet::Replica;
 use eventplatform_tests::link::Links;
@@ -10,13 +11,18 @@ use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::{MongoDb, Postgres};
 use eventplatform_tests::stack::{Options, ServerUrls, Stack};
 use eventplatform_tests::wait;
-use futures::future::try_join_all;
+use futures::future::{select_all, try_join_all};
 use mongodb::Database;
 use platform::failpoint::Orders;
 use reqwest::Client;
+use serde_json::Value;
 use sqlx::PgPool;
+use tokio::time::timeout;
 
 use crate::checker::transitions;
+
+/// A replica that was told to die at a failpoint gets there within this time.
+const KILLED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a late payment takes to settle.
 pub(crate) const LATE_SECONDS: u64 = 4;
@@ -103,6 +109,23 @@ impl World {
         self.up(program).await
     }
 
+    /// Waits until a replica of a program has been killed at a failpoint, and until all are ready again.
+    pub(crate) async fn revive(&self, program: Program) -> Result<()> {
+        let killed = select_all(self.stack.replicas(program).iter().map(|replica| Box::pin(replica.ended())));
+        timeout(KILLED_WITHIN, killed).await.context("nobody was killed")?;
+        self.stand_down(program).await
+    }
+
+    /// Ends the hold of a booking, as if its time were up.
+    pub(crate) async fn end_hold(&self, booking: &Value) -> Result<()> {
+        let sql = "select reservation_id::text from bookings where id = $1";
+        let id: String = sqlx::query_scalar(sql).bind(number(booking)).fetch_one(&self.bookings).await?;
+        let over = doc! { "$set": { "expires_at": DateTime::now() } };
+        let held = doc! { "_id": id, "state": "held" };
+        self.events.collection::<Document>("reservations").update_one(held, over).await?;
+        Ok(())
+    }
+
     /// Starts the replicas of a program that do not run, and waits until all are ready.
     pub(crate) async fn up(&self, program: Program) -> Result<()> {
         let up = async |replica: &Replica| {
@@ -141,11 +164,16 @@ impl World {
     }
 
     /// Replaces the rules by which the gateway misbehaves; see docs/mock-gateway.md.
-    pub(crate) async fn gateway_faults(&self, rules: &serde_json::Value) -> Result<()> {
+    pub(crate) async fn gateway_faults(&self, rules: &Value) -> Result<()> {
         let gateway = self.stack.address(Program::MockGateway);
         let request = self.http.put(format!("http://{gateway}/control/faults"));
         let request = request.bearer_auth(self.stack.secrets.read("payment-api-key")?).json(rules);
         let answer = request.timeout(Duration::from_secs(10)).send().await.context("the gateway's control")?;
         answer.error_for_status().map(drop).context("the gateway's control")
     }
+}
+
+/// The id of a booking.
+pub(crate) fn number(booking: &Value) -> i32 {
+    booking["id"].as_i64().and_then(|id| i32::try_from(id).ok()).unwrap_or_default()
 }

@@ -24,7 +24,7 @@ use crate::world::World;
 
 /// Nothing is left to do within this time of recovery.
 pub(crate) const QUIET_LIMIT: Duration = Duration::from_secs(300);
-/// Everybody was told within this time after that.
+/// Everybody was told within this time of recovery.
 pub(crate) const TOLD_LIMIT: Duration = Duration::from_secs(60);
 /// Of the messages that waited while a fault lasted, most are stored within this time.
 const CAUGHT_UP_LIMIT: Duration = Duration::from_secs(30);
