@@ -60,6 +60,7 @@ fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<(
 fn sent(name: &str, content: &str) -> anyhow::Result<String> {
     match name.rsplit('.').next() {
         Some("js") => script(content).with_context(|| format!("{name} does not parse")),
+        Some("json") => texts(content).with_context(|| format!("{name} does not parse")),
         Some("css") => Ok(lean::style_sheet(content)),
         _ => Ok(lean::markup(content)),
     }
@@ -78,6 +79,13 @@ fn script(source: &str) -> anyhow::Result<String> {
     };
     let names = Minifier::new(options).minify(&allocator, &mut parsed.program).scoping;
     Ok(Codegen::new().with_options(CodegenOptions::minify()).with_scoping(names).build(&parsed.program).code)
+}
+
+/// A language's catalogue without the texts that only services use.
+fn texts(source: &str) -> anyhow::Result<String> {
+    let mut texts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(source)?;
+    texts.remove("server");
+    Ok(serde_json::to_string(&texts)?)
 }
 
 /// Writes the three forms of a file and gives its row in the table.

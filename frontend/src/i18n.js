@@ -1,7 +1,7 @@
-// Words, numbers, money and dates in the visitor's language. All texts are in `texts/`.
+// Words, numbers, money and dates in the visitor's language. All texts are in `texts/`, one file per language.
 import { NetworkError } from "./api.js";
 
-/** @typedef {typeof import("./texts/en.js").default} Texts */
+/** @typedef {typeof import("./texts/en.json")} Texts */
 /** @typedef {TextKeys<Texts>} TextKey */
 /** @typedef {Record<string, string | number>} Values */
 
@@ -15,7 +15,7 @@ export const language = chosenLanguage();
 const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
 document.documentElement.lang = language;
 /** @type {Texts} */
-const texts = (await import(`./texts/${language}.js`)).default;
+const texts = (await import(`./texts/${language}.json`, { with: { type: "json" } })).default;
 
 function chosenLanguage() {
   const wishes = [localStorage.getItem(LANGUAGE), ...navigator.languages.map((tag) => tag.split("-")[0])];

@@ -32,6 +32,7 @@ impl Asset {
     fn content_type(&self) -> &'static str {
         match self.path.rsplit('.').next() {
             Some("js") => "text/javascript; charset=utf-8",
+            Some("json") => "application/json",
             Some("css") => "text/css; charset=utf-8",
             Some("svg") => "image/svg+xml",
             _ => "text/html; charset=utf-8",
