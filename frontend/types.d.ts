@@ -46,6 +46,7 @@ declare namespace Api {
     payment_status: "Unpaid" | "Paid" | "Failed" | "Refunded";
     expires_at: string | null;
     created_at: string;
+    cancel_reason?: "by_attendee" | "event_cancelled";
     /** Only if money goes or went back. */
     refund?: { state: string; amount: number };
   }

@@ -1,7 +1,6 @@
 // Notifications as they happen: the unread count and each new notification, over server-sent events.
 import { get, post, refresh, sessionHint } from "./api.js";
 import { toast } from "./dom.js";
-import { tOr } from "./i18n.js";
 import { currentUser } from "./session.js";
 
 /** Fires `count` when the unread count changes and `notification` (a CustomEvent) for each new one. */
@@ -75,12 +74,9 @@ function arrive(notification) {
   if (seen.has(notification.id)) return;
   seen.add(notification.id);
   setUnread(unread + 1);
-  toast(titleOf(notification), { detail: notification.body, href: hrefOf(notification) });
+  toast(notification.title, { detail: notification.body, href: hrefOf(notification) });
   liveEvents.dispatchEvent(new CustomEvent("notification", { detail: notification }));
 }
-
-/** In the visitor's language, if it is one of the usual kind. @param {Api.Notification} notification */
-export const titleOf = ({ type, title }) => tOr(`notification.${type}`, title);
 
 /** Where a notification leads. @param {Api.Notification} notification */
 export function hrefOf({ booking_id: booking, event_id: event }) {

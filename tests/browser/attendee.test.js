@@ -21,25 +21,30 @@ journey("somebody registers, finds an event, books, pays and is notified @ingres
   await page.goto("/");
   await page.getByRole("searchbox", { name: "Search events" }).fill(title);
   await page.getByRole("link", { name: title }).click();
-  await person.button("One seat more").click();
+  await person.button("Add one seat").click();
   await person.button("Log in to book").click();
   await page.getByRole("main").getByRole("link", { name: "Sign up" }).click();
   await person.fillsRegistration();
 
   await page.getByRole("heading", { name: title }).waitFor();
   await person.button("Reserve 2 seats").click();
-  await person.sees("Your seats are kept for");
+  await person.sees("We’re holding your seats for");
   await person.fitsTheScreen();
-  await person.paysWith("Card that works");
+  await person.paysWith("Payment succeeds");
 
-  await person.sees("You are in!");
-  await page.getByRole("img", { name: /QR code/ }).waitFor();
+  await person.sees("You’re in!");
+  await person.sees("Give your name or booking number at the door.");
+  const number = new URL(page.url()).pathname.split("/").pop();
+  await page
+    .getByRole("definition")
+    .filter({ hasText: `#${number}` })
+    .waitFor();
   await person.fitsTheScreen();
   await page.getByRole("link", { name: "Notifications, 1 unread" }).click();
   const news = page.getByRole("listitem").filter({ hasText: title });
   await news.waitFor();
   await news.getByRole("link").click();
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
   await page.getByRole("link", { name: "Notifications", exact: true }).waitFor();
 });
 
@@ -49,8 +54,8 @@ journey("a notification arrives in another tab while it is open", async (person)
   await other.goto("/");
   await other.getByRole("link", { name: "Notifications", exact: true }).waitFor();
   await person.reserves(event);
-  await person.paysWith("Card that works");
-  await person.sees("You are in!");
+  await person.paysWith("Payment succeeds");
+  await person.sees("You’re in!");
   await other.bringToFront();
 
   await other.getByRole("link", { name: "Notifications, 1 unread" }).waitFor();
@@ -59,40 +64,40 @@ journey("a notification arrives in another tab while it is open", async (person)
 journey("a declined card says why, and the next one works", async (person) => {
   await person.registers();
   await person.reserves(event);
-  await person.paysWith("Card that is declined");
+  await person.paysWith("Card is declined");
   await person.isTold("Your card was declined");
-  await person.paysWith("Card that works");
+  await person.paysWith("Payment succeeds");
 
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
 });
 
 journey("a payment that settles late shows its end by itself", async (person) => {
   await person.registers();
   await person.reserves(event);
-  await person.paysWith("Card that takes some seconds");
-  await person.button("Paying …").waitFor();
+  await person.paysWith("Payment takes a few seconds");
+  await person.button("Processing payment…").waitFor();
 
-  await person.page.getByText("You are in!").waitFor({ timeout: 40_000 });
+  await person.page.getByText("You’re in!").waitFor({ timeout: 40_000 });
 });
 
 journey("a payment goes on after a reload", async (person) => {
   await person.registers();
   await person.reserves(event);
-  await person.paysWith("Card that takes some seconds");
-  await person.button("Paying …").waitFor();
+  await person.paysWith("Payment takes a few seconds");
+  await person.button("Processing payment…").waitFor();
   await person.page.reload();
 
-  await person.page.getByText("You are in!").waitFor({ timeout: 40_000 });
+  await person.page.getByText("You’re in!").waitFor({ timeout: 40_000 });
 });
 
 journey("a gateway that fails before charging can be tried again", async (person) => {
   await person.registers();
   await person.reserves(event);
-  await person.paysWith("Card that fails before charging");
-  await person.isTold("Nothing was charged");
-  await person.paysWith("Card that works");
+  await person.paysWith("Payment fails before charging");
+  await person.isTold("You weren’t charged");
+  await person.paysWith("Payment succeeds");
 
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
 });
 
 journey("a lost answer and a second click book once", async (person) => {
@@ -124,21 +129,21 @@ journey("a free event is booked without payment and cancelled again", async (per
   await person.registers();
   await page.goto(`/events/${free}`);
   await person.button("Book 1 free seat").click();
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
   await person.button("Cancel booking").click();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
 
-  await person.sees("This booking was cancelled");
+  await person.sees("This booking has been cancelled");
 });
 
 journey("a paid booking is cancelled and the money goes back", async (person) => {
   const { page } = person;
   await person.registers();
   await person.reserves(event, 2);
-  await person.paysWith("Card that works");
-  await person.sees("You are in!");
+  await person.paysWith("Payment succeeds");
+  await person.sees("You’re in!");
   await person.button("Cancel booking").click();
-  await page.getByRole("dialog").getByText("you get €25 back").waitFor();
+  await page.getByRole("dialog").getByText("you’ll get €25 back").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
 
   await page.getByText("Cancelled and refunded").first().waitFor({ timeout: 40_000 });
@@ -147,9 +152,9 @@ journey("a paid booking is cancelled and the money goes back", async (person) =>
 journey("a card whose bank goes silent is asked until it is known", async (person) => {
   await person.registers();
   await person.reserves(event);
-  await person.paysWith("Card whose bank goes silent");
+  await person.paysWith("Bank doesn’t respond");
 
-  await person.page.getByText("You are in!").waitFor({ timeout: 90_000 });
+  await person.page.getByText("You’re in!").waitFor({ timeout: 90_000 });
 });
 
 journey("the last seat is gone when somebody else was faster", async (person) => {
@@ -164,7 +169,7 @@ journey("the last seat is gone when somebody else was faster", async (person) =>
   await person.button("Reserve 1 seat").click();
 
   await person.sees("Sold out");
-  await person.sees("Seats that others do not pay for come back.");
+  await person.sees("Seats that aren’t paid for go back on sale.");
   await faster.leaves();
 });
 
@@ -174,11 +179,11 @@ journey("a session that ended is no end: log in, and the payment goes on", async
   await person.reserves(event);
   await person.sees("Choose a test card");
   await person.context.clearCookies();
-  await person.paysWith("Card that works");
+  await person.paysWith("Payment succeeds");
   await page.getByRole("heading", { name: "Welcome back" }).waitFor();
   await person.logsIn();
 
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
 });
 
 journey("a hold that runs out is told plainly", async (person) => {
@@ -195,7 +200,7 @@ journey("a hold that runs out is told plainly", async (person) => {
   await page.reload();
   await page.getByRole("timer").filter({ hasText: /^0:0/ }).waitFor();
 
-  await person.sees("the payment did not come in time");
+  await person.sees("We didn’t receive your payment in time");
   await page.getByRole("link", { name: "Book again" }).waitFor();
 });
 
@@ -209,11 +214,11 @@ journey("without a network the payment waits, and is charged once", async (perso
     keys.push(route.request().headers()["idempotency-key"]);
     return keys.length > 3 ? route.continue() : route.abort("internetdisconnected");
   });
-  await person.paysWith("Card that works");
-  await person.isTold("you are never charged twice");
+  await person.paysWith("Payment succeeds");
+  await person.isTold("you won’t be charged twice");
   await person.button(/^Pay /).click();
 
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
   assert.equal(keys.length, 4);
   assert.equal(new Set(keys).size, 1);
 });
@@ -228,11 +233,11 @@ visit(
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/me\/bookings\/\d+$/);
     await person.sees("Choose a test card");
-    await press(person, "Tab", /Card that works/);
+    await press(person, "Tab", /Payment succeeds/);
     await press(person, "Tab", /^Pay/);
     await page.keyboard.press("Enter");
 
-    await person.sees("You are in!");
+    await person.sees("You’re in!");
   },
   { viewport: PHONE },
 );
@@ -278,7 +283,7 @@ journey("with Stripe the card is typed into Stripe's own form", async (person) =
   await page.getByLabel("Card number").fill("4242 4242 4242 4242");
   await person.button(/^Pay /).click();
 
-  await person.sees("You are in!");
+  await person.sees("You’re in!");
 });
 
 journey("when Stripe's form does not come, the page says so", async (person) => {

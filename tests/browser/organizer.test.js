@@ -12,7 +12,7 @@ journey("an organizer creates an event and others find it @ingress", async (orga
   await organizer.registers("organizer");
   await page.getByRole("link", { name: "New event" }).click();
   await organizer.button("Publish").click();
-  await organizer.sees("Please fill this in.");
+  await organizer.sees("Please fill in this field.");
   await organizer.fitsTheScreen();
   const id = await organizer.publishes({ title, price: "12.50", capacity: 80 });
 
@@ -33,7 +33,7 @@ journey("a draft is the organizer's alone until it is published", async (organiz
   await page.getByLabel("Title").fill(title);
   await page.getByLabel("Description").fill("Nobody knows yet.");
   await page.getByLabel("Venue").fill("Somewhere");
-  await organizer.button("Keep as draft").click();
+  await organizer.button("Save as draft").click();
   await organizer.sees("Draft saved");
   await page.waitForURL(/\/organizer\/events\/(?!new)[\w-]+$/);
   const id = page.url().split("/").pop();
@@ -42,7 +42,7 @@ journey("a draft is the organizer's alone until it is published", async (organiz
 
   const visitor = await Person.arrives();
   await visitor.page.goto(`/events/${id}`);
-  await visitor.page.getByRole("heading", { name: "Nothing here" }).waitFor();
+  await visitor.page.getByRole("heading", { name: "Page not found" }).waitFor();
   await page.getByRole("link", { name: title }).click();
   await organizer.button("Publish").click();
   await organizer.button("Save changes").waitFor();
@@ -58,13 +58,13 @@ journey("an event is edited, and cancelling it tells who booked", async (organiz
   const id = await organizer.publishes({ title, price: "0" });
   await page.getByLabel("Venue").fill("The Lighthouse");
   await organizer.button("Save changes").click();
-  await organizer.sees("Saved");
+  await organizer.sees("Changes saved");
   const attendee = await Person.arrives();
   await attendee.registers();
   await attendee.page.goto(`/events/${id}`);
   await attendee.sees("The Lighthouse");
   await attendee.button("Book 1 free seat").click();
-  await attendee.sees("You are in!");
+  await attendee.sees("You’re in!");
 
   await page.reload();
   await organizer.button("Cancel event").click();
@@ -72,7 +72,7 @@ journey("an event is edited, and cancelling it tells who booked", async (organiz
   await page.getByRole("dialog").getByRole("button", { name: "Cancel event" }).click();
   await page.getByRole("listitem").filter({ hasText: title }).getByText("Cancelled").waitFor();
 
-  await attendee.page.getByText("This booking was cancelled").waitFor({ timeout: 40_000 });
+  await attendee.page.getByText("This booking has been cancelled").waitFor({ timeout: 40_000 });
   await attendee.leaves();
 });
 
@@ -152,8 +152,8 @@ journey("an organizer sees who comes, takes the list away, and reads what was so
   await organizer.registers("organizer");
   const id = await organizer.publishes({ title, price: "12.50", capacity: 40 });
   await page.getByRole("link", { name: "Bookings and sales" }).click();
-  await organizer.sees("Nobody has booked yet.");
-  await organizer.sees("Nothing is sold yet.");
+  await organizer.sees("No bookings yet.");
+  await organizer.sees("No sales yet.");
   const [stays, leaves] = [await Person.arrives(), await Person.arrives()];
   for (const [person, name] of /** @type {[Person, string][]} */ ([
     [stays, "=SUM(1,2)"],
@@ -161,10 +161,10 @@ journey("an organizer sees who comes, takes the list away, and reads what was so
   ])) {
     await person.page.goto("/register");
     await person.fillsRegistration("attendee", name);
-    await person.button(/Account of/).waitFor();
+    await person.button(/Account:/).waitFor();
     await person.reserves(id, 2);
-    await person.paysWith("Card that works");
-    await person.sees("You are in!");
+    await person.paysWith("Payment succeeds");
+    await person.sees("You’re in!");
   }
 
   await page.reload();
@@ -176,18 +176,18 @@ journey("an organizer sees who comes, takes the list away, and reads what was so
   await leaves.page.getByText("Cancelled and refunded").first().waitFor({ timeout: 40_000 });
 
   await page.reload();
-  await organizer.sees("2 seats were cancelled and €25 given back");
+  await organizer.sees("2 seats were cancelled and €25 refunded");
   await organizer.has("Seats sold", "2");
   await organizer.has("Available", "38");
   await organizer.has("Revenue", "€25");
   await page.getByRole("img", { name: /^Sales over time/ }).waitFor();
-  await page.getByText("Show as a table").click();
+  await page.getByText("Show as table").click();
   await page.getByRole("row", { name: /€25/ }).first().waitFor();
   assert.equal(await page.getByRole("rowheader", { name: "Lea Leaver" }).count(), 0);
   await organizer.fitsTheScreen();
 
   await page.getByRole("searchbox").fill("nobody of that name");
-  await organizer.sees("Nobody fits that.");
+  await organizer.sees("No matching attendees.");
   await page.getByRole("searchbox").fill(stays.email.toUpperCase());
   await page.getByRole("rowheader", { name: "=SUM(1,2)" }).waitFor();
   const download = page.waitForEvent("download");
@@ -214,18 +214,18 @@ journey("an administrator approves who wants to organize", async (admin) => {
     await route.fulfill({ response, json: { items: people, next_cursor: null } });
   });
   await admin.returns(administrator());
-  await admin.button(/Account of/).click();
+  await admin.button(/Account:/).click();
   await page.getByRole("link", { name: "Organizer requests" }).click();
   await admin.sees(wants.email);
   await admin.fitsTheScreen();
   await admin.button("Approve").click();
-  await admin.sees("can organize events now");
-  await admin.sees("Nobody is waiting");
+  await admin.sees("can now create events");
+  await admin.sees("No open requests");
 
   const organizer = await Person.arrives();
   await organizer.returns(wants);
   await organizer.page.getByRole("navigation").getByRole("link", { name: "Organize" }).waitFor();
   await organizer.page.goto("/admin");
-  await organizer.page.getByRole("heading", { name: "Nothing here" }).waitFor();
+  await organizer.page.getByRole("heading", { name: "Page not found" }).waitFor();
   await Promise.all([wants.leaves(), organizer.leaves()]);
 });

@@ -109,7 +109,7 @@ export class Person {
     await this.page.goto("/register");
     await this.fillsRegistration(role);
     await this.page.waitForURL((url) => url.pathname !== "/register");
-    await this.button(/Account of/).waitFor();
+    await this.button(/Account:/).waitFor();
     return this;
   }
 
@@ -117,7 +117,7 @@ export class Person {
   async fillsRegistration(role = "attendee", name = role === "organizer" ? "Olga Organizer" : "Ada Attendee") {
     const { page } = this;
     await page.getByLabel("Name").fill(name);
-    await page.getByLabel("E-mail address").fill(this.email);
+    await page.getByLabel("Email address").fill(this.email);
     await page.getByLabel("Password").fill(this.password);
     if (role === "organizer") await page.getByLabel("I want to organize events").check();
     await page.getByRole("main").getByRole("button", { name: "Sign up" }).click();
@@ -128,12 +128,12 @@ export class Person {
     Object.assign(this, { email: account.email, password: account.password });
     await this.page.goto("/login");
     await this.logsIn();
-    await this.button(/Account of/).waitFor();
+    await this.button(/Account:/).waitFor();
   }
 
   async logsIn() {
     const { page } = this;
-    await page.getByLabel("E-mail address").fill(this.email);
+    await page.getByLabel("Email address").fill(this.email);
     await page.getByLabel("Password").fill(this.password);
     await page.getByRole("main").getByRole("button", { name: "Log in" }).click();
   }
@@ -164,7 +164,7 @@ export class Person {
   /** Reserves seats of an event and stands before its payment form. @param {string} event @param {number} [seats] */
   async reserves(event, seats = 1) {
     await this.page.goto(`/events/${event}`);
-    for (let more = 1; more < seats; more++) await this.button("One seat more").click();
+    for (let more = 1; more < seats; more++) await this.button("Add one seat").click();
     await this.button(/^Reserve/).click();
     await this.page.waitForURL(/\/me\/bookings\/\d+$/);
   }

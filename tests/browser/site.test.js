@@ -18,8 +18,8 @@ before(async () => {
   scene.event = await organizer.publishes({ title: unique("Night shapes"), capacity: 120, price: "28" });
   scene.free = await organizer.publishes({ title: unique("What the sea remembers"), price: "0" });
   await organizer.reserves(scene.event, 2);
-  await organizer.paysWith("Card that works");
-  await organizer.sees("You are in!");
+  await organizer.paysWith("Payment succeeds");
+  await organizer.sees("You’re in!");
   scene.booking = new URL(organizer.page.url()).pathname;
   Object.assign(scene, { email: organizer.email, password: organizer.password });
   await organizer.leaves();
@@ -67,7 +67,7 @@ for (const [size, viewport] of SIZES) {
         await person.sees("Choose a test card");
         await person.screenshot(`payment-${viewport.width}-${colorScheme}`);
         await isAccessible(person);
-        await person.paysWith("Card that is declined");
+        await person.paysWith("Card is declined");
         await person.isTold("declined");
         await person.screenshot(`declined-${viewport.width}-${colorScheme}`);
         await isAccessible(person);
@@ -140,8 +140,8 @@ visit("what an organizer writes stays text", async (organizer) => {
   await attendee.fillsRegistration("attendee", evil.slice(0, 100));
   await attendee.page.waitForURL((url) => url.pathname !== "/register");
   await attendee.reserves(id);
-  await attendee.paysWith("Card that works");
-  await attendee.sees("You are in!");
+  await attendee.paysWith("Payment succeeds");
+  await attendee.sees("You’re in!");
   await attendee.leaves();
   await page.goto(`/organizer/events/${id}/bookings`);
   await organizer.sees("<img src=x");
@@ -189,7 +189,7 @@ visit("a session goes on without the access cookie, and ends at logout", async (
   await person.logsIn();
   await page.getByRole("heading", { name: "Notifications" }).waitFor();
 
-  await person.button(/Account of/).click();
+  await person.button(/Account:/).click();
   await person.button("Log out").click();
   await page.getByRole("link", { name: "Sign up" }).first().waitFor();
   assert.deepEqual(await person.context.cookies(), []);
@@ -200,17 +200,17 @@ visit("errors stand beside the field they belong to", async (person) => {
   await page.goto("/register");
   await person.button("Sign up").click();
   assert.equal(await page.getByLabel("Name").getAttribute("aria-invalid"), "true");
-  await page.getByLabel("E-mail address").fill("nobody");
-  await page.getByLabel("E-mail address").blur();
-  await person.sees("This is no e-mail address.");
+  await page.getByLabel("Email address").fill("nobody");
+  await page.getByLabel("Email address").blur();
+  await person.sees("Enter a valid email address.");
   Object.assign(person, { email: scene.email });
   await person.fillsRegistration();
-  await person.isTold("already");
+  await person.isTold("already exists");
 
   await page.goto("/login");
   Object.assign(person, { password: "not the password" });
   await person.logsIn();
-  await person.isTold("E-mail address or password is wrong");
+  await person.isTold("Wrong email address or password");
 });
 
 visit("filters live in the address and survive the back button", async (person) => {
@@ -271,7 +271,7 @@ visit(
 
 visit("what the address bar gets wrong is answered by the site", async (person) => {
   const answer = await person.page.goto("/nowhere");
-  await person.page.getByRole("heading", { name: "Nothing here" }).waitFor();
+  await person.page.getByRole("heading", { name: "Page not found" }).waitFor();
 
   assert.equal(answer?.status(), 404);
   assert.equal((await person.context.request.get(`${ORIGIN}/src/nothing.js`)).status(), 404);

@@ -75,7 +75,7 @@ function registerForm(next) {
   });
   const email = emailField();
   const password = passwordField({
-    hint: t("account.password_hint"),
+    hint: t("account.password_hint", { n: 8 }),
     autocomplete: "new-password",
     minlength: 8,
     maxlength: 128,

@@ -9,7 +9,6 @@ import { liveEvents } from "../live.js";
 import { paymentForm } from "../payment.js";
 import { currentUser } from "../session.js";
 import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
-import { qrCode } from "../qr.js";
 
 /** @type {PageModule["render"]} */
 export async function render(root, { id, signal }) {
@@ -70,7 +69,6 @@ export async function render(root, { id, signal }) {
 function ticketView(booking, event, title) {
   const { tone, text } = bookingState(booking);
   const valid = booking.status === "Confirmed";
-  const address = `${location.origin}/me/bookings/${booking.id}`;
   /** @param {string} name @param {import("../dom.js").Child} value */
   const fact = (name, value) => h("div", h("dt", name), h("dd", value));
   return h(
@@ -87,14 +85,9 @@ function ticketView(booking, event, title) {
         booking.amount !== null &&
           booking.currency !== null &&
           fact(t("book.total"), booking.amount ? money(booking.amount, booking.currency) : t("price.free")),
-        fact(t("booking.number"), `#${booking.id}`),
       ),
     ),
-    h(
-      "div.ticket-stub",
-      valid ? qrCode(address, t("booking.qr", { id: booking.id })) : icon("ticket"),
-      booking.status === "Pending" && h("p", t("booking.code_follows")),
-    ),
+    h("div.ticket-stub", icon("ticket"), h("dl", fact(t("booking.number"), `#${booking.id}`))),
   );
 }
 
@@ -140,10 +133,15 @@ async function keepAsking(refresh, every, signal) {
 }
 
 /** @param {Api.Booking} booking */
-function endText({ status, payment_status: payment, refund }) {
-  if (refund) return t(payment === "Refunded" ? "booking.refunded_text" : "booking.refunding_text");
+function endText({ status, payment_status: payment, cancel_reason: reason, refund, currency }) {
   if (status === "Expired") return t("booking.expired_text");
-  return t(status === "Rejected" ? "booking.rejected_text" : "booking.cancelled_text");
+  if (status === "Rejected") return t("booking.rejected_text");
+  const why = reason === "event_cancelled" ? `${t("booking.event_cancelled_text")} ` : "";
+  if (refund) {
+    const key = payment === "Refunded" ? "booking.refunded_text" : "booking.refunding_text";
+    return why + t(key, { amount: money(refund.amount, currency ?? "EUR") });
+  }
+  return why || t(payment === "Paid" ? "booking.cancelled_text" : "booking.released_text");
 }
 
 /**

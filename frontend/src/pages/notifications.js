@@ -2,7 +2,7 @@
 import { get, post } from "../api.js";
 import { h, icon, replace } from "../dom.js";
 import { ago, date, explain, t } from "../i18n.js";
-import { hrefOf, liveEvents, markRead, setUnread, titleOf, unreadCount } from "../live.js";
+import { hrefOf, liveEvents, markRead, setUnread, unreadCount } from "../live.js";
 import { currentUser } from "../session.js";
 import { alertBox, emptyView, moreButton, setTitle, skeletons, whileBusy } from "../views.js";
 
@@ -60,7 +60,7 @@ export async function render(root, { signal }) {
 /** @param {Api.Notification} notification */
 function item(notification) {
   const unread = !notification.read_at;
-  const link = h("a.stretched", { href: hrefOf(notification) }, titleOf(notification));
+  const link = h("a.stretched", { href: hrefOf(notification) }, notification.title);
   link.addEventListener("click", () => void markRead(notification).catch(() => undefined));
   return h(
     unread ? "li.card.row-card.unread" : "li.card.row-card",
