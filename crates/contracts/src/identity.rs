@@ -1,7 +1,7 @@
-//! Roles, and the claims of the two kinds of token: a person's access token and a service's own token.
+//! Roles, languages, and the claims of the two kinds of token: a person's access token and a service's own token.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a person may do. Organizers manage their own events; admins manage people and every event.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
@@ -28,6 +28,31 @@ impl Role {
     /// The role of that word, if there is one.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Attendee, Self::Organizer, Self::Admin].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// A language that the platform speaks.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// English.
+    En,
+    /// German.
+    De,
+}
+
+impl Language {
+    /// The ISO 639-1 code used in JSON, tokens and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::De => "de",
+        }
+    }
+
+    /// The language of that code, if the platform speaks it.
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::En, Self::De].into_iter().find(|language| language.as_str() == code)
     }
 }
 
@@ -61,6 +86,15 @@ pub struct AccessClaims {
     pub email: String,
     /// The user's display name, kept with bookings for the organizer's list.
     pub name: String,
+    /// The language that the user chose; absent if none was chosen, or where the token is from an older user-service.
+    #[serde(default, deserialize_with = "known_language", skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+}
+
+/// A code that only a newer version knows counts as no choice, so that its tokens stay valid here.
+fn known_language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Language>, D::Error> {
+    let code = Option::<String>::deserialize(deserializer)?;
+    Ok(code.as_deref().and_then(Language::parse))
 }
 
 /// Claims of a service's own token, signed with that service's key.
@@ -74,4 +108,37 @@ pub struct ServiceClaims {
     pub iat: i64,
     /// Expires at, seconds since 1970.
     pub exp: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn claims(language: Option<Value>) -> AccessClaims {
+        let mut claims = json!({
+            "iss": ACCESS_TOKEN_ISSUER, "aud": ACCESS_TOKEN_AUDIENCE, "sub": "1", "iat": 0, "exp": 600, "sid": "s",
+            "role": "attendee", "email": "ada@example.org", "name": "Ada"
+        });
+        if let Some(language) = language {
+            claims["language"] = language;
+        }
+        serde_json::from_value(claims).expect("the claims of an access token")
+    }
+
+    #[test]
+    fn a_token_of_an_older_or_a_newer_version_is_understood() {
+        assert_eq!(claims(None).language, None);
+        assert_eq!(claims(Some(json!("de"))).language, Some(Language::De));
+        assert_eq!(claims(Some(json!("fr"))).language, None, "a language that this version does not speak");
+        assert_eq!(claims(Some(Value::Null)).language, None);
+    }
+
+    #[test]
+    fn a_token_without_a_language_looks_as_it_did_before() {
+        let written = serde_json::to_value(claims(None)).expect("plain data");
+
+        assert!(written.get("language").is_none(), "{written}");
+    }
 }

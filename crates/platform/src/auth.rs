@@ -13,7 +13,7 @@ pub mod service_token;
 use std::sync::Arc;
 
 use contracts::identity::{
-    ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role, SERVICE_TOKEN_TYPE,
+    ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Language, Role, SERVICE_TOKEN_TYPE,
     ServiceClaims,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -54,6 +54,8 @@ pub struct Identity {
     pub email: String,
     /// The user's display name.
     pub name: String,
+    /// The language that the user chose, if any.
+    pub language: Option<Language>,
     /// The session the token belongs to.
     pub session_id: String,
     /// When the token stops being valid, seconds since 1970.
@@ -85,6 +87,7 @@ impl Verifier {
             role: claims.role,
             email: claims.email,
             name: claims.name,
+            language: claims.language,
             session_id: claims.sid,
             expires_at: claims.exp,
         })

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use contracts::identity::Role;
+use contracts::identity::{Language, Role};
 use platform::error::FieldError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,8 @@ pub struct NewUser {
     pub role: Role,
     /// The role that awaits an admin.
     pub requested_role: Option<Role>,
+    /// The language to begin with, if one was chosen.
+    pub language: Option<Language>,
 }
 
 impl NewUser {
@@ -169,7 +171,7 @@ impl NewUser {
         };
         match (email, name, password, role) {
             (Ok(email), Ok(name), Ok(password), Ok((role, requested_role))) => {
-                Ok(Self { email, name, password, role, requested_role })
+                Ok(Self { email, name, password, role, requested_role, language: None })
             }
             (email, name, password, role) => {
                 Err([("email", email.err()), ("name", name.err()), ("password", password.err()), ("role", role.err())]

@@ -130,6 +130,7 @@ impl SigningKeys {
             role: user.role,
             email: user.email.clone(),
             name: user.name.clone(),
+            language: user.language,
         };
         let ring = self.ring();
         let (kid, key) = signer(&ring, now).context("no signing key")?;

@@ -131,6 +131,7 @@ impl TestApp {
             role,
             email: format!("user{user_id}@example.org"),
             name: format!("User {user_id}"),
+            language: None,
         };
         let header = Header {
             typ: Some(ACCESS_TOKEN_TYPE.to_owned()),

@@ -317,6 +317,7 @@ pub(crate) fn token(now: DateTime<Utc>, user_id: i32, role: Role) -> String {
         role,
         email: "ada@example.com".to_owned(),
         name: "Ada".to_owned(),
+        language: None,
     };
     let header = Header {
         typ: Some(ACCESS_TOKEN_TYPE.to_owned()),

@@ -18,7 +18,7 @@ pub use self::{
     events::EventsQuery,
     passwords::{ChangePassword, ResetPassword, ResetTokenResponse},
     sessions::{LoginRequest, RefreshRequest, SessionResponse},
-    users::{RegisterRequest, UpdateUser, UserResponse, UsersQuery},
+    users::{RegisterRequest, UpdateProfile, UpdateUser, UserResponse, UsersQuery},
 };
 use crate::{domain::Status, error::Refusal, state::AppState, store::User};
 
@@ -32,7 +32,11 @@ pub fn router(state: AppState) -> Router {
             post_with(sessions::refresh, |op| op.summary("Exchange a refresh token for new tokens or cookies")),
         )
         .api_route("/users/logout", post_with(sessions::logout, |op| op.summary("Log out")))
-        .api_route("/users/me", get_with(users::me, |op| op.summary("Who I am")))
+        .api_route(
+            "/users/me",
+            get_with(users::me, |op| op.summary("Who I am"))
+                .patch_with(users::update_me, |op| op.summary("Change my name or language")),
+        )
         .api_route("/users/events", get_with(events::list_events, |op| op.summary("Available events")))
         .api_route("/users/me/password", post_with(passwords::change, |op| op.summary("Change my password")))
         .api_route(

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use contracts::identity::Role;
+use contracts::identity::{Language, Role};
 use platform::{
     ApiError, ApiResult,
     auth::AuthUser,
@@ -13,12 +13,12 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{current_admin, current_user};
+use super::{current_admin, current_user, field_error};
 use crate::{
-    domain::{NewUser, Status},
+    domain::{Name, NewUser, Status},
     error::Refusal,
     state::{AppState, to_the_end},
-    store::{StatusFilter, User, UserChange},
+    store::{ProfileChange, StatusFilter, User, UserChange},
 };
 
 /// A registration.
@@ -33,6 +33,8 @@ pub struct RegisterRequest {
     pub name: String,
     /// `attendee` (if absent) or `organizer`.
     pub role: Option<Role>,
+    /// The language of what is sent to the person; may be chosen later.
+    pub language: Option<Language>,
 }
 
 /// A person.
@@ -51,6 +53,9 @@ pub struct UserResponse {
     pub requested_role: Option<Role>,
     /// Whether the account can be used.
     pub status: Status,
+    /// The language that the person chose; absent if none was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// When the person registered.
     pub created_at: DateTime<Utc>,
 }
@@ -77,6 +82,16 @@ pub struct UpdateUser {
     pub status: Option<Status>,
 }
 
+/// What people change about themselves; what is absent stays.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateProfile {
+    /// Display name, 1 to 100 characters.
+    pub name: Option<String>,
+    /// The language of what is sent to the person.
+    pub language: Option<Language>,
+}
+
 /// What makes two registrations the same. The password is in it under a key: the record outlives the request.
 #[derive(Serialize)]
 struct Fingerprint<'a> {
@@ -84,6 +99,9 @@ struct Fingerprint<'a> {
     name: &'a str,
     role: Option<Role>,
     password: String,
+    // Absent if there is none, as it was before there were languages: replicas of both versions agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<Language>,
 }
 
 pub(super) async fn register(
@@ -92,13 +110,15 @@ pub(super) async fn register(
     body: JsonBody<RegisterRequest>,
 ) -> ApiResult<Replayable<Created<UserResponse>>> {
     let body = body.parse()?;
-    let new = NewUser::parse(&body.email, &body.name, &body.password, body.role, state.rules.organizer_approval)
+    let mut new = NewUser::parse(&body.email, &body.name, &body.password, body.role, state.rules.organizer_approval)
         .map_err(ApiError::invalid)?;
+    new.language = body.language;
     let fingerprint = Fingerprint {
         email: &body.email,
         name: &body.name,
         role: body.role,
         password: state.token_key.fingerprint(body.password.as_bytes()),
+        language: body.language,
     };
     let records = state.idempotency.clone();
     idempotency::run(&records, key, 0, &fingerprint, move |operation_id| async move {
@@ -112,6 +132,22 @@ pub(super) async fn register(
 
 pub(super) async fn me(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
     Ok(Json(current_user(&state, &auth).await?.into()))
+}
+
+/// The next access token carries the change.
+pub(super) async fn update_me(
+    State(state): State<AppState>,
+    auth: AuthUser,
+    body: JsonBody<UpdateProfile>,
+) -> ApiResult<Json<UserResponse>> {
+    let user = current_user(&state, &auth).await?;
+    let body = body.parse()?;
+    let name = body.name.as_deref().map(Name::parse).transpose().map_err(|fault| field_error("name", fault))?;
+    let change = ProfileChange { name, language: body.language };
+    let user = to_the_end(async move { Ok(state.store.update_profile(user.id, &change).await?) }).await?;
+    let user = user.ok_or(Refusal::SessionOver)?;
+    tracing::info!(user_id = user.id, "profile changed");
+    Ok(Json(user.into()))
 }
 
 pub(super) async fn list_users(
@@ -155,6 +191,7 @@ impl From<User> for UserResponse {
             role: user.role,
             requested_role: user.requested_role,
             status: user.status,
+            language: user.language,
             created_at: user.created_at,
         }
     }

@@ -17,7 +17,7 @@ use sqlx::PgPool;
 pub use self::{
     login_failures::{FailureKey, FailureLimit},
     sessions::{NewSession, Rotation},
-    users::{Credentials, StatusFilter, User, UserChange},
+    users::{Credentials, ProfileChange, StatusFilter, User, UserChange},
 };
 use crate::domain::REUSE_GRACE;
 

@@ -1,14 +1,14 @@
 //! Table `users`.
 
 use chrono::{DateTime, Utc};
-use contracts::identity::Role;
+use contracts::identity::{Language, Role};
 use platform::postgres::violated_constraint;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::{Email, NewUser, Status};
+use crate::domain::{Email, Name, NewUser, Status};
 
 /// A person.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +25,8 @@ pub struct User {
     pub requested_role: Option<Role>,
     /// Whether the account can be used.
     pub status: Status,
+    /// The language that the person chose, if any.
+    pub language: Option<Language>,
     /// When the person registered.
     pub created_at: DateTime<Utc>,
 }
@@ -59,6 +61,15 @@ pub struct UserChange {
     pub status: Option<Status>,
 }
 
+/// What people change about themselves; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileChange {
+    /// Another display name.
+    pub name: Option<Name>,
+    /// Another language.
+    pub language: Option<Language>,
+}
+
 struct UserRow {
     id: i32,
     email: String,
@@ -66,6 +77,7 @@ struct UserRow {
     role: String,
     requested_role: Option<String>,
     status: String,
+    language: Option<String>,
     created_at: DateTime<Utc>,
 }
 
@@ -82,6 +94,8 @@ impl TryFrom<UserRow> for User {
             role: role(&row.role)?,
             requested_role: row.requested_role.as_deref().map(role).transpose()?,
             status: Status::parse(&row.status).ok_or_else(|| unknown(&row.status))?,
+            // One that only a newer version speaks counts as none.
+            language: row.language.as_deref().and_then(Language::parse),
             created_at: row.created_at,
         })
     }
@@ -99,13 +113,14 @@ impl Store {
     ) -> sqlx::Result<Option<User>> {
         let inserted = sqlx::query_as!(
             UserRow,
-            "insert into users (email, name, role, requested_role, password_hash, registration_id)
-             values ($1, $2, $3, $4, $5, $6)
-             returning id, email, name, role, requested_role, status, created_at",
+            "insert into users (email, name, role, requested_role, language, password_hash, registration_id)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             returning id, email, name, role, requested_role, status, language, created_at",
             new.email.as_str(),
             new.name.as_str(),
             new.role.as_str(),
             new.requested_role.map(Role::as_str),
+            new.language.map(Language::as_str),
             password_hash,
             registration_id,
         )
@@ -126,7 +141,7 @@ impl Store {
     async fn find_registered(&self, registration_id: Uuid) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
-            "select id, email, name, role, requested_role, status, created_at from users where registration_id = $1",
+            "select id, email, name, role, requested_role, status, language, created_at from users where registration_id = $1",
             registration_id
         );
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
@@ -150,7 +165,7 @@ impl Store {
     /// The person with that address, in any case, and the hash of the password.
     pub async fn find_credentials(&self, email: &Email) -> sqlx::Result<Option<Credentials>> {
         let row = sqlx::query!(
-            "select id, email, name, role, requested_role, status, created_at, password_hash
+            "select id, email, name, role, requested_role, status, language, created_at, password_hash
              from users where lower(email) = lower($1)",
             email.as_str()
         );
@@ -162,6 +177,7 @@ impl Store {
             role: row.role,
             requested_role: row.requested_role,
             status: row.status,
+            language: row.language,
             created_at: row.created_at,
         };
         Ok(Some(Credentials { user: user.try_into()?, password_hash: row.password_hash }))
@@ -171,7 +187,7 @@ impl Store {
     pub async fn find_user(&self, id: i32) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
-            "select id, email, name, role, requested_role, status, created_at from users where id = $1",
+            "select id, email, name, role, requested_role, status, language, created_at from users where id = $1",
             id
         );
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
@@ -181,7 +197,7 @@ impl Store {
     pub async fn find_user_in_session(&self, id: i32, session_id: Uuid) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
-            "select u.id, u.email, u.name, u.role, u.requested_role, u.status, u.created_at
+            "select u.id, u.email, u.name, u.role, u.requested_role, u.status, u.language, u.created_at
              from users u join sessions s on s.user_id = u.id
              where u.id = $1 and s.id = $2 and s.revoked_at is null and s.expires_at > now()",
             id,
@@ -198,7 +214,7 @@ impl Store {
         });
         let rows = sqlx::query_as!(
             UserRow,
-            "select id, email, name, role, requested_role, status, created_at from users
+            "select id, email, name, role, requested_role, status, language, created_at from users
              where id > $1 and ($2::text is null or status = $2) and (not $3 or requested_role is not null)
              order by id limit $4",
             after,
@@ -207,6 +223,20 @@ impl Store {
             limit
         );
         rows.fetch_all(&self.pool).await?.into_iter().map(User::try_from).collect()
+    }
+
+    /// Changes what people change about themselves; `None` if there is no such person.
+    pub async fn update_profile(&self, id: i32, change: &ProfileChange) -> sqlx::Result<Option<User>> {
+        let row = sqlx::query_as!(
+            UserRow,
+            "update users set name = coalesce($2, name), language = coalesce($3, language)
+             where id = $1
+             returning id, email, name, role, requested_role, status, language, created_at",
+            id,
+            change.name.as_ref().map(Name::as_str),
+            change.language.map(Language::as_str),
+        );
+        row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
     /// Changes a person; `None` if there is none of that id.
@@ -219,7 +249,7 @@ impl Store {
                  requested_role = case when $2::text is null then requested_role end,
                  status = coalesce($3, status)
              where id = $1
-             returning id, email, name, role, requested_role, status, created_at",
+             returning id, email, name, role, requested_role, status, language, created_at",
             id,
             change.role.map(Role::as_str),
             change.status.map(Status::as_str),
