@@ -19,9 +19,9 @@ use lapin::{
 };
 
 pub use self::{
-    consumer::{Failure, Received, consume},
+    consumer::{Failure, Received, start_consumer},
     publisher::Publisher,
-    redrive::{redrive, watch_dead_letters},
+    redrive::{redrive, start_counting_dead_letters},
 };
 use crate::config::Secret;
 

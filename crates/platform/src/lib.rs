@@ -6,6 +6,7 @@
 //! - [`error`]: refusals as RFC 9457 problems; [`extract`]: bodies, paths and queries; [`page`]: cursor pagination
 //! - [`auth`]: who is asking; [`idempotency`]: N identical requests, one effect, N identical answers
 //! - [`client`]: outgoing HTTP; [`bus`]: RabbitMQ; [`outbox`]: the relay from a database to RabbitMQ
+//! - [`task`]: background loops that survive their panics
 //! - [`clock`]: the only place that reads the time; [`openapi`]: the description made from the code
 //! - [`postgres`] and [`mongo`]: connections with deadlines
 //! - `failpoint`: where tests kill or stall a process; absent from release builds
@@ -27,6 +28,7 @@ pub mod outbox;
 pub mod page;
 pub mod postgres;
 pub mod server;
+pub mod task;
 pub mod telemetry;
 pub mod trace;
 

@@ -10,10 +10,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use contracts::message::Message;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::bus::Publisher;
+use crate::{
+    bus::Publisher,
+    server::Lifecycle,
+    task::{Next, Schedule, repeat},
+};
 
 /// How long a claimed row is left to the relay that claimed it.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(20);
@@ -21,8 +24,6 @@ pub const CLAIM_LEASE: Duration = Duration::from_secs(20);
 const BATCH: u32 = 200;
 /// The longest a row waits when nobody woke the relay.
 const POLL: Duration = Duration::from_millis(500);
-/// The longest pause while RabbitMQ is away.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// A row of an outbox.
 #[derive(Clone, Debug)]
@@ -47,35 +48,26 @@ pub trait OutboxStore: Send + Sync + 'static {
     fn release(&self, ids: &[Uuid]) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Publishes until `stop`. `wake` shortens the wait after a commit.
-pub async fn relay(store: impl OutboxStore, publisher: Publisher, wake: Arc<Notify>, stop: CancellationToken) {
-    let mut pause = POLL;
-    while !stop.is_cancelled() {
-        match publish_batch(&store, &publisher).await {
-            Ok(full) => {
-                pause = POLL;
-                if full {
-                    continue;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "outbox not published; trying again");
+/// Starts to publish; ends with `lifecycle`. `wake` shortens the wait after a commit.
+pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Publisher, wake: Arc<Notify>) {
+    let store = Arc::new(store);
+    repeat(lifecycle, "outbox_relay", Schedule::every(POLL).or_woken_by(wake), move || {
+        let (store, publisher) = (store.clone(), publisher.clone());
+        async move {
+            let outcome = publish_batch(store.as_ref(), &publisher).await;
+            if outcome.is_err() {
                 metrics::counter!("eventplatform_outbox_failures_total").increment(1);
-                pause = (pause * 2).min(MAX_BACKOFF);
-                // Waking would only fail faster.
-                tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
-                continue;
             }
+            outcome
         }
-        tokio::select! { () = stop.cancelled() => {}, () = wake.notified() => {}, () = tokio::time::sleep(pause) => {} }
-    }
+    });
 }
 
-/// Publishes one batch; says whether it was full.
-async fn publish_batch(store: &impl OutboxStore, publisher: &Publisher) -> anyhow::Result<bool> {
+/// Publishes one batch.
+async fn publish_batch(store: &impl OutboxStore, publisher: &Publisher) -> anyhow::Result<Next> {
     let batch = store.claim(BATCH).await?;
     if batch.is_empty() {
-        return Ok(false);
+        return Ok(Next::Later);
     }
     crate::failpoint!("relay.claimed");
     let results = publisher.publish_all(&batch).await;
@@ -99,5 +91,5 @@ async fn publish_batch(store: &impl OutboxStore, publisher: &Publisher) -> anyho
         store.release(&failed).await?;
         return Err(error);
     }
-    Ok(batch.len() >= BATCH as usize)
+    Ok(if batch.len() >= BATCH as usize { Next::AtOnce } else { Next::Later })
 }

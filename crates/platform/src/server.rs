@@ -136,12 +136,20 @@ async fn readyz(State((readiness, lifecycle)): State<(Readiness, Lifecycle)>) ->
         return (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "status": "stopping" })));
     }
     match readiness.failures().await {
-        failures if failures.is_empty() => (StatusCode::OK, Json(serde_json::json!({ "status": "ready" }))),
+        failures if failures.is_empty() => (StatusCode::OK, Json(ready(&lifecycle.failing_loops()))),
         failures => {
             let body = serde_json::json!({ "status": "unready", "failures": failures });
             (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         }
     }
+}
+
+/// Requests are served whatever becomes of background loops: those that do not get on are named.
+fn ready(failing_loops: &[String]) -> serde_json::Value {
+    if failing_loops.is_empty() {
+        return serde_json::json!({ "status": "ready" });
+    }
+    serde_json::json!({ "status": "ready", "failing_loops": failing_loops })
 }
 
 async fn metrics() -> impl IntoResponse {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use futures::future::join_all;
 use mongodb::Database;
-use platform::{config::Secret, mongo::sessions::Sessions};
-use tokio_util::sync::CancellationToken;
+use platform::{config::Secret, mongo::sessions::Sessions, server::Lifecycle};
 use uuid::Uuid;
 
 async fn database() -> Database {
@@ -53,8 +52,8 @@ async fn what_a_session_left_open_that_was_given_up_is_ended_and_the_session_sta
     let id = session.id().clone();
     sessions.abandon(session);
 
-    let stop = CancellationToken::new();
-    let keeping = tokio::spawn(sessions.clone().keep_present(stop.clone()));
+    let lifecycle = Lifecycle::new();
+    sessions.start_presence(&lifecycle);
     let written = async {
         while things.update_one(doc! {}, doc! { "$set": { "by": "others" } }).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -64,8 +63,8 @@ async fn what_a_session_left_open_that_was_given_up_is_ended_and_the_session_sta
 
     assert_eq!(things.find_one(doc! {}).await.unwrap().unwrap().get_str("by").unwrap(), "others");
     assert_eq!(known(&database).await, [id]);
-    stop.cancel();
-    keeping.await.unwrap();
+    lifecycle.stop();
+    lifecycle.finish_tasks(Duration::from_secs(20)).await;
     database.drop().await.unwrap();
 }
 
@@ -80,8 +79,8 @@ async fn a_session_that_was_given_up_is_taken_again_once_it_was_ended() {
     assert_ne!(*other.id(), id, "it may still be open");
     sessions.give_back(other);
 
-    let stop = CancellationToken::new();
-    let keeping = tokio::spawn(sessions.clone().keep_present(stop.clone()));
+    let lifecycle = Lifecycle::new();
+    sessions.start_presence(&lifecycle);
     let taken_again = async {
         loop {
             let (one, other) = (sessions.take().await.unwrap(), sessions.take().await.unwrap());
@@ -97,7 +96,7 @@ async fn a_session_that_was_given_up_is_taken_again_once_it_was_ended() {
     tokio::time::timeout(Duration::from_secs(20), taken_again).await.unwrap();
 
     assert!(known(&database).await.len() <= 3, "no more than were needed at once, and the one that was given up");
-    stop.cancel();
-    keeping.await.unwrap();
+    lifecycle.stop();
+    lifecycle.finish_tasks(Duration::from_secs(20)).await;
     database.drop().await.unwrap();
 }

@@ -122,19 +122,13 @@ impl App {
         sweeper::start(&self.state, lifecycle);
         reconciler::start(&self.state, lifecycle);
         outbox::start(&self.state, &self.bus, lifecycle);
-        lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
-        lifecycle.spawn(bus::watch_dead_letters(self.bus.clone(), BOOKING_QUEUE, lifecycle.stopping()));
+        self.access_keys.start_refreshing(lifecycle);
+        bus::start_counting_dead_letters(lifecycle, self.bus.clone(), BOOKING_QUEUE);
         let state = self.state.clone();
-        lifecycle.spawn(bus::consume(
-            self.bus.clone(),
-            BOOKING_QUEUE,
-            CONSUMER_CONCURRENCY,
-            lifecycle.stopping(),
-            move |received| {
-                let state = state.clone();
-                async move { consumer::handle(&state, received).await }
-            },
-        ));
+        bus::start_consumer(lifecycle, self.bus.clone(), BOOKING_QUEUE, CONSUMER_CONCURRENCY, move |received| {
+            let state = state.clone();
+            async move { consumer::handle(&state, received).await }
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 
 use platform::{
     bus::{Bus, Publisher},
-    outbox::relay,
+    outbox::start_relay,
     server::Lifecycle,
 };
 
@@ -12,5 +12,5 @@ use crate::state::AppState;
 /// Starts the relay; it ends with `lifecycle`.
 pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
     let publisher = Publisher::new(bus.clone());
-    lifecycle.spawn(relay(state.store.clone(), publisher, state.relay_wake.clone(), lifecycle.stopping()));
+    start_relay(lifecycle, state.store.clone(), publisher, state.relay_wake.clone());
 }

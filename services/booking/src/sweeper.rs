@@ -1,12 +1,15 @@
 //! Finishes whatever was interrupted. Three loops (bookings, payments, refunds) claim rows that are due under a lease
 //! and enter the flows, so a neighbour that hangs holds up only what needs it, and several replicas share the work.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures::{StreamExt, stream};
-use platform::{failpoint, server::Lifecycle, telemetry::gauges_kept};
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use platform::{
+    failpoint,
+    server::Lifecycle,
+    task::{Next, Schedule, repeat},
+    telemetry::gauges_kept,
+};
 
 use crate::{
     domain::{AttemptState, Booking, Payment, Refund, payment::FAILED_BEFORE_CHARGE},
@@ -17,45 +20,35 @@ use crate::{
 
 /// Pause between two looks at the database.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Pause after the database did not answer.
-const DATABASE_PAUSE: Duration = Duration::from_secs(2);
 /// Rows claimed at once.
 const BATCH: i64 = 64;
 /// Rows worked on at once. All of a batch, so that none waits longer than its lease.
 const CONCURRENCY: usize = 64;
 /// Pause between two looks at the gauges.
 const GAUGES: Duration = Duration::from_secs(5);
-/// Gauges between two removals of what is old.
-const PURGE_EVERY: u32 = 120;
+/// Pause between two removals of what is old.
+const PURGE: Duration = Duration::from_secs(600);
 
 /// Starts the loops; they end with `lifecycle`.
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
-    let never = Arc::new(Notify::new());
+    let schedule = || Schedule::every(INTERVAL);
     let s = state.clone();
-    lifecycle.spawn(repeat("bookings", lifecycle.stopping(), never.clone(), move || bookings(s.clone())));
+    repeat(lifecycle, "booking_sweeper", schedule(), move || next(bookings(s.clone())));
     let s = state.clone();
-    lifecycle.spawn(repeat("payments", lifecycle.stopping(), s.payments_wake.clone(), move || payments(s.clone())));
+    let woken = schedule().or_woken_by(state.payments_wake.clone());
+    repeat(lifecycle, "payment_sweeper", woken, move || next(payments(s.clone())));
     let s = state.clone();
-    lifecycle.spawn(repeat("refunds", lifecycle.stopping(), never, move || refunds(s.clone())));
-    lifecycle.spawn(observe(state.clone(), lifecycle.stopping()));
+    repeat(lifecycle, "refund_sweeper", schedule(), move || next(refunds(s.clone())));
+    let s = state.clone();
+    repeat(lifecycle, "payment_gauges", Schedule::every(GAUGES), move || gauges(s.clone()));
+    let s = state.clone();
+    repeat(lifecycle, "purge", Schedule::every(PURGE), move || purge(s.clone()));
 }
 
-async fn repeat<F, Fut>(kind: &'static str, stop: CancellationToken, wake: Arc<Notify>, round: F)
-where
-    F: Fn() -> Fut + Send,
-    Fut: Future<Output = sqlx::Result<usize>> + Send,
-{
-    while !stop.is_cancelled() {
-        let pause = match round().await {
-            Ok(rows) if rows >= usize::try_from(BATCH).unwrap_or(usize::MAX) => Duration::ZERO,
-            Ok(_) => INTERVAL,
-            Err(error) => {
-                tracing::warn!(kind, %error, "nothing swept");
-                DATABASE_PAUSE
-            }
-        };
-        tokio::select! { () = stop.cancelled() => {}, () = wake.notified() => {}, () = tokio::time::sleep(pause) => {} }
-    }
+/// A full batch may have left some.
+async fn next(round: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
+    let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
+    Ok(if round.await? >= full { Next::AtOnce } else { Next::Later })
 }
 
 /// One round over the bookings that are due; says how many there were.
@@ -131,28 +124,14 @@ where
     count
 }
 
-/// Keeps the gauges, and removes what is old.
-async fn observe(state: AppState, stop: CancellationToken) {
-    let mut rounds: u32 = 0;
-    while !stop.is_cancelled() {
-        let done = if rounds.is_multiple_of(PURGE_EVERY) { purge(&state).await } else { Ok(()) };
-        match done.and(gauges(&state).await) {
-            Ok(()) => gauges_kept("payments"),
-            Err(error) => tracing::debug!(%error, "gauges not kept"),
-        }
-        rounds = rounds.wrapping_add(1);
-        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(GAUGES) => {} }
-    }
-}
-
-async fn purge(state: &AppState) -> sqlx::Result<()> {
+async fn purge(state: AppState) -> sqlx::Result<()> {
     let removed = state.idempotency.purge().await? + state.store.purge_messages().await?;
     tracing::debug!(removed, "old rows removed");
     Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn gauges(state: &AppState) -> sqlx::Result<()> {
+async fn gauges(state: AppState) -> sqlx::Result<()> {
     let lag = state.store.outbox_lag().await?;
     metrics::gauge!("eventplatform_outbox_lag_seconds").set(lag.seconds);
     metrics::gauge!("eventplatform_outbox_unpublished").set(lag.messages as f64);
@@ -162,5 +141,6 @@ async fn gauges(state: &AppState) -> sqlx::Result<()> {
     let (refunds, releases) = state.store.count_owed().await?;
     metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
     metrics::gauge!("eventplatform_pending_releases").set(releases as f64);
+    gauges_kept("payments");
     Ok(())
 }

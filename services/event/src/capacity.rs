@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::anyhow;
 use contracts::reservation::{Hold, ReservationStatus};
-use platform::{server::Lifecycle, trace::RequestContext};
+use platform::{server::Lifecycle, task, trace::RequestContext};
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
@@ -110,7 +110,7 @@ impl Inner {
             Entry::Vacant(idle) => {
                 idle.insert(VecDeque::from([waiting]));
                 let worker = Worker { inner: self.clone(), event_id: event_id.to_owned() };
-                self.lifecycle.spawn(worker.run());
+                task::spawn(&self.lifecycle, "capacity_worker", worker.run());
             }
         }
     }
@@ -169,8 +169,8 @@ impl Worker {
         let (store, event_id) = (self.inner.store.clone(), self.event_id.clone());
         let (started, size) = (Instant::now(), operations.len());
         // A task of its own, for the driver's futures must not be dropped midway.
-        let task = tokio::spawn(async move { store.commit_batch(&event_id, &operations).await });
-        let outcome = match tokio::time::timeout(BATCH_TIMEOUT, task).await {
+        let committing = tokio::spawn(async move { store.commit_batch(&event_id, &operations).await });
+        let outcome = match tokio::time::timeout(BATCH_TIMEOUT, committing).await {
             Ok(Ok(Ok(outcome))) => outcome,
             Ok(Ok(Err(failure))) if failure.is_unavailable() => return Err(unknown(failure.into())),
             Ok(Ok(Err(failure))) => return Err(Failure::Broken(Arc::new(failure.into()))),

@@ -114,17 +114,15 @@ impl App {
     /// Starts to publish the outbox.
     pub fn spawn_relay(&self, bus: Bus) {
         let (store, wake) = (self.state.store.clone(), self.outbox_wake.clone());
-        self.lifecycle.spawn(outbox::relay(store, Publisher::new(bus), wake, self.lifecycle.stopping()));
+        outbox::start_relay(&self.lifecycle, store, Publisher::new(bus), wake);
     }
 
     /// Starts to end holds whose time is up and what dead replicas left open, and to keep the gauges.
     pub fn spawn_loops(&self) {
-        let AppState { store, capacity, .. } = self.state.clone();
-        let stop = || self.lifecycle.stopping();
-        self.lifecycle.spawn(store.clone().keep_present(stop()));
-        self.lifecycle.spawn(sweeper::run(store.clone(), capacity, stop()));
-        self.lifecycle.spawn(watch::outbox(store.clone(), stop()));
-        self.lifecycle.spawn(watch::ledger(store, stop()));
+        let AppState { store, capacity, .. } = &self.state;
+        store.start_presence(&self.lifecycle);
+        sweeper::start(&self.lifecycle, store, capacity);
+        watch::start(&self.lifecycle, store);
     }
 
     fn readiness(&self) -> Readiness {
@@ -137,7 +135,7 @@ impl App {
 
     async fn serve(self, config: &Config) -> anyhow::Result<()> {
         let bus = Bus::new(&config.amqp_url()?, NAME)?;
-        self.lifecycle.spawn(self.access_keys.clone().keep_fresh(self.lifecycle.stopping()));
+        self.access_keys.start_refreshing(&self.lifecycle);
         self.spawn_relay(bus);
         self.spawn_loops();
         server::serve(&config.service, self.router(), self.readiness(), self.lifecycle).await

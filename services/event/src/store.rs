@@ -14,8 +14,10 @@ use std::{future::Future, time::Duration};
 
 use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
-use platform::mongo::{bounded, sessions::Sessions};
-use tokio_util::sync::CancellationToken;
+use platform::{
+    mongo::{bounded, sessions::Sessions},
+    server::Lifecycle,
+};
 
 pub use self::{
     batch::BatchFailure,
@@ -76,9 +78,9 @@ impl Store {
         platform::mongo::server_time(&self.database).await
     }
 
-    /// Tells the other replicas that this one is alive, and ends what dead ones left open, until `stop`.
-    pub async fn keep_present(self, stop: CancellationToken) {
-        self.sessions.keep_present(stop).await;
+    /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
+    pub fn start_presence(&self, lifecycle: &Lifecycle) {
+        self.sessions.start_presence(lifecycle);
     }
 }
 

@@ -3,27 +3,29 @@
 use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
-use tokio_util::sync::CancellationToken;
+use platform::{
+    server::Lifecycle,
+    task::{Next, Schedule, repeat},
+};
 use uuid::Uuid;
 
 use crate::{capacity::Capacity, store::Store};
 
 /// Holds looked at in one round.
 const ROUND: u32 = 500;
-/// The least pause between rounds; up to twice as long, so that replicas do not move in step.
+/// The pause between rounds.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Ends expired holds until `stop`.
-pub async fn run(store: Store, capacity: Capacity, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        match sweep(&store, &capacity).await {
-            Ok(ended) if ended >= ROUND as usize => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "expired holds not swept; trying again"),
+/// Starts to end expired holds.
+pub fn start(lifecycle: &Lifecycle, store: &Store, capacity: &Capacity) {
+    let (store, capacity) = (store.clone(), capacity.clone());
+    repeat(lifecycle, "expired_holds", Schedule::every(PAUSE), move || {
+        let (store, capacity) = (store.clone(), capacity.clone());
+        async move {
+            let ended = sweep(&store, &capacity).await?;
+            anyhow::Ok(if ended >= ROUND as usize { Next::AtOnce } else { Next::Later })
         }
-        let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
-        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
-    }
+    });
 }
 
 /// One round; says how many holds it ended.

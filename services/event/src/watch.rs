@@ -1,9 +1,13 @@
 //! Gauges: what waits in the outbox, and whether the counters of events are what their reservations add up to.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use platform::telemetry::gauges_kept;
-use tokio_util::sync::CancellationToken;
+use platform::{
+    server::Lifecycle,
+    task::{Schedule, repeat},
+    telemetry::gauges_kept,
+};
+use tokio::sync::Mutex;
 
 use crate::store::{LedgerPage, Store};
 
@@ -14,32 +18,29 @@ const LEDGER_EVERY: Duration = Duration::from_secs(30);
 /// Events compared at a time: all get their turn, and no round costs much.
 const LEDGER_PAGE: u32 = 200;
 
-/// Keeps `eventplatform_outbox_unpublished` and `eventplatform_outbox_lag_seconds` until `stop`.
-pub async fn outbox(store: Store, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        match store.outbox_backlog().await {
-            Ok(backlog) => {
-                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                metrics::gauge!("eventplatform_outbox_unpublished").set(backlog.rows as f64);
-                metrics::gauge!("eventplatform_outbox_lag_seconds").set(backlog.oldest_seconds);
-                gauges_kept("outbox");
-            }
-            Err(error) => tracing::debug!(%error, "outbox not looked at"),
-        }
-        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(OUTBOX_EVERY) => {} }
-    }
+/// Starts to keep the gauges.
+pub fn start(lifecycle: &Lifecycle, store: &Store) {
+    let outbox_store = store.clone();
+    repeat(lifecycle, "outbox_gauges", Schedule::every(OUTBOX_EVERY), move || outbox(outbox_store.clone()));
+    let (store, patrol) = (store.clone(), Arc::<Mutex<Patrol>>::default());
+    repeat(lifecycle, "ledger_check", Schedule::every(LEDGER_EVERY), move || ledger(store.clone(), patrol.clone()));
 }
 
-/// Keeps `eventplatform_capacity_drift`, the number of events that differ from the ledger, until `stop`.
-pub async fn ledger(store: Store, stop: CancellationToken) {
-    let mut patrol = Patrol::default();
-    while !stop.is_cancelled() {
-        match patrol.step(&store, LEDGER_PAGE).await {
-            Ok(_) => gauges_kept("ledger"),
-            Err(error) => tracing::warn!(%error, "ledger not compared"),
-        }
-        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(LEDGER_EVERY) => {} }
-    }
+/// Sets `eventplatform_outbox_unpublished` and `eventplatform_outbox_lag_seconds`.
+async fn outbox(store: Store) -> mongodb::error::Result<()> {
+    let backlog = store.outbox_backlog().await?;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    metrics::gauge!("eventplatform_outbox_unpublished").set(backlog.rows as f64);
+    metrics::gauge!("eventplatform_outbox_lag_seconds").set(backlog.oldest_seconds);
+    gauges_kept("outbox");
+    Ok(())
+}
+
+/// Sets `eventplatform_capacity_drift`, the number of events that differ from the ledger.
+async fn ledger(store: Store, patrol: Arc<Mutex<Patrol>>) -> mongodb::error::Result<()> {
+    patrol.lock().await.step(&store, LEDGER_PAGE).await?;
+    gauges_kept("ledger");
+    Ok(())
 }
 
 /// Goes through all events, some at a time, and remembers which differ.

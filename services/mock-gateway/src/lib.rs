@@ -24,7 +24,7 @@ mod webhooks;
 
 use std::time::Duration;
 
-use platform::{Clock, config::ServiceArgs, health::Readiness, postgres, server, server::Lifecycle};
+use platform::{Clock, config::ServiceArgs, health::Readiness, postgres, server, server::Lifecycle, task::supervise};
 use sqlx::migrate::Migrator;
 
 use self::config::{Command, Config, Settings};
@@ -70,8 +70,9 @@ impl App {
 
     /// Starts sending webhooks and settling late payments.
     pub fn start_loops(&self) {
-        self.lifecycle.spawn(webhooks::deliver(self.state.clone()));
-        self.lifecycle.spawn(settlement::settle(self.state.clone()));
+        let state = self.state.clone();
+        supervise(&self.lifecycle, "webhooks", move |progress| webhooks::deliver(state.clone(), progress));
+        settlement::start(&self.lifecycle, &self.state);
     }
 
     /// Serves until SIGTERM.

@@ -3,39 +3,30 @@
 
 use std::time::Duration;
 
+use platform::{
+    server::Lifecycle,
+    task::{Schedule, repeat},
+};
+
 use crate::{processor, state::AppState, store::intents};
 
 /// How often due payments are looked for.
 const POLL: Duration = Duration::from_millis(250);
-/// The pause while the database is away.
-const BACKOFF: Duration = Duration::from_secs(1);
 /// How often old idempotency keys are forgotten.
-const PURGE: Duration = Duration::from_secs(3600);
+const PURGE: Duration = Duration::from_secs(600);
 
-/// Settles until the program stops; forgets old idempotency keys on the way.
-pub(crate) async fn settle(state: AppState) {
-    let mut purge = tokio::time::interval(PURGE);
-    loop {
-        let pause = match settle_due(&state).await {
-            Ok(()) => POLL,
-            Err(error) => {
-                tracing::warn!(%error, "late payments not settled; trying again");
-                BACKOFF
-            }
-        };
-        tokio::select! {
-            () = state.stopping.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-            _ = purge.tick() => {
-                if let Err(error) = state.store.purge_idempotency_keys().await {
-                    tracing::warn!(%error, "old idempotency keys not forgotten");
-                }
-            }
-        }
-    }
+/// Starts to settle, and to forget old idempotency keys.
+pub(crate) fn start(lifecycle: &Lifecycle, state: &AppState) {
+    let s = state.clone();
+    repeat(lifecycle, "settlement", Schedule::every(POLL), move || settle_due(s.clone()));
+    let s = state.clone();
+    repeat(lifecycle, "purge", Schedule::every(PURGE), move || {
+        let s = s.clone();
+        async move { s.store.purge_idempotency_keys().await.map(drop) }
+    });
 }
 
-async fn settle_due(state: &AppState) -> sqlx::Result<()> {
+async fn settle_due(state: AppState) -> sqlx::Result<()> {
     while !state.stopping.is_cancelled() && state.store.any_intent_due().await? {
         let mut tx = state.store.begin().await?;
         let Some(intent) = intents::lock_due(&mut tx).await? else { return tx.rollback().await };

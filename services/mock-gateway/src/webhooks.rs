@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use hmac::{Hmac, KeyInit, Mac};
+use platform::task::Progress;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 use sha2::Sha256;
@@ -40,26 +41,32 @@ const GIVE_UP: Duration = Duration::from_secs(3 * 24 * 3600);
 const REORDER_WAIT: Duration = Duration::from_secs(3);
 
 /// Sends events until the program stops, and lets those under way end.
-pub(crate) async fn deliver(state: AppState) {
+pub(crate) async fn deliver(state: AppState, progress: Progress) {
     let mut under_way = JoinSet::new();
     let mut measurements = tokio::time::interval(MEASURE);
     while !state.stopping.is_cancelled() {
         let pause = match claim(&state, CONCURRENCY - under_way.len()).await {
             Ok(events) => {
+                progress.succeeded();
                 for event in events {
                     under_way.spawn(deliver_one(state.clone(), event));
                 }
                 POLL
             }
             Err(error) => {
-                tracing::warn!(%error, "webhooks not read; trying again");
+                progress.failed(&error.into());
                 BACKOFF
             }
         };
         tokio::select! {
             () = state.stopping.cancelled() => {}
             () = state.events_waiting.notified() => {}
-            Some(_) = under_way.join_next() => {}
+            Some(delivered) = under_way.join_next() => {
+                if let Err(panicked) = delivered {
+                    // Its lease runs out, and it is tried again then.
+                    progress.failed(&panicked.into());
+                }
+            }
             _ = measurements.tick() => measure(&state).await,
             () = tokio::time::sleep(pause) => {}
         }

@@ -121,16 +121,13 @@ impl App {
 
     /// Starts to follow what other replicas store.
     pub fn spawn_watcher(&self) {
-        let AppState { store, hub, lifecycle, .. } = self.state.clone();
-        let stop = lifecycle.stopping();
-        lifecycle.spawn(watcher::watch(store, hub, stop));
+        let AppState { store, hub, lifecycle, .. } = &self.state;
+        watcher::start(lifecycle, store, hub);
     }
 
     /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
     pub fn spawn_presence(&self) {
-        let AppState { store, lifecycle, .. } = self.state.clone();
-        let stop = lifecycle.stopping();
-        lifecycle.spawn(store.keep_present(stop));
+        self.state.store.start_presence(&self.state.lifecycle);
     }
 
     /// Starts to consume.
@@ -140,9 +137,9 @@ impl App {
             let consumer = consumer.clone();
             async move { consumer.handle(received).await }
         };
-        let (lifecycle, bus) = (&self.state.lifecycle, self.bus.clone());
-        lifecycle.spawn(bus::consume(bus, NOTIFICATION_QUEUE, self.concurrency, lifecycle.stopping(), handle));
-        lifecycle.spawn(bus::watch_dead_letters(self.bus.clone(), NOTIFICATION_QUEUE, lifecycle.stopping()));
+        let lifecycle = &self.state.lifecycle;
+        bus::start_consumer(lifecycle, self.bus.clone(), NOTIFICATION_QUEUE, self.concurrency, handle);
+        bus::start_counting_dead_letters(lifecycle, self.bus.clone(), NOTIFICATION_QUEUE);
     }
 
     fn readiness(&self) -> Readiness {
@@ -155,7 +152,7 @@ impl App {
 
     async fn serve(self, config: &Config) -> anyhow::Result<()> {
         let lifecycle = self.state.lifecycle.clone();
-        lifecycle.spawn(self.access_keys.clone().keep_fresh(lifecycle.stopping()));
+        self.access_keys.start_refreshing(&lifecycle);
         self.spawn_presence();
         self.spawn_watcher();
         self.spawn_consumer();

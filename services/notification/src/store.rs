@@ -17,8 +17,7 @@ use mongodb::{
     error::Result,
     options::ReturnDocument,
 };
-use platform::mongo::sessions::Sessions;
-use tokio_util::sync::CancellationToken;
+use platform::{mongo::sessions::Sessions, server::Lifecycle};
 use uuid::Uuid;
 
 pub use self::row::Arrival;
@@ -60,9 +59,9 @@ impl Store {
         platform::mongo::ping(&self.database).await
     }
 
-    /// Tells the other replicas that this one is alive, and ends what dead ones left open, until `stop`.
-    pub async fn keep_present(self, stop: CancellationToken) {
-        self.sessions.keep_present(stop).await;
+    /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
+    pub fn start_presence(&self, lifecycle: &Lifecycle) {
+        self.sessions.start_presence(lifecycle);
     }
 
     /// Stores a notification and gives its place; `None` if it was stored before.

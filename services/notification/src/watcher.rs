@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use mongodb::error::{Error, ErrorKind};
-use platform::mongo::is_unavailable;
+use platform::{
+    mongo::is_unavailable,
+    server::Lifecycle,
+    task::{Progress, supervise},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{hub::Hub, store::Store};
@@ -18,16 +22,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many such looks until change streams are tried again.
 const LOOKS: u32 = 120;
 
-/// Wakes the listeners of `hub` for what any replica stores, until `stop`.
-pub async fn watch(store: Store, hub: Hub, stop: CancellationToken) {
+/// Starts to wake the listeners of `hub` for what any replica stores.
+pub fn start(lifecycle: &Lifecycle, store: &Store, hub: &Hub) {
+    let (store, hub, stop) = (store.clone(), hub.clone(), lifecycle.stopping());
+    supervise(lifecycle, "change_stream", move |progress| watch(store.clone(), hub.clone(), stop.clone(), progress));
+}
+
+async fn watch(store: Store, hub: Hub, stop: CancellationToken, progress: Progress) {
     let mut pause = PAUSE;
     while !stop.is_cancelled() {
-        let Err(error) = follow(&store, &hub, &stop, &mut pause).await else { return };
+        let Err(error) = follow(&store, &hub, &stop, &progress, &mut pause).await else { return };
         if error.downcast_ref::<Error>().is_some_and(is_refused) {
             tracing::warn!(error = format!("{error:#}"), "no change streams here; looking twice a second instead");
+            progress.succeeded();
             look_often(&hub, &stop).await;
         } else {
-            tracing::warn!(error = format!("{error:#}"), "change stream broken; opening it again");
+            progress.failed(&error.context("the change stream broke"));
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
             pause = (pause * 2).min(MAX_PAUSE);
         }
@@ -35,7 +45,13 @@ pub async fn watch(store: Store, hub: Hub, stop: CancellationToken) {
 }
 
 /// Opens a change stream and follows it until it breaks, or until `stop` (`Ok`).
-async fn follow(store: &Store, hub: &Hub, stop: &CancellationToken, pause: &mut Duration) -> anyhow::Result<()> {
+async fn follow(
+    store: &Store,
+    hub: &Hub,
+    stop: &CancellationToken,
+    progress: &Progress,
+    pause: &mut Duration,
+) -> anyhow::Result<()> {
     let mut arrivals = store.watch_arrivals().await?;
     tracing::info!("following what is stored");
     *pause = PAUSE;
@@ -47,6 +63,7 @@ async fn follow(store: &Store, hub: &Hub, stop: &CancellationToken, pause: &mut 
             hub.wake(arrival.user_id(), arrival.seq());
         }
         ensure!(arrivals.is_alive(), "the server ended the change stream");
+        progress.succeeded();
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! What runs beside the requests: the first admin is made, the key folder watched, old rows and idle memory given up.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use anyhow::{Context, anyhow};
 use contracts::identity::Role;
-use platform::{config::secret, server::Lifecycle};
+use platform::{
+    config::secret,
+    server::Lifecycle,
+    task::{Progress, Schedule, repeat, supervise},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -58,62 +62,44 @@ impl FirstAdmin {
 /// Starts the loops; they end with the process.
 pub fn start(lifecycle: &Lifecycle, state: AppState, first_admin: Option<FirstAdmin>) {
     if let Some(admin) = first_admin {
-        lifecycle.spawn(make_first_admin(admin, state.clone(), lifecycle.stopping()));
+        let (s, stop) = (state.clone(), lifecycle.stopping());
+        supervise(lifecycle, "first_admin", move |progress| {
+            make_first_admin(admin.clone(), s.clone(), stop.clone(), progress)
+        });
     }
-    lifecycle.spawn(reload_keys(state.clone(), lifecycle.stopping()));
-    lifecycle.spawn(release_memory(state.clone(), lifecycle.stopping()));
-    lifecycle.spawn(purge(state, lifecycle.stopping()));
+    let s = state.clone();
+    repeat(lifecycle, "signing_keys", Schedule::every(RELOAD_KEYS_EVERY), move || reload_keys(s.clone()));
+    let s = state.clone();
+    repeat(lifecycle, "idle_memory", Schedule::every(RELEASE_MEMORY_EVERY), move || {
+        s.hasher.release_idle();
+        ready(anyhow::Ok(()))
+    });
+    repeat(lifecycle, "purge", Schedule::every(PURGE_EVERY), move || purge(state.clone()));
 }
 
 /// Tries until the database answers and has its schema.
-async fn make_first_admin(admin: FirstAdmin, state: AppState, stop: CancellationToken) {
+async fn make_first_admin(admin: FirstAdmin, state: AppState, stop: CancellationToken, progress: Progress) {
     while let Err(error) = admin.ensure(&state).await {
-        tracing::warn!(error = format!("{error:#}"), "first admin not made yet");
-        if !pause(&stop, RETRY_FIRST_ADMIN_AFTER).await {
-            return;
+        progress.failed(&error.context("the first admin is not made yet"));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY_FIRST_ADMIN_AFTER) => {}
         }
     }
 }
 
-async fn reload_keys(state: AppState, stop: CancellationToken) {
-    while pause(&stop, RELOAD_KEYS_EVERY).await {
-        match state.signing.reload().await {
-            Ok(false) => {}
-            Ok(true) => {
-                let jwks = state.signing.jwks();
-                let kids: Vec<_> = jwks.keys.iter().map(|key| key.kid.as_str()).collect();
-                tracing::info!(?kids, "signing keys changed");
-            }
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "signing keys not read again; the present ones stay");
-            }
-        }
+async fn reload_keys(state: AppState) -> anyhow::Result<()> {
+    let changed = state.signing.reload().await.context("signing keys not read again; the present ones stay")?;
+    if changed {
+        let jwks = state.signing.jwks();
+        let kids: Vec<_> = jwks.keys.iter().map(|key| key.kid.as_str()).collect();
+        tracing::info!(?kids, "signing keys changed");
     }
+    Ok(())
 }
 
-async fn release_memory(state: AppState, stop: CancellationToken) {
-    while pause(&stop, RELEASE_MEMORY_EVERY).await {
-        state.hasher.release_idle();
-    }
-}
-
-async fn purge(state: AppState, stop: CancellationToken) {
-    while pause(&stop, PURGE_EVERY).await {
-        let purged = async {
-            let rows = state.store.purge(state.rules.refresh_token_days).await?;
-            Ok::<_, sqlx::Error>(rows + state.idempotency.purge().await?)
-        };
-        match purged.await {
-            Ok(rows) => tracing::debug!(rows, "old rows removed"),
-            Err(error) => tracing::warn!(%error, "old rows not removed"),
-        }
-    }
-}
-
-/// Waits; false if the process stops.
-async fn pause(stop: &CancellationToken, time: Duration) -> bool {
-    tokio::select! {
-        () = stop.cancelled() => false,
-        () = tokio::time::sleep(time) => true,
-    }
+async fn purge(state: AppState) -> sqlx::Result<()> {
+    let rows = state.store.purge(state.rules.refresh_token_days).await? + state.idempotency.purge().await?;
+    tracing::debug!(rows, "old rows removed");
+    Ok(())
 }

@@ -9,10 +9,13 @@ use tokio::{
     sync::{Mutex, RwLock},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::invalid_token;
-use crate::{ApiError, ApiResult, client};
+use crate::{
+    ApiError, ApiResult, client,
+    server::Lifecycle,
+    task::{Schedule, repeat},
+};
 
 /// An unknown `kid` leads to at most one fetch in this time.
 const MIN_REFRESH: Duration = Duration::from_secs(2);
@@ -73,22 +76,14 @@ impl AccessKeys {
         self.keys.read().await.get(kid).cloned().ok_or_else(invalid_token)
     }
 
-    /// Fetches now and every five minutes until `stop`. A failed fetch keeps the keys at hand.
-    pub async fn keep_fresh(self, stop: CancellationToken) {
-        let Some(source) = &self.source else { return };
-        loop {
-            let pause = match self.refresh(source, Duration::ZERO).await {
-                Ok(()) => MAX_AGE,
-                Err(error) => {
-                    tracing::debug!(error = format!("{error:#}"), "keys of user-service not fetched");
-                    MIN_REFRESH
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
+    /// Starts to fetch now and every five minutes. A failed fetch keeps the keys at hand.
+    pub fn start_refreshing(&self, lifecycle: &Lifecycle) {
+        let Some(source) = self.source.clone() else { return };
+        let keys = self.clone();
+        repeat(lifecycle, "access_keys", Schedule::every(MAX_AGE), move || {
+            let (keys, source) = (keys.clone(), source.clone());
+            async move { keys.refresh(&source, Duration::ZERO).await }
+        });
     }
 
     async fn refresh(&self, source: &Source, at_most_every: Duration) -> anyhow::Result<()> {

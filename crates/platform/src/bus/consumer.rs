@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use contracts::message::{Message, Queue};
 use futures::StreamExt;
 use lapin::{
+    Connection,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
     types::{AMQPValue, FieldTable},
@@ -14,7 +15,11 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Bus;
-use crate::trace::{self, RequestContext, TRACEPARENT};
+use crate::{
+    server::Lifecycle,
+    task::{Progress, supervise},
+    trace::{self, RequestContext, TRACEPARENT},
+};
 
 /// Pause between attempts, and between connections.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -22,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How often a consumer without messages says that it is connected.
+const CONNECTED_EVERY: Duration = Duration::from_secs(15);
 
 /// A message as a handler gets it.
 #[derive(Clone, Debug)]
@@ -43,56 +50,82 @@ pub enum Failure {
     Poison(anyhow::Error),
 }
 
-/// Hands the messages of `queue` to `handler`, up to `concurrency` at a time, until `stop`. Reconnects by itself.
+/// Starts to hand the messages of `queue` to `handler`, up to `concurrency` at a time; ends with `lifecycle`. Reconnects
+/// by itself.
 ///
 /// Every call of the handler is a task of its own that runs to its end, also when the connection breaks meanwhile: its
 /// database work is never dropped midway. The message is then delivered again, so handlers are idempotent.
-pub async fn consume<H, Fut>(bus: Bus, queue: Queue, concurrency: u16, stop: CancellationToken, handler: H)
+pub fn start_consumer<H, Fut>(lifecycle: &Lifecycle, bus: Bus, queue: Queue, concurrency: u16, handler: H)
 where
     H: Fn(Received) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    let handler = Arc::new(handler);
-    let mut pause = PAUSE;
-    while !stop.is_cancelled() {
-        match consume_until_broken(&bus, queue, concurrency, &stop, &handler).await {
-            Ok(()) => pause = PAUSE,
-            Err(error) => {
-                tracing::warn!(queue = queue.name, error = format!("{error:#}"), "consumer broken; reconnecting");
-                pause = (pause * 2).min(MAX_PAUSE);
+    let consumer = Arc::new(Consumer { bus, queue, concurrency, stop: lifecycle.stopping(), handler });
+    supervise(lifecycle, "consumer", move |progress| {
+        let consumer = consumer.clone();
+        async move { consumer.run(&progress).await }
+    });
+}
+
+struct Consumer<H> {
+    bus: Bus,
+    queue: Queue,
+    concurrency: u16,
+    stop: CancellationToken,
+    handler: H,
+}
+
+impl<H, Fut> Consumer<H>
+where
+    H: Fn(Received) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    async fn run(&self, progress: &Progress) {
+        let mut pause = PAUSE;
+        while !self.stop.is_cancelled() {
+            match self.consume_until_broken(progress).await {
+                Ok(()) => pause = PAUSE,
+                Err(error) => {
+                    progress.failed(&error.context("the consumer is not connected"));
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
             }
+            tokio::select! { () = self.stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
-        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+    }
+
+    async fn consume_until_broken(&self, progress: &Progress) -> anyhow::Result<()> {
+        let Self { bus, queue, concurrency, stop, handler } = self;
+        let (connection, channel) = bus.open().await?;
+        channel.basic_qos(*concurrency, BasicQosOptions::default()).await?;
+        let deliveries = channel
+            .basic_consume(queue.name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .await?;
+        tracing::info!(queue = queue.name, "consuming");
+        let mut broken = deliveries
+            .take_until(stop.cancelled())
+            .map(|delivery| async move { handle(delivery?, *queue, stop, handler).await })
+            .buffer_unordered(usize::from(*concurrency))
+            .filter_map(|result: anyhow::Result<()>| std::future::ready(result.err()))
+            .boxed();
+        let broken = tokio::select! {
+            broken = broken.next() => broken,
+            () = say_while_connected(&connection, progress) => None,
+        };
+        tokio::time::timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await.ok();
+        broken.map_or(Ok(()), Err)
     }
 }
 
-async fn consume_until_broken<H, Fut>(
-    bus: &Bus,
-    queue: Queue,
-    concurrency: u16,
-    stop: &CancellationToken,
-    handler: &Arc<H>,
-) -> anyhow::Result<()>
-where
-    H: Fn(Received) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
-{
-    let (connection, channel) = bus.open().await?;
-    channel.basic_qos(concurrency, BasicQosOptions::default()).await?;
-    let deliveries = channel
-        .basic_consume(queue.name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
-        .await?;
-    tracing::info!(queue = queue.name, "consuming");
-    let broken = deliveries
-        .take_until(stop.cancelled())
-        .map(|delivery| async move { handle(delivery?, queue, stop, handler.as_ref()).await })
-        .buffer_unordered(usize::from(concurrency))
-        .filter_map(|result: anyhow::Result<()>| std::future::ready(result.err()))
-        .boxed()
-        .next()
-        .await;
-    tokio::time::timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await.ok();
-    broken.map_or(Ok(()), Err)
+/// Never ends: a consumer waits for its messages to say that the connection broke.
+async fn say_while_connected(connection: &Connection, progress: &Progress) {
+    let mut ticks = tokio::time::interval(CONNECTED_EVERY);
+    loop {
+        ticks.tick().await;
+        if connection.status().connected() {
+            progress.succeeded();
+        }
+    }
 }
 
 async fn handle<H, Fut>(delivery: Delivery, queue: Queue, stop: &CancellationToken, handler: &H) -> anyhow::Result<()>

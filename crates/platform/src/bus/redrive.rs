@@ -13,7 +13,12 @@ use lapin::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Bus, dead_letter_queue};
-use crate::{telemetry::gauges_kept, trace::TRACEPARENT};
+use crate::{
+    server::Lifecycle,
+    task::{Progress, supervise},
+    telemetry::gauges_kept,
+    trace::TRACEPARENT,
+};
 
 /// The longest wait for one of RabbitMQ's answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,18 +65,26 @@ async fn drive_back(channel: &Channel, queue: Queue, letter: &Delivery) -> anyho
     Ok(())
 }
 
-/// Keeps the gauge `eventplatform_dead_letters` at how many dead letters of `queue` wait, until `stop`.
-pub async fn watch_dead_letters(bus: Bus, queue: Queue, stop: CancellationToken) {
+/// Starts to keep the gauge `eventplatform_dead_letters` at how many dead letters of `queue` wait.
+pub fn start_counting_dead_letters(lifecycle: &Lifecycle, bus: Bus, queue: Queue) {
+    let stop = lifecycle.stopping();
+    supervise(lifecycle, "dead_letters", move |progress| {
+        count_dead_letters(bus.clone(), queue, stop.clone(), progress)
+    });
+}
+
+async fn count_dead_letters(bus: Bus, queue: Queue, stop: CancellationToken, progress: Progress) {
     let mut open = None;
     while !stop.is_cancelled() {
         match count(&bus, queue, &mut open).await {
             Ok(waiting) => {
                 metrics::gauge!("eventplatform_dead_letters", "queue" => queue.name).set(waiting);
                 gauges_kept("dead_letters");
+                progress.succeeded();
             }
             Err(error) => {
                 open = None;
-                tracing::debug!(queue = queue.name, error = format!("{error:#}"), "dead letters not counted");
+                progress.failed(&error);
             }
         }
         tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(COUNT_EVERY) => {} }

@@ -6,8 +6,8 @@
 //! replica ends those sessions, which aborts what they left open. The same is done for transactions of this replica
 //! whose connection fell silent. Ending a session that is alive after all does no harm: its work is tried again.
 //!
-//! A service runs its transactions in [`Sessions`], spawns [`Sessions::keep_present`] as a task of its own, for the others
-//! wait for what it ends, and creates the index of `replicas` by [`create_indexes`] when it migrates.
+//! A service runs its transactions in [`Sessions`], calls [`Sessions::start_presence`], for the others wait for what
+//! it ends, and creates the index of `replicas` by [`create_indexes`] when it migrates.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,6 +30,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{bounded, server_time};
+use crate::{
+    server::Lifecycle,
+    task::{Progress, supervise},
+};
 
 /// The collection of those who live, or lived until lately.
 const REPLICAS: &str = "replicas";
@@ -137,9 +141,14 @@ impl Sessions {
         lock(&self.inner.abandoned).push(session);
     }
 
-    /// Tells the other replicas every second or two that this one is alive, and ends the sessions of those that are not,
-    /// until `stop`.
-    pub async fn keep_present(self, stop: CancellationToken) {
+    /// Starts to tell the other replicas every second or two that this one is alive, and to end the sessions of those that
+    /// are not.
+    pub fn start_presence(&self, lifecycle: &Lifecycle) {
+        let (sessions, stop) = (self.clone(), lifecycle.stopping());
+        supervise(lifecycle, "presence", move |progress| sessions.clone().keep_present(stop.clone(), progress));
+    }
+
+    async fn keep_present(self, stop: CancellationToken, progress: Progress) {
         while !stop.is_cancelled() {
             let sessions = self.clone();
             let renewed = bounded(PRESENCE_TIMEOUT, async move {
@@ -147,8 +156,9 @@ impl Sessions {
                 sessions.end_lost().await?;
                 sessions.end_those_of_the_dead().await
             });
-            if let Err(error) = renewed.await {
-                tracing::debug!(%error, "presence not renewed");
+            match renewed.await {
+                Ok(()) => progress.succeeded(),
+                Err(error) => progress.failed(&error.into()),
             }
             let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }

@@ -1,10 +1,16 @@
 //! The phases of a process: running, terminating (unready, still accepting), stopping (draining).
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::task::Progress;
 
 /// Shared by everything that has to end in order. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +18,7 @@ pub struct Lifecycle {
     terminating: CancellationToken,
     stopping: CancellationToken,
     tasks: TaskTracker,
+    loops: Arc<Mutex<Vec<Progress>>>,
 }
 
 impl Lifecycle {
@@ -30,12 +37,23 @@ impl Lifecycle {
         self.terminating.is_cancelled()
     }
 
-    /// Starts a background loop that [`super::serve`] waits for at the end. The loop ends by [`Lifecycle::stopping`].
+    /// Starts a task that [`super::serve`] waits for at the end. It ends by [`Lifecycle::stopping`]. Nobody learns of
+    /// its panics, hence the functions of [`crate::task`].
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.spawn(task);
+    }
+
+    /// Has [`Lifecycle::failing_loops`] tell of a loop.
+    pub(crate) fn watch(&self, progress: Progress) {
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
+    }
+
+    /// The background loops that do not get on, each with the reason.
+    pub fn failing_loops(&self) -> Vec<String> {
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::trouble).collect()
     }
 
     /// Ends everything now, without waiting for a signal; for tests.
@@ -65,10 +83,13 @@ impl Lifecycle {
         Ok(())
     }
 
-    pub(super) async fn finish_tasks(&self, at_most: Duration) {
+    /// Waits for background tasks, which end by [`Lifecycle::stopping`]. False if some were still under way.
+    pub async fn finish_tasks(&self, at_most: Duration) -> bool {
         self.tasks.close();
-        if tokio::time::timeout(at_most, self.tasks.wait()).await.is_err() {
+        let finished = tokio::time::timeout(at_most, self.tasks.wait()).await.is_ok();
+        if !finished {
             tracing::warn!("background work was still under way at the end of the drain time");
         }
+        finished
     }
 }

@@ -2,10 +2,10 @@
 
 use anyhow::anyhow;
 use platform::{
-    bus::{Failure, redrive, watch_dead_letters},
+    bus::{Failure, redrive, start_counting_dead_letters},
+    server::Lifecycle,
     telemetry::metrics_handle,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::helpers::{Broker, QUEUE, TestConsumer, bus_at, until, url};
 
@@ -51,13 +51,12 @@ async fn the_number_of_dead_letters_is_a_metric() {
     let broken = TestConsumer::start(bus_at(&url()), 4, |_, _| async { Err(Failure::Poison(anyhow!("a bug"))) });
     broker.publishes().await;
     until("it is a dead letter", async || broker.dead_letters().await == 1).await;
-    let stop = CancellationToken::new();
+    let lifecycle = Lifecycle::new();
 
-    let counting = tokio::spawn(watch_dead_letters(bus_at(&url()), QUEUE, stop.clone()));
+    start_counting_dead_letters(&lifecycle, bus_at(&url()), QUEUE);
 
     let line = format!("eventplatform_dead_letters{{queue=\"{}\"}} 1", QUEUE.name);
     until("it is counted", async || metrics.render().contains(&line)).await;
-    stop.cancel();
-    counting.await.unwrap();
+    lifecycle.stop();
     broken.stop().await;
 }

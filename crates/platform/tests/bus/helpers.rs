@@ -14,18 +14,17 @@ use lapin::{
     types::FieldTable,
 };
 use platform::{
-    bus::{Bus, Failure, Publisher, Received, consume, dead_letter_queue},
+    bus::{Bus, Failure, Publisher, Received, dead_letter_queue, start_consumer},
     config::Secret,
     outbox::OutboxMessage,
+    server::Lifecycle,
 };
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::{Mutex, MutexGuard, watch},
-    task::JoinHandle,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The queue that these tests use.
@@ -108,8 +107,7 @@ pub(crate) fn row() -> OutboxMessage {
 /// A running consumer, and what it was handed so far.
 pub(crate) struct TestConsumer {
     pub(crate) handed: Arc<StdMutex<Vec<Uuid>>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    lifecycle: Lifecycle,
 }
 
 impl TestConsumer {
@@ -119,7 +117,7 @@ impl TestConsumer {
         F: Fn(Received, usize) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        let stop = CancellationToken::new();
+        let lifecycle = Lifecycle::new();
         let handed = Arc::<StdMutex<Vec<Uuid>>>::default();
         let log = handed.clone();
         let handler = move |received: Received| {
@@ -131,8 +129,8 @@ impl TestConsumer {
             };
             outcome(received, before)
         };
-        let task = tokio::spawn(consume(bus, QUEUE, concurrency, stop.clone(), handler));
-        Self { handed, stop, task }
+        start_consumer(&lifecycle, bus, QUEUE, concurrency, handler);
+        Self { handed, lifecycle }
     }
 
     pub(crate) fn times(&self, id: Uuid) -> usize {
@@ -140,8 +138,8 @@ impl TestConsumer {
     }
 
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        timeout(PATIENCE, self.task).await.expect("the consumer does not stop").unwrap();
+        self.lifecycle.stop();
+        assert!(self.lifecycle.finish_tasks(PATIENCE).await, "the consumer does not stop");
     }
 }
 

@@ -11,8 +11,12 @@ mod reservations;
 
 use std::time::Duration;
 
-use platform::{server::Lifecycle, telemetry::gauges_kept};
-use tokio_util::sync::CancellationToken;
+use anyhow::Context;
+use platform::{
+    server::Lifecycle,
+    task::{Schedule, repeat},
+    telemetry::gauges_kept,
+};
 
 use crate::{domain::FindingKind, state::AppState, store::Round};
 
@@ -42,35 +46,37 @@ impl Patrol {
             Self::Messages => "messages",
         }
     }
+
+    fn task(self) -> &'static str {
+        match self {
+            Self::Reservations => "reservation_patrol",
+            Self::Charges => "charge_patrol",
+            Self::Messages => "message_patrol",
+        }
+    }
 }
 
 /// Starts the reconciler; it ends with `lifecycle`.
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
-    lifecycle.spawn(repeat(state.clone(), lifecycle.stopping()));
+    for patrol in Patrol::ALL {
+        let (state, schedule) = (state.clone(), Schedule::every(state.policy.reconcile_interval.min(TICK)));
+        repeat(lifecycle, patrol.task(), schedule, move || reconcile(state.clone(), patrol));
+    }
+    let (state, schedule) = (state.clone(), Schedule::every(TICK));
+    repeat(lifecycle, "reconciliation_gauges", schedule, move || gauges(state.clone()));
 }
 
-async fn repeat(state: AppState, stop: CancellationToken) {
-    let pause = state.policy.reconcile_interval.min(TICK);
-    while !stop.is_cancelled() {
-        for patrol in Patrol::ALL {
-            let outcome = match round(&state, patrol).await {
-                Ok(true) => "done",
-                Ok(false) => continue,
-                Err(error) => {
-                    tracing::warn!(patrol = patrol.as_str(), error = format!("{error:#}"), "nothing reconciled");
-                    "interrupted"
-                }
-            };
-            let patrol = patrol.as_str();
-            metrics::counter!("eventplatform_reconciliation_rounds_total", "patrol" => patrol, "outcome" => outcome)
-                .increment(1);
-        }
-        match gauges(&state).await {
-            Ok(()) => gauges_kept("reconciliation"),
-            Err(error) => tracing::debug!(%error, "gauges not kept"),
-        }
-        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
-    }
+async fn reconcile(state: AppState, patrol: Patrol) -> anyhow::Result<()> {
+    let round = round(&state, patrol).await;
+    let outcome = match &round {
+        Ok(true) => "done",
+        Ok(false) => return Ok(()),
+        Err(_) => "interrupted",
+    };
+    let patrol = patrol.as_str();
+    metrics::counter!("eventplatform_reconciliation_rounds_total", "patrol" => patrol, "outcome" => outcome)
+        .increment(1);
+    round.map(drop).context("nothing reconciled")
 }
 
 /// One round of a comparison, if it is due here; says whether it was.
@@ -105,7 +111,7 @@ fn healed(kind: &'static str, booking_id: i32) {
 
 /// Keeps the gauges, which are the same on every replica.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn gauges(state: &AppState) -> sqlx::Result<()> {
+async fn gauges(state: AppState) -> sqlx::Result<()> {
     for kind in FindingKind::ALL {
         let count = state.store.count_findings(*kind).await?;
         metrics::gauge!("eventplatform_reconciliation_findings", "kind" => kind.as_str()).set(count as f64);
@@ -113,5 +119,6 @@ async fn gauges(state: &AppState) -> sqlx::Result<()> {
     for lag in state.store.list_patrol_lags().await? {
         metrics::gauge!("eventplatform_reconciliation_lag_seconds", "patrol" => lag.patrol).set(lag.seconds);
     }
+    gauges_kept("reconciliation");
     Ok(())
 }

@@ -20,6 +20,7 @@ use platform::{
     ApiError, ApiResult,
     auth::AuthUser,
     extract::{Path, Query},
+    task,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -66,7 +67,7 @@ pub(super) async fn stream_notifications(
     let last = resume_after.unwrap_or(counters.last_seq).clamp(0, counters.last_seq);
     let heartbeat = state.heartbeat;
     let feed = Feed { store: state.store, user_id, last, subscription, events, deadline, heartbeat };
-    state.lifecycle.spawn(feed.run(counters));
+    task::spawn(&state.lifecycle, "event_stream", feed.run(counters));
     Ok(EventStream(received))
 }
 

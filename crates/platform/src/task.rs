@@ -1,0 +1,273 @@
+//! Background tasks: a loop that panics is started again, and whoever looks at metrics or readiness sees it.
+//!
+//! - [`repeat`] runs one round after the other: sweepers, relays, gauges. Most loops are this.
+//! - [`supervise`] runs a loop of its own making, such as a consumer; it says by [`Progress`] that it gets on.
+//! - [`spawn`] runs something once whose outcome nobody waits for, such as an event stream.
+//!
+//! A panic never ends a loop: it would end on one replica after the other, for they meet the same data. Metrics:
+//! `eventplatform_task_panics_total`, `eventplatform_task_failures_total` and
+//! `eventplatform_task_last_success_timestamp_seconds`, each with the label `task`. `/readyz` names the loops that do
+//! not get on, and stays 200: requests do not need them, and the other replicas meet the same data.
+
+use std::{
+    any::Any,
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{Clock, server::Lifecycle};
+
+/// The first pause after a failure or a panic; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause after a failure: mostly a server was away, and recovery should not wait long.
+const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause after a panic.
+const MAX_PANIC_PAUSE: Duration = Duration::from_secs(60);
+/// A loop that does not succeed for this long, and the pause between its rounds, does not get on.
+const STALLED_AFTER: Duration = Duration::from_secs(300);
+/// Failures in a row that say that a loop does not get on.
+const FAILURES_SHOWN: u32 = 5;
+
+/// What a round of [`repeat`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// There is more to do: the next round follows at once.
+    AtOnce,
+    /// The next round follows after the pause.
+    Later,
+}
+
+impl From<()> for Next {
+    fn from((): ()) -> Self {
+        Self::Later
+    }
+}
+
+/// When the next round of [`repeat`] is due.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pause: Duration,
+    wake: Option<Arc<Notify>>,
+}
+
+impl Schedule {
+    /// After `pause`, and up to a quarter more, so that replicas do not move in step.
+    pub fn every(pause: Duration) -> Self {
+        Self { pause, wake: None }
+    }
+
+    /// Or as soon as `wake` is notified. After a failure nothing shortens the pause.
+    #[must_use]
+    pub fn or_woken_by(self, wake: Arc<Notify>) -> Self {
+        Self { wake: Some(wake), ..self }
+    }
+}
+
+/// Runs `round` until the process stops, the first time at once. A failure is logged and tried again; a panic too.
+pub fn repeat<F, Fut, N, E>(lifecycle: &Lifecycle, task: &'static str, schedule: Schedule, round: F)
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<N, E>> + Send + 'static,
+    N: Into<Next> + Send,
+    E: Into<anyhow::Error> + Send,
+{
+    let (round, stop) = (Arc::new(round), lifecycle.stopping());
+    supervise_within(lifecycle, task, schedule.pause + STALLED_AFTER, move |progress| {
+        let (round, stop, schedule) = (round.clone(), stop.clone(), schedule.clone());
+        async move {
+            let mut failures = 0;
+            while !stop.is_cancelled() {
+                let pause = match round().await {
+                    Ok(next) => {
+                        failures = 0;
+                        progress.succeeded();
+                        if next.into() == Next::AtOnce {
+                            tokio::task::yield_now().await;
+                            continue;
+                        }
+                        schedule.pause.mul_f64(1.0 + rand::random::<f64>() / 4.0)
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        progress.failed(&error.into());
+                        backoff(failures, MAX_FAILURE_PAUSE)
+                    }
+                };
+                let woken = schedule.wake.as_ref().filter(|_| failures == 0);
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                    () = notified(woken) => {}
+                }
+            }
+        }
+    });
+}
+
+async fn notified(wake: Option<&Arc<Notify>>) {
+    match wake {
+        Some(wake) => wake.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs the loop that `start` makes, and makes another one when it panics. A loop that returns is done.
+pub fn supervise<F, Fut>(lifecycle: &Lifecycle, task: &'static str, start: F)
+where
+    F: Fn(Progress) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    supervise_within(lifecycle, task, STALLED_AFTER, start);
+}
+
+fn supervise_within<F, Fut>(lifecycle: &Lifecycle, task: &'static str, stalled_after: Duration, start: F)
+where
+    F: Fn(Progress) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (progress, stop) = (Progress::new(task, stalled_after), lifecycle.stopping());
+    lifecycle.watch(progress.clone());
+    lifecycle.spawn(async move {
+        while !stop.is_cancelled() {
+            let running = async { start(progress.clone()).await };
+            let Err(panic) = AssertUnwindSafe(running).catch_unwind().await else { break };
+            let pause = progress.panicked(panic.as_ref());
+            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+        }
+        progress.done();
+    });
+}
+
+/// Runs `work` once, and says so if it panics. The process waits for it before it ends.
+pub fn spawn<Fut>(lifecycle: &Lifecycle, task: &'static str, work: Fut)
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    lifecycle.spawn(async move {
+        if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+            count_panic(task);
+            tracing::error!(task, panic = message(panic.as_ref()), "a background task panicked");
+        }
+    });
+}
+
+/// Says whether a loop gets on. Cheap to clone.
+#[derive(Clone)]
+pub struct Progress {
+    task: &'static str,
+    stalled_after: Duration,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    succeeded_at: Instant,
+    failures: u32,
+    panics: u32,
+    last_failure: String,
+    done: bool,
+}
+
+impl Progress {
+    fn new(task: &'static str, stalled_after: Duration) -> Self {
+        let state =
+            State { succeeded_at: Instant::now(), failures: 0, panics: 0, last_failure: String::new(), done: false };
+        let progress = Self { task, stalled_after, state: Arc::new(Mutex::new(state)) };
+        // From the beginning, so that a loop that never succeeds is missed too.
+        progress.write_down(now());
+        progress
+    }
+
+    /// The loop did what it is there for, or found nothing to do.
+    pub fn succeeded(&self) {
+        let mut state = self.lock();
+        (state.succeeded_at, state.failures, state.panics) = (Instant::now(), 0, 0);
+        drop(state);
+        self.write_down(now());
+    }
+
+    /// The loop could not do what it is there for, and will try again.
+    pub fn failed(&self, error: &anyhow::Error) {
+        let error = format!("{error:#}");
+        tracing::warn!(task = self.task, error, "a background loop failed; trying again");
+        metrics::counter!("eventplatform_task_failures_total", "task" => self.task).increment(1);
+        let mut state = self.lock();
+        state.failures = state.failures.saturating_add(1);
+        state.last_failure = error;
+    }
+
+    /// Gives the pause until the loop is started again.
+    fn panicked(&self, panic: &(dyn Any + Send)) -> Duration {
+        let message = message(panic);
+        count_panic(self.task);
+        let mut state = self.lock();
+        state.panics = state.panics.saturating_add(1);
+        let pause = backoff(state.panics, MAX_PANIC_PAUSE);
+        tracing::error!(task = self.task, panic = message, ?pause, "a background loop panicked; starting it again");
+        message.clone_into(&mut state.last_failure);
+        pause
+    }
+
+    fn done(&self) {
+        self.lock().done = true;
+        // Not a number: no rule compares it with anything.
+        self.write_down(f64::NAN);
+    }
+
+    /// Why the loop does not get on; `None` if it does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let state = self.lock();
+        let (task, stalled) = (self.task, state.succeeded_at.elapsed());
+        if state.done {
+            None
+        } else if state.panics > 0 {
+            Some(format!("{task}: panicked {} times in a row: {}", state.panics, state.last_failure))
+        } else if state.failures >= FAILURES_SHOWN {
+            Some(format!("{task}: failed {} times in a row: {}", state.failures, state.last_failure))
+        } else if stalled > self.stalled_after {
+            Some(format!("{task}: no success for {} s", stalled.as_secs()))
+        } else {
+            None
+        }
+    }
+
+    fn write_down(&self, timestamp: f64) {
+        metrics::gauge!("eventplatform_task_last_success_timestamp_seconds", "task" => self.task).set(timestamp);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Progress").field(&self.task).finish()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds far below 2^52")]
+fn now() -> f64 {
+    Clock::system().now().timestamp() as f64
+}
+
+fn count_panic(task: &'static str) {
+    metrics::counter!("eventplatform_task_panics_total", "task" => task).increment(1);
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// The pause after that many failures in a row: doubled each time, up to `longest`, and any part of its second half.
+fn backoff(in_a_row: u32, longest: Duration) -> Duration {
+    let doublings = in_a_row.saturating_sub(1).min(16);
+    let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(longest);
+    pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}
