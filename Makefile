@@ -78,12 +78,13 @@ check: ## Check format, lints, types, licenses and generated files; changes noth
 	@npm run check --silent --prefix tests/browser
 
 .PHONY: generate
-generate: ## Write the generated files anew: query metadata (.sqlx) and the definition of EventPlatform (crds)
+generate: ## Write the generated files anew: query metadata (.sqlx), the definition of EventPlatform (crds), the site's currencies
 	@.ci/install dev
 	@$(BUILD_STACK)
 	@$(STACK) sqlx
 	@cargo run -q -p eventplatform-operator -- crd > crds/eventplatform.yaml
 	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
+	@cargo run -q -p contracts --example currencies > frontend/src/currencies.js
 
 .PHONY: bench-site
 bench-site: ## Measure how long a visitor on a slow line waits for the first page; see bench/README.md

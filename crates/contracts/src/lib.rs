@@ -1,11 +1,12 @@
 //! What two services must agree on: messages, routing keys, internal request bodies. No I/O.
 //!
 //! - [`message`]: the facts that travel over RabbitMQ and the names of exchanges and queues
-//! - [`money`]: how an amount reads
+//! - [`money`]: the currencies, and how an amount reads; [`payment`]: what a payment provider can charge
 //! - [`reservation`]: the REST bodies between booking-service and event-service
 //! - [`identity`]: roles and token claims that user-service signs and the others verify
 
 pub mod identity;
 pub mod message;
 pub mod money;
+pub mod payment;
 pub mod reservation;
