@@ -32,6 +32,10 @@ declare namespace Api {
     max_seats_per_booking?: number | null;
     organizer_id: number;
     status: "draft" | "published" | "cancelled";
+    /** Grows with every change. */
+    version: number;
+    /** When its organizer last changed it. */
+    updated_at: string;
   }
 
   interface Booking {

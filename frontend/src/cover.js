@@ -1,4 +1,4 @@
-// Pictures of events: the organizer's own, or a poster drawn from the event's id, always the same for the same event.
+// Pictures of events: the organizer's own, or a poster drawn from the event's title, which is known before it is published.
 import { h, s } from "./dom.js";
 
 const WIDTH = 400;
@@ -17,11 +17,11 @@ const PALETTES = [
 ].map((colours) => colours.split(" "));
 
 /**
- * @param {{ id: string, category?: string | null, image_url?: string | null }} event
+ * @param {{ title: string, category?: string | null, image_url?: string | null }} event
  * @returns {Element}
  */
 export function cover(event) {
-  const poster = () => draw(event.id, event.category ?? "");
+  const poster = () => draw(event.title, event.category ?? "");
   if (!event.image_url?.startsWith("https:")) return poster();
   const image = h("img.cover", { src: event.image_url, alt: "", loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(poster()));
@@ -29,14 +29,14 @@ export function cover(event) {
 }
 
 /**
- * @param {string} id
+ * @param {string} title
  * @param {string} category chooses the kind of pattern, so that concerts look alike and lectures differ
  */
-function draw(id, category) {
-  const random = generator(id);
+function draw(title, category) {
+  const random = generator(title);
   const [ground, ...inks] = PALETTES[Math.floor(random() * PALETTES.length)];
   const patterns = [tiles, rings, hills, beams];
-  const kind = category ? hash(category) : hash(id) >>> 7;
+  const kind = category ? hash(category) : hash(title) >>> 7;
   const ink = () => inks[Math.floor(random() * inks.length)];
   return s(
     "svg",

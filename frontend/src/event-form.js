@@ -1,15 +1,23 @@
-// The fields of an event, and what they say as event-service wants it: instants in UTC, money in minor units.
+// The fields of an event, and what they say as event-service wants it.
+import { currencies, toMajor, toMinor } from "./amounts.js";
+import { MAX_PRICE, valuesOf } from "./event-values.js";
 import { field } from "./forms.js";
-import { currencyDigits, ownZone, t, tOr } from "./i18n.js";
+import { currencyName, money, ownZone, plainAmount, shortTime, t, tOr } from "./i18n.js";
 import { categories, categoryName } from "./views.js";
-import { instantOf, wallClock } from "./zones.js";
+import { instantsOf, moved, offsetName, wallClock } from "./zones.js";
 
-const CURRENCIES = ["EUR", "USD", "GBP", "CHF", "SEK", "DKK", "PLN", "JPY"];
+/** Offered first. */
+const USUAL_CURRENCIES = ["EUR", "USD", "GBP", "CHF", "SEK", "DKK", "PLN", "JPY"];
 
-/** @typedef {Omit<Api.EventItem, "id" | "available" | "held" | "sold" | "organizer_id" | "status">} Wanted */
+/** @typedef {import("./event-values.js").Wanted} Wanted */
+/** @typedef {import("./event-values.js").Texts} Texts */
+/** @typedef {Record<keyof Wanted, import("./forms.js").Field>} Fields */
 
-/** @param {Api.EventItem | null} event to start from */
-export function eventFields(event) {
+/**
+ * @param {Api.EventItem | null} event to start from
+ * @param {Partial<Texts>} typed before, and not saved
+ */
+export function eventFields(event, typed) {
   const zone = event?.time_zone ?? ownZone;
   const start = event?.starts_at ?? nextEvening();
   const end = event?.ends_at ?? new Date(Date.parse(start) + 3 * 3600_000).toISOString();
@@ -19,17 +27,20 @@ export function eventFields(event) {
   /** @param {string} name @param {Record<string, unknown>} options */
   const make = (name, options) => field({ name, label: tOr(`editor.${name}`, name), ...options });
   const required = true;
-  const moment = "datetime-local";
+  const moment = { type: "datetime-local", min: "1970-01-01T00:00", max: "2999-12-31T23:59" };
+  // What an event has already is not judged again.
+  const accepted = event !== null;
 
-  /** @type {Record<keyof Wanted, import("./forms.js").Field>} */
+  /** @type {Fields} */
   const fields = {
-    title: make("title", { required, maxlength: 200, value: event?.title ?? "" }),
+    title: make("title", { required, longest: 200, value: event?.title ?? "", accepted }),
     description: make("description", {
       hint: t("editor.description_hint"),
       tag: "textarea",
       rows: 7,
-      maxlength: 5000,
+      longest: 5000,
       value: event?.description ?? "",
+      accepted,
     }),
     category: make("category", {
       tag: "select",
@@ -42,32 +53,36 @@ export function eventFields(event) {
     image_url: make("image_url", {
       hint: t("editor.image_hint"),
       type: "url",
-      maxlength: 2000,
+      longest: 2000,
       placeholder: "https://",
       value: event?.image_url ?? "",
       rule: (/** @type {string} */ value) => (value.startsWith("https://") ? undefined : t("editor.image_https")),
+      accepted,
     }),
-    starts_at: make("starts_at", { type: moment, required, value: local(start) }),
+    starts_at: make("starts_at", { ...moment, required, value: local(start) }),
     ends_at: make("ends_at", {
-      type: moment,
+      ...moment,
       required,
       value: local(end),
-      rule: (/** @type {string} */ value) =>
-        value > fields.starts_at.control.value ? undefined : t("editor.ends_first"),
+      rule: () => (Date.parse(read().ends_at) > Date.parse(read().starts_at) ? undefined : t("editor.ends_first")),
     }),
     time_zone: make("time_zone", {
       tag: "select",
-      options: including(Intl.supportedValuesOf("timeZone"), zone).map((name) => [name, name.replaceAll("_", " ")]),
+      options: including(Intl.supportedValuesOf("timeZone"), "UTC", zone).map((name) => [
+        name,
+        name.replaceAll("_", " "),
+      ]),
       required,
       value: zone,
     }),
-    venue: make("venue", { required, maxlength: 200, value: event?.venue ?? "" }),
+    venue: make("venue", { required, longest: 200, value: event?.venue ?? "", accepted }),
     capacity: make("capacity", {
       type: "number",
       required,
       min: event ? Math.max(1, event.capacity - event.available) : 1,
       max: 1_000_000,
       value: event?.capacity ?? 100,
+      accepted,
     }),
     max_seats_per_booking: make("max_seats_per_booking", {
       type: "number",
@@ -75,91 +90,118 @@ export function eventFields(event) {
       min: 1,
       max: 100,
       value: event?.max_seats_per_booking ?? 10,
+      accepted,
     }),
     price: make("price", {
       hint: t("editor.price_hint"),
       inputmode: "decimal",
       required,
       value: event ? toMajor(event.price, currency) : "0",
-      rule: (/** @type {string} */ value) =>
-        toMinor(value, fields.currency.control.value) === null ? t("editor.price_wrong") : undefined,
+      rule: (/** @type {string} */ value) => priceFault(value, fields.currency.control.value),
     }),
     currency: make("currency", {
       tag: "select",
-      options: including(CURRENCIES, currency).map((code) => [code, code]),
+      options: including([...new Set([...USUAL_CURRENCIES, ...currencies])], currency).map((code) => [
+        code,
+        currencyName(code),
+      ]),
       required,
       value: currency,
     }),
-    sales_start_at: make("sales_start_at", { type: moment, value: local(event?.sales_start_at) }),
-    sales_end_at: make("sales_end_at", { type: moment, value: local(event?.sales_end_at) }),
+    sales_start_at: make("sales_start_at", { ...moment, value: local(event?.sales_start_at) }),
+    sales_end_at: make("sales_end_at", { ...moment, value: local(event?.sales_end_at) }),
   };
-  return { fields, read: () => read(fields) };
+  const texts = () =>
+    /** @type {Texts} */ (
+      Object.fromEntries(Object.entries(fields).map(([name, { control }]) => [name, control.value]))
+    );
+  const first = texts();
+  const before = event && { event, texts: first };
+  const read = () => valuesOf(texts(), before);
+  /** What was typed and differs from what was there. */
+  const edited = () => {
+    const entries = /** @type {[keyof Wanted, string][]} */ (Object.entries(texts()));
+    return /** @type {Partial<Texts>} */ (Object.fromEntries(entries.filter(([name, text]) => text !== first[name])));
+  };
+  for (const [name, text] of /** @type {[keyof Wanted, string][]} */ (Object.entries(typed))) {
+    if (name in fields) fields[name].control.value = text;
+  }
+  fields.currency.control.addEventListener("change", () => fields.price.check());
+  endFollowsStart(fields);
+  explainClocks(fields, read);
+  return { fields, read, edited };
 }
 
-/**
- * @param {Record<keyof Wanted, import("./forms.js").Field>} fields
- * @returns {Wanted}
- */
-function read(fields) {
-  const zone = fields.time_zone.control.value;
-  /** @param {import("./forms.js").Control} control */
-  const value = ({ type, value: text, required }) => {
-    if (!text.trim()) return required ? "" : null;
-    if (type === "number") return Number(text);
-    return type === "datetime-local" ? instantOf(text, zone) : text.trim();
-  };
-  /** @type {any} */
-  const wanted = Object.fromEntries(Object.entries(fields).map(([name, { control }]) => [name, value(control)]));
-  return {
-    ...wanted,
-    description: wanted.description ?? "",
-    price: toMinor(wanted.price, wanted.currency) ?? 0,
-  };
+/** @param {string} text @param {string} currency */
+function priceFault(text, currency) {
+  const amount = toMinor(text, currency);
+  if (amount === null) return t("editor.price_wrong", { example: plainAmount(1250, currency) });
+  return amount > MAX_PRICE ? t("editor.price_high", { most: money(MAX_PRICE, currency) }) : undefined;
 }
 
-/**
- * Keeps what is typed into the form of a new event, for a reload or a session that ends meanwhile.
- * @param {HTMLElement} form
- * @param {Record<string, import("./forms.js").Field>} fields
- * @param {number} user
- */
-export function keepTyped(form, fields, user) {
-  const key = `typed:${user}`;
-  /** @type {Record<string, string>} */
-  const typed = JSON.parse(sessionStorage.getItem(key) ?? "{}");
-  for (const [name, value] of Object.entries(typed)) fields[name].control.value = value;
-  form.addEventListener("input", ({ target }) => {
-    if (target instanceof Element) typed[target.getAttribute("name") ?? ""] = /** @type {any} */ (target).value;
-    sessionStorage.setItem(key, JSON.stringify(typed));
+/** Moving the start keeps how long the event takes. @param {Fields} fields */
+function endFollowsStart({ starts_at: start, ends_at: end }) {
+  let from = start.control.value;
+  start.control.addEventListener("input", () => {
+    const to = start.control.value;
+    if (!to) return;
+    if (end.control.value > from) end.control.value = moved(end.control.value, from, to);
+    from = to;
   });
-  return () => sessionStorage.removeItem(key);
+  start.control.addEventListener("change", () => end.check());
 }
 
-/** @param {string[]} values @param {string} one */
-const including = (values, one) => (values.includes(one) ? values : [one, ...values]);
+/**
+ * Says which instant is meant where a clock is set forward or back.
+ * @param {Fields} fields
+ * @param {() => Wanted} read
+ */
+function explainClocks(fields, read) {
+  const names = /** @type {const} */ (["starts_at", "ends_at", "sales_start_at", "sales_end_at"]);
+  const explain = () => {
+    const values = read();
+    for (const name of names) {
+      const [{ control, note }, instant, zone] = [fields[name], values[name], values.time_zone];
+      const meant = instant ? instantsOf(control.value, zone) : [];
+      if (!instant || meant.length === 1) note();
+      else {
+        const offset = offsetName(instant, zone);
+        note(
+          meant.length
+            ? t("editor.clock_twice", { offset })
+            : t("editor.clock_skips", { time: shortTime(instant, zone), offset }),
+        );
+      }
+    }
+  };
+  for (const name of /** @type {const} */ ([...names, "time_zone"])) {
+    fields[name].control.addEventListener("input", explain);
+  }
+  explain();
+}
+
+/**
+ * Where typed texts wait for somebody whose session ended, and those of a new event for a reload too.
+ * @param {number} user
+ * @param {string} form
+ */
+export function typedTexts(user, form) {
+  const key = `typed:${user}:${form}`;
+  return {
+    /** @returns {Partial<Texts>} */
+    read: () => JSON.parse(sessionStorage.getItem(key) ?? "{}"),
+    /** @param {Partial<Texts>} texts */
+    keep: (texts) => sessionStorage.setItem(key, JSON.stringify(texts)),
+    forget: () => sessionStorage.removeItem(key),
+  };
+}
+
+/** @param {string[]} values @param {...string} more */
+const including = (values, ...more) => [...more.filter((one) => !values.includes(one)), ...values];
 
 /** Eight in the evening, in two weeks. */
 function nextEvening() {
   const day = new Date(Date.now() + 14 * 86_400_000);
   day.setHours(20, 0, 0, 0);
   return day.toISOString();
-}
-
-/**
- * Minor units of an amount as people write it, without a detour over binary fractions; null if it is none.
- * @param {string} text
- * @param {string} currency
- */
-function toMinor(text, currency) {
-  const digits = currencyDigits(currency);
-  const match = /^(\d{1,7})(?:[.,](\d*))?$/.exec(text.trim());
-  if (!match || (match[2] ?? "").length > digits) return null;
-  return Number(match[1] + (match[2] ?? "").padEnd(digits, "0"));
-}
-
-/** @param {number} amount minor units @param {string} currency */
-function toMajor(amount, currency) {
-  const digits = currencyDigits(currency);
-  const padded = String(amount).padStart(digits + 1, "0");
-  return digits ? `${padded.slice(0, -digits)}.${padded.slice(-digits)}` : padded;
 }

@@ -12,6 +12,7 @@ import { alertBox, whileBusy } from "./views.js";
  * @property {HTMLElement} root
  * @property {Control} control
  * @property {(message: string) => void} fail shows `message` beside the field; "" clears it
+ * @property {(text?: string) => void} note says something about the value in the place of the hint
  * @property {() => boolean} check
  */
 
@@ -22,20 +23,26 @@ import { alertBox, whileBusy } from "./views.js";
  * @property {string} [hint]
  * @property {"input" | "textarea" | "select"} [tag]
  * @property {[string, string][]} [options] value and text, for a select
+ * @property {number} [shortest] in characters
+ * @property {number} [longest] in characters
  * @property {(value: string) => string | undefined} [rule] what is wrong with a value beyond HTML's own checks
+ * @property {boolean} [accepted] whether the service has accepted the first value, so that it is not judged again
  */
 
 /**
  * @param {FieldOptions & Record<string, unknown>} options what is not named above becomes an attribute of the control
  * @returns {Field}
  */
-export function field({ name, label, hint, tag = "input", options = [], rule, ...attributes }) {
+export function field({ name, label, hint, tag = "input", options = [], ...rest }) {
+  const { shortest = 0, longest = Infinity, rule, accepted, ...attributes } = rest;
   const [id, hintId, errorId] = [uniqueId(), uniqueId(), uniqueId()];
   const choices = options.map(([value, text]) => h("option", { value }, text));
-  const described = hint ? `${hintId} ${errorId}` : errorId;
   /** @type {Control} */
-  const control = h(tag, { id, name, "aria-describedby": described, ...attributes }, choices);
+  const control = h(tag, { id, name, "aria-describedby": `${hintId} ${errorId}`, ...attributes }, choices);
   if (attributes.value !== undefined) control.value = String(attributes.value);
+  const first = control.value;
+  const hintBox = h("span.hint", { id: hintId, "aria-live": "polite" }, hint);
+  const note = (text = hint) => (hintBox.textContent = text ?? "");
   const error = h("span.field-error", { id: errorId });
   const fail = (/** @type {string} */ message) => {
     error.textContent = message;
@@ -43,35 +50,48 @@ export function field({ name, label, hint, tag = "input", options = [], rule, ..
     else control.removeAttribute("aria-invalid");
   };
   const check = () => {
-    const message = complaint(control) || (control.value ? (rule?.(control.value) ?? "") : "");
+    const judged = !accepted || control.value !== first;
+    const message = judged
+      ? complaint(control) ||
+        wrongLength(control, shortest, longest) ||
+        (control.value ? (rule?.(control.value) ?? "") : "")
+      : "";
     fail(message);
     return !message;
   };
   control.addEventListener("change", check);
   control.addEventListener("input", () => control.hasAttribute("aria-invalid") && check());
   const optional = control.required ? undefined : h("small", ` ${t("form.optional")}`);
-  const root = h(
-    "div.field",
-    h("label", { for: id }, label, optional),
-    control,
-    hint && h("span.hint", { id: hintId }, hint),
-    error,
-  );
-  return { root, control, fail, check };
+  const root = h("div.field", h("label", { for: id }, label, optional), control, hintBox, error);
+  return { root, control, fail, note, check };
 }
 
 /** What HTML's own checks have against a value, in the visitor's language. @param {Control} control */
 function complaint(control) {
   const { validity } = control;
+  const blank = control.required && control.type !== "password" && !control.value.trim();
+  if (validity.valueMissing || (blank && !validity.badInput)) return t("form.missing");
   if (validity.valid) return "";
-  if (validity.valueMissing) return t("form.missing");
   if (validity.typeMismatch) return t(control.type === "email" ? "form.email" : "form.url");
   /** @param {string} name */
   const limit = (name) => Number(control.getAttribute(name));
-  if (validity.tooShort) return t("form.short", { n: limit("minlength") });
+  if (control.type !== "number") return t("form.wrong");
   if (validity.rangeUnderflow) return t("form.low", { n: limit("min") });
   if (validity.rangeOverflow) return t("form.high", { n: limit("max") });
   return t("form.wrong");
+}
+
+/**
+ * Characters are counted as the services count them: an emoji is one, which HTML's own limits would take for two, and a
+ * password is counted in its normal form.
+ * @param {Control} control
+ * @param {number} shortest
+ * @param {number} longest
+ */
+function wrongLength({ type, value }, shortest, longest) {
+  const count = [...(type === "password" ? value.normalize("NFKC") : value.trim())].length;
+  if (value && count < shortest) return t("form.short", { n: shortest });
+  return count > longest ? t("form.long", { n: longest }) : "";
 }
 
 /**

@@ -1,4 +1,5 @@
 // Words, numbers, money and dates in the visitor's language. All texts are in `texts/`, one file per language.
+import { currencyDigits, toMajor } from "./amounts.js";
 import { NetworkError } from "./api.js";
 
 /** @typedef {typeof import("./texts/en.json")} Texts */
@@ -101,19 +102,29 @@ function format(Format, options) {
 /** @param {number} value */
 export const number = (value) => format(Intl.NumberFormat, {}).format(value);
 
-/** How many digits follow the point in a currency: 2 for EUR, 0 for JPY. @param {string} currency */
-export function currencyDigits(currency) {
-  return format(Intl.NumberFormat, { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? 2;
-}
-
 /**
+ * An amount with its currency; whole ones without digits after the point.
  * @param {number} amount minor units
  * @param {string} currency
  */
 export function money(amount, currency) {
-  const major = amount / 10 ** currencyDigits(currency);
-  const whole = Number.isInteger(major) ? { minimumFractionDigits: 0 } : {};
-  return format(Intl.NumberFormat, { style: "currency", currency, ...whole }).format(major);
+  const digits = currencyDigits(currency);
+  const minimumFractionDigits = amount % 10 ** digits ? digits : 0;
+  const options = { style: "currency", currency, minimumFractionDigits, maximumFractionDigits: digits };
+  return format(Intl.NumberFormat, options).format(/** @type {any} */ (toMajor(amount, currency)));
+}
+
+/** As people type it: without the currency and without marks between thousands. @param {number} amount @param {string} currency */
+export function plainAmount(amount, currency) {
+  const digits = currencyDigits(currency);
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false };
+  return format(Intl.NumberFormat, options).format(/** @type {any} */ (toMajor(amount, currency)));
+}
+
+/** `EUR – Euro`. @param {string} code */
+export function currencyName(code) {
+  const name = format(Intl.DisplayNames, { type: "currency" }).of(code);
+  return name && name !== code ? `${code} – ${name}` : code;
 }
 
 /** @param {{ price: number, currency: string }} event */
@@ -143,19 +154,40 @@ const DAY_AND_TIME = /** @type {const} */ ({
 /** `Fri, 12 Jun 2026, 20:00`. @param {string} instant @param {string} [zone] */
 export const shortTime = (instant, zone) => date(instant, DAY_AND_TIME, zone);
 
+/** An event's clock names its zone to visitors whose own clock shows something else. @param {Zoned} event */
+const naming = (event) => (sameClock(event) ? {} : /** @type {const} */ ({ timeZoneName: "short" }));
+
+/**
+ * An instant by an event's clock.
+ * @param {string} instant
+ * @param {Zoned} event
+ * @param {Intl.DateTimeFormatOptions} [options]
+ */
+export const zonedTime = (instant, event, options = DAY_AND_TIME) =>
+  date(instant, { ...options, ...naming({ ...event, starts_at: instant }) }, event.time_zone);
+
 /**
  * When an event takes place: `Fri, 12 June 2026, 20:00 – 23:00`.
- * @param {{ starts_at: string, ends_at: string, time_zone: string }} event
- * @param {string} [zone] the event's own if left out
+ * @param {Zoned & { ends_at: string }} event
  */
-export function eventTime(event, zone = event.time_zone) {
-  return format(Intl.DateTimeFormat, { ...DAY_AND_TIME, month: "long", timeZone: knownZone(zone) }).formatRange(
-    new Date(event.starts_at),
-    new Date(event.ends_at),
-  );
+export const eventTime = (event) => range(event, event.time_zone, naming(event));
+
+/** The same by the visitor's own clock. @param {Zoned & { ends_at: string }} event */
+export const eventTimeHere = (event) => range(event, ownZone, {});
+
+/**
+ * @param {{ starts_at: string, ends_at: string }} event
+ * @param {string} zone
+ * @param {Intl.DateTimeFormatOptions} more
+ */
+function range({ starts_at: start, ends_at: end }, zone, more) {
+  const options = { ...DAY_AND_TIME, month: "long", timeZone: knownZone(zone), ...more };
+  return format(Intl.DateTimeFormat, options).formatRange(new Date(start), new Date(end));
 }
 
-/** Whether the event's clock shows the visitor's time. @param {{ starts_at: string, time_zone: string }} event */
+/** @typedef {{ starts_at: string, time_zone: string }} Zoned */
+
+/** Whether the event's clock shows the visitor's time. @param {Zoned} event */
 export function sameClock(event) {
   const options = /** @type {const} */ ({ dateStyle: "short", timeStyle: "short" });
   return date(event.starts_at, options, event.time_zone) === date(event.starts_at, options);

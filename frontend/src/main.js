@@ -2,7 +2,7 @@
 import { find, h, icon, replace } from "./dom.js";
 import { chooseLanguage, language, languages, t } from "./i18n.js";
 import { follow, liveEvents, unreadCount } from "./live.js";
-import { guard, loginPath, navigate, routerEvents, start } from "./router.js";
+import { guard, loginPath, mayLeave, navigate, routerEvents, start } from "./router.js";
 import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents } from "./session.js";
 
 /**
@@ -78,6 +78,7 @@ function bell() {
 }
 
 async function leave() {
+  if (!(await mayLeave())) return;
   await logout();
   await navigate("/");
 }

@@ -48,20 +48,45 @@ export const routerEvents = new EventTarget();
 const positions = new Map();
 let leaving = new AbortController();
 let entry = "";
+/** The address of the page on screen, without the place in it. */
+let shown = "";
+const address = () => location.pathname + location.search;
+/** How many entries of the history are before the page on screen. */
+let position = 0;
+
+/** @typedef {{ unsaved: () => boolean, ask: () => Promise<boolean> }} Hold */
+
+/** What the page on screen would lose if it were left. @type {Hold | null} */
+let hold = null;
 
 /**
  * @param {string} path with its query
- * @param {{ replace?: boolean }} [options]
+ * @param {{ replace?: boolean, asked?: boolean }} [options] `asked` leaves without asking about unsaved edits
  * @returns {Promise<void>}
  */
-export function navigate(path, { replace = false } = {}) {
-  history[replace ? "replaceState" : "pushState"]({}, "", path);
+export async function navigate(path, { replace = false, asked = false } = {}) {
+  if (!asked && !(await mayLeave())) return;
+  if (!replace) position += 1;
+  history[replace ? "replaceState" : "pushState"]({ position }, "", path);
   return show({ focus: true });
 }
+
+/**
+ * Has the visitor asked before the page is left while it has something unsaved.
+ * @param {Hold & { signal: AbortSignal }} page
+ */
+export function holdPage({ unsaved, ask, signal }) {
+  hold = { unsaved, ask };
+  signal.addEventListener("abort", () => (hold = null));
+}
+
+/** Whether the page on screen may be left: nothing is unsaved, or the visitor gives it up. */
+export const mayLeave = async () => !hold?.unsaved() || hold.ask();
 
 /** Rewrites the address of the current page, for filters that a reload or the back button should find again. */
 export function rewriteUrl(/** @type {string} */ path) {
   history.replaceState(history.state, "", path);
+  shown = address();
 }
 
 /** Where to log in, and to come back from there. */
@@ -91,12 +116,34 @@ export function guard() {
 /** Takes over links and the back button, and shows the first page. */
 export function start() {
   history.scrollRestoration = "manual";
+  position = history.state?.position ?? 0;
   document.addEventListener("click", followLink);
   document.addEventListener("pointerover", prefetch);
   document.addEventListener("focusin", prefetch);
-  addEventListener("popstate", () => show({ focus: true, restore: true }));
+  addEventListener("popstate", () => void goBackOrForward());
+  addEventListener("beforeunload", (event) => hold?.unsaved() && event.preventDefault());
   addEventListener("scroll", () => positions.set(entry, scrollY), { passive: true });
   return show({ focus: false });
+}
+
+/** Whether the browser is on its way back to the page on screen, which the visitor is asked about. */
+let returning = false;
+
+/** The browser's buttons. The address has changed already, so it is put back while the visitor is asked. */
+async function goBackOrForward() {
+  if (returning) return void (returning = false);
+  // A link within the page makes an entry of its own and leaves nothing.
+  if (!history.state) history.replaceState({ position: ++position, entry }, "");
+  const steps = (history.state.position ?? 0) - position;
+  if (address() === shown) return void (position += steps);
+  if (steps && hold?.unsaved()) {
+    returning = true;
+    history.go(-steps);
+    if (await hold.ask()) history.go(steps);
+    return;
+  }
+  position += steps;
+  await show({ focus: true, restore: true });
 }
 
 /** @param {MouseEvent} event */
@@ -117,8 +164,9 @@ async function show({ focus, restore = false }) {
   leaving.abort(new DOMException("left the page", "AbortError"));
   leaving = new AbortController();
   const { signal } = leaving;
-  if (!history.state?.entry) history.replaceState({ entry: `${Date.now()}-${Math.random()}` }, "");
+  if (!history.state?.entry) history.replaceState({ position, entry: `${Date.now()}-${Math.random()}` }, "");
   entry = history.state.entry;
+  shown = address();
   const scroll = restore ? (positions.get(entry) ?? 0) : 0;
 
   const route = routeOf(location.pathname);

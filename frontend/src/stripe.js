@@ -1,5 +1,6 @@
 // Stripe's own card form. The card never touches this site, which gets a token for it; see
 // https://docs.stripe.com/payments/accept-a-payment-deferred.
+import { toStripe } from "./amounts.js";
 import { ApiError, NetworkError } from "./api.js";
 import { language } from "./i18n.js";
 
@@ -35,7 +36,7 @@ export async function stripeForm(place, booking, publishableKey) {
   const stripe = Stripe(publishableKey, { locale: language });
   const elements = stripe.elements({
     mode: "payment",
-    amount: booking.amount ?? 0,
+    amount: toStripe(booking.amount ?? 0, booking.currency ?? ""),
     currency: booking.currency?.toLowerCase() ?? "",
     paymentMethodTypes: ["card"],
     paymentMethodCreation: "manual",

@@ -2,7 +2,7 @@
 import { ApiError } from "./api.js";
 import { cover } from "./cover.js";
 import { h, icon, uniqueId } from "./dom.js";
-import { date, eventTime, explain, ownZone, price, sameClock, shortTime, t, tn, tOr } from "./i18n.js";
+import { date, eventTimeHere, explain, price, sameClock, t, tn, tOr, zonedTime } from "./i18n.js";
 
 /** Sets the title of the window. @param {string} text */
 export function setTitle(text) {
@@ -15,7 +15,7 @@ export function setTitle(text) {
  * @param {import("./dom.js").Child} [action]
  */
 export function emptyView(title, text, action) {
-  return h("section.empty", cover({ id: title, category: null }), h("h2", title), h("p", text), action);
+  return h("section.empty", cover({ title, category: null }), h("h2", title), h("p", text), action);
 }
 
 /**
@@ -35,7 +35,7 @@ export function problemView(error, retry) {
   return h(
     "section.empty",
     { role: "alert" },
-    cover({ id: title, category: null }),
+    cover({ title, category: null }),
     h("h1", title),
     h("p", missing ? t("problem.missing_text") : explain(error)),
     action,
@@ -47,6 +47,12 @@ export function skeletons(kind, count) {
   return Array.from({ length: count }, () => h(`div.skeleton.${kind}`, { "aria-hidden": "true" }));
 }
 
+/** The most that the services search for, in characters. */
+const MAX_SEARCH = 200;
+
+/** What is searched for. @param {unknown} typed */
+export const searchText = (typed) => [...String(typed ?? "").trim()].slice(0, MAX_SEARCH).join("");
+
 /** Whether an event can be booked, and if not, why. @param {Api.EventItem} event */
 export function availability(event) {
   /** @param {string} tone @param {string} text */
@@ -56,7 +62,7 @@ export function availability(event) {
   if (event.status === "draft") return closed("quiet", t("event.draft"));
   if (Date.parse(event.ends_at) < now) return closed("quiet", t("event.over"));
   if (event.sales_start_at && Date.parse(event.sales_start_at) > now) {
-    return closed("quiet", t("event.sales_from", { date: shortTime(event.sales_start_at) }));
+    return closed("quiet", t("event.sales_from", { date: zonedTime(event.sales_start_at, event) }));
   }
   if (Date.parse(event.sales_end_at ?? event.starts_at) < now) return closed("quiet", t("event.sales_over"));
   if (event.available === 0) return closed("bad", t("event.sold_out"));
@@ -77,9 +83,9 @@ export function eventCard(event) {
   const { tone, text } = availability(event);
   const when = h("time", {
     datetime: event.starts_at,
-    title: sameClock(event) ? undefined : t("event.your_time", { time: eventTime(event, ownZone) }),
+    title: sameClock(event) ? undefined : t("event.your_time", { time: eventTimeHere(event) }),
   });
-  when.append(date(event.starts_at, { weekday: "short", hour: "numeric", minute: "2-digit" }, event.time_zone));
+  when.append(zonedTime(event.starts_at, event, { weekday: "short", hour: "numeric", minute: "2-digit" }));
   return h(
     "article.card.event-card",
     h("div.card-cover", cover(event), dateLeaf(event)),
@@ -117,10 +123,10 @@ export function bookingState(booking) {
 
 /**
  * Asks before something that cannot be undone.
- * @param {{ title: string, text: string, yes: string, danger?: boolean }} question
+ * @param {{ title: string, text: string, yes: string, no?: string, danger?: boolean }} question
  * @returns {Promise<boolean>}
  */
-export function confirmDialog({ title, text, yes, danger = false }) {
+export function confirmDialog({ title, text, yes, no = t("action.back"), danger = false }) {
   const id = uniqueId();
   const dialog = h(
     "dialog",
@@ -132,7 +138,7 @@ export function confirmDialog({ title, text, yes, danger = false }) {
       h("p", text, " ", t("action.final")),
       h(
         "p.actions",
-        h("button.button.plain", { type: "submit", value: "no" }, t("action.back")),
+        h("button.button.plain", { type: "submit", value: "no" }, no),
         h(danger ? "button.button.danger" : "button.button", { type: "submit", value: "yes" }, yes),
       ),
     ),

@@ -104,6 +104,105 @@ journey("what was typed survives a session that ended", async (organizer) => {
   assert.equal(await page.getByLabel("Title").inputValue(), "");
 });
 
+/**
+ * Creates an event by the API; gives it.
+ * @param {Person} organizer
+ * @param {Record<string, unknown>} fields
+ * @returns {Promise<Api.EventItem>}
+ */
+const creates = (organizer, fields) =>
+  organizer.page.evaluate(async (more) => {
+    const usual = { venue: "The old harbour", time_zone: "Europe/Berlin", capacity: 60, price: 0, currency: "EUR" };
+    const times = { starts_at: "2027-10-31T00:30:00Z", ends_at: "2027-10-31T04:00:00Z" };
+    const body = JSON.stringify({ ...usual, ...times, ...more });
+    const headers = { "Content-Type": "application/json" };
+    return (await fetch("/api/events", { method: "POST", headers, body })).json();
+  }, fields);
+
+journey("only what was edited is sent, and what was edited is not lost unasked", async (organizer) => {
+  const { page } = organizer;
+  await organizer.registers("organizer");
+  // The second of two equal half past twos.
+  const event = await creates(organizer, { title: unique("The long night"), starts_at: "2027-10-31T01:30:00Z" });
+  const editor = `/organizer/events/${event.id}`;
+  await page.goto("/organizer");
+  await page.getByRole("link", { name: event.title }).click();
+  await organizer.sees("UTC+01:00");
+  await page.getByLabel("Venue").fill("The barn");
+  const patch = page.waitForRequest((request) => request.method() === "PATCH");
+  await organizer.button("Save changes").click();
+  assert.deepEqual((await patch).postDataJSON(), { venue: "The barn" });
+  await page.waitForURL(`**${editor}`);
+  await organizer.sees("Changes saved");
+
+  await page.getByLabel("Starts").fill("2027-11-01T20:00");
+  assert.equal(await page.getByLabel("Ends").inputValue(), "2027-11-01T22:30");
+  await page.getByRole("main").getByRole("link", { name: "My events" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Keep editing" }).click();
+  assert.equal(new URL(page.url()).pathname, editor);
+  await page.goBack({ waitUntil: "commit" });
+  await page.getByRole("dialog").getByText("have not been saved").waitFor();
+  await page.waitForURL(`**${editor}`);
+  await page.getByRole("dialog").getByRole("button", { name: "Keep editing" }).click();
+  assert.equal(await page.getByLabel("Starts").inputValue(), "2027-11-01T20:00");
+  await organizer.fitsTheScreen();
+  await page.goBack({ waitUntil: "commit" });
+  await page.getByRole("dialog").getByRole("button", { name: "Discard changes" }).click();
+  await page.getByRole("link", { name: event.title }).click();
+  assert.equal(await page.getByLabel("Starts").inputValue(), "2027-10-31T02:30");
+});
+
+journey("what was edited outlasts a session that ends", async (organizer) => {
+  const { page } = organizer;
+  await organizer.registers("organizer");
+  const event = await creates(organizer, { title: unique("A short letter") });
+  await page.goto(`/organizer/events/${event.id}`);
+  await page.getByLabel("Venue").fill("The attic");
+  await organizer.context.clearCookies();
+  await organizer.button("Save changes").click();
+  await organizer.logsIn();
+  await page.waitForURL(`**/organizer/events/${event.id}`);
+  await organizer.button("Save changes").waitFor();
+
+  assert.equal(await page.getByLabel("Venue").inputValue(), "The attic");
+  assert.equal(await page.getByLabel("Title").inputValue(), event.title);
+});
+
+journey("the form takes what the service takes", async (organizer) => {
+  const { page } = organizer;
+  await organizer.registers("organizer");
+  await page.goto("/organizer/events/new");
+  await page.getByLabel("Venue").fill("The Old Mill");
+  // Two units of UTF-16 each, one character each to the services.
+  await page.getByLabel("Title").fill("🎷".repeat(201));
+  await page.getByLabel("Currency").selectOption("JPY");
+  await page.getByLabel("Price per seat").fill("100000000");
+  await organizer.button("Publish").click();
+  await organizer.sees("at most 200 characters");
+  await organizer.sees("99,999,999");
+  await page.getByLabel("Title").fill("🎷".repeat(200));
+  await page.getByLabel("Price per seat").fill("9999999");
+  const poster = await page.locator(".preview .cover").innerHTML();
+  await organizer.button("Publish").click();
+  await page.waitForURL(/\/organizer\/events\/(?!new)[\w-]+$/);
+
+  await page.getByRole("link", { name: "View event page" }).click();
+  await organizer.sees(/JP¥9,999,999/);
+  assert.equal(await page.locator(".event-cover .cover").innerHTML(), poster);
+});
+
+journey("an amount has the digits of its currency wherever it is shown", async (organizer) => {
+  const { page } = organizer;
+  await organizer.registers("organizer");
+  const event = await creates(organizer, { title: unique("Csárdás"), price: 1_234_550, currency: "HUF" });
+  await page.goto(`/events/${event.id}`);
+  await organizer.sees("HUF 12,345.50");
+  const data = JSON.parse((await page.locator("script[type='application/ld+json']").textContent()) ?? "{}");
+  assert.equal(data.offers.price, "12345.50");
+  await page.goto(`/organizer/events/${event.id}`);
+  assert.equal(await page.getByLabel("Price per seat").inputValue(), "12345.50");
+});
+
 journey("more events come on demand", async (organizer) => {
   const { page } = organizer;
   const category = unique("lantern");

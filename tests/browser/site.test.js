@@ -295,3 +295,38 @@ async function isAccessible(person) {
   });
   assert.deepEqual(violations, [], person.page.url());
 }
+
+visit("a span of time that nobody offers means any time, and says so", async (visitor) => {
+  await visitor.page.goto("/?when=bar");
+  await visitor.page.getByRole("article").first().waitFor();
+
+  assert.equal(await visitor.page.getByLabel("When").inputValue(), "any");
+  assert.equal(new URL(visitor.page.url()).search, "");
+});
+
+visit("the choice of seats shows its limits", async (visitor) => {
+  await visitor.page.goto(`/events/${scene.event}?seats=99`);
+  const fewer = visitor.button("One seat fewer");
+  const more = visitor.button("One seat more");
+  await visitor.page.getByText("10 at most").waitFor();
+
+  assert.equal(await visitor.page.getByRole("spinbutton").inputValue(), "10");
+  assert.deepEqual([await fewer.isDisabled(), await more.isDisabled()], [false, true]);
+  await visitor.page.getByRole("spinbutton").fill("1");
+  assert.deepEqual([await fewer.isDisabled(), await more.isDisabled()], [true, false]);
+});
+
+for (const width of [320, 360]) {
+  visit(
+    `an event elsewhere names its zone, in German at ${width} pixels`,
+    async (visitor) => {
+      await visitor.page.goto(`/events/${scene.event}`);
+      await visitor.page.getByRole("heading", { name: "Über dieses Event" }).waitFor();
+
+      await visitor.sees(/Uhr MEZ|Uhr MESZ/);
+      const { right } = await visitor.page.locator(".chooser").evaluate((form) => form.getBoundingClientRect());
+      assert.ok(right <= width, `${right}`);
+    },
+    { locale: "de-DE", timezoneId: "Asia/Tokyo", viewport: { width, height: 740 } },
+  );
+}

@@ -34,7 +34,8 @@ const PAGES: [&str; 12] = [
 
 /// The modules of the first page, most of which are those of every page, so that a browser asks for them before it has read the first one.
 const FIRST_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js>; rel=modulepreload, \
-    </src/api.js>; rel=modulepreload, </src/i18n.js>; rel=modulepreload, </src/session.js>; rel=modulepreload, \
+    </src/api.js>; rel=modulepreload, </src/amounts.js>; rel=modulepreload, </src/currencies.js>; rel=modulepreload, \
+    </src/i18n.js>; rel=modulepreload, </src/session.js>; rel=modulepreload, \
     </src/live.js>; rel=modulepreload, </src/router.js>; rel=modulepreload, </src/views.js>; rel=modulepreload, \
     </src/cover.js>; rel=modulepreload, </src/pages/events.js>; rel=modulepreload";
 

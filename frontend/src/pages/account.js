@@ -19,7 +19,7 @@ export function render(root, { query }) {
     root,
     h(
       "div.account-page",
-      h("div.account-art", cover({ id: page })),
+      h("div.account-art", cover({ title: page })),
       h(
         "div.account-form",
         h("h1", t(`${page}.heading`)),
@@ -43,7 +43,7 @@ const emailField = () =>
     type: "email",
     required: true,
     autocomplete: "username",
-    maxlength: 254,
+    longest: 254,
   });
 
 /** @param {Record<string, unknown>} rest */
@@ -53,7 +53,7 @@ const passwordField = (rest) =>
 /** @param {string} next */
 function loginForm(next) {
   const email = emailField();
-  const password = passwordField({ autocomplete: "current-password", maxlength: 1000 });
+  const password = passwordField({ autocomplete: "current-password", longest: 1000 });
   return form([email, password], {
     content: [email.root, password.root],
     submit: t("login.title"),
@@ -71,14 +71,14 @@ function registerForm(next) {
     label: t("account.name"),
     required: true,
     autocomplete: "name",
-    maxlength: 100,
+    longest: 100,
   });
   const email = emailField();
   const password = passwordField({
     hint: t("account.password_hint", { n: 8 }),
     autocomplete: "new-password",
-    minlength: 8,
-    maxlength: 128,
+    shortest: 8,
+    longest: 128,
   });
   const organizer = h("input", { type: "checkbox", name: "organizer" });
   return form([name, email, password], {

@@ -3,7 +3,7 @@ import { ApiError, get, serverNow } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, pause, replace, toast } from "../dom.js";
-import { clock, date, eventTime, explain, money, t, tn } from "../i18n.js";
+import { clock, date, eventTime, explain, money, sameClock, t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
 import { liveEvents } from "../live.js";
 import { paymentForm } from "../payment.js";
@@ -73,7 +73,7 @@ function ticketView(booking, event, title) {
   const fact = (name, value) => h("div", h("dt", name), h("dd", value));
   return h(
     valid ? "article.ticket.valid" : "article.ticket",
-    h("div.ticket-cover", cover(event ?? { id: booking.event_id })),
+    h("div.ticket-cover", cover(event ?? { title })),
     h(
       "div.ticket-main",
       h(`p.pill.${tone}`, text),
@@ -100,7 +100,8 @@ function ticketView(booking, event, title) {
  */
 function sideView(booking, event, refresh, signal) {
   if (booking.status === "Pending" && !booking.amount) return waiting(refresh, signal);
-  if (booking.status === "Pending") return [holdTimer(booking, refresh, signal), paymentForm(booking, refresh, signal)];
+  if (booking.status === "Pending")
+    return [holdTimer(booking, event, refresh, signal), paymentForm(booking, refresh, signal)];
   if (booking.status === "Confirmed") return confirmedView(booking, event, refresh);
   const again = event?.status === "published" && Date.parse(event.starts_at) > Date.now();
   return [
@@ -147,12 +148,16 @@ function endText({ status, payment_status: payment, cancel_reason: reason, refun
 /**
  * How long the seats are kept.
  * @param {Api.Booking} booking
+ * @param {Api.EventItem | null} event
  * @param {() => Promise<void>} refresh
  * @param {AbortSignal} signal
  */
-function holdTimer(booking, refresh, signal) {
+function holdTimer(booking, event, refresh, signal) {
   if (!booking.expires_at) return undefined;
   const end = Date.parse(booking.expires_at);
+  // Beside the event's time this one, by the visitor's clock, has to say which it is.
+  const zoned = event && !sameClock(event) ? /** @type {const} */ ({ timeZoneName: "short" }) : {};
+  const clockOptions = /** @type {const} */ ({ hour: "numeric", minute: "2-digit", ...zoned });
   const total = (end - Date.parse(booking.created_at)) / 1000;
   const time = h("b", { role: "timer" });
   const bar = h("progress", { max: total, "aria-hidden": "true" });
@@ -160,7 +165,7 @@ function holdTimer(booking, refresh, signal) {
     "section.hold",
     h("p", icon("clock"), h("span", t("pay.held")), time),
     bar,
-    h("p.hint", t("pay.held_until", { time: date(booking.expires_at, { hour: "numeric", minute: "2-digit" }) })),
+    h("p.hint", t("pay.held_until", { time: date(booking.expires_at, clockOptions) })),
   );
   const run = async () => {
     for (;;) {

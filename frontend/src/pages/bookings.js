@@ -2,7 +2,7 @@
 import { get } from "../api.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
-import { money, shortTime, t, tn } from "../i18n.js";
+import { money, shortTime, t, tn, zonedTime } from "../i18n.js";
 import { bookingState, emptyView, moreButton, setTitle, skeletons } from "../views.js";
 
 /** Events by id, each asked for once. @type {Map<string, Promise<Api.EventItem | null>>} */
@@ -40,12 +40,13 @@ function row(booking) {
   const picture = h("span.thumb");
   const name = booking.event_title ?? t("booking.title", { id: booking.id });
   const title = h("a.stretched", { href: `/me/bookings/${booking.id}` }, name);
-  const when = h("p.meta", booking.event_starts_at ? shortTime(booking.event_starts_at) : "\u00a0");
+  const when = h("p.meta", "\u00a0");
   void eventOf(booking.event_id).then((event) => {
-    replace(picture, cover(event ?? { id: booking.event_id }));
-    if (!event) return;
-    title.textContent = event.title;
-    when.textContent = `${shortTime(event.starts_at, event.time_zone)} · ${event.venue}`;
+    replace(picture, cover(event ?? { title: name }));
+    if (event) {
+      title.textContent = event.title;
+      when.textContent = `${zonedTime(event.starts_at, event)} · ${event.venue}`;
+    } else if (booking.event_starts_at) when.textContent = shortTime(booking.event_starts_at);
   });
   const price = booking.amount && booking.currency ? money(booking.amount, booking.currency) : t("price.free");
   const seats = tn("book.seats_count", booking.seats);

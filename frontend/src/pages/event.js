@@ -1,9 +1,10 @@
 // One event: all a visitor needs to decide, and the panel to book.
+import { toMajor } from "../amounts.js";
 import { get } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
-import { announce, h, icon, pause, replace, toast } from "../dom.js";
-import { currencyDigits, eventTime, explain, money, ownZone, price, sameClock, t, tn } from "../i18n.js";
+import { announce, h, icon, pause, replace, toast, uniqueId } from "../dom.js";
+import { eventTime, eventTimeHere, explain, money, price, sameClock, t, tn } from "../i18n.js";
 import { carryOut, unanswered } from "../intent.js";
 import { loginPath, navigate } from "../router.js";
 import { currentUser, sessionEvents } from "../session.js";
@@ -50,7 +51,7 @@ function facts(event) {
   });
   /** @param {string} symbol @param {string} name @param {...import("../dom.js").Child} value */
   const fact = (symbol, name, ...value) => h("div", h("dt", icon(symbol), h("span.unseen", name)), h("dd", ...value));
-  const elsewhere = !sameClock(event) && h("small", t("event.your_time", { time: eventTime(event, ownZone) }));
+  const elsewhere = !sameClock(event) && h("small", t("event.your_time", { time: eventTimeHere(event) }));
   const zone = h("small", t("event.zone", { zone: event.time_zone.replaceAll("_", " ") }));
   return h(
     "div.facts",
@@ -72,6 +73,7 @@ const paragraphs = (text) => text.split(/\n\s*\n/).map((part) => h("p", part));
  */
 function bookingPanel(event, wanted) {
   const element = h("aside.panel", { "aria-label": t("book.title") });
+  const limitId = uniqueId();
   const seats = h("input", {
     id: "seats",
     name: "seats",
@@ -80,7 +82,9 @@ function bookingPanel(event, wanted) {
     min: 1,
     step: 1,
     value: wanted,
+    "aria-describedby": limitId,
   });
+  const limitHint = h("small.hint", { id: limitId });
   const total = h("output", { for: "seats" });
   const { box, say } = alertBox();
   const button = h("button.button.wide", { type: "submit" }, "");
@@ -91,6 +95,10 @@ function bookingPanel(event, wanted) {
     if (seats.value && Number(seats.value) !== count) seats.value = String(count);
     total.textContent = event.price === 0 ? t("price.free") : money(event.price * count, event.currency);
     button.textContent = !currentUser() ? t("book.login") : tn(event.price === 0 ? "book.free" : "book.button", count);
+    // Not `disabled`, which would take the keyboard's focus away.
+    fewer.setAttribute("aria-disabled", String(count <= 1));
+    more.setAttribute("aria-disabled", String(count >= limit()));
+    limitHint.textContent = tn("book.limit", limit());
     return count;
   };
   /** @param {number} change */
@@ -98,19 +106,16 @@ function bookingPanel(event, wanted) {
     seats.value = String(Number(seats.value || 1) + change);
     announce(tn("book.seats_count", retotal()));
   };
+  const fewer = stepButton("minus", t("book.fewer"), step(-1));
+  const more = stepButton("plus", t("book.more"), step(1));
   seats.addEventListener("input", retotal);
   const chooser = h(
     "form.chooser",
     { novalidate: true },
     h(
       "div.row",
-      h("label", { for: "seats" }, t("book.seats")),
-      h(
-        "span.stepper",
-        stepButton("minus", t("book.fewer"), step(-1)),
-        seats,
-        stepButton("plus", t("book.more"), step(1)),
-      ),
+      h("div", h("label", { for: "seats" }, t("book.seats")), limitHint),
+      h("span.stepper", fewer, seats, more),
     ),
     h("div.row.total", h("span", t("book.total")), total),
     box,
@@ -219,7 +224,7 @@ function structuredData(event) {
     image: event.image_url ?? undefined,
     offers: {
       "@type": "Offer",
-      price: event.price / 10 ** currencyDigits(event.currency),
+      price: toMajor(event.price, event.currency),
       priceCurrency: event.currency,
       availability: `https://schema.org/${available ? "InStock" : "SoldOut"}`,
       url: `${location.origin}/events/${event.id}`,

@@ -4,7 +4,16 @@ import { cover } from "../cover.js";
 import { announce, h, icon, replace } from "../dom.js";
 import { explain, t, tn } from "../i18n.js";
 import { rewriteUrl } from "../router.js";
-import { categories, categoryName, emptyView, eventCard, setTitle, moreButton, skeletons } from "../views.js";
+import {
+  categories,
+  categoryName,
+  emptyView,
+  eventCard,
+  setTitle,
+  moreButton,
+  searchText,
+  skeletons,
+} from "../views.js";
 
 const SPANS = /** @type {const} */ (["any", "today", "week", "weekend", "month"]);
 const PAGE_SIZE = 24;
@@ -23,7 +32,6 @@ export async function render(root, { query, signal, restored }) {
     placeholder: t("events.search_hint"),
     autocomplete: "off",
     enterkeyhint: "search",
-    maxlength: 100,
     value: query.get("q") ?? "",
   });
   const span = h(
@@ -31,7 +39,8 @@ export async function render(root, { query, signal, restored }) {
     { id: "when", name: "when" },
     SPANS.map((name) => h("option", { value: name }, t(`when.${name}`))),
   );
-  span.value = query.get("when") ?? "any";
+  // A span that nobody offers means any time, as the choice then says.
+  span.value = SPANS.find((name) => name === query.get("when")) ?? "any";
   const seats = h("input", { id: "seats", type: "checkbox", name: "seats", checked: query.get("seats") === "1" });
   const categories = categoryChoices(query.get("category") ?? "");
   const results = h("section.results", { "aria-label": t("events.results") });
@@ -77,7 +86,7 @@ const posters = () =>
   h(
     "div.hero-art",
     { "aria-hidden": "true" },
-    ["theatre", "music", "film"].map((kind) => h("div", cover({ id: kind, category: kind }))),
+    ["theatre", "music", "film"].map((kind) => h("div", cover({ title: kind, category: kind }))),
   );
 
 /** @param {string} chosen */
@@ -96,7 +105,7 @@ function categoryChoices(chosen) {
 function readFilters(form) {
   const data = new FormData(form);
   const filters = new URLSearchParams();
-  const q = String(data.get("q") ?? "").trim();
+  const q = searchText(data.get("q"));
   if (q) filters.set("q", q);
   if (data.get("category")) filters.set("category", String(data.get("category")));
   if (data.get("when") !== "any") filters.set("when", String(data.get("when")));

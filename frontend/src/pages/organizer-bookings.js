@@ -2,8 +2,8 @@
 import { get } from "../api.js";
 import { salesChart } from "../chart.js";
 import { announce, h, icon, replace } from "../dom.js";
-import { explain, money, number, shortTime, t, tn } from "../i18n.js";
-import { alertBox, iconButton, moreButton, setTitle, skeletons, whileBusy } from "../views.js";
+import { explain, money, number, ownZone, shortTime, t, tn } from "../i18n.js";
+import { alertBox, iconButton, moreButton, searchText, setTitle, skeletons, whileBusy } from "../views.js";
 import { eventFigures } from "./organizer.js";
 
 /** @type {PageModule["render"]} */
@@ -21,6 +21,8 @@ export async function render(root, { id, signal }) {
     h("p", h("a.back", { href: `/organizer/events/${id}` }, "← ", event.title)),
     h("h1", t("attendees.page")),
     eventFigures(event, sales.totals),
+    event.time_zone !== ownZone &&
+      h("p.hint", t("sales.zone", { zone: event.time_zone.replaceAll("_", " "), own: ownZone.replaceAll("_", " ") })),
     h(
       "section.card.sales",
       h("h2", t("sales.title")),
@@ -29,13 +31,13 @@ export async function render(root, { id, signal }) {
         h("p.hint", tn("sales.given_back", n, { amount: money(amount, currency) })),
       ),
     ),
-    attendees(id, signal),
+    attendees(event, signal),
   );
 }
 
-/** @param {string} id @param {AbortSignal} signal */
-function attendees(id, signal) {
-  const path = `/bookings/events/${id}/attendees`;
+/** @param {Api.EventItem} event @param {AbortSignal} signal */
+function attendees(event, signal) {
+  const path = `/bookings/events/${event.id}/attendees`;
   const { box, say } = alertBox();
   const search = h("input", {
     type: "search",
@@ -51,11 +53,11 @@ function attendees(id, signal) {
   const load = async (cursor) => {
     asked.abort();
     asked = new AbortController();
-    const query = { search: search.value.trim(), limit: 50, cursor };
+    const query = { search: searchText(search.value), limit: 50, cursor };
     /** @type {Api.Page<Api.Attendee>} */
     const page = await get(path, { query, signal: AbortSignal.any([signal, asked.signal]) });
     if (!cursor) body.replaceChildren();
-    body.append(...page.items.map(row));
+    body.append(...page.items.map((attendee) => row(attendee, event.time_zone)));
     none.hidden = body.children.length > 0;
     none.textContent = t(query.search ? "attendees.not_found" : "attendees.none");
     replace(foot, page.next_cursor && moreButton(t("attendees.more"), () => load(page.next_cursor)));
@@ -75,7 +77,7 @@ function attendees(id, signal) {
   sheet.addEventListener("click", () =>
     // Asked first, so that the session is renewed where it has to be: a download cannot do that.
     whileBusy(sheet, () => get("/users/me", { signal })).then(
-      () => location.assign(`${path}.csv?${new URLSearchParams({ search: search.value.trim() })}`),
+      () => location.assign(`${path}.csv?${new URLSearchParams({ search: searchText(search.value) })}`),
       (error) => say(explain(error)),
     ),
   );
@@ -94,11 +96,11 @@ function attendees(id, signal) {
   );
 }
 
-/** @param {Api.Attendee} attendee */
-function row({ booking_id: id, name, email, seats, amount, currency, created_at: at }) {
+/** @param {Api.Attendee} attendee @param {string} zone */
+function row({ booking_id: id, name, email, seats, amount, currency, created_at: at }, zone) {
   return h(
     "tr",
-    h("th", { scope: "row" }, name, h("small", email), h("small", `#${id} · ${shortTime(at)}`)),
+    h("th", { scope: "row" }, name, h("small", email), h("small", `#${id} · ${shortTime(at, zone)}`)),
     h("td", number(seats)),
     h("td", amount ? money(amount, currency) : t("price.free")),
   );

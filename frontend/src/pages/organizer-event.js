@@ -1,11 +1,12 @@
 // Create and edit an event, with a preview of its card; publish, cancel or delete it.
 import { ApiError, get, request } from "../api.js";
 import { h, icon, replace, toast } from "../dom.js";
-import { eventFields, keepTyped } from "../event-form.js";
+import { eventFields, typedTexts } from "../event-form.js";
+import { changesOf } from "../event-values.js";
 import { form, place } from "../forms.js";
 import { t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
-import { navigate } from "../router.js";
+import { holdPage, navigate } from "../router.js";
 import { currentUser } from "../session.js";
 import { alertBox, confirmDialog, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
 import { eventFigures } from "./organizer.js";
@@ -37,14 +38,15 @@ export async function render(root, { id, signal }) {
         ),
     ),
     event && sales && eventFigures(event, sales.totals),
-    event?.status === "cancelled" ? h("p.alert", t("editor.is_cancelled")) : editor(event),
+    event?.status === "cancelled" ? h("p.alert", t("editor.is_cancelled")) : editor(event, signal),
     event && event.status !== "cancelled" && dangers(event),
   );
 }
 
-/** @param {Api.EventItem | null} event */
-function editor(event) {
-  const { fields, read } = eventFields(event);
+/** @param {Api.EventItem | null} event @param {AbortSignal} signal */
+function editor(event, signal) {
+  const typed = typedTexts(currentUser()?.id ?? 0, event?.id ?? "new");
+  const { fields, read, edited } = eventFields(event, typed.read());
   const list = Object.values(fields);
   const asDraft = h(
     "button.button.plain.wide",
@@ -54,7 +56,7 @@ function editor(event) {
   /** @param {Record<string, unknown>} wanted */
   const keep = async (wanted) => {
     const id = await save(event, wanted);
-    forgetTyped();
+    settle();
     await navigate(`/organizer/events/${id}`, { replace: true });
   };
   const { element, say } = form(list, {
@@ -74,7 +76,28 @@ function editor(event) {
     await whileBusy(asDraft, () => keep({ ...read(), status: "draft" })).catch((error) => say(place(error, list)));
   });
   if (publishes) element.append(asDraft);
-  const forgetTyped = event ? () => undefined : keepTyped(element, fields, currentUser()?.id ?? 0);
+  let settled = false;
+  const settle = () => {
+    settled = true;
+    typed.forget();
+  };
+  const unsaved = () => !settled && Object.keys(edited()).length > 0;
+  // A new event outlasts a reload; changes of one that is there outlast a session that ends, and nothing else.
+  if (event) typed.forget();
+  else element.addEventListener("input", () => typed.keep(edited()));
+  signal.addEventListener("abort", () => unsaved() && !currentUser() && typed.keep(edited()));
+  const ask = async () => {
+    const given = await confirmDialog({
+      title: t("editor.unsaved"),
+      text: t("editor.unsaved_text"),
+      yes: t("editor.discard"),
+      no: t("editor.go_on"),
+      danger: true,
+    });
+    if (given) settle();
+    return given;
+  };
+  holdPage({ unsaved, ask, signal });
 
   const preview = h("div", { inert: true });
   const drawPreview = () => {
@@ -82,12 +105,14 @@ function editor(event) {
     if (!shown.starts_at || !shown.ends_at) return;
     const sample = {
       ...shown,
-      id: event?.id ?? shown.title,
+      id: event?.id ?? "",
       title: shown.title || t("editor.title"),
       venue: shown.venue || t("editor.venue"),
-      available: shown.capacity,
+      available: Math.max(0, shown.capacity - (event ? event.capacity - event.available : 0)),
       organizer_id: 0,
       status: /** @type {const} */ ("published"),
+      version: 0,
+      updated_at: "",
     };
     replace(preview, eventCard(sample));
   };
@@ -131,17 +156,10 @@ async function save(event, wanted) {
     toast(t(created.status === "draft" ? "editor.drafted" : "editor.published"));
     return created.id;
   }
-  const old = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (event));
-  const changed = Object.entries(wanted).filter(([name, value]) => !same(value, old[name] ?? null));
-  if (changed.length) await request("PATCH", `/api/events/${event.id}`, { body: Object.fromEntries(changed) });
+  const changes = changesOf(wanted, event);
+  if (Object.keys(changes).length) await request("PATCH", `/api/events/${event.id}`, { body: changes });
   toast(t(wanted.status === "published" ? "editor.published" : "editor.saved"));
   return event.id;
-}
-
-/** @param {unknown} a @param {unknown} b */
-function same(a, b) {
-  if (typeof a === "string" && typeof b === "string" && /^\d{4}-.*Z$/.test(a)) return Date.parse(a) === Date.parse(b);
-  return a === b;
 }
 
 /** @param {Api.EventItem} event */
@@ -169,7 +187,7 @@ function dangers(event) {
       if (draft) await request("DELETE", `/api/events/${event.id}`);
       else await request("PATCH", `/api/events/${event.id}`, { body: { status: "cancelled" } });
       toast(t(draft ? "editor.deleted" : "editor.cancelled"));
-      await navigate("/organizer", { replace: true });
+      await navigate("/organizer", { replace: true, asked: true });
     }).catch((error) => say(place(error, [])));
   });
   return h("section.dangers", h("p.hint", t(draft ? "editor.delete_hint" : "editor.cancel_hint")), button, box);

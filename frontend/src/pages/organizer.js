@@ -37,12 +37,12 @@ export async function render(root, { signal }) {
 /** Seats that are paid or booked for free. @param {Api.EventItem} event */
 export const soldSeats = (event) => event.sold ?? event.capacity - event.available - (event.held ?? 0);
 
-/** @param {Api.Takings[]} takings by currency, any number of times */
-export function revenue(takings) {
+/** What was paid; nothing if nothing was. @param {Api.Takings[]} takings by currency, any number of times */
+function revenue(takings) {
   /** @type {Map<string, number>} */
   const sums = new Map();
   for (const { currency, amount } of takings) if (amount) sums.set(currency, (sums.get(currency) ?? 0) + amount);
-  return [...sums].map(([currency, amount]) => money(amount, currency)).join(" + ") || "–";
+  return [...sums].map(([currency, amount]) => money(amount, currency)).join(" + ");
 }
 
 /** @param {Api.EventItem[]} events @param {Api.Takings[]} sales */
@@ -54,7 +54,7 @@ function totals(events, sales) {
       t("organizer.sold"),
       published.reduce((sum, event) => sum + soldSeats(event), 0),
     ),
-    figure(t("organizer.revenue"), revenue(sales)),
+    figure(t("organizer.revenue"), revenue(sales) || "–"),
   ];
 }
 
@@ -69,7 +69,7 @@ export function eventFigures(event, sales) {
     figure(t("organizer.sold"), soldSeats(event)),
     figure(t("editor.held"), event.held ?? 0),
     figure(t("editor.available"), event.available),
-    figure(t("organizer.revenue"), revenue(sales)),
+    figure(t("organizer.revenue"), revenue(sales) || "–"),
   );
 }
 
@@ -81,6 +81,7 @@ const figure = (name, value) =>
 function row(event, sales) {
   const { tone, text } = availability(event);
   const sold = soldSeats(event);
+  const earned = revenue(sales);
   return h(
     "li.card.row-card",
     h("span.thumb", cover(event)),
@@ -96,7 +97,7 @@ function row(event, sales) {
         "span.meta",
         t("organizer.sold_of", { sold, capacity: event.capacity }),
         event.held ? ` · ${tn("organizer.held", event.held)}` : undefined,
-        sales.length > 0 && ` · ${revenue(sales)}`,
+        earned && ` · ${earned}`,
       ),
       h("progress", { max: event.capacity, value: sold, "aria-hidden": "true" }),
     ),

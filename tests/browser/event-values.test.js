@@ -1,0 +1,112 @@
+// What the form of an event sends: what was edited, and nothing that is read back from what it shows.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { changesOf, valuesOf } from "../../frontend/src/event-values.js";
+
+/** @type {Api.EventItem} */
+const EVENT = {
+  id: "e1",
+  title: "Late night",
+  description: "First line\r\nsecond  ",
+  venue: "The Old Mill",
+  time_zone: "Europe/Berlin",
+  // The second of two equal half past twos.
+  starts_at: "2027-10-31T01:30:00Z",
+  ends_at: "2027-10-31T04:00:12.345Z",
+  capacity: 50,
+  available: 50,
+  price: 1250,
+  currency: "EUR",
+  category: null,
+  image_url: null,
+  sales_start_at: null,
+  sales_end_at: "2027-10-31T00:30:00Z",
+  max_seats_per_booking: 10,
+  organizer_id: 7,
+  status: "published",
+  version: 3,
+  updated_at: "2027-01-01T00:00:00Z",
+};
+
+const SHOWN = {
+  title: "Late night",
+  description: "First line\nsecond  ",
+  category: "",
+  image_url: "",
+  starts_at: "2027-10-31T02:30",
+  ends_at: "2027-10-31T05:00",
+  time_zone: "Europe/Berlin",
+  venue: "The Old Mill",
+  capacity: "50",
+  max_seats_per_booking: "10",
+  price: "12.50",
+  currency: "EUR",
+  sales_start_at: "",
+  sales_end_at: "2027-10-31T02:30",
+};
+
+/** @param {Partial<typeof SHOWN>} edits @param {Partial<Api.EventItem>} [event] */
+const sent = (edits, event) => {
+  const whole = { ...EVENT, ...event };
+  return changesOf(valuesOf({ ...SHOWN, ...edits }, { event: whole, texts: SHOWN }), whole);
+};
+
+test("nothing edited, nothing sent", () => {
+  assert.deepEqual(sent({}), {});
+});
+
+test("another venue moves nothing, not even in the hour that exists twice", () => {
+  assert.deepEqual(sent({ venue: " The barn " }), { venue: "The barn" });
+  assert.deepEqual(sent({ title: "Later" }, { starts_at: "2027-10-31T00:30:00Z" }), { title: "Later" });
+});
+
+test("an edited time in the hour that exists twice is the earlier one", () => {
+  assert.deepEqual(sent({ starts_at: "2027-10-31T02:15" }), { starts_at: "2027-10-31T00:15:00Z" });
+});
+
+test("a time that is typed back to what it was is what it was", () => {
+  const before = { event: EVENT, texts: SHOWN };
+  assert.equal(valuesOf({ ...SHOWN, starts_at: "2027-10-31T02:30" }, before).starts_at, EVENT.starts_at);
+});
+
+test("another zone keeps what its clock shows as well, and moves the rest", () => {
+  assert.deepEqual(sent({ time_zone: "Europe/Paris" }), { time_zone: "Europe/Paris" });
+  assert.deepEqual(sent({ time_zone: "Europe/Lisbon" }), {
+    time_zone: "Europe/Lisbon",
+    starts_at: "2027-10-31T02:30:00Z",
+    ends_at: "2027-10-31T05:00:00Z",
+    sales_end_at: "2027-10-31T02:30:00Z",
+  });
+});
+
+test("price and currency are one amount", () => {
+  assert.deepEqual(sent({ price: "99" }), { price: 9900 });
+  assert.deepEqual(sent({ currency: "KWD" }), { price: 12_500, currency: "KWD" });
+  assert.deepEqual(sent({ currency: "USD" }), { currency: "USD" });
+  assert.deepEqual(sent({ price: "99999999", currency: "JPY" }), { price: 99_999_999, currency: "JPY" });
+});
+
+test("what is emptied is cleared", () => {
+  assert.deepEqual(sent({ sales_end_at: "", description: "" }), { sales_end_at: null, description: "" });
+  assert.deepEqual(sent({ category: "" }, { category: "music" }), {});
+  assert.deepEqual(sent({ category: "film" }, { category: "music" }), { category: "film" });
+});
+
+test("a new event is all that the form says", () => {
+  assert.deepEqual(valuesOf({ ...SHOWN, title: " Night " }, null), {
+    title: "Night",
+    description: "First line\nsecond",
+    category: null,
+    image_url: null,
+    starts_at: "2027-10-31T00:30:00Z",
+    ends_at: "2027-10-31T04:00:00Z",
+    time_zone: "Europe/Berlin",
+    venue: "The Old Mill",
+    capacity: 50,
+    max_seats_per_booking: 10,
+    price: 1250,
+    currency: "EUR",
+    sales_start_at: null,
+    sales_end_at: "2027-10-31T00:30:00Z",
+  });
+});
