@@ -1,12 +1,19 @@
 //! The public keys that verify access tokens: fetched from user-service, cached, kept while it is down.
+//!
+//! A token with a known `kid` is checked at once, whatever else goes on. One with an unknown `kid` may be somebody's with
+//! a new key, or anybody's with none: it makes the keys be fetched in the background, and waits for that only shortly.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use reqwest::Client;
 use tokio::{
-    sync::{Mutex, RwLock},
+    sync::{RwLock, watch},
     time::Instant,
 };
 
@@ -17,88 +24,180 @@ use crate::{
     task::{Schedule, repeat},
 };
 
-/// An unknown `kid` leads to at most one fetch in this time.
-const MIN_REFRESH: Duration = Duration::from_secs(2);
+/// The pause after a fetch, in which unknown `kid`s are answered from the cache.
+const PAUSE: Duration = Duration::from_secs(2);
+/// The pause doubles with each fetch that fails in a row, up to this.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The longest that a fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Keys that user-service withdrew are forgotten after this time.
-const MAX_AGE: Duration = Duration::from_secs(300);
+/// How long after the start of a fetch requests wait for it.
+const WAIT: Duration = Duration::from_millis(500);
+/// Keys that user-service withdrew are forgotten after this time. New ones are known before they sign: user-service
+/// publishes them two minutes earlier.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// Public keys by `kid`. Cheap to clone.
 #[derive(Clone)]
 pub struct AccessKeys {
-    keys: Arc<RwLock<HashMap<String, DecodingKey>>>,
-    source: Option<Arc<Source>>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keys: RwLock<HashMap<String, DecodingKey>>,
+    source: Option<Source>,
 }
 
 struct Source {
     url: String,
     client: Client,
-    last_fetch: Mutex<Option<Instant>>,
+    fetches: Mutex<Fetches>,
+}
+
+/// What is remembered of the fetches so far.
+#[derive(Default)]
+struct Fetches {
+    /// The one under way; its sender is dropped at the end.
+    running: Option<Running>,
+    /// No request starts another one until then.
+    paused_until: Option<Instant>,
+    failures_in_a_row: u32,
+}
+
+#[derive(Clone)]
+struct Running {
+    since: Instant,
+    ended: watch::Receiver<()>,
 }
 
 impl AccessKeys {
     /// Keys at hand, fetched from nowhere: user-service's own.
     pub fn fixed(keys: HashMap<String, DecodingKey>) -> Self {
-        Self { keys: Arc::new(RwLock::new(keys)), source: None }
+        Self { inner: Arc::new(Inner { keys: RwLock::new(keys), source: None }) }
     }
 
     /// Puts other keys in the place of the present ones, in every clone: user-service, when its key files change.
     pub async fn replace(&self, keys: HashMap<String, DecodingKey>) {
-        *self.keys.write().await = keys;
+        *self.inner.keys.write().await = keys;
     }
 
-    /// Keys fetched from a JWKS document (RFC 7517) at `url`, at first need and every five minutes.
+    /// Keys fetched from a JWKS document (RFC 7517) at `url`, at first need and every minute.
     pub fn remote(url: &str) -> Self {
         Self::remote_by(client::build(FETCH_TIMEOUT), url)
     }
 
     /// [`AccessKeys::remote`] by a client that has other uses too.
     pub fn remote_by(client: Client, url: &str) -> Self {
-        let source = Source { url: url.to_owned(), client, last_fetch: Mutex::new(None) };
-        Self { keys: Arc::default(), source: Some(Arc::new(source)) }
+        let source = Source { url: url.to_owned(), client, fetches: Mutex::default() };
+        Self { inner: Arc::new(Inner { keys: RwLock::default(), source: Some(source) }) }
     }
 
     /// The key of that id. 401 if there is none, 503 `keys_unavailable` if none could ever be fetched.
     pub async fn find(&self, kid: &str) -> ApiResult<DecodingKey> {
-        if let Some(key) = self.keys.read().await.get(kid) {
-            return Ok(key.clone());
+        if let Some(key) = self.get(kid).await {
+            return Ok(key);
         }
-        if let Some(source) = &self.source {
-            let fetched = self.refresh(source, MIN_REFRESH).await;
-            if let Err(error) = fetched
-                && self.keys.read().await.is_empty()
-            {
-                let detail = "tokens cannot be checked until user-service answers; try again";
-                return Err(ApiError::unavailable("keys_unavailable", detail, error));
-            }
+        let Some(source) = &self.inner.source else { return Err(invalid_token()) };
+        if let Some(running) = self.fetch_unless_paused(source) {
+            // Without any key, nobody can be served before the fetch has ended.
+            running.wait(if self.is_empty().await { FETCH_TIMEOUT } else { WAIT }).await;
         }
-        self.keys.read().await.get(kid).cloned().ok_or_else(invalid_token)
+        if let Some(key) = self.get(kid).await {
+            return Ok(key);
+        }
+        if self.is_empty().await {
+            let detail = "tokens cannot be checked until user-service answers; try again";
+            return Err(ApiError::unavailable("keys_unavailable", detail, anyhow!("no key was fetched yet")));
+        }
+        Err(invalid_token())
     }
 
-    /// Starts to fetch now and every five minutes. A failed fetch keeps the keys at hand.
+    /// Starts to fetch now and every minute. A failed fetch keeps the keys at hand.
     pub fn start_refreshing(&self, lifecycle: &Lifecycle) {
-        let Some(source) = self.source.clone() else { return };
+        if self.inner.source.is_none() {
+            return;
+        }
         let keys = self.clone();
         repeat(lifecycle, "access_keys", Schedule::every(MAX_AGE), move || {
-            let (keys, source) = (keys.clone(), source.clone());
-            async move { keys.refresh(&source, Duration::ZERO).await }
+            let keys = keys.clone();
+            async move { keys.refresh().await }
         });
     }
 
-    async fn refresh(&self, source: &Source, at_most_every: Duration) -> anyhow::Result<()> {
-        // Held across the fetch: whoever waits here finds the keys fresh.
-        let mut last_fetch = source.last_fetch.lock().await;
-        if last_fetch.is_some_and(|at| at.elapsed() < at_most_every) {
-            return Ok(());
-        }
-        let response = source.client.get(&source.url).timeout(FETCH_TIMEOUT).send().await?.error_for_status()?;
-        let set: JwkSet = response.json().await?;
-        let keys = parse(&set).with_context(|| format!("{} holds no usable key", source.url))?;
-        self.replace(keys).await;
-        *last_fetch = Some(Instant::now());
+    async fn refresh(&self) -> anyhow::Result<()> {
+        let Some(source) = &self.inner.source else { return Ok(()) };
+        self.fetch(source).wait(FETCH_TIMEOUT + PAUSE).await;
+        ensure!(lock(&source.fetches).failures_in_a_row == 0, "keys of user-service not fetched from {}", source.url);
         Ok(())
     }
+
+    async fn get(&self, kid: &str) -> Option<DecodingKey> {
+        self.inner.keys.read().await.get(kid).cloned()
+    }
+
+    async fn is_empty(&self) -> bool {
+        self.inner.keys.read().await.is_empty()
+    }
+
+    fn fetch_unless_paused(&self, source: &Source) -> Option<Running> {
+        let paused = lock(&source.fetches).paused_until.is_some_and(|until| Instant::now() < until);
+        (!paused).then(|| self.fetch(source))
+    }
+
+    /// The fetch under way, or a new one: there is never more than one.
+    fn fetch(&self, source: &Source) -> Running {
+        let mut fetches = lock(&source.fetches);
+        if let Some(running) = &fetches.running {
+            return running.clone();
+        }
+        let (sender, ended) = watch::channel(());
+        let running = Running { since: Instant::now(), ended };
+        fetches.running = Some(running.clone());
+        let keys = self.clone();
+        // In a task of its own: the request that caused it may go away.
+        tokio::spawn(async move {
+            keys.fetch_once().await;
+            drop(sender);
+        });
+        running
+    }
+
+    async fn fetch_once(&self) {
+        let Some(source) = &self.inner.source else { return };
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, source.get()).await;
+        let fetched = fetched.unwrap_or_else(|_| Err(anyhow!("no answer within {FETCH_TIMEOUT:?}")));
+        let failed = fetched.is_err();
+        match fetched {
+            Ok(keys) => self.replace(keys).await,
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "keys of user-service not fetched"),
+        }
+        let mut fetches = lock(&source.fetches);
+        fetches.failures_in_a_row = if failed { fetches.failures_in_a_row + 1 } else { 0 };
+        fetches.paused_until = Some(Instant::now() + pause(fetches.failures_in_a_row));
+        fetches.running = None;
+    }
+}
+
+impl Running {
+    /// Waits for the end of the fetch, but for none that began longer ago than `limit`.
+    async fn wait(mut self, limit: Duration) {
+        tokio::time::timeout_at(self.since + limit, self.ended.changed()).await.ok();
+    }
+}
+
+impl Source {
+    async fn get(&self) -> anyhow::Result<HashMap<String, DecodingKey>> {
+        let response = self.client.get(&self.url).send().await?.error_for_status()?;
+        let set: JwkSet = response.json().await?;
+        parse(&set).with_context(|| format!("{} holds no usable key", self.url))
+    }
+}
+
+fn pause(failures_in_a_row: u32) -> Duration {
+    PAUSE.saturating_mul(1 << failures_in_a_row.saturating_sub(1).min(8)).min(MAX_PAUSE)
+}
+
+fn lock(fetches: &Mutex<Fetches>) -> MutexGuard<'_, Fetches> {
+    fetches.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn parse(set: &JwkSet) -> Option<HashMap<String, DecodingKey>> {
@@ -108,4 +207,103 @@ fn parse(set: &JwkSet) -> Option<HashMap<String, DecodingKey>> {
         .filter_map(|jwk| Some((jwk.common.key_id.clone()?, DecodingKey::from_jwk(jwk).ok()?)))
         .collect();
     (!keys.is_empty()).then_some(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
+    use futures::future::join_all;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A user-service that answers the first `answers` fetches with one key, and then with `then`.
+    async fn user_service(answers: usize, then: Then) -> (AccessKeys, Arc<AtomicUsize>) {
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let count = fetches.clone();
+        let jwks = move || {
+            let fetch = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let key =
+                    json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "known", "x": "A".repeat(43) });
+                match then {
+                    _ if fetch < answers => Json(json!({ "keys": [key] })).into_response(),
+                    Then::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                    Then::IsSilent => std::future::pending().await,
+                }
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, Router::new().route("/jwks.json", get(jwks))).into_future());
+        (AccessKeys::remote(&url), fetches)
+    }
+
+    #[derive(Clone, Copy)]
+    enum Then {
+        Fails,
+        IsSilent,
+    }
+
+    /// As if the pause after the last fetch were over.
+    fn end_pause(keys: &AccessKeys) {
+        lock(&keys.inner.source.as_ref().unwrap().fetches).paused_until = None;
+    }
+
+    async fn refusal(keys: &AccessKeys, kid: &str) -> &'static str {
+        keys.find(kid).await.err().unwrap().code()
+    }
+
+    #[tokio::test]
+    async fn while_user_service_is_silent_nobody_waits_for_long_and_known_keys_are_found_at_once() {
+        let (keys, fetches) = user_service(1, Then::IsSilent).await;
+        keys.find("known").await.unwrap();
+        end_pause(&keys);
+        let began = Instant::now();
+
+        let strangers = join_all((0..100).map(async |n| refusal(&keys, &format!("made up {n}")).await));
+        let (strangers, known) = tokio::join!(strangers, async {
+            keys.find("known").await.unwrap();
+            began.elapsed()
+        });
+
+        assert!(strangers.iter().all(|code| *code == "invalid_token"));
+        assert!(known < WAIT, "{known:?}");
+        assert!(began.elapsed() < FETCH_TIMEOUT, "{:?}", began.elapsed());
+        assert_eq!(fetches.load(Ordering::SeqCst), 2, "all of them wait for one fetch");
+        let later = Instant::now();
+        assert_eq!(refusal(&keys, "made up").await, "invalid_token");
+        assert!(later.elapsed() < WAIT, "a fetch that has been going on for long is waited for no more");
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_failed_is_not_tried_again_at_once() {
+        let (keys, fetches) = user_service(0, Then::Fails).await;
+
+        for _ in 0..20 {
+            assert_eq!(refusal(&keys, "known").await, "keys_unavailable");
+        }
+
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_kid_that_is_still_unknown_after_a_fetch_is_not_asked_for_again_at_once() {
+        let (keys, fetches) = user_service(usize::MAX, Then::Fails).await;
+
+        for _ in 0..20 {
+            assert_eq!(refusal(&keys, "made up").await, "invalid_token");
+        }
+
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn the_pause_grows_with_the_failures_up_to_a_limit() {
+        assert_eq!([0, 1, 2, 3].map(|failures| pause(failures).as_secs()), [2, 2, 4, 8]);
+        assert_eq!(pause(1000), MAX_PAUSE);
+    }
 }
