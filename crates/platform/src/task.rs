@@ -19,6 +19,7 @@ use std::{
 
 use futures::FutureExt;
 use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Clock, server::Lifecycle};
 
@@ -125,22 +126,40 @@ where
     supervise_within(lifecycle, task, STALLED_AFTER, start);
 }
 
+/// [`supervise`] for a loop that requests and other loops rely on until they have ended: it ends by
+/// [`Lifecycle::drained`].
+pub fn supervise_until_drained<F, Fut>(lifecycle: &Lifecycle, task: &'static str, start: F)
+where
+    F: Fn(Progress) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let progress = Progress::new(task, STALLED_AFTER);
+    lifecycle.watch(progress.clone());
+    lifecycle.spawn_until_drained(restart(progress, lifecycle.drained(), start));
+}
+
 fn supervise_within<F, Fut>(lifecycle: &Lifecycle, task: &'static str, stalled_after: Duration, start: F)
 where
     F: Fn(Progress) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let (progress, stop) = (Progress::new(task, stalled_after), lifecycle.stopping());
+    let progress = Progress::new(task, stalled_after);
     lifecycle.watch(progress.clone());
-    lifecycle.spawn(async move {
-        while !stop.is_cancelled() {
-            let running = async { start(progress.clone()).await };
-            let Err(panic) = AssertUnwindSafe(running).catch_unwind().await else { break };
-            let pause = progress.panicked(panic.as_ref());
-            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
-        }
-        progress.done();
-    });
+    lifecycle.spawn(restart(progress, lifecycle.stopping(), start));
+}
+
+async fn restart<F, Fut>(progress: Progress, stop: CancellationToken, start: F)
+where
+    F: Fn(Progress) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    while !stop.is_cancelled() {
+        let running = async { start(progress.clone()).await };
+        let Err(panic) = AssertUnwindSafe(running).catch_unwind().await else { break };
+        let pause = progress.panicked(panic.as_ref());
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+    }
+    progress.done();
 }
 
 /// Runs `work` once, and says so if it panics. The process waits for it before it ends.

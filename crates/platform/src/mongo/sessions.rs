@@ -32,7 +32,7 @@ use uuid::Uuid;
 use super::{bounded, server_time};
 use crate::{
     server::Lifecycle,
-    task::{Progress, supervise},
+    task::{Progress, supervise_until_drained},
 };
 
 /// The collection of those who live, or lived until lately.
@@ -142,10 +142,11 @@ impl Sessions {
     }
 
     /// Starts to tell the other replicas every second or two that this one is alive, and to end the sessions of those that
-    /// are not.
+    /// are not. Goes on until the process has drained: requests and loops run transactions until then.
     pub fn start_presence(&self, lifecycle: &Lifecycle) {
-        let (sessions, stop) = (self.clone(), lifecycle.stopping());
-        supervise(lifecycle, "presence", move |progress| sessions.clone().keep_present(stop.clone(), progress));
+        let (sessions, stop) = (self.clone(), lifecycle.drained());
+        let start = move |progress| sessions.clone().keep_present(stop.clone(), progress);
+        supervise_until_drained(lifecycle, "presence", start);
     }
 
     async fn keep_present(self, stop: CancellationToken, progress: Progress) {

@@ -1,4 +1,4 @@
-//! The phases of a process: running, terminating (unready, still accepting), stopping (draining).
+//! The phases of a process: running, terminating (unready, still accepting), stopping (draining), drained.
 
 use std::{
     future::Future,
@@ -12,12 +12,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::task::Progress;
 
+/// How long loops may take to end that end last.
+const LAST_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Shared by everything that has to end in order. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     terminating: CancellationToken,
     stopping: CancellationToken,
+    drained: CancellationToken,
     tasks: TaskTracker,
+    last_tasks: TaskTracker,
     loops: Arc<Mutex<Vec<Progress>>>,
 }
 
@@ -56,6 +61,19 @@ impl Lifecycle {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::trouble).collect()
     }
 
+    /// Cancelled when requests and background loops have ended, or had their time to.
+    pub fn drained(&self) -> CancellationToken {
+        self.drained.clone()
+    }
+
+    /// Starts a loop that requests and other loops rely on until they have ended. It ends by [`Lifecycle::drained`].
+    pub fn spawn_until_drained<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.last_tasks.spawn(task);
+    }
+
     /// Ends everything now, without waiting for a signal; for tests.
     pub fn stop(&self) {
         self.terminating.cancel();
@@ -83,10 +101,14 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Waits for background tasks, which end by [`Lifecycle::stopping`]. False if some were still under way.
+    /// Waits for background tasks, which end by [`Lifecycle::stopping`], and then for those that end by
+    /// [`Lifecycle::drained`]. False if some were still under way.
     pub async fn finish_tasks(&self, at_most: Duration) -> bool {
         self.tasks.close();
         let finished = tokio::time::timeout(at_most, self.tasks.wait()).await.is_ok();
+        self.drained.cancel();
+        self.last_tasks.close();
+        let finished = tokio::time::timeout(LAST_TASKS_TIMEOUT, self.last_tasks.wait()).await.is_ok() && finished;
         if !finished {
             tracing::warn!("background work was still under way at the end of the drain time");
         }
