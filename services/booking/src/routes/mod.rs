@@ -40,7 +40,7 @@ pub fn router(state: AppState) -> Router {
             get_with(organizer::export_attendees, |op| op.summary("The same as a sheet (its organizer)")),
         )
         .api_route("/payments/{id}", get_with(payments::get_payment, |op| op.summary("One of your payments")));
-    // A payment company that takes its time holds up what waits for it alone.
+    // Routes that wait for the payment company have an admission group of their own: while it is slow, the others go on.
     let payments = ApiRouter::new()
         .api_route(
             "/bookings/{id}/cancel",
@@ -50,11 +50,12 @@ pub fn router(state: AppState) -> Router {
         .api_route(
             "/payments/config",
             get_with(payments::get_config, |op| op.summary("What a page needs for its payment form")),
-        )
-        .api_route(
-            "/payments/webhooks/{provider}",
-            post_with(webhooks::receive_webhook, |op| op.summary("What the payment company has to say")),
         );
-    let table = limited(bookings).merge(limited(payments));
+    // So have webhooks: anybody may send some, and neither payments nor genuine webhooks wait for the other.
+    let webhooks = ApiRouter::new().api_route(
+        "/payments/webhooks/{provider}",
+        post_with(webhooks::receive_webhook, |op| op.summary("What the payment company has to say")),
+    );
+    let table = limited(bookings).merge(limited(payments)).merge(limited(webhooks));
     platform::openapi::finish(table, "booking-service", "/bookings/openapi.json").with_state(state)
 }
