@@ -27,6 +27,12 @@ pub struct ServiceArgs {
     /// Longest time until a response begins, in seconds.
     #[arg(long, env = "REQUEST_TIMEOUT_SECONDS", default_value_t = 30)]
     pub request_timeout_seconds: u64,
+    /// Longest time until a request's body has arrived, in seconds. A client that takes longer gets 408.
+    #[arg(long, env = "REQUEST_BODY_TIMEOUT_SECONDS", default_value_t = 10)]
+    pub request_body_timeout_seconds: u64,
+    /// The most connections to the public listener. One more takes the place of one that only waits for its client.
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 2048, value_parser = connections)]
+    pub max_connections: usize,
     /// How long connections are still accepted after SIGTERM, in seconds, while routers take the process out.
     #[arg(long, env = "SHUTDOWN_DELAY_SECONDS", default_value_t = 10)]
     pub shutdown_delay_seconds: u64,
@@ -47,10 +53,19 @@ impl ServiceArgs {
         Duration::from_secs(self.request_timeout_seconds)
     }
 
+    /// [`ServiceArgs::request_body_timeout_seconds`] as a duration.
+    pub fn request_body_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_body_timeout_seconds)
+    }
+
     /// How many proxies in a row are trusted; 0 if none is.
     pub fn trusted_hops(&self) -> usize {
         if self.trust_forwarded_for { self.trusted_proxies.into() } else { 0 }
     }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
 }
 
 /// Shape of the logs.

@@ -1,11 +1,21 @@
 //! The two listeners of a program, their timeouts, and the way it stops.
 //!
 //! On SIGTERM it is unready at once, accepts for some seconds more (routers take their time to notice), then drains.
-//! `axum::serve` has no header-read timeout, hence the accept loop of our own.
+//!
+//! - `listener`: accepts connections, and closes those that get nowhere; `activity`: what each of them is doing
+//! - `socket` and `refusal`: hyper's own answers in the shape of ours; `headers`: what every answer carries
+//! - `requests`: what happens around every request; `body`: its body; `admission`: how many are worked on at once
+//! - `lifecycle`: the phases of a process
 
+mod activity;
 mod admission;
+mod body;
+mod headers;
 mod lifecycle;
+mod listener;
+mod refusal;
 mod requests;
+mod socket;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,20 +27,20 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
-use tokio::net::{TcpListener, TcpStream};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
+use self::listener::Listener;
 pub use self::{admission::limited, lifecycle::Lifecycle, requests::with_defaults};
-use crate::{config::ServiceArgs, extract::ClientAddr, health::Readiness, telemetry};
+use crate::{config::ServiceArgs, health::Readiness, telemetry};
 
-/// The longest a client may take to send its request's head.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections to the admin listener at once: probes, scrapers, and somebody who looks.
+const ADMIN_CONNECTIONS: usize = 64;
+/// File descriptors that are not for clients: databases, RabbitMQ, neighbours, the admin listener, files.
+const OTHER_DESCRIPTORS: usize = 256;
+/// Samples of histograms are kept one by one until they are counted into their buckets; a scrape does so, too.
+const METRICS_UPKEEP: Duration = Duration::from_secs(10);
 
 /// Serves `router` with the platform's defaults, and the admin listener, until SIGTERM or SIGINT and the drain.
 ///
@@ -44,72 +54,49 @@ pub async fn serve(
     let public = bind("LISTEN_ADDR", args.listen_addr).await?;
     let admin = bind("ADMIN_ADDR", args.admin_addr).await?;
     tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, "listening");
+    let start = |name, socket, router, max_connections, stop| {
+        let router = with_defaults(router, args);
+        tokio::spawn(Listener { socket, name, router, max_connections, args: args.clone() }.run(stop))
+    };
     let admin_stop = CancellationToken::new();
-    let admin_router = with_defaults(admin_router(readiness, lifecycle.clone()), args);
-    let admin_task = tokio::spawn(accept(admin, admin_router, args.clone(), admin_stop.clone()));
-    let stopping = lifecycle.stopping();
-    let router = with_defaults(router, args);
-    let public_task = tokio::spawn(accept(public, router, args.clone(), stopping));
+    let admin_router = admin_router(readiness, lifecycle.clone());
+    let admin_task = start("admin", admin, admin_router, ADMIN_CONNECTIONS, admin_stop.clone());
+    let public_task = start("public", public, router, max_connections(args), lifecycle.stopping());
+    let upkeep = tokio::spawn(keep_metrics_small());
 
     lifecycle.run_until_signal(Duration::from_secs(args.shutdown_delay_seconds)).await?;
+    let drained_by = Instant::now() + Duration::from_secs(args.drain_seconds);
     public_task.await.context("public listener")?;
-    lifecycle.finish_tasks(Duration::from_secs(args.drain_seconds)).await;
+    lifecycle.finish_tasks(drained_by.saturating_duration_since(Instant::now())).await;
     admin_stop.cancel();
     admin_task.await.context("admin listener")?;
+    upkeep.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
+/// The configured maximum, or what the descriptors of this process allow, of which it takes as many as it may have.
+fn max_connections(args: &ServiceArgs) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let allowed = if raised.is_ok() { limit.maximum } else { limit.current };
+    let allowed = allowed.and_then(|allowed| usize::try_from(allowed).ok()).unwrap_or(usize::MAX);
+    let fit = allowed.saturating_sub(OTHER_DESCRIPTORS).max(1);
+    if fit < args.max_connections {
+        tracing::warn!(max_connections = args.max_connections, fit, "too few file descriptors for MAX_CONNECTIONS");
+    }
+    fit.min(args.max_connections)
+}
+
+async fn keep_metrics_small() {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        telemetry::metrics_handle().run_upkeep();
+    }
+}
+
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot listen on {address}"))
-}
-
-/// Accepts until `stop`, then lets what is under way finish, for the drain time at most.
-async fn accept(listener: TcpListener, router: Router, args: ServiceArgs, stop: CancellationToken) {
-    let connections = GracefulShutdown::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-    loop {
-        let accepted = tokio::select! { () = stop.cancelled() => break, accepted = listener.accept() => accepted };
-        match accepted {
-            Ok((stream, peer)) => {
-                connect(&builder, &connections, stream, peer, router.clone(), args.trusted_hops());
-            }
-            Err(error) => {
-                // Out of descriptors, mostly: some come free by waiting.
-                tracing::warn!(%error, "cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    drop(listener);
-    if tokio::time::timeout(Duration::from_secs(args.drain_seconds), connections.shutdown()).await.is_err() {
-        tracing::warn!("connections were still open at the end of the drain time");
-    }
-}
-
-fn connect(
-    builder: &auto::Builder<TokioExecutor>,
-    connections: &GracefulShutdown,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    trusted_hops: usize,
-) {
-    stream.set_nodelay(true).ok();
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        let client = ClientAddr::resolve(peer, request.headers(), trusted_hops);
-        request.extensions_mut().insert(client);
-        router.clone().oneshot(request)
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let watched = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(error, "connection ended");
-        }
-    });
 }
 
 fn admin_router(readiness: Readiness, lifecycle: Lifecycle) -> Router {

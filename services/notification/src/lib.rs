@@ -28,6 +28,7 @@ use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{self, Bus},
+    config::ServiceArgs,
     health::{self, Readiness},
     mongo,
     server::{self, Lifecycle},
@@ -42,6 +43,8 @@ use self::{consumer::Consumer, hub::Hub, store::Store};
 
 /// The name in logs, in RabbitMQ and in MongoDB.
 const NAME: &str = "notification-service";
+/// Connections to the public listener beside those of the streams, at least.
+const OTHER_CONNECTIONS: usize = 512;
 /// How often an idle stream sends a comment.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -156,7 +159,10 @@ impl App {
         self.spawn_presence();
         self.spawn_watcher();
         self.spawn_consumer();
-        server::serve(&config.service, self.router(), self.readiness(), lifecycle).await
+        // Each stream keeps a connection: there have to be some left for everything else.
+        let connections = config.service.max_connections.max(config.streams_max + OTHER_CONNECTIONS);
+        let service = ServiceArgs { max_connections: connections, ..config.service.clone() };
+        server::serve(&service, self.router(), self.readiness(), lifecycle).await
     }
 }
 

@@ -14,6 +14,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::{body, headers::DefaultHeaders};
 use crate::{
     ApiError,
     config::ServiceArgs,
@@ -21,40 +22,72 @@ use crate::{
     trace::{REQUEST_ID, RequestContext, TRACEPARENT},
 };
 
+/// The longest path that is shown in logs and refusals, in bytes.
+const SHOWN_PATH: usize = 128;
+
 /// Wraps a router in the platform's defaults; [`super::serve`] does so itself, tests that bind no port call it.
 pub fn with_defaults(router: Router, args: &ServiceArgs) -> Router {
-    let limit = args.request_timeout();
+    let defaults = Defaults {
+        time: args.request_timeout(),
+        body_time: args.request_body_timeout(),
+        headers: DefaultHeaders::new(args),
+    };
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn(move |request: Request, next: Next| around(limit, request, next)))
+        .layer(from_fn(move |request: Request, next: Next| around(defaults, request, next)))
+}
+
+/// What every request of a program goes by.
+#[derive(Clone, Copy)]
+struct Defaults {
+    /// Until the answer begins, once the body is here.
+    time: Duration,
+    /// Until the body is here.
+    body_time: Duration,
+    headers: DefaultHeaders,
 }
 
 async fn unknown_route(uri: Uri) -> ApiError {
-    ApiError::not_found("route_not_found", format!("nothing is at {}", uri.path()))
+    ApiError::not_found("route_not_found", format!("nothing is at {}", shown(uri.path())))
 }
 
 async fn unknown_method(method: Method, uri: Uri) -> ApiError {
     let kind = Kind::BadRequest(StatusCode::METHOD_NOT_ALLOWED);
-    ApiError::new(kind, "method_not_allowed", format!("{} does not take {method}", uri.path()))
+    let detail = format!("{} does not take {}", shown(uri.path()), shown(method.as_str()));
+    ApiError::new(kind, "method_not_allowed", detail)
 }
 
-async fn around(limit: Duration, request: Request, next: Next) -> Response {
+/// The beginning of what a client may make as long as it likes.
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN_PATH)]
+}
+
+/// The method as a label of metrics and logs. Clients may make methods up, and each label stays for good.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+async fn around(defaults: Defaults, request: Request, next: Next) -> Response {
     let context = request_context(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let path = request.uri().path().to_owned();
     let span = tracing::info_span!(
         "request",
         request_id = context.request_id,
         trace_id = context.trace.trace_id(),
-        method = method.as_str(),
-        path
+        method = method_label(&method),
+        path = shown(request.uri().path())
     );
     let request_id = HeaderValue::from_str(&context.request_id);
     let work = async {
         let started = Instant::now();
-        let mut response = bounded(limit, request, next).await;
+        let mut response = match body::buffer(request, defaults.body_time).await {
+            Ok(request) => bounded(defaults.time, request, next).await,
+            Err(refusal) => refusal,
+        };
+        defaults.headers.add_to(response.headers_mut());
         if let Ok(request_id) = request_id {
             response.headers_mut().insert(REQUEST_ID, request_id);
         }
@@ -81,12 +114,34 @@ async fn bounded(limit: Duration, request: Request, next: Next) -> Response {
 }
 
 fn record(method: &Method, route: String, status: StatusCode, elapsed: Duration) {
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.as_u16().to_string())];
+    let labels =
+        [("method", method_label(method).to_owned()), ("route", route), ("status", status.as_u16().to_string())];
     metrics::histogram!("eventplatform_http_request_seconds", &labels).record(elapsed.as_secs_f64());
     let elapsed_ms = elapsed.as_millis();
     if method.is_safe() && status.is_success() {
         tracing::debug!(status = status.as_u16(), elapsed_ms, "answered");
     } else {
         tracing::info!(status = status.as_u16(), elapsed_ms, "answered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_that_somebody_made_up_is_other() {
+        let made_up = Method::from_bytes(b"PROPFIND42").unwrap();
+
+        assert_eq!(method_label(&made_up), "other");
+        assert_eq!(method_label(&Method::PATCH), "PATCH");
+    }
+
+    #[test]
+    fn a_long_path_is_cut_between_characters() {
+        let path = format!("/{}", "ü".repeat(100));
+
+        assert_eq!(shown(&path).len(), SHOWN_PATH - 1);
+        assert_eq!(shown("/bookings"), "/bookings");
     }
 }

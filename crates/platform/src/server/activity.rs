@@ -1,0 +1,312 @@
+//! What one connection is doing, and until when it may go on without getting anywhere.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::{sync::Notify, time::Instant};
+
+/// The longest until the head of a request is complete: from the connection's start, or from the head's first byte.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request. Longer than the 60 s of nginx and most load balancers: whoever
+/// closes first must not be the one that cannot tell the other side in time.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may take nothing of an answer. An event stream says something every 15 s.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The state of one connection, shared by its socket, its requests and the listener. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Activity {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    /// A deadline has come nearer.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests whose answer is not sent yet.
+    requests: usize,
+    /// Of these, the ones whose body is not here yet.
+    uploads: usize,
+    /// Of these, the ones whose answer has begun.
+    answers: usize,
+    served: bool,
+    http2: bool,
+    /// Since when nothing but the client has been waited for.
+    waiting_since: Instant,
+    /// When the first byte of the next head came; HTTP/1 only, where bytes between requests are nothing else.
+    head_since: Option<Instant>,
+    /// When the client last took a part of an answer.
+    answered_at: Instant,
+    /// Since when the socket takes no more bytes.
+    blocked_since: Option<Instant>,
+}
+
+impl Activity {
+    /// A connection that was accepted just now.
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let state = State {
+            requests: 0,
+            uploads: 0,
+            answers: 0,
+            served: false,
+            http2: false,
+            waiting_since: now,
+            head_since: None,
+            answered_at: now,
+            blocked_since: None,
+        };
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// A request's head has come. It is under way until the guard is dropped.
+    pub(super) fn request(&self, http2: bool) -> Underway {
+        let mut state = self.lock();
+        state.requests += 1;
+        state.served = true;
+        state.http2 = http2;
+        state.head_since = None;
+        Underway { activity: self.clone(), answering: false }
+    }
+
+    /// The body of a request is being waited for, until the guard is dropped.
+    pub(super) fn upload(&self) -> Upload {
+        let mut state = self.lock();
+        state.uploads += 1;
+        state.waiting_since = Instant::now();
+        Upload { activity: self.clone() }
+    }
+
+    /// Bytes have come.
+    pub(super) fn received(&self) {
+        let mut state = self.lock();
+        if state.requests == 0 && state.served && !state.http2 && state.head_since.is_none() {
+            state.head_since = Some(Instant::now());
+            self.inner.changed.notify_one();
+        }
+    }
+
+    /// The socket took bytes, or (`blocked`) takes no more for now.
+    pub(super) fn wrote(&self, blocked: bool) {
+        let mut state = self.lock();
+        if !blocked {
+            if state.blocked_since.take().is_some() {
+                // The rest of an answer is being taken, however slowly.
+                state.waiting_since = Instant::now();
+            }
+        } else if state.blocked_since.is_none() {
+            state.blocked_since = Some(Instant::now());
+            self.inner.changed.notify_one();
+        }
+    }
+
+    /// Since when only the client has been waited for; `None` while a request is worked on or answered.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        (state.requests == state.uploads).then_some(state.waiting_since)
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().requests == 0
+    }
+
+    /// Waits until the client has had its time.
+    pub(super) async fn overdue(&self) {
+        loop {
+            let deadline = self.lock().deadline();
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => {}
+                () = self.inner.changed.notified() => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// When to look again, or to give up. What handlers and bodies may take is bounded elsewhere.
+    fn deadline(&self) -> Instant {
+        let nothing_sent = self.blocked_since.map(|since| since + STALL_TIMEOUT);
+        let nothing_taken = (self.answers > 0).then(|| self.answered_at + STALL_TIMEOUT);
+        let waiting = if self.requests > 0 {
+            Instant::now() + IDLE_TIMEOUT
+        } else if let Some(since) = self.head_since {
+            since + HEAD_TIMEOUT
+        } else if self.served {
+            self.waiting_since + IDLE_TIMEOUT
+        } else {
+            self.waiting_since + HEAD_TIMEOUT
+        };
+        [nothing_sent, nothing_taken].into_iter().flatten().fold(waiting, Instant::min)
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Underway {
+    activity: Activity,
+    answering: bool,
+}
+
+impl Underway {
+    /// The answer's body, which ends the request when it is sent or dropped.
+    pub(super) fn answer(mut self, body: Body) -> Answer {
+        let mut state = self.activity.lock();
+        state.answers += 1;
+        state.answered_at = Instant::now();
+        self.answering = true;
+        drop(state);
+        Answer { body, underway: self }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let mut state = self.activity.lock();
+        state.requests -= 1;
+        state.answers -= usize::from(self.answering);
+        state.waiting_since = Instant::now();
+    }
+}
+
+/// A body that is being waited for.
+#[derive(Debug)]
+pub(super) struct Upload {
+    activity: Activity,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.activity.lock().uploads -= 1;
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    underway: Underway,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.underway.activity.lock().answered_at = Instant::now();
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long the connection may still do nothing.
+    async fn left(activity: &Activity) -> Duration {
+        let now = Instant::now();
+        activity.overdue().await;
+        now.elapsed()
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_has_as_long_as_a_head_may_take() {
+        let activity = Activity::new();
+        activity.received();
+
+        assert_eq!(left(&activity).await, HEAD_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_served_may_idle_but_not_dawdle_with_its_next_head() {
+        let activity = Activity::new();
+        drop(activity.request(false));
+        pass(30).await;
+        let idle = activity.clone();
+        let idle = tokio::spawn(async move { left(&idle).await });
+        tokio::task::yield_now().await;
+
+        activity.received();
+
+        assert_eq!(idle.await.unwrap(), HEAD_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_of_http2_between_requests_are_no_head() {
+        let activity = Activity::new();
+        drop(activity.request(true));
+        pass(30).await;
+        activity.received();
+
+        assert_eq!(left(&activity).await, Duration::from_secs(45));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_under_way_is_not_hurried_and_its_connection_idles_from_its_end_on() {
+        let activity = Activity::new();
+        let request = activity.request(false);
+        let waiting = activity.clone();
+        let waiting = tokio::spawn(async move { left(&waiting).await });
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(!waiting.is_finished());
+        assert_eq!(activity.waiting_since(), None);
+
+        drop(request);
+
+        assert_eq!(waiting.await.unwrap(), Duration::from_secs(300) + IDLE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_is_given_up() {
+        let activity = Activity::new();
+        let _answer = activity.request(true).answer(Body::from("of some length"));
+
+        assert_eq!(left(&activity).await, STALL_TIMEOUT);
+        activity.wrote(true);
+        pass(5).await;
+        activity.wrote(false);
+        assert!(!activity.is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_waited_for_is_no_work() {
+        let activity = Activity::new();
+        let _request = activity.request(false);
+        let upload = activity.upload();
+        assert!(activity.waiting_since().is_some());
+
+        drop(upload);
+
+        assert_eq!(activity.waiting_since(), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! Headers that every answer carries, whoever made it: a handler, the router, or the HTTP implementation itself.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::config::ServiceArgs;
+
+/// Applies where a handler says nothing else: answers carry personal data, tokens and prices of the moment.
+const ALWAYS: [(HeaderName, HeaderValue); 2] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+];
+/// A year, for this host alone: whether its subdomains speak TLS is not ours to say.
+const HSTS: (HeaderName, HeaderValue) =
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+
+/// The default headers of one program's answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DefaultHeaders {
+    https: bool,
+}
+
+impl DefaultHeaders {
+    /// HSTS is sent where the public URL is https.
+    pub(super) fn new(args: &ServiceArgs) -> Self {
+        Self { https: args.public_url.scheme() == "https" }
+    }
+
+    /// Adds the headers that are missing.
+    pub(super) fn add_to(self, headers: &mut HeaderMap) {
+        for (name, value) in ALWAYS.into_iter().chain(self.https.then_some(HSTS)) {
+            headers.entry(name).or_insert(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(https: bool, headers: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut map = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+        DefaultHeaders { https }.add_to(&mut map);
+        map
+    }
+
+    #[test]
+    fn what_a_handler_set_stays() {
+        let headers = added(false, &[(header::CACHE_CONTROL, "no-cache")]);
+
+        assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
+
+    #[test]
+    fn browsers_are_told_to_stay_with_https_only_where_the_platform_is_reached_by_it() {
+        assert_eq!(added(true, &[])[header::STRICT_TRANSPORT_SECURITY], "max-age=31536000");
+        assert!(!added(false, &[]).contains_key(header::STRICT_TRANSPORT_SECURITY));
+    }
+}
