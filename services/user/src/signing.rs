@@ -147,8 +147,9 @@ impl SigningKeys {
     }
 }
 
-/// The last key by name that has been published for long enough. Right after a start none has: then the first one by
-/// name, which is the elder one while keys are being rotated.
+/// The last key by name that has been published for long enough. Right after a start none has: then the one that this
+/// process has published longest, and of several as old the first by name, which is the elder one while keys are being
+/// rotated.
 fn signer(ring: &KeyRing, now: DateTime<Utc>) -> Option<(&str, &Key)> {
     let proven = ring.iter().rfind(|(_, key)| now - key.since >= PUBLISHED_BEFORE_SIGNING);
     let first = || ring.iter().min_by_key(|(_, key)| key.since);
