@@ -16,7 +16,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{ApiError, ApiResult, error::Kind};
+use crate::{ApiError, ApiResult, error::Kind, json};
 
 /// The largest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -31,11 +31,11 @@ pub struct JsonBody<T> {
 impl<T: DeserializeOwned> JsonBody<T> {
     /// The body.
     ///
-    /// Fails with 413 `body_too_large`, 415 `unsupported_media_type` or 400 `invalid_json` (which names the place, and
-    /// covers unknown fields).
+    /// Fails with 413 `body_too_large`, 415 `unsupported_media_type` or `unsupported_encoding`, or 400 `invalid_json`
+    /// (which names the field, and covers unknown fields).
     pub fn parse(self) -> ApiResult<T> {
-        serde_json::from_slice(&self.bytes?)
-            .map_err(|error| ApiError::bad_request("invalid_json", format!("the body does not fit: {error}")))
+        json::from_slice(&self.bytes?)
+            .map_err(|fault| ApiError::bad_request("invalid_json", format!("the body does not fit: {fault}")))
     }
 
     /// The body, or `T`'s default where there is none.
@@ -78,7 +78,21 @@ fn is_json(media_type: Option<&str>) -> bool {
     media_type.is_some_and(|t| t == "application/json" || (t.starts_with("application/") && t.ends_with("+json")))
 }
 
-/// A body as it came, for signatures over its bytes. 413 `body_too_large` over [`MAX_BODY_BYTES`].
+/// Refuses a body that is compressed: none is unpacked, so that its limit is the limit of what it holds.
+fn require_plain(headers: &HeaderMap) -> ApiResult<()> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|value| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Kind::BadRequest(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        "unsupported_encoding",
+        "send the body as it is, without Content-Encoding",
+    ))
+}
+
+/// A body as it came, for signatures over its bytes. 413 `body_too_large` over [`MAX_BODY_BYTES`], 415
+/// `unsupported_encoding` for a compressed one.
 #[derive(Debug)]
 pub struct RawBody(pub Bytes);
 
@@ -87,6 +101,7 @@ impl<S: Sync> FromRequest<S> for RawBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
+        require_plain(&parts.headers)?;
         let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
             return Err(too_large());
@@ -121,7 +136,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(rejection) => Err(ApiError::bad_request("invalid_path", rejection.body_text())),
+            Err(_) => Err(ApiError::not_found("not_found", format!("nothing is at {}", parts.uri.path()))),
         }
     }
 }
@@ -210,7 +225,12 @@ impl<T: JsonSchema> OperationInput for Query<T> {
     }
 }
 
-impl OperationInput for RawBody {}
+impl OperationInput for RawBody {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        axum::Json::<serde_json::Value>::operation_input(ctx, operation);
+    }
+}
+
 impl OperationInput for ClientAddr {}
 
 impl OperationOutput for ApiError {

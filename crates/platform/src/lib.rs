@@ -3,7 +3,8 @@
 //! - [`config`]: settings from environment and files, secrets that refuse to be defaults
 //! - [`telemetry`]: logs and metrics; [`trace`]: W3C trace context and request ids
 //! - [`server`]: the two listeners, timeouts, the way a process stops; [`health`]: liveness and readiness
-//! - [`error`]: refusals as RFC 9457 problems; [`extract`]: bodies, paths and queries; [`page`]: cursor pagination
+//! - [`error`]: refusals as RFC 9457 problems; [`extract`]: bodies, paths and queries; [`json`]: JSON read strictly;
+//!   [`page`]: cursor pagination
 //! - [`auth`]: who is asking; [`idempotency`]: N identical requests, one effect, N identical answers
 //! - [`client`]: outgoing HTTP; [`bus`]: RabbitMQ; [`outbox`]: the relay from a database to RabbitMQ
 //! - [`task`]: background loops that survive their panics
@@ -22,6 +23,7 @@ pub mod extract;
 pub mod failpoint;
 pub mod health;
 pub mod idempotency;
+pub mod json;
 pub mod mongo;
 pub mod openapi;
 pub mod outbox;

@@ -72,8 +72,43 @@ async fn what_is_wrong_with_a_request_is_said() {
     send(json!({ "event_id": "e", "seats": 1.5 })).await.is_refused(400, "invalid_json");
     send(json!({ "event_id": "x".repeat(70_000), "seats": 1 })).await.is_refused(413, "body_too_large");
     app.post("/bookings", json!({})).send().await.is_refused(401, "login_required");
-    app.get("/bookings/x").header("authorization", &app.bearer(ALICE)).send().await.is_refused(400, "invalid_path");
+    for body in [json!(["e", 1]), json!([["e", 1]]), json!({ "event_id": ["e"], "seats": 1 }), json!("e"), Value::Null]
+    {
+        send(body).await.is_refused(400, "invalid_json");
+    }
     assert_eq!(app.neighbours.calls("hold"), 0);
+}
+
+#[tokio::test]
+async fn a_path_that_names_nothing_is_not_found() {
+    let app = TestApp::start().await;
+
+    for path in
+        ["/bookings/x", "/bookings/1.0", "/bookings/2147483648", "/bookings/%00", "/bookings/%FF", "/payments/x"]
+    {
+        let answer = app.get(path).header("authorization", &app.bearer(ALICE)).send().await;
+
+        answer.is_refused(404, "not_found");
+        assert_eq!(answer.body["detail"], format!("nothing is at {path}"));
+    }
+    // A path has one spelling: without a slash at its end.
+    for path in ["/bookings/", "/bookings/1/", "/bookings/sales/"] {
+        app.get(path).header("authorization", &app.bearer(ALICE)).send().await.is_refused(404, "route_not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused() {
+    let app = TestApp::start().await;
+
+    for encoding in ["gzip", "br", "deflate, gzip"] {
+        let call = app.booking_request(ALICE, "e", 1).header("content-encoding", encoding);
+        call.send().await.is_refused(415, "unsupported_encoding");
+    }
+    let signed = app.post("/payments/webhooks/mock", json!({})).header("content-encoding", "gzip");
+    signed.send().await.is_refused(415, "unsupported_encoding");
+    let plain = app.booking_request(ALICE, "e", 0).header("content-encoding", "identity");
+    plain.send().await.is_refused(422, "invalid_request");
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ async fn what_cannot_be_understood_is_refused_as_a_problem() {
     app.get("/api/nothing").send().await.assert_refused(404, "route_not_found");
     app.call("PUT", &format!("/api/events/{id}")).send().await.assert_refused(405, "method_not_allowed");
     let path = format!("/api/events/{id}/reservations/not-a-uuid/confirm");
-    app.put(&path, &json!({})).bearer(&app.booking_service()).send().await.assert_refused(400, "invalid_path");
+    app.put(&path, &json!({})).bearer(&app.booking_service()).send().await.assert_refused(404, "not_found");
     app.end().await;
 }
 

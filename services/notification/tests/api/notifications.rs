@@ -281,7 +281,6 @@ async fn what_is_wrong_with_a_request_is_said() {
         ("/notifications/1?limit=101", "invalid_query"),
         ("/notifications/1?colour=red", "invalid_query"),
         ("/notifications/1?cursor=%21", "invalid_cursor"),
-        ("/notifications/one", "invalid_path"),
         ("/notifications/1/stream?last_event_id=x", "invalid_query"),
     ];
     let bodies = [(r#"{"up_to": "x"}"#, "invalid_json"), (r#"{"other": 1}"#, "invalid_json"), ("{", "invalid_json")];
@@ -290,6 +289,8 @@ async fn what_is_wrong_with_a_request_is_said() {
         let (status, problem) = app.get(1, path).await;
         assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::BAD_REQUEST, code), "{path}");
     }
+    let (status, problem) = app.get(1, "/notifications/one").await;
+    assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::NOT_FOUND, "not_found"));
     for (body, code) in bodies {
         let (status, problem) = app.post(1, "/notifications/1/read-all", body).await;
         assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::BAD_REQUEST, code), "{body}");
