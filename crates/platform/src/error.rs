@@ -262,10 +262,16 @@ impl From<anyhow::Error> for ApiError {
 }
 
 impl From<sqlx::Error> for ApiError {
-    /// A database that does not answer is 503; everything else that reaches this place is our mistake.
+    /// A database that does not answer is 503, a value that it cannot hold 400; everything else that reaches this place
+    /// is our mistake.
     fn from(cause: sqlx::Error) -> Self {
         if crate::postgres::is_unavailable(&cause) {
             return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
+        }
+        if crate::postgres::is_unfit_value(&cause) {
+            let refused = Self::bad_request("unfit_value", "a text, number or time in the request cannot be stored");
+            // Logged all the same: whatever gets this far should have been refused by name before.
+            return Self { cause: Some(cause.into()), ..refused };
         }
         Self::internal(cause)
     }

@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{ApiError, ApiResult};
 
@@ -10,6 +11,8 @@ use crate::{ApiError, ApiResult};
 pub const DEFAULT_LIMIT: u32 = 20;
 /// The largest `limit`.
 pub const MAX_LIMIT: u32 = 100;
+/// The longest text in a cursor, in bytes: ids and codes are shorter.
+const MAX_TEXT: usize = 200;
 
 /// The query parameters of every list.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -59,10 +62,62 @@ pub fn encode_cursor<C: Serialize>(position: &C) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).expect("a cursor is plain data"))
 }
 
-/// The position that a cursor stands for; 400 if we did not make it.
+/// The position that a cursor stands for; 400 `invalid_cursor` for what no list of ours hands out.
 pub fn decode_cursor<C: DeserializeOwned>(cursor: Option<&str>) -> ApiResult<Option<C>> {
-    let Some(text) = cursor else { return Ok(None) };
-    URL_SAFE_NO_PAD.decode(text).ok().and_then(|json| serde_json::from_slice(&json).ok()).map(Some).ok_or_else(|| {
-        ApiError::bad_request("invalid_cursor", "cursor: take next_cursor of the page before, unchanged")
-    })
+    cursor.map(|text| position(text).ok_or_else(invalid_cursor)).transpose()
+}
+
+/// 400: not a cursor of ours, or of another list.
+pub fn invalid_cursor() -> ApiError {
+    ApiError::bad_request("invalid_cursor", "cursor: take next_cursor of the page before, unchanged")
+}
+
+fn position<C: DeserializeOwned>(text: &str) -> Option<C> {
+    let json = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let value: Value = serde_json::from_slice(&json).ok()?;
+    if is_made_here(&value) { serde_json::from_value(value).ok() } else { None }
+}
+
+/// Positions are numbers, ids and codes, alone or in an array. Databases take no other text: PostgreSQL has no NUL.
+fn is_made_here(value: &Value) -> bool {
+    match value {
+        Value::Number(_) => true,
+        Value::String(text) => text.len() <= MAX_TEXT && text.bytes().all(|byte| byte.is_ascii_graphic()),
+        Value::Array(parts) => parts.iter().all(|part| !part.is_array() && is_made_here(part)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(json: &str) -> String {
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    #[test]
+    fn a_cursor_of_ours_is_read_back() {
+        let position = (1_900_000_000_000_i64, "66f-a_1".to_owned());
+
+        let read = decode_cursor::<(i64, String)>(Some(&encode_cursor(&position))).unwrap();
+
+        assert_eq!(read, Some(position));
+        assert_eq!(decode_cursor::<i32>(Some(&encode_cursor(&7))).unwrap(), Some(7));
+        assert_eq!(decode_cursor::<i32>(None).unwrap(), None);
+    }
+
+    #[test]
+    fn no_other_text_gets_through_a_cursor() {
+        let long = format!(r#"["{}", "EUR"]"#, "x".repeat(MAX_TEXT + 1));
+        let texts = [r#"["a\u0000b", "EUR"]"#, r#"["", "\u202e"]"#, r#"["a b", "EUR"]"#, r#"[["a"], "EUR"]"#, &long];
+        for json in texts {
+            let refused = decode_cursor::<(String, String)>(Some(&cursor(json))).unwrap_err();
+            assert_eq!(refused.code(), "invalid_cursor", "{json}");
+        }
+        for json in ["2147483648", "-2147483649", "1e3", "null", "\"7\"", "[7, 8]", "{}", "7 7", ""] {
+            assert!(decode_cursor::<i32>(Some(&cursor(json))).is_err(), "{json}");
+        }
+        assert!(decode_cursor::<i32>(Some("%%%")).is_err());
+    }
 }

@@ -47,6 +47,14 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the error says that a value cannot be stored or compared as it is: text with a NUL or not in the database's
+/// encoding, a number or an instant out of range, a text that is too long. Such values come from outside.
+pub fn is_unfit_value(error: &sqlx::Error) -> bool {
+    // Of class 22: right truncation, numeric and datetime out of range or malformed, NUL and other encodings, in JSON too.
+    const CODES: [&str; 7] = ["22001", "22003", "22007", "22008", "22021", "22P02", "22P05"];
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| CODES.contains(&&*code))
+}
+
 /// The name of the violated constraint, if that is what the error says.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::constraint)

@@ -153,7 +153,8 @@ fn declined(intent: &PaymentIntent, message: String) -> StripeError {
 }
 
 impl From<sqlx::Error> for StripeError {
-    /// A database that does not answer is 503; everything else that reaches this place is our mistake.
+    /// A database that does not answer is 503, a value that it cannot hold 400; everything else that reaches this place
+    /// is our mistake.
     fn from(cause: sqlx::Error) -> Self {
         if is_lock_timeout(&cause) {
             let message = "This object cannot be accessed right now because another API request or Stripe process is \
@@ -165,6 +166,10 @@ impl From<sqlx::Error> for StripeError {
             tracing::warn!(%cause, "the database does not answer");
             let message = "The mock gateway's database does not answer; try again.";
             return Self::api_error(message).with_status(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        if postgres::is_unfit_value(&cause) {
+            tracing::warn!(%cause, "a value that cannot be stored");
+            return Self::invalid_request("Invalid request: a text or number in it cannot be stored.");
         }
         tracing::error!(%cause, "request failed");
         Self::api_error("Something went wrong in the mock gateway.")

@@ -286,6 +286,8 @@ impl PaymentGateway for Stripe {
         let Ok(event) = serde_json::from_slice::<Event>(body) else { return Ok(None) };
         let object = event.data.object;
         let is_intent = object.object.as_deref() == Some("payment_intent");
-        Ok(if is_intent { object.id } else { object.payment_intent })
+        let charge = if is_intent { object.id } else { object.payment_intent };
+        // What cannot be an id names no charge of ours, and is no text for the database.
+        Ok(charge.filter(|id| (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use chrono::NaiveDate;
 use contracts::identity::Role;
+use platform::page::encode_cursor;
 use serde_json::{Value, json};
 
 use crate::{
@@ -287,4 +288,18 @@ async fn the_events_of_an_organizer_come_in_pages() {
     }
     assert_eq!((events.len(), &second["next_cursor"]), (3, &Value::Null));
     assert!(events.is_sorted_by(|one, next| one.as_str() < next.as_str()));
+}
+
+#[tokio::test]
+async fn a_text_that_postgresql_does_not_take_is_refused() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 500);
+    let cursor = encode_cursor(&("a\0b", "EUR"));
+
+    app.organizer_gets(&format!("/bookings/sales?cursor={cursor}")).await.is_refused(400, "invalid_cursor");
+    let path = format!("/bookings/events/{event}/attendees");
+    for cursor in [encode_cursor(&"a\0b"), encode_cursor(&i64::MAX), encode_cursor(&[1, 2])] {
+        app.organizer_gets(&format!("{path}?cursor={cursor}")).await.is_refused(400, "invalid_cursor");
+    }
+    app.organizer_gets(&format!("{path}?search=a%00b")).await.is_refused(400, "invalid_query");
 }

@@ -111,6 +111,9 @@ async fn webhooks_about_what_we_do_not_know_are_accepted() {
     let app = TestApp::start().await;
 
     assert_eq!(app.hears("payment_intent.succeeded", "pi_unknown").await.status, StatusCode::OK);
+    for charge in ["pi_\0", "", "pi \u{202e}", &"p".repeat(300)] {
+        assert_eq!(app.hears("payment_intent.succeeded", charge).await.status, StatusCode::OK, "{charge:?}");
+    }
     for body in [json!({}), json!([]), json!({ "data": { "object": { "object": "customer", "id": "cus_1" } } })] {
         let answer = app.webhook("mock", &body, WEBHOOK_SECRET, TimeDelta::zero()).await;
         assert_eq!(answer.status, StatusCode::OK, "{body}");

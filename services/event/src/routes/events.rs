@@ -17,7 +17,7 @@ use platform::{
     auth::{AuthUser, Identity, OptionalUser},
     extract::{Created, JsonBody, Path, Query},
     idempotency::{self, IdempotencyKey, Replayable},
-    page::{Page, decode_cursor, parse_limit},
+    page::{Page, decode_cursor, invalid_cursor, parse_limit},
     trace,
 };
 use schemars::JsonSchema;
@@ -181,7 +181,7 @@ fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
 fn position(start_ms: i64, id: String) -> ApiResult<Position> {
     match DateTime::from_timestamp_millis(start_ms).filter(|at| is_sensible(*at)) {
         Some(starts_at) => Ok(Position { starts_at, id }),
-        None => Err(ApiError::bad_request("invalid_cursor", "cursor: take next_cursor of the page before, unchanged")),
+        None => Err(invalid_cursor()),
     }
 }
 

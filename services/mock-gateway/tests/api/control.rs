@@ -34,6 +34,7 @@ async fn rules_that_make_no_sense_are_refused_and_change_nothing() {
         json!([{"match": {"operation": "cancel"}, "action": "explode"}]),
         json!([{"match": {"operation": "cancel"}, "action": "drop_webhook"}]),
         json!([{"match": {"operation": "cancel", "user": 7}, "action": "error_500"}]),
+        json!([{"match": {"operation": "cancel", "booking_id": "a\0b"}, "action": "error_500"}]),
     ] {
         let refused = gateway.client().json(Method::PUT, "/control/faults", &bad).await;
 
