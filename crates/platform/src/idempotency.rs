@@ -14,7 +14,7 @@ use aide::{OperationInput, OperationOutput, generate::GenContext, openapi::Opera
 use axum::{
     body::Bytes,
     extract::FromRequestParts,
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -60,6 +60,8 @@ pub struct Scope {
 pub struct StoredAnswer {
     /// HTTP status.
     pub status: u16,
+    /// Lines such as `retry-after: 5`; none in records that an older version wrote.
+    pub headers: Vec<String>,
     /// JSON, or a problem for 4xx.
     pub body: Vec<u8>,
 }
@@ -162,7 +164,7 @@ where
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let passing = parts.extensions.get::<Passing>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
     let keep = !parts.status.is_server_error() && !passing;
-    let answer = keep.then(|| StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() });
+    let answer = keep.then(|| StoredAnswer::new(parts.status, &parts.headers, &body));
     crate::failpoint!("idempotency.worked");
     if let Err(error) = store.finish(&scope, token, answer.as_ref()).await {
         // The lease runs out, and a retry does the same work under the same operation id.
@@ -226,13 +228,28 @@ impl OperationInput for IdempotencyKey {
     }
 }
 
+impl StoredAnswer {
+    fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        // A cookie is a secret of one browser.
+        let kept = headers.iter().filter(|(name, _)| *name != header::SET_COOKIE);
+        let lines = kept.filter_map(|(name, value)| Some(format!("{name}: {}", value.to_str().ok()?)));
+        Self { status: status.as_u16(), headers: lines.collect(), body: body.to_vec() }
+    }
+}
+
 impl IntoResponse for StoredAnswer {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = status.is_client_error();
         let kind = if problem { "application/problem+json" } else { "application/json" };
         let mut response = (status, Bytes::from(self.body)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        for (name, value) in self.headers.iter().filter_map(|line| line.split_once(": ")) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
         response
     }
 }

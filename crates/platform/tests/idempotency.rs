@@ -11,7 +11,7 @@ use axum::{
     Json, Router,
     body::{Body, to_bytes},
     extract::State,
-    http::{Request, StatusCode},
+    http::{HeaderMap, Request, StatusCode},
     routing::post,
 };
 use futures::future::join_all;
@@ -30,7 +30,7 @@ use uuid::Uuid;
 const TABLE: &str = "create table idempotency_keys (
     user_id integer not null, method text not null, path text not null, key text not null,
     fingerprint bytea not null, operation_id uuid not null, lease_token uuid, lease_until timestamptz not null,
-    status smallint, body bytea, created_at timestamptz not null default now(),
+    status smallint, headers text[], body bytea, created_at timestamptz not null default now(),
     primary key (user_id, method, path, key))";
 
 /// What the handler under test counts and waits for.
@@ -54,7 +54,8 @@ async fn handler<S: IdempotencyStore>(
         match body["fail_until_run"].as_u64() {
             Some(last) if u64::from(run) <= last => Err(match body["passing"].as_bool() {
                 Some(true) => ApiError::conflict("not_now", "asked to wait").passing(),
-                _ => ApiError::internal(anyhow::anyhow!("asked to fail")),
+                Some(false) => ApiError::conflict("not_yet", "asked to come back").retry_after(7),
+                None => ApiError::internal(anyhow::anyhow!("asked to fail")),
             }),
             _ => Ok(Json(json!({ "operation_id": operation_id, "run": run }))),
         }
@@ -63,6 +64,11 @@ async fn handler<S: IdempotencyStore>(
 }
 
 async fn send<S: IdempotencyStore>(work: &Work<S>, key: &str, body: &Value) -> (StatusCode, Value) {
+    let (status, _, body) = send_whole(work, key, body).await;
+    (status, body)
+}
+
+async fn send_whole<S: IdempotencyStore>(work: &Work<S>, key: &str, body: &Value) -> (StatusCode, HeaderMap, Value) {
     let request = Request::post("/things")
         .header("content-type", "application/json")
         .header("idempotency-key", key)
@@ -70,9 +76,9 @@ async fn send<S: IdempotencyStore>(work: &Work<S>, key: &str, body: &Value) -> (
         .unwrap();
     let response = Router::new().route("/things", post(handler::<S>)).with_state(work.clone()).oneshot(request).await;
     let response = response.unwrap();
-    let status = response.status();
-    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    (status, serde_json::from_slice(&bytes).unwrap())
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap())
 }
 
 fn work<S>(store: S, permits: usize) -> Work<S> {
@@ -164,6 +170,20 @@ async fn a_refusal_that_passes_by_itself_is_not_stored<S: IdempotencyStore>(stor
     assert_eq!((first, second), (StatusCode::CONFLICT, StatusCode::OK));
 }
 
+async fn a_stored_answer_keeps_its_headers<S: IdempotencyStore>(store: S) {
+    let work = work(store, 1);
+    let body = json!({"fail_until_run": 1, "passing": false});
+
+    let first = send_whole(&work, "refused", &body).await;
+    let replayed = send_whole(&work, "refused", &body).await;
+
+    assert_eq!(work.runs.load(Ordering::SeqCst), 1);
+    assert_eq!(first, replayed);
+    let header = |name| replayed.1.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!((header("retry-after"), header("cache-control")), (Some("7"), Some("no-store")));
+    assert_eq!(header("content-type"), Some("application/problem+json"));
+}
+
 async fn a_request_waits_for_a_running_one_and_is_then_told_to_come_back<S: IdempotencyStore>(store: S) {
     let work = work(store, 0);
     let running = tokio::spawn({
@@ -192,6 +212,7 @@ async fn postgres_records_hold_the_promise() {
         another_body_under_the_same_key_is_refused(store()),
         a_server_error_is_not_stored_and_a_retry_keeps_the_operation_id(store()),
         a_refusal_that_passes_by_itself_is_not_stored(store()),
+        a_stored_answer_keeps_its_headers(store()),
         a_request_waits_for_a_running_one_and_is_then_told_to_come_back(store()),
     );
 
@@ -209,6 +230,7 @@ async fn mongo_records_hold_the_promise() {
         another_body_under_the_same_key_is_refused(store.clone()),
         a_server_error_is_not_stored_and_a_retry_keeps_the_operation_id(store.clone()),
         a_refusal_that_passes_by_itself_is_not_stored(store.clone()),
+        a_stored_answer_keeps_its_headers(store.clone()),
         a_request_waits_for_a_running_one_and_is_then_told_to_come_back(store.clone()),
     );
 

@@ -38,6 +38,11 @@ fn id(scope: &Scope) -> Document {
     doc! { "user_id": scope.user_id, "method": &scope.method, "path": &scope.path, "key": &scope.key }
 }
 
+fn headers(record: &Document) -> Vec<String> {
+    let lines = record.get_array("headers").into_iter().flatten();
+    lines.filter_map(|line| line.as_str().map(str::to_owned)).collect()
+}
+
 fn binary(bytes: &[u8]) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
@@ -72,9 +77,11 @@ impl IdempotencyStore for MongoIdempotency {
             return Ok(Claim::Reused);
         }
         Ok(match (record.get_i32("status"), record.get_binary_generic("body")) {
-            (Ok(status), Ok(body)) => {
-                Claim::Done(StoredAnswer { status: u16::try_from(status).unwrap_or(500), body: body.clone() })
-            }
+            (Ok(status), Ok(body)) => Claim::Done(StoredAnswer {
+                status: u16::try_from(status).unwrap_or(500),
+                headers: headers(&record),
+                body: body.clone(),
+            }),
             _ => Claim::Running,
         })
     }
@@ -89,7 +96,9 @@ impl IdempotencyStore for MongoIdempotency {
         let ours = doc! { "_id": id(scope), "lease_token": token.to_string() };
         let update = match answer {
             Some(answer) => doc! {
-                "$set": { "status": i32::from(answer.status), "body": binary(&answer.body) },
+                "$set": {
+                    "status": i32::from(answer.status), "headers": &answer.headers, "body": binary(&answer.body),
+                },
                 "$unset": { "lease_token": "" },
             },
             // Long over, so that a retry takes the record at once.

@@ -53,7 +53,7 @@ impl IdempotencyStore for PgIdempotency {
             return Ok(Claim::Ours(row.try_get("operation_id")?));
         }
         let row = sqlx::query(
-            "select fingerprint, status, body from idempotency_keys
+            "select fingerprint, status, headers, body from idempotency_keys
              where user_id = $1 and method = $2 and path = $3 and key = $4",
         )
         .bind(scope.user_id)
@@ -70,6 +70,7 @@ impl IdempotencyStore for PgIdempotency {
         Ok(match row.try_get::<Option<i16>, _>("status")? {
             Some(status) => Claim::Done(StoredAnswer {
                 status: u16::try_from(status).unwrap_or(500),
+                headers: row.try_get::<Option<Vec<String>>, _>("headers")?.unwrap_or_default(),
                 body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
             }),
             None => Claim::Running,
@@ -94,7 +95,8 @@ impl IdempotencyStore for PgIdempotency {
 
     async fn finish(&self, scope: &Scope, token: Uuid, answer: Option<&StoredAnswer>) -> ApiResult<()> {
         sqlx::query(
-            "update idempotency_keys set status = $6, body = $7, lease_token = null, lease_until = now() - interval '1 second'
+            "update idempotency_keys
+             set status = $6, headers = $7, body = $8, lease_token = null, lease_until = now() - interval '1 second'
              where user_id = $1 and method = $2 and path = $3 and key = $4 and lease_token = $5 and status is null",
         )
         .bind(scope.user_id)
@@ -103,6 +105,7 @@ impl IdempotencyStore for PgIdempotency {
         .bind(&scope.key)
         .bind(token)
         .bind(answer.map(|a| i16::try_from(a.status).unwrap_or(500)))
+        .bind(answer.map(|a| a.headers.as_slice()))
         .bind(answer.map(|a| a.body.as_slice()))
         .execute(&self.pool)
         .await?;
