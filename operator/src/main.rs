@@ -4,20 +4,13 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use eventplatform_operator::{crdgen, install, run, settings::Settings};
-use platform::{
-    config::{LogFormat, ServiceArgs},
-    telemetry,
-};
+use platform::{config::LogArgs, telemetry};
 
 #[derive(Parser)]
 #[command(version, about = "Runs event booking platforms on Kubernetes")]
 struct Arguments {
-    /// Log level or filter, such as `info` or `warn,eventplatform_operator=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
-    log_level: String,
-    /// Shape of the logs; `auto` is text on a terminal and JSON elsewhere.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, global = true)]
-    log_format: LogFormat,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,7 +50,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::init(&service_args(&arguments));
+    telemetry::init(&arguments.log);
     let result = match arguments.command {
         Command::Run { settings, admin_addr } => run::run(*settings, admin_addr).await,
         Command::Crd => crdgen::yaml().map(|yaml| print!("{yaml}")),
@@ -67,17 +60,4 @@ async fn main() -> ExitCode {
         }
     };
     telemetry::exit_code(result)
-}
-
-/// The platform's telemetry takes the arguments of a service; of those it reads level and format.
-fn service_args(arguments: &Arguments) -> ServiceArgs {
-    #[derive(Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        args: ServiceArgs,
-    }
-    let mut args = Defaults::parse_from(["eventplatform-operator"]).args;
-    args.log_level.clone_from(&arguments.log_level);
-    args.log_format = arguments.log_format;
-    args
 }

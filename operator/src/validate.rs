@@ -1,6 +1,6 @@
 //! What the API server cannot judge when a platform is admitted. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     build::{Blueprint, Program},
@@ -51,7 +51,8 @@ pub fn validate(blueprint: &Blueprint<'_>) -> Result<(), Problem> {
             faults.push("mongodb.external.replicaSet is needed with more than one host".to_owned());
         }
     }
-    faults.dedup();
+    let mut told = HashSet::new();
+    faults.retain(|fault| told.insert(fault.clone()));
     if faults.is_empty() { Ok(()) } else { Err(Problem::Invalid(faults)) }
 }
 

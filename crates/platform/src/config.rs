@@ -15,12 +15,9 @@ pub struct ServiceArgs {
     /// Address of the admin listener: /livez, /readyz, /metrics. Never exposed by the ingress.
     #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:9090")]
     pub admin_addr: SocketAddr,
-    /// Log level or filter, such as `info` or `warn,booking_service=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
-    pub log_level: String,
-    /// Shape of the logs; `auto` is text on a terminal and JSON elsewhere.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
-    pub log_format: LogFormat,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// The origin that browsers see; names the session cookies and decides whether they are Secure.
     #[arg(long, env = "PUBLIC_URL", default_value = "http://localhost:8080")]
     pub public_url: Url,
@@ -66,6 +63,17 @@ impl ServiceArgs {
 
 fn connections(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
+}
+
+/// How a program logs.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// Log level or filter, such as `info` or `warn,booking_service=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
+    pub log_level: String,
+    /// Shape of the logs; `auto` is text on a terminal and JSON elsewhere.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, global = true)]
+    pub log_format: LogFormat,
 }
 
 /// Shape of the logs.

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Clock,
-    config::{LogFormat, ServiceArgs},
+    config::{LogArgs, LogFormat},
 };
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -16,7 +16,7 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Sets up logs, metrics and the TLS provider of this process. Later calls change nothing.
-pub fn init(args: &ServiceArgs) {
+pub fn init(args: &LogArgs) {
     // An error means that a provider is installed already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     metrics_handle();

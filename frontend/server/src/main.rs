@@ -9,6 +9,6 @@ use platform::telemetry;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::init(&arguments.service);
+    telemetry::init(&arguments.service.log);
     telemetry::exit_code(frontend_server::run(&arguments).await)
 }

@@ -655,6 +655,17 @@ mod validation {
     }
 
     #[test]
+    fn a_variable_that_is_given_again_is_told_once() {
+        let env = ["A", "B", "A", "B"].map(|name| json!({"name": name, "value": "x"}));
+        let faults = faults(json!({"services": {"user": {"env": env}}}));
+
+        for name in ["A", "B"] {
+            let told = faults.matches(&format!("services.user.env: {name} is given twice")).count();
+            assert_eq!(told, 1, "{faults}");
+        }
+    }
+
+    #[test]
     fn amounts_must_be_amounts_and_fit() {
         let resources = json!({"requests": {"cpu": "lots", "memory": "2Gi"}, "limits": {"memory": "1Gi"}});
         let faults = faults(json!({"services": {"event": {"resources": resources}}}));

@@ -8,6 +8,6 @@ use event_service::{Config, run};
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    platform::telemetry::init(&config.service);
+    platform::telemetry::init(&config.service.log);
     platform::telemetry::exit_code(run(config).await)
 }

@@ -9,6 +9,6 @@ use user_service::config::Arguments;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::init(&arguments.config.service);
+    telemetry::init(&arguments.config.service.log);
     telemetry::exit_code(user_service::run(arguments).await)
 }
