@@ -153,8 +153,7 @@ pub fn server_url(name: &str, value: Option<&str>, file: Option<&PathBuf>) -> an
     let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let password = credentials.split_once(':').map_or("", |(_, password)| password);
     if password.is_empty() {
-        let local =
-            hosts.split(',').all(|host| ["localhost", "127.0.0.1", "[::1]"].iter().any(|l| host.starts_with(l)));
+        let local = hosts.split(',').all(is_this_machine);
         ensure!(local, "{name} has no password; add one (only a server on this machine may do without)");
     }
     ensure!(
@@ -162,6 +161,15 @@ pub fn server_url(name: &str, value: Option<&str>, file: Option<&PathBuf>) -> an
         "{name} has a well-known default password; choose a secret one"
     );
     Ok(secret)
+}
+
+/// Whether a host of a URL, with or without a port, is this machine by name or loopback address.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| name.eq_ignore_ascii_case(local))
 }
 
 #[cfg(test)]
@@ -178,7 +186,13 @@ mod tests {
     #[test]
     fn only_this_machine_may_do_without_a_password() {
         assert!(server_url("MONGODB_URL", Some("mongodb://127.0.0.1:27017/?a=b"), None).is_ok());
-        assert!(server_url("MONGODB_URL", Some("mongodb://mongo:27017/?a=b"), None).is_err());
+        assert!(server_url("MONGODB_URL", Some("mongodb://localhost,[::1]:27018/"), None).is_ok());
+        for host in
+            ["mongo:27017", "localhost.example.org", "127.0.0.1.example.org:27017", "localhost,mongo", "[::1].x"]
+        {
+            let url = format!("mongodb://{host}/?a=b");
+            assert!(server_url("MONGODB_URL", Some(&url), None).is_err(), "{host}");
+        }
     }
 
     #[test]
