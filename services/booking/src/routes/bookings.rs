@@ -38,6 +38,13 @@ pub(super) struct CreateBooking {
     seats: i64,
 }
 
+/// Which booking.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct BookingPath {
+    /// The booking's number.
+    id: i32,
+}
+
 /// The body of a cancellation: nothing, or an empty object.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -193,7 +200,7 @@ pub(super) async fn list_bookings(
 pub(super) async fn get_booking(
     State(state): State<AppState>,
     user: AuthUser,
-    Path(id): Path<i32>,
+    Path(BookingPath { id }): Path<BookingPath>,
 ) -> ApiResult<Json<BookingResponse>> {
     let booking = state.store.find_booking_of(user.user_id, id).await?.ok_or_else(booking_not_found)?;
     BookingResponse::with_refund(&state, booking).await.map(Json)
@@ -203,7 +210,7 @@ pub(super) async fn get_booking(
 pub(super) async fn cancel_booking(
     State(state): State<AppState>,
     user: AuthUser,
-    Path(id): Path<i32>,
+    Path(BookingPath { id }): Path<BookingPath>,
     body: JsonBody<CancelBooking>,
 ) -> ApiResult<Json<BookingResponse>> {
     state.store.find_booking_of(user.user_id, id).await?.ok_or_else(booking_not_found)?;

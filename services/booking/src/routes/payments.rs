@@ -28,6 +28,13 @@ use crate::{
     state::AppState,
 };
 
+/// Which payment.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct PaymentPath {
+    /// The payment's number.
+    id: i32,
+}
+
 /// What to pay, and how.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -151,7 +158,7 @@ pub(super) async fn get_config(State(state): State<AppState>) -> Json<PaymentCon
 pub(super) async fn get_payment(
     State(state): State<AppState>,
     user: AuthUser,
-    Path(id): Path<i32>,
+    Path(PaymentPath { id }): Path<PaymentPath>,
 ) -> ApiResult<Json<PaymentResponse>> {
     let payment = state.store.find_payment_of(user.user_id, id).await?.ok_or_else(payment_not_found)?;
     Ok(Json(payment.into()))

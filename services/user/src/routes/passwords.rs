@@ -10,7 +10,7 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{current_admin, current_user, field_error, sessions::verify_counted};
+use super::{current_admin, current_user, field_error, sessions::verify_counted, users::UserPath};
 use crate::{
     domain::Password,
     error::Refusal,
@@ -77,7 +77,7 @@ pub(super) async fn change(
 pub(super) async fn create_reset(
     State(state): State<AppState>,
     auth: AuthUser,
-    Path(id): Path<i32>,
+    Path(UserPath { id }): Path<UserPath>,
 ) -> ApiResult<Created<ResetTokenResponse>> {
     let admin = current_admin(&state, auth).await?;
     state.store.find_user(id).await?.ok_or(Refusal::UserNotFound)?;

@@ -72,6 +72,13 @@ pub struct UsersQuery {
     pub cursor: Option<String>,
 }
 
+/// Which person.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct UserPath {
+    /// The person's id.
+    pub(super) id: i32,
+}
+
 /// What an admin changes about a person; what is absent stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -166,7 +173,7 @@ pub(super) async fn list_users(
 pub(super) async fn update_user(
     State(state): State<AppState>,
     auth: AuthUser,
-    Path(id): Path<i32>,
+    Path(UserPath { id }): Path<UserPath>,
     body: JsonBody<UpdateUser>,
 ) -> ApiResult<Json<UserResponse>> {
     let admin = current_admin(&state, auth).await?;
