@@ -29,6 +29,7 @@ const ROUTES = [
 
 /** The route of a path, if it has one. @param {string} path */
 function routeOf(path) {
+  path = withoutSlash(path);
   for (const [pattern, page, needs] of ROUTES) {
     const match = new RegExp(`^${pattern.replace(":id", "([\\w-]+)")}$`).exec(path);
     if (match) {
@@ -40,6 +41,9 @@ function routeOf(path) {
     }
   }
 }
+
+/** A page has one address, without a slash at its end. @param {string} path */
+const withoutSlash = (path) => path.replace(/(?<=.)\/+$/, "");
 
 /** Fires `change` after each navigation. */
 export const routerEvents = new EventTarget();
@@ -164,6 +168,8 @@ async function show({ focus, restore = false }) {
   leaving.abort(new DOMException("left the page", "AbortError"));
   leaving = new AbortController();
   const { signal } = leaving;
+  const path = withoutSlash(location.pathname);
+  if (path !== location.pathname) rewriteUrl(path + location.search + location.hash);
   if (!history.state?.entry) history.replaceState({ position, entry: `${Date.now()}-${Math.random()}` }, "");
   entry = history.state.entry;
   shown = address();

@@ -330,3 +330,20 @@ for (const width of [320, 360]) {
     { locale: "de-DE", timezoneId: "Asia/Tokyo", viewport: { width, height: 740 } },
   );
 }
+
+visit("what an address does not name is not found, and a slash at its end does not matter", async (person) => {
+  const { page } = person;
+  for (const path of ["/events/%00", "/events/no-such-event", "/events/a%20b"]) {
+    const answer = await page.goto(path);
+    assert.equal(answer?.status(), 404, path);
+    await page.getByRole("heading", { name: "Page not found" }).waitFor();
+  }
+  await page.goto(`/events/${scene.event}/`);
+  await page.getByRole("heading", { level: 1, name: /^Night shapes/ }).waitFor();
+  assert.equal(new URL(page.url()).pathname, `/events/${scene.event}`);
+
+  await person.returns(scene);
+  await page.goto("/me/bookings/abc");
+  await page.getByRole("heading", { name: "Page not found" }).waitFor();
+  assert.doesNotMatch(await page.getByRole("main").innerText(), /parse/);
+});

@@ -101,7 +101,7 @@ impl Settings {
             Program::Booking => self.booking_environment(caller)?,
             Program::Notification => self.notification_environment(caller),
             Program::MockGateway => self.gateway_environment(caller)?,
-            Program::Frontend => Vec::new(),
+            Program::Frontend => vec![("EVENT_SERVICE_URL", self.peer(caller, Program::Event, ""))],
         });
         let extra = self.extra.iter().filter(|(wanted, ..)| *wanted == program);
         variables.extend(extra.map(|(_, name, value)| (*name, OsString::from(value))));

@@ -1,10 +1,12 @@
 //! frontend: the site in `frontend/`, embedded at build time and served with strict headers. It keeps no state, sets
-//! no cookies and needs no other service.
+//! no cookies, and serves the site whether or not other services answer.
 //!
 //! - [`routes`]: the URL table; [`assets`]: the embedded files and how one is answered
+//! - [`events`]: which events exist, for the status of their pages
 //! - [`headers`]: what the browser is told to refuse; `lean`: what is sent of style sheet and page
 
 pub mod assets;
+pub mod events;
 pub mod headers;
 #[cfg(test)]
 mod lean;
@@ -16,6 +18,9 @@ use platform::{
     health::Readiness,
     server::{self, Lifecycle},
 };
+use url::Url;
+
+use crate::events::Events;
 
 /// The website of the Event Booking Platform.
 #[derive(Parser)]
@@ -30,6 +35,9 @@ pub struct Arguments {
     /// Who moves the money; `stripe` lets the browser load Stripe's card form.
     #[arg(long, env = "PAYMENT_PROVIDER", value_enum, default_value_t)]
     pub payment_provider: PaymentProvider,
+    /// event-service, asked whether an event exists before its page is answered; without it every event's page is 200.
+    #[arg(long, env = "EVENT_SERVICE_URL")]
+    pub event_service_url: Option<Url>,
 }
 
 /// Who moves the money.
@@ -51,11 +59,7 @@ pub enum Command {
 
 /// Does what the command line asks for: there is nothing but serving.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    server::serve(
-        &arguments.service,
-        routes::router(arguments.payment_provider),
-        Readiness::default(),
-        Lifecycle::new(),
-    )
-    .await
+    let events = Events::new(arguments.event_service_url.as_ref());
+    let router = routes::router(arguments.payment_provider, events);
+    server::serve(&arguments.service, router, Readiness::default(), Lifecycle::new()).await
 }

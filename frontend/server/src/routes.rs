@@ -2,10 +2,10 @@
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     middleware::map_response,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
 use platform::{ApiError, error::Kind};
@@ -13,13 +13,16 @@ use platform::{ApiError, error::Kind};
 use crate::{
     PaymentProvider,
     assets::{self, Asset},
+    events::Events,
     headers,
 };
 
-/// The pages, each with its module in `frontend/src/router.js`.
-const PAGES: [&str; 12] = [
+/// The page of an event.
+const EVENT_PAGE: &str = "/events/{id}";
+
+/// The other pages, each with its module in `frontend/src/router.js`.
+const PAGES: [&str; 11] = [
     "/",
-    "/events/{id}",
     "/login",
     "/register",
     "/me/bookings",
@@ -40,20 +43,53 @@ const FIRST_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js>; r
     </src/cover.js>; rel=modulepreload, </src/pages/events.js>; rel=modulepreload";
 
 /// The whole URL table of a site whose payments go to `provider`.
-pub fn router(provider: PaymentProvider) -> Router {
+pub fn router(provider: PaymentProvider, events: Events) -> Router {
     let headers = headers::security_headers(provider);
-    PAGES
-        .iter()
-        .fold(Router::new(), |router, page| router.route(page, get(page_of_the_site)))
+    let pages = PAGES.iter().fold(Router::new(), |router, page| router.route(page, get(page_of_the_site)));
+    let spelled_otherwise = PAGES.iter().chain([&EVENT_PAGE]).filter(|page| **page != "/");
+    spelled_otherwise
+        .fold(pages, |router, page| router.route(&format!("{page}/"), get(without_slash)))
+        .route(EVENT_PAGE, get(event_page))
+        .route("/favicon.ico", get(favicon))
         .route("/{*path}", get(file))
+        .with_state(events)
         .method_not_allowed_fallback(not_allowed)
         .layer(map_response(move |response| std::future::ready(headers::harden(response, headers.clone()))))
 }
 
 async fn page_of_the_site(headers: HeaderMap) -> Response {
-    let mut response = assets::answer(index(), StatusCode::OK, &headers);
+    page(StatusCode::OK, &headers)
+}
+
+/// The same page, for search engines and previews with the status of the event.
+async fn event_page(
+    State(events): State<Events>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let missing = match id {
+        Ok(Path(id)) => events.is_missing(&id).await,
+        Err(_) => true,
+    };
+    page(if missing { StatusCode::NOT_FOUND } else { StatusCode::OK }, &headers)
+}
+
+fn page(status: StatusCode, headers: &HeaderMap) -> Response {
+    let mut response = assets::answer(index(), status, headers);
     response.headers_mut().insert(header::LINK, header::HeaderValue::from_static(FIRST_MODULES));
     response
+}
+
+/// A page has one address: without a slash at its end.
+async fn without_slash(uri: Uri) -> Redirect {
+    let path = uri.path().trim_end_matches('/');
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Redirect::permanent(&format!("{path}{query}"))
+}
+
+/// What browsers and others ask for that have not read the page's link to its icon.
+async fn favicon(headers: HeaderMap) -> Response {
+    assets::answer(Asset::find("/icon.svg").expect("the build embeds icon.svg"), StatusCode::OK, &headers)
 }
 
 /// A file, or for a person who followed a dead link the site's own page about that.

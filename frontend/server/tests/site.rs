@@ -2,16 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::io::Read;
+use std::{
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use axum::{
+    Router,
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode},
+    routing::get as get_route,
 };
 use flate2::read::GzDecoder;
-use frontend_server::{Arguments, PaymentProvider, assets::ASSETS, headers::content_security_policy, routes};
+use frontend_server::{
+    Arguments, PaymentProvider, assets::ASSETS, events::Events, headers::content_security_policy, routes,
+};
 use http_body_util::BodyExt;
 use platform::server::with_defaults;
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 struct Answer {
@@ -42,7 +53,8 @@ async fn ask_with(settings: &[&str], method: Method, path: &str, headers: &[(&st
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let router = with_defaults(routes::router(arguments.payment_provider), &arguments.service);
+    let events = Events::new(arguments.event_service_url.as_ref());
+    let router = with_defaults(routes::router(arguments.payment_provider, events), &arguments.service);
     let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes().to_vec() }
@@ -62,6 +74,80 @@ async fn every_page_is_the_index() {
         assert_eq!(answer.header("cache-control"), "no-cache");
         assert!(answer.text().contains("<main id=\"main\""));
     }
+}
+
+/// event-service, as far as the site asks it; counts the questions.
+async fn event_service(status: StatusCode) -> (String, Arc<AtomicU32>) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let answer = move || async move {
+        count.fetch_add(1, Ordering::SeqCst);
+        status
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, Router::new().route("/api/events/{id}", get_route(answer))).await });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn the_page_of_an_event_that_is_not_there_is_not_found() {
+    for (told, shown) in [
+        (StatusCode::OK, StatusCode::OK),
+        (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND),
+        (StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK),
+    ] {
+        let (url, _) = event_service(told).await;
+
+        let answer = ask_with(&["frontend", "--event-service-url", &url], Method::GET, "/events/66f", &[]).await;
+
+        assert_eq!(answer.status, shown, "{told}");
+        assert!(answer.text().contains("<main id=\"main\""), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_event_is_not_found_without_asking() {
+    let (url, asked) = event_service(StatusCode::OK).await;
+
+    for path in ["/events/%00", "/events/%FF", "/events/a%2Fb", "/events/..%2Fusers"] {
+        let answer = ask_with(&["frontend", "--event-service-url", &url], Method::GET, path, &[]).await;
+        assert_eq!((answer.status, answer.text().contains("<main")), (StatusCode::NOT_FOUND, true), "{path}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn answers_about_events_are_kept_and_a_silent_service_is_left_alone() {
+    for (told, missing) in [(StatusCode::NOT_FOUND, true), (StatusCode::BAD_GATEWAY, false)] {
+        let (url, asked) = event_service(told).await;
+        let events = Events::new(Some(&url.parse().unwrap()));
+
+        for _ in 0..3 {
+            assert_eq!(events.is_missing("66f").await, missing, "{told}");
+        }
+
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_leads_to_the_page() {
+    for (path, page) in
+        [("/events/66f/", "/events/66f"), ("/me/bookings/?a=b", "/me/bookings?a=b"), ("/admin/", "/admin")]
+    {
+        let answer = get(path).await;
+
+        assert_eq!((answer.status, answer.header("location")), (StatusCode::PERMANENT_REDIRECT, page));
+    }
+    assert_eq!(get("//example.org/").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_icon_is_where_browsers_look_for_it() {
+    let answer = get("/favicon.ico").await;
+
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "image/svg+xml"));
 }
 
 #[tokio::test]

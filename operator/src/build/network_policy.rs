@@ -94,6 +94,7 @@ fn port_of(host: &str) -> i32 {
 fn between_programs(blueprint: &Blueprint<'_>, rules: &mut BTreeMap<String, Rules>) {
     let mut edges = vec![
         (Program::User, Program::Event),
+        (Program::Frontend, Program::Event),
         (Program::Booking, Program::Event),
         (Program::Event, Program::User),
         (Program::Booking, Program::User),

@@ -118,7 +118,7 @@ impl Program {
             Self::MockGateway => mock_gateway(blueprint),
             Self::Booking => booking(blueprint),
             Self::Notification => vec![pair("JWKS_URL", jwks_url(blueprint))],
-            Self::Frontend => Vec::new(),
+            Self::Frontend => vec![pair("EVENT_SERVICE_URL", url(blueprint, Self::Event))],
         };
         env.extend(own);
         env

@@ -503,6 +503,7 @@ fn the_network_lets_through_exactly_the_edges_of_the_picture() {
         "event → rabbitmq:5672",
         "event → user:8080",
         "event-migrate → mongodb:27017",
+        "frontend → event:8080",
         "mock-gateway → booking:8080",
         "mock-gateway → postgres:5432",
         "mock-gateway-migrate → postgres:5432",

@@ -28,8 +28,9 @@ const TARGETS: [(&str, &[u16]); 9] = [
 ];
 
 /// Every edge of the picture between pods of the platform.
-const EDGES: [(&str, &str, u16); 16] = [
+const EDGES: [(&str, &str, u16); 17] = [
     ("user", "event", 8080),
+    ("frontend", "event", 8080),
     ("booking", "event", 8080),
     ("booking", "mock-gateway", 8080),
     ("mock-gateway", "booking", 8080),
