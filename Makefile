@@ -67,6 +67,16 @@ test-faults: ## Break everything under load, for an hour or two; FORM=short for 
 	@cargo build --workspace --all-targets --features $(SUITES)
 	@FAULT_FORM=$(FORM) $(STACK) test -- --workspace --features $(SUITES) --test faults -- --nocapture --test-threads=1
 
+# How many requests `make fuzz` sends, and for how many seconds at most.
+FUZZ_REQUESTS ?= 20000
+FUZZ_SECONDS ?= 3600
+
+.PHONY: fuzz
+fuzz: ## Send 20,000 generated requests to every described route; FUZZ_REQUESTS, FUZZ_SECONDS, FUZZ_SEED
+	@.ci/install
+	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
+	@$(STACK) fuzz --requests $(FUZZ_REQUESTS) --seconds $(FUZZ_SECONDS)
+
 .PHONY: check
 check: ## Check format, lints, types, licenses and generated files; changes nothing
 	@.ci/install

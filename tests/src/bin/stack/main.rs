@@ -3,6 +3,7 @@
 mod console;
 mod demo;
 mod dev;
+mod fuzz;
 mod job;
 mod platform;
 mod servers;
@@ -28,6 +29,7 @@ enum Command {
     Servers(servers::Arguments),
     Platform(platform::Arguments),
     Test(test::Arguments),
+    Fuzz(fuzz::Arguments),
     Sqlx(sqlx::Arguments),
 }
 
@@ -38,6 +40,7 @@ async fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Servers(arguments) => servers::run(arguments).await,
         Command::Platform(arguments) => Box::pin(platform::run(arguments)).await,
+        Command::Fuzz(arguments) => Box::pin(fuzz::run(arguments)).await,
         Command::Test(arguments) => Box::pin(test::run(arguments)).await,
         Command::Sqlx(arguments) => sqlx::run(arguments).await,
     };

@@ -14,12 +14,13 @@ use eventplatform_tests::stack::{ADMIN_EMAIL, Options, Stack};
 use tokio::process::Command;
 
 use self::summary::Summary;
+use crate::fuzz::{self, while_tokens_are_fresh};
 use crate::job::Signals;
 
 /// Runs every test on throwaway servers and prints how many passed.
 ///
 /// First those of the workspace, the short form of the fault suite among them, which has servers of its own; then those
-/// of tests/browser, on a platform of their own.
+/// of tests/browser, and a minute of tests/fuzz, each on a platform of its own.
 ///
 /// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
 /// `mongod` is on PATH, and is listed as NOT RUN elsewhere. So are the tests that need stripe-mock, where it is absent
@@ -33,6 +34,9 @@ pub(crate) struct Arguments {
 
 /// The feature with which tests/faults is built.
 const FAULT_SUITE: &str = "eventplatform-tests/faults";
+
+/// How long the fuzz goes on here; `stack fuzz` is the long form.
+const FUZZ_SECONDS: u32 = 60;
 
 /// What the tests that need stripe-mock are called (services/booking/tests/stripe), and their line if they do not run.
 const STRIPE_TESTS: &str = "stripe_conformance::";
@@ -65,6 +69,8 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
     if everything {
         let browser_tests = browser_tests(&servers, &mut summary).await;
         summary.note("tests/browser", browser_tests);
+        let fuzz = fuzz(&servers, &mut summary).await;
+        summary.note("tests/fuzz", fuzz);
     }
     servers.stop().await?;
     Ok(if summary.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -113,6 +119,18 @@ async fn browser_tests(servers: &Servers, summary: &mut Summary) -> Result<()> {
     npm.args(["--", "--test-reporter=spec"]).env("ORIGIN", &platform.origin).kill_on_drop(true);
     npm.env("ADMIN_EMAIL", ADMIN_EMAIL).env("ADMIN_PASSWORD", platform.secrets.read("admin-password")?);
     let result = summary.follow(npm).await;
+    platform.stop().await?;
+    result
+}
+
+/// A minute of generated requests, on a platform of their own.
+async fn fuzz(servers: &Servers, summary: &mut Summary) -> Result<()> {
+    let (server_urls, binaries) = (Some(servers.into()), Some(Binaries::find(&binary_folder()?)?));
+    let platform = Stack::start(Options { server_urls, binaries, ..Options::default() }).await?;
+    let result = while_tokens_are_fresh(&platform, async |token_file| {
+        summary.follow(fuzz::command(&platform, token_file, u32::MAX, FUZZ_SECONDS)?).await
+    })
+    .await;
     platform.stop().await?;
     result
 }

@@ -14,6 +14,7 @@ pub(super) struct Summary {
     failures: Vec<String>,
     broken: Vec<String>,
     not_run: Vec<String>,
+    fuzz: Option<String>,
 }
 
 impl Summary {
@@ -44,12 +45,14 @@ impl Summary {
     }
 
     /// Takes in a line of cargo, such as `test a::b ... ok` or `test result: ok. 3 passed; 0 failed; …`, or of Node,
-    /// such as `ℹ pass 3`.
+    /// such as `ℹ pass 3`, or of the fuzz, such as `fuzz: 3000 requests to 30 routes in 60 s, …`.
     fn read(&mut self, line: &str) {
         if let Some(passed) = line.strip_prefix("ℹ pass ") {
             self.passed += passed.trim().parse().unwrap_or(0);
         } else if let Some(failed) = line.strip_prefix("ℹ fail ") {
             self.failed += failed.trim().parse().unwrap_or(0);
+        } else if let Some(sent) = line.strip_prefix("fuzz: ").filter(|rest| rest.contains(" requests to ")) {
+            self.fuzz = Some(sent.to_owned());
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += count(counts, " passed");
             self.failed += count(counts, " failed");
@@ -62,13 +65,18 @@ impl Summary {
         }
     }
 
+    fn totals(&self) -> String {
+        let fuzz = self.fuzz.as_ref().map(|sent| format!("; fuzz: {sent}")).unwrap_or_default();
+        format!("{} passed, {} failed{fuzz}", self.passed, self.failed)
+    }
+
     /// Prints the totals; true if everything passed.
     pub(super) fn print(&self) -> bool {
         println!();
         self.not_run.iter().for_each(|item| println!("NOT RUN: {item}"));
         self.failures.iter().for_each(|name| println!("FAILED: {name}"));
         self.broken.iter().for_each(|program| println!("FAILED: {program}"));
-        println!("{} passed, {} failed", self.passed, self.failed);
+        println!("{}", self.totals());
         self.broken.is_empty() && self.failed == 0
     }
 }
@@ -96,8 +104,12 @@ mod tests {
         summary.read("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
         summary.read("ℹ pass 4");
         summary.read("ℹ fail 0");
+        summary.read("fuzz: seed 7, 2 processes");
+        summary.read("fuzz: 3000 requests to 30 routes in 60 s, 0 answers 5xx, 0 not as described");
 
         assert_eq!((summary.passed, summary.failed), (17, 1));
+        let sent = "3000 requests to 30 routes in 60 s, 0 answers 5xx, 0 not as described";
+        assert_eq!(summary.totals(), format!("17 passed, 1 failed; fuzz: {sent}"));
         assert_eq!(summary.failures, ["routes::b_test"]);
         assert_eq!(summary.not_run, ["stepdown: needs mongod: three members"]);
         assert!(!summary.print());
