@@ -1,5 +1,6 @@
 //! `stack fuzz`: generated requests to every route that the services describe, on a throwaway platform.
 
+use std::convert::Infallible;
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,17 +68,17 @@ pub(crate) async fn while_tokens_are_fresh<T>(
         Ok(std::fs::rename(&next, &file)?)
     };
     write()?;
-    let renew = async {
-        loop {
-            tokio::time::sleep(TOKEN_RENEWAL).await;
-            if let Err(error) = write() {
-                return Err::<T, _>(error);
-            }
-        }
-    };
     tokio::select! {
         result = work(file.clone()) => result,
-        failed = renew => failed,
+        failed = renew(write) => failed.map(|never| match never {}),
+    }
+}
+
+/// Goes on until writing fails.
+async fn renew(write: impl Fn() -> Result<()>) -> Result<Infallible> {
+    loop {
+        tokio::time::sleep(TOKEN_RENEWAL).await;
+        write()?;
     }
 }
 
