@@ -1,10 +1,14 @@
 //! Roles, languages, and the claims of the two kinds of token: a person's access token and a service's own token.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a person may do. Organizers manage their own events; admins manage people and every event.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+///
+/// In the order of what they may do: the greater role may do all that the lesser may.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Books seats.
@@ -95,6 +99,18 @@ pub struct AccessClaims {
 fn known_language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Language>, D::Error> {
     let code = Option::<String>::deserialize(deserializer)?;
     Ok(code.as_deref().and_then(Language::parse))
+}
+
+/// What access tokens do not know yet, as user-service publishes it at `/.well-known/revocations.json`: everything that
+/// changed within the lifetime of an access token. Names nobody; fields are added, never removed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct RevocationList {
+    /// Sessions that ended; their tokens are over.
+    #[serde(default)]
+    pub sessions: Vec<String>,
+    /// The present roles of users whose role changed, by id: their tokens may name another one.
+    #[serde(default)]
+    pub roles: BTreeMap<i32, Role>,
 }
 
 /// Claims of a service's own token, signed with that service's key.

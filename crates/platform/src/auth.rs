@@ -3,11 +3,13 @@
 //! - [`keys`]: the public keys of user-service, cached; they go on working while it is down
 //! - [`cookie`]: names and attributes of the session cookies, and the same-origin rule for them
 //! - [`extract`]: the extractors [`AuthUser`], [`OptionalUser`] and [`ServiceCaller`]
+//! - [`revocations`]: sessions that ended before their tokens do, and roles that were taken away
 //! - [`service_token`]: tokens that services show to each other
 
 pub mod cookie;
 pub mod extract;
 pub mod keys;
+pub mod revocations;
 pub mod service_token;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub use self::{
     cookie::Cookies,
     extract::{AuthUser, OptionalUser, ServiceCaller},
     keys::AccessKeys,
+    revocations::Revocations,
     service_token::{ServiceKeys, ServiceTokenSigner},
 };
 use crate::{ApiError, ApiResult, Clock};
@@ -38,6 +41,7 @@ pub struct Verifier {
 
 struct Inner {
     access_keys: AccessKeys,
+    revocations: Revocations,
     service_keys: ServiceKeys,
     cookies: Cookies,
     clock: Clock,
@@ -65,7 +69,8 @@ pub struct Identity {
 impl Verifier {
     /// A verifier of people's tokens by `access_keys` and of services' tokens by `service_keys`.
     pub fn new(access_keys: AccessKeys, service_keys: ServiceKeys, cookies: Cookies, clock: Clock) -> Self {
-        Self { inner: Arc::new(Inner { access_keys, service_keys, cookies, clock }) }
+        let revocations = Revocations::default();
+        Self { inner: Arc::new(Inner { access_keys, revocations, service_keys, cookies, clock }) }
     }
 
     /// The session cookies' names and attributes.
@@ -73,7 +78,13 @@ impl Verifier {
         &self.inner.cookies
     }
 
-    /// The person behind an access token; 401 `invalid_token` if it is none of ours or over.
+    /// What is known of ended sessions and changed roles; nothing until somebody keeps it fresh.
+    pub fn revocations(&self) -> &Revocations {
+        &self.inner.revocations
+    }
+
+    /// The person behind an access token; 401 `invalid_token` if it is none of ours, `token_expired` if it is over, and
+    /// `session_over` if its session is.
     pub async fn verify_access(&self, token: &str) -> ApiResult<Identity> {
         let header = decode_header(token).map_err(|_| invalid_token())?;
         if header.typ.as_deref() != Some(ACCESS_TOKEN_TYPE) {
@@ -82,9 +93,13 @@ impl Verifier {
         let key = self.inner.access_keys.find(header.kid.as_deref().unwrap_or_default()).await?;
         let claims: AccessClaims = verify(token, &key, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_AUDIENCE)?;
         self.check_times(claims.iat, claims.exp)?;
+        if self.inner.revocations.has_ended(&claims.sid) {
+            return Err(ApiError::unauthorized("session_over", "the session is over; log in again"));
+        }
+        let user_id = claims.sub.parse().map_err(|_| invalid_token())?;
         Ok(Identity {
-            user_id: claims.sub.parse().map_err(|_| invalid_token())?,
-            role: claims.role,
+            user_id,
+            role: self.inner.revocations.role_of(user_id, claims.role),
             email: claims.email,
             name: claims.name,
             language: claims.language,

@@ -63,6 +63,7 @@ pub struct App {
     state: AppState,
     bus: Bus,
     access_keys: AccessKeys,
+    jwks_url: String,
 }
 
 impl App {
@@ -95,7 +96,7 @@ impl App {
             relay_wake: Arc::default(),
             payments_wake: Arc::default(),
         };
-        Ok(Self { state, bus: Bus::new(&amqp_url(args)?, SERVICE)?, access_keys })
+        Ok(Self { state, bus: Bus::new(&amqp_url(args)?, SERVICE)?, access_keys, jwks_url: args.jwks_url.clone() })
     }
 
     /// What handlers and loops share.
@@ -123,6 +124,7 @@ impl App {
         reconciler::start(&self.state, lifecycle);
         outbox::start(&self.state, &self.bus, lifecycle);
         self.access_keys.start_refreshing(lifecycle);
+        self.state.verifier.revocations().start_polling(lifecycle, &self.jwks_url);
         bus::start_counting_dead_letters(lifecycle, self.bus.clone(), BOOKING_QUEUE);
         let state = self.state.clone();
         bus::start_consumer(lifecycle, self.bus.clone(), BOOKING_QUEUE, CONSUMER_CONCURRENCY, move |received| {

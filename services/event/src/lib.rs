@@ -136,6 +136,7 @@ impl App {
     async fn serve(self, config: &Config) -> anyhow::Result<()> {
         let bus = Bus::new(&config.amqp_url()?, NAME)?;
         self.access_keys.start_refreshing(&self.lifecycle);
+        self.state.verifier.revocations().start_polling(&self.lifecycle, config.jwks_url.as_str());
         self.spawn_relay(bus);
         self.spawn_loops();
         server::serve(&config.service, self.router(), self.readiness(), self.lifecycle).await

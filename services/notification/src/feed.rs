@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::sse::Event;
+use platform::auth::Revocations;
 use serde::Serialize;
 use tokio::{
     sync::mpsc,
@@ -36,8 +37,12 @@ pub(crate) struct Feed {
     pub(crate) subscription: Subscription,
     /// To the response.
     pub(crate) events: mpsc::Sender<Event>,
-    /// When the reader's session ends.
+    /// When the reader's access token expires.
     pub(crate) deadline: Instant,
+    /// The reader's session.
+    pub(crate) session_id: String,
+    /// Says when the session ends before the token does.
+    pub(crate) revocations: Revocations,
     /// How often a comment is sent and the database is looked at without being woken.
     pub(crate) heartbeat: Duration,
 }
@@ -45,7 +50,7 @@ pub(crate) struct Feed {
 /// Why a stream is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Over {
-    /// The access token expired: refresh the session, then connect again.
+    /// The access token expired, or the session ended: refresh the session, then connect again.
     SessionExpired,
     /// This replica stops, or the user has opened too many streams: connect again.
     Closed,
@@ -91,7 +96,8 @@ impl Feed {
             if let Err(over) = self.send_what_is_new().await {
                 return over;
             }
-            let ending = ending(self.subscription.over(), self.deadline, &self.events);
+            let ended = self.revocations.ended(&self.session_id);
+            let ending = ending(self.subscription.over(), self.deadline, ended, &self.events);
             let beat = tokio::select! {
                 biased;
                 over = ending => return over,
@@ -125,18 +131,25 @@ impl Feed {
     }
 
     async fn send(&self, event: Event) -> Result<(), Over> {
+        let ended = self.revocations.ended(&self.session_id);
         tokio::select! {
             biased;
-            over = ending(self.subscription.over(), self.deadline, &self.events) => Err(over),
+            over = ending(self.subscription.over(), self.deadline, ended, &self.events) => Err(over),
             sent = self.events.send(event) => sent.map_err(|_| Over::Gone),
         }
     }
 }
 
-async fn ending(over: CancellationToken, deadline: Instant, events: &mpsc::Sender<Event>) -> Over {
+async fn ending(
+    over: CancellationToken,
+    deadline: Instant,
+    ended: impl Future<Output = ()>,
+    events: &mpsc::Sender<Event>,
+) -> Over {
     tokio::select! {
         () = over.cancelled() => Over::Closed,
         () = sleep_until(deadline) => Over::SessionExpired,
+        () = ended => Over::SessionExpired,
         () = events.closed() => Over::Gone,
     }
 }

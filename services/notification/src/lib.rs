@@ -156,6 +156,7 @@ impl App {
     async fn serve(self, config: &Config) -> anyhow::Result<()> {
         let lifecycle = self.state.lifecycle.clone();
         self.access_keys.start_refreshing(&lifecycle);
+        self.state.verifier.revocations().start_polling(&lifecycle, config.jwks_url.as_str());
         self.spawn_presence();
         self.spawn_watcher();
         self.spawn_consumer();

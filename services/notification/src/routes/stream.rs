@@ -66,7 +66,10 @@ pub(super) async fn stream_notifications(
     // A place that is not reached yet was not ours to give.
     let last = resume_after.unwrap_or(counters.last_seq).clamp(0, counters.last_seq);
     let heartbeat = state.heartbeat;
-    let feed = Feed { store: state.store, user_id, last, subscription, events, deadline, heartbeat };
+    let revocations = state.verifier.revocations().clone();
+    let session_id = user.0.session_id;
+    let store = state.store;
+    let feed = Feed { store, user_id, last, subscription, events, deadline, session_id, revocations, heartbeat };
     task::spawn(&state.lifecycle, "event_stream", feed.run(counters));
     Ok(EventStream(received))
 }

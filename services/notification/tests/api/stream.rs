@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::TimeDelta;
-use contracts::identity::Role;
+use contracts::identity::{RevocationList, Role};
 use notification_service::hub::STREAMS_PER_USER;
 use serde_json::json;
 
@@ -153,6 +153,23 @@ async fn streams_end_when_the_process_stops() {
 
     assert_eq!(stream.next_named("end", LATER).await.data, json!({ "reason": "closed" }));
     assert!(stream.next().await.is_none());
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
+    let app = TestApp::start().await;
+    let mut stream = app.streams(1).await;
+    stream.next_named("ready", LATER).await;
+
+    // As the tokens of these tests have it.
+    let ended = RevocationList { sessions: vec!["session".to_owned()], ..RevocationList::default() };
+    app.app.state().verifier.revocations().replace(ended);
+
+    assert_eq!(stream.next_named("end", LATER).await.data, json!({ "reason": "session_expired" }));
+    assert!(stream.next().await.is_none());
+    let (status, refusal) = app.get(1, "/notifications/1").await;
+    assert_eq!((status, &refusal["code"]), (StatusCode::UNAUTHORIZED, &json!("session_over")));
     app.end().await;
 }
 
