@@ -72,6 +72,9 @@ pub struct Config {
     /// How long a session lives without being refreshed, in days.
     #[arg(long, env = "REFRESH_TOKEN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
     pub refresh_token_days: u32,
+    /// How many accounts may be registered from one address in an hour; an IPv6 address counts by its /64 network.
+    #[arg(long, env = "REGISTRATIONS_PER_ADDRESS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub registrations_per_address: u32,
     /// How many passwords are hashed at once; each takes 19 MiB of memory and a processor.
     #[arg(long, env = "PASSWORD_HASH_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub password_hash_workers: u32,

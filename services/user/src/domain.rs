@@ -1,19 +1,30 @@
 //! What an e-mail address, a name and a password are, and the numbers of the rules. Pure.
 
-use std::{fmt, time::Duration};
+pub mod device;
+pub mod password;
+
+use std::time::Duration;
 
 use contracts::identity::{Language, Role};
 use platform::error::FieldError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use unicode_normalization::UnicodeNormalization;
 
-/// Failed logins of one account in [`FAILURE_WINDOW`], whether it exists or not, before it has to wait.
-pub const MAX_FAILURES_PER_ACCOUNT: i32 = 10;
-/// Failed logins from one address in [`FAILURE_WINDOW`] before it has to wait.
-pub const MAX_FAILURES_PER_ADDRESS: i32 = 50;
-/// How long failed logins count, from the first one on.
+pub use self::password::Password;
+
+/// Wrong passwords for one account from one client in [`FAILURE_WINDOW`], whether the account exists or not, before that
+/// client has to wait. A client is a browser that the owner logged in from before, or else an address.
+pub const MAX_FAILURES_PER_CLIENT: u32 = 10;
+/// Wrong passwords from one address in [`FAILURE_WINDOW`], for any account, before it has to wait.
+pub const MAX_FAILURES_PER_ADDRESS: u32 = 50;
+/// How long these failures count, from the first one on.
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Wrong passwords for one account in [`ACCOUNT_WINDOW`], from all strangers together, before strangers have to wait.
+pub const MAX_FAILURES_PER_ACCOUNT: u32 = 100;
+/// How long failures of an account count, from the first one on.
+pub const ACCOUNT_WINDOW: Duration = Duration::from_secs(3600);
+/// How long registrations of an address count, from the first one on.
+pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(3600);
 /// A rotated refresh token gets the same successor for so long: two tabs, or an answer that was lost.
 pub const REUSE_GRACE: Duration = Duration::from_secs(30);
 /// How long a reset token can be used (docs/decisions/0006-no-mail.md).
@@ -80,37 +91,6 @@ impl Name {
     }
 }
 
-/// A password, in Unicode's normal form NFKC so that every keyboard types the same one. Its `Debug` hides it.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Password(String);
-
-impl Password {
-    /// A password to be set: 8 to 128 characters of any kind (NIST SP 800-63B); or what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let password = Self::typed(text);
-        match password.0.chars().count() {
-            8..=128 => Ok(password),
-            _ => Err("must have 8 to 128 characters"),
-        }
-    }
-
-    /// A password to be compared with the one that was set.
-    pub fn typed(text: &str) -> Self {
-        Self(text.nfkc().collect())
-    }
-
-    /// The bytes that are hashed.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// Whether an account can be used.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,7 +142,8 @@ impl NewUser {
         role: Option<Role>,
         approval: bool,
     ) -> Result<Self, Vec<FieldError>> {
-        let (email, name, password) = (Email::parse(email), Name::parse(name), Password::parse(password));
+        let (password, email) = (Password::choose(password, email), Email::parse(email));
+        let name = Name::parse(name);
         let role = match role.unwrap_or(Role::Attendee) {
             Role::Attendee => Ok((Role::Attendee, None)),
             Role::Organizer if approval => Ok((Role::Attendee, Some(Role::Organizer))),
@@ -207,14 +188,6 @@ mod tests {
     }
 
     #[test]
-    fn a_password_counts_characters_and_not_bytes() {
-        assert!(Password::parse(&"ä".repeat(128)).is_ok());
-        assert!(Password::parse(&"ä".repeat(129)).is_err());
-        assert!(Password::parse("1234567").is_err());
-        assert_eq!(Password::typed("e\u{301}"), Password::typed("\u{e9}"), "composed and decomposed are one");
-    }
-
-    #[test]
     fn every_faulty_field_is_named() {
         let faults = NewUser::parse("x", "", "short", Some(Role::Admin), false).unwrap_err();
 
@@ -225,7 +198,7 @@ mod tests {
     #[test]
     fn an_organizer_begins_as_an_attendee_only_where_approval_is_needed() {
         let parse = |approval| {
-            let user = NewUser::parse("a@b", "A", "12345678", Some(Role::Organizer), approval).unwrap();
+            let user = NewUser::parse("a@b", "A", "a fine password", Some(Role::Organizer), approval).unwrap();
             (user.role, user.requested_role)
         };
 

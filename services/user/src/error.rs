@@ -21,6 +21,12 @@ pub enum Refusal {
         /// Seconds until the window ends.
         retry_after_seconds: u32,
     },
+    /// Too many registrations from this address.
+    #[error("too many accounts were registered from your network; try again later")]
+    TooManyRegistrations {
+        /// Seconds until the window ends.
+        retry_after_seconds: u32,
+    },
     /// More passwords wait to be hashed than can be in good time.
     #[error("too many logins at this moment; try again")]
     HashingOverloaded,
@@ -45,6 +51,12 @@ pub enum Refusal {
     /// Nobody has that id.
     #[error("there is no such user")]
     UserNotFound,
+    /// None of one's own, or over already.
+    #[error("there is no such session")]
+    SessionNotFound,
+    /// Whoever asks to become an organizer is one already, or an admin.
+    #[error("you may create events already")]
+    AlreadyOrganizer,
     /// An admin who would take their own rights away.
     #[error("your own role and status are another administrator's to change")]
     OwnAccount,
@@ -63,6 +75,9 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyAttempts { retry_after_seconds } => {
                 Self::too_many_requests("too_many_attempts", detail, retry_after_seconds)
             }
+            Refusal::TooManyRegistrations { retry_after_seconds } => {
+                Self::too_many_requests("too_many_registrations", detail, retry_after_seconds)
+            }
             Refusal::HashingOverloaded => Self::too_many_requests("hashing_overloaded", detail, HASHING_RETRY_SECONDS),
             Refusal::InvalidRefreshToken => Self::unauthorized("invalid_refresh_token", detail),
             Refusal::RefreshTokenReused => Self::unauthorized("refresh_token_reused", detail),
@@ -71,6 +86,8 @@ impl From<Refusal> for ApiError {
             Refusal::PasswordChangedMeanwhile => Self::conflict("password_changed_meanwhile", detail),
             Refusal::InvalidResetToken => Self::unprocessable("invalid_reset_token", detail),
             Refusal::UserNotFound => Self::not_found("user_not_found", detail),
+            Refusal::SessionNotFound => Self::not_found("session_not_found", detail),
+            Refusal::AlreadyOrganizer => Self::conflict("already_organizer", detail),
             Refusal::OwnAccount => Self::conflict("own_account", detail),
         }
     }

@@ -13,7 +13,10 @@ use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc::Pass
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use platform::{ApiError, ApiResult};
 use subtle::ConstantTimeEq;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{domain::Password, error::Refusal};
 
@@ -60,18 +63,14 @@ impl PasswordHasher {
 
     /// The PHC string to store. 429 `hashing_overloaded` when too many wait.
     pub async fn hash(&self, password: Password) -> ApiResult<String> {
-        self.run(move |memory| hash(&password, memory)).await
+        self.worker().await?.hash(password).await
     }
 
-    /// Whether the password belongs to the stored PHC string; without one it never does, which takes as long.
-    ///
-    /// 429 `hashing_overloaded` when too many wait.
-    pub async fn verify(&self, password: Password, stored: Option<String>) -> ApiResult<bool> {
-        self.run(move |memory| {
-            let fits = verify(&password, stored.as_deref().unwrap_or(NOBODY), memory)?;
-            Ok(fits & stored.is_some())
-        })
-        .await
+    /// Waits for a worker. 429 `hashing_overloaded` when too many wait.
+    pub async fn worker(&self) -> ApiResult<Worker> {
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::HashingOverloaded)?;
+        let worker = self.workers.clone().acquire_owned().await.map_err(anyhow::Error::new)?;
+        Ok(Worker { held: Arc::new((place, worker)), memory: self.memory.clone() })
     }
 
     /// Gives the memory back if no password came for a minute.
@@ -81,17 +80,37 @@ impl PasswordHasher {
             pool.free = Vec::new();
         }
     }
+}
+
+/// A worker that is nobody else's until this is dropped and its work is done.
+pub struct Worker {
+    held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    memory: Arc<Mutex<Pool>>,
+}
+
+impl Worker {
+    /// The PHC string to store.
+    pub async fn hash(&self, password: Password) -> ApiResult<String> {
+        self.run(move |memory| hash(&password, memory)).await
+    }
+
+    /// Whether the password belongs to the stored PHC string; without one it never does, which takes as long.
+    pub async fn verify(&self, password: Password, stored: Option<String>) -> ApiResult<bool> {
+        self.run(move |memory| {
+            let fits = verify(&password, stored.as_deref().unwrap_or(NOBODY), memory)?;
+            Ok(fits & stored.is_some())
+        })
+        .await
+    }
 
     async fn run<T, F>(&self, job: F) -> ApiResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Memory) -> anyhow::Result<T> + Send + 'static,
     {
-        let place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::HashingOverloaded)?;
-        let worker = self.workers.clone().acquire_owned().await.map_err(anyhow::Error::new)?;
-        let pool = self.memory.clone();
+        let (held, pool) = (self.held.clone(), self.memory.clone());
         let task = tokio::task::spawn_blocking(move || {
-            let _held_to_the_end = (place, worker);
+            let _held_to_the_end = held;
             let began = Instant::now();
             let mut memory = take(&pool);
             let result = job(&mut memory);
@@ -101,6 +120,15 @@ impl PasswordHasher {
         });
         task.await.map_err(anyhow::Error::new)?.map_err(ApiError::internal)
     }
+}
+
+/// Whether a stored PHC string was made with other parameters than today's.
+pub fn is_outdated(stored: &str) -> bool {
+    !stored.starts_with(&phc_prefix())
+}
+
+fn phc_prefix() -> String {
+    format!("$argon2id$v=19$m={},t={},p={}$", PARAMS.m_cost(), PARAMS.t_cost(), PARAMS.p_cost())
 }
 
 fn take(pool: &Mutex<Pool>) -> Memory {
@@ -121,14 +149,7 @@ fn hash(password: &Password, memory: &mut Memory) -> anyhow::Result<String> {
     let salt = rand::random::<[u8; 16]>();
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     argon2id(PARAMS, password, &salt, &mut out, memory)?;
-    Ok(format!(
-        "$argon2id$v=19$m={},t={},p={}${}${}",
-        PARAMS.m_cost(),
-        PARAMS.t_cost(),
-        PARAMS.p_cost(),
-        STANDARD_NO_PAD.encode(salt),
-        STANDARD_NO_PAD.encode(out),
-    ))
+    Ok(format!("{}{}${}", phc_prefix(), STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(out)))
 }
 
 fn verify(password: &Password, stored: &str, memory: &mut Memory) -> anyhow::Result<bool> {
@@ -179,12 +200,19 @@ mod tests {
         assert!(!verify(&Password::typed("nobody"), NOBODY, &mut Memory::new()).unwrap());
     }
 
+    #[test]
+    fn a_hash_of_other_parameters_is_outdated() {
+        assert!(!is_outdated(&hash(&Password::typed("correct horse"), &mut Memory::new()).unwrap()));
+        assert!(is_outdated("$argon2id$v=19$m=8192,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$bm8gcGFzc3dvcmQ"));
+        assert!(is_outdated("$argon2i$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$bm8gcGFzc3dvcmQ"));
+    }
+
     #[tokio::test]
     async fn memory_is_shared_by_as_many_as_work_at_once() {
         let hasher = PasswordHasher::new(2);
 
-        let jobs = (0..8).map(|_| hasher.verify(Password::typed("x"), None));
-        let answers = futures::future::join_all(jobs).await;
+        let jobs = (0..8).map(|_| async { hasher.worker().await?.verify(Password::typed("x"), None).await });
+        let answers: Vec<ApiResult<bool>> = futures::future::join_all(jobs).await;
 
         assert!(answers.into_iter().all(|answer| !answer.unwrap()));
         assert!((1..=2).contains(&hasher.memory.lock().unwrap().free.len()));
@@ -195,7 +223,7 @@ mod tests {
         let hasher = PasswordHasher::new(1);
         let _everything = hasher.queue.clone().acquire_many_owned(u32::try_from(QUEUE).unwrap()).await.unwrap();
 
-        let refused = hasher.verify(Password::typed("x"), None).await.unwrap_err();
+        let refused = hasher.worker().await.err().unwrap();
 
         assert_eq!((refused.status().as_u16(), refused.code()), (429, "hashing_overloaded"));
     }

@@ -19,6 +19,7 @@ pub mod routes;
 pub mod signing;
 pub mod state;
 pub mod store;
+pub mod throttle;
 pub mod tokens;
 
 use axum::Router;

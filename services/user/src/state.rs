@@ -12,7 +12,8 @@ use platform::{
 use sqlx::PgPool;
 
 use crate::{
-    config::Config, events::EventService, hashing::PasswordHasher, signing::SigningKeys, store::Store, tokens::TokenKey,
+    config::Config, events::EventService, hashing::PasswordHasher, signing::SigningKeys, store::Store, throttle::Turns,
+    tokens::TokenKey,
 };
 
 /// What handlers share.
@@ -24,6 +25,8 @@ pub struct AppState {
     pub idempotency: PgIdempotency,
     /// argon2id.
     pub hasher: PasswordHasher,
+    /// One account's passwords are verified a few at a time.
+    pub turns: Turns,
     /// The keys of access tokens.
     pub signing: SigningKeys,
     /// The key of refresh tokens.
@@ -47,6 +50,8 @@ pub struct Rules {
     pub access_token_seconds: u32,
     /// Lifetime of a session that is not refreshed.
     pub refresh_token_days: u32,
+    /// Registrations from one address in an hour.
+    pub registrations_per_address: u32,
 }
 
 impl AppState {
@@ -63,6 +68,7 @@ impl AppState {
             store: Store::new(pool.clone()),
             idempotency: PgIdempotency::new(pool),
             hasher: PasswordHasher::new(config.password_hash_workers),
+            turns: Turns::default(),
             signing,
             token_key: TokenKey::new(&config.refresh_token_key()?),
             verifier,
@@ -72,6 +78,7 @@ impl AppState {
                 organizer_approval: config.organizer_approval,
                 access_token_seconds: config.access_token_seconds,
                 refresh_token_days: config.refresh_token_days,
+                registrations_per_address: config.registrations_per_address,
             }),
         })
     }

@@ -26,6 +26,11 @@ impl TokenKey {
         hex::encode(self.derive("fingerprint", secret))
     }
 
+    /// What a client is recognized by. Addresses are few enough to be guessed from a plain hash.
+    pub fn client(&self, kind: &str, value: &[u8]) -> Vec<u8> {
+        self.derive(kind, value).to_vec()
+    }
+
     fn derive(&self, purpose: &str, input: &[u8]) -> [u8; 32] {
         let mac = self.0.clone().chain_update(purpose).chain_update([0]).chain_update(input);
         mac.finalize().into_bytes().into()

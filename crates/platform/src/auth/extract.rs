@@ -5,11 +5,11 @@ use std::ops::Deref;
 use aide::{OperationInput, generate::GenContext, openapi::Operation};
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use contracts::identity::Role;
 
-use super::{Identity, Verifier, cookie::require_same_origin};
+use super::{Identity, Verifier};
 use crate::{ApiError, ApiResult};
 
 /// Somebody logged in; 401 otherwise. Taking it is how a handler requires login.
@@ -50,11 +50,8 @@ where
         if let Some(token) = bearer(&parts.headers) {
             return verifier.verify_access(token).await.map(Self);
         }
-        let Some(token) = verifier.cookies().access_token(&parts.headers) else {
-            return Err(login_required());
-        };
-        let identity = verifier.verify_access(token).await?;
-        require_same_origin(parts)?;
+        let identity = any_valid(&verifier, &verifier.cookies().access_tokens(&parts.headers)).await?;
+        verifier.cookies().require_same_origin(parts)?;
         Ok(Self(identity))
     }
 }
@@ -92,9 +89,24 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         let verifier = Verifier::from_ref(state);
-        let token = bearer(&parts.headers).or_else(|| verifier.cookies().access_token(&parts.headers));
+        let cookie = || verifier.cookies().access_tokens(&parts.headers).first().copied();
+        let token = bearer(&parts.headers).or_else(cookie);
         verifier.verify_service(token.ok_or_else(login_required)?).await.map(Self)
     }
+}
+
+/// The person behind the first valid one of several tokens; what is wrong with the first one if none is valid.
+async fn any_valid(verifier: &Verifier, tokens: &[&str]) -> ApiResult<Identity> {
+    let mut refusal = None;
+    for token in tokens {
+        match verifier.verify_access(token).await {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
+                refusal.get_or_insert(error);
+            }
+            result => return result,
+        }
+    }
+    Err(refusal.unwrap_or_else(login_required))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

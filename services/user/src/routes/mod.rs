@@ -1,5 +1,7 @@
 //! The URL table.
 
+mod account;
+mod client;
 mod events;
 mod keys;
 mod passwords;
@@ -8,17 +10,18 @@ mod users;
 
 use aide::axum::{
     ApiRouter,
-    routing::{get_with, patch_with, post_with},
+    routing::{delete_with, get_with, patch_with, post_with, put_with},
 };
 use axum::Router;
 use platform::{ApiError, ApiResult, auth::AuthUser, openapi, server::limited};
 use uuid::Uuid;
 
 pub use self::{
+    account::{OwnSessionResponse, UpdateProfile},
     events::EventsQuery,
     passwords::{ChangePassword, ResetPassword, ResetTokenResponse},
     sessions::{LoginRequest, RefreshRequest, SessionResponse},
-    users::{RegisterRequest, UpdateProfile, UpdateUser, UserResponse, UsersQuery},
+    users::{RegisterRequest, UpdateUser, UserResponse, UsersQuery},
 };
 use crate::{domain::Status, error::Refusal, state::AppState, store::User};
 
@@ -34,8 +37,24 @@ pub fn router(state: AppState) -> Router {
         .api_route("/users/logout", post_with(sessions::logout, |op| op.summary("Log out")))
         .api_route(
             "/users/me",
-            get_with(users::me, |op| op.summary("Who I am"))
-                .patch_with(users::update_me, |op| op.summary("Change my name or language")),
+            get_with(account::me, |op| op.summary("Who I am"))
+                .patch_with(account::update_me, |op| op.summary("Change my name or language")),
+        )
+        .api_route(
+            "/users/me/sessions",
+            get_with(account::list_sessions, |op| op.summary("My sessions"))
+                .delete_with(account::end_other_sessions, |op| op.summary("End my other sessions")),
+        )
+        .api_route(
+            "/users/me/sessions/{session_id}",
+            delete_with(account::end_session, |op| op.summary("End one of my sessions")),
+        )
+        .api_route(
+            "/users/me/organizer-request",
+            put_with(account::request_organizer, |op| op.summary("Ask to become an organizer"))
+                .delete_with(account::withdraw_organizer_request, |op| {
+                    op.summary("Ask no more to become an organizer")
+                }),
         )
         .api_route("/users/events", get_with(events::list_events, |op| op.summary("Available events")))
         .api_route("/users/me/password", post_with(passwords::change, |op| op.summary("Change my password")))
@@ -49,9 +68,13 @@ pub fn router(state: AppState) -> Router {
             "/users/{id}/password-reset",
             post_with(passwords::create_reset, |op| op.summary("Make a reset token (admins)")),
         );
-    // Every other service depends on the keys.
+    // Every other service depends on them.
     let keys = ApiRouter::new()
-        .api_route("/.well-known/jwks.json", get_with(keys::jwks, |op| op.summary("Keys that verify access tokens")));
+        .api_route("/.well-known/jwks.json", get_with(keys::jwks, |op| op.summary("Keys that verify access tokens")))
+        .api_route(
+            "/.well-known/revocations.json",
+            get_with(keys::revocations, |op| op.summary("Ended sessions and changed roles (services)")),
+        );
     openapi::finish(limited(people).merge(keys), "user-service", "/users/openapi.json").with_state(state)
 }
 

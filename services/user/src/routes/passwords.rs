@@ -15,7 +15,7 @@ use crate::{
     domain::Password,
     error::Refusal,
     state::{AppState, to_the_end},
-    store::FailureLimit,
+    throttle::{GuessLimits, account_limits},
     tokens::{random_token, token_hash},
 };
 
@@ -51,19 +51,21 @@ pub struct ResetTokenResponse {
 /// Ends every other session; this one goes on.
 pub(super) async fn change(
     State(state): State<AppState>,
-    ClientAddr(address): ClientAddr,
     auth: AuthUser,
     body: JsonBody<ChangePassword>,
 ) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let body = body.parse()?;
-    let password = Password::parse(&body.new_password).map_err(|fault| field_error("new_password", fault))?;
+    let password = Password::choose(&body.new_password, &user.email);
+    let password = password.map_err(|fault| field_error("new_password", fault))?;
     let session_id = auth.session_id.parse().map_err(|_| Refusal::SessionOver)?;
     to_the_end(async move {
         let old = state.store.find_password_hash(user.id).await?.ok_or(Refusal::SessionOver)?;
-        let limit = FailureLimit::new(&user.email, address);
-        verify_counted(&state, &limit, &body.current_password, Some(old.clone()), Refusal::WrongPassword).await?;
-        let new = state.hasher.hash(password).await?;
+        let limits = GuessLimits::of_session(&auth.session_id);
+        let current = Password::typed(&body.current_password);
+        let worker = verify_counted(&state, &limits, current, Some(old.clone()), Refusal::WrongPassword).await?;
+        let new = worker.hash(password).await?;
+        drop(worker);
         if !state.store.update_password(user.id, &old, &new, session_id).await? {
             return Err(Refusal::PasswordChangedMeanwhile.into());
         }
@@ -88,16 +90,20 @@ pub(super) async fn create_reset(
 }
 
 /// Ends every session of the user.
-pub(super) async fn reset(State(state): State<AppState>, body: JsonBody<ResetPassword>) -> ApiResult<NoContent> {
+pub(super) async fn reset(
+    State(state): State<AppState>,
+    ClientAddr(address): ClientAddr,
+    body: JsonBody<ResetPassword>,
+) -> ApiResult<NoContent> {
     let body = body.parse()?;
     let password = Password::parse(&body.new_password).map_err(|fault| field_error("new_password", fault))?;
     let hash = token_hash(&body.reset_token);
     to_the_end(async move {
         // Looked up first, so that made-up tokens cost no hashing.
         let email = state.store.find_reset_email(&hash).await?.ok_or(Refusal::InvalidResetToken)?;
-        let account = FailureLimit::account_key(&email);
+        password.check_for(&email).map_err(|fault| field_error("new_password", fault))?;
         let password = state.hasher.hash(password).await?;
-        if !state.store.use_reset(&hash, &password, &account).await? {
+        if !state.store.use_reset(&hash, &password, &account_limits(&email, address)).await? {
             return Err(Refusal::InvalidResetToken.into());
         }
         tracing::info!("password reset");

@@ -9,21 +9,19 @@ use axum::{
     http::{HeaderName, HeaderValue, header, request::Parts},
     response::{AppendHeaders, IntoResponse, NoContent, Response},
 };
-use platform::{
-    ApiError, ApiResult,
-    auth::cookie::require_same_origin,
-    extract::{ClientAddr, JsonBody},
-};
+use platform::{ApiError, ApiResult, extract::JsonBody};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::UserResponse;
+use super::{UserResponse, client::Client};
 use crate::{
     domain::{Email, Password, Status},
     error::Refusal,
+    hashing::{self, Worker},
     state::{AppState, to_the_end},
-    store::{FailureLimit, NewSession, Rotation, User},
+    store::{Acquaintance, NewSession, Rotation, User},
+    throttle::GuessLimits,
     tokens::{random_token, token_hash},
 };
 
@@ -81,88 +79,132 @@ pub(super) struct SessionAnswer {
 /// 204 with the cookies it clears.
 pub(super) struct LoggedOut(Vec<HeaderValue>);
 
-/// The refresh token in the request's cookies, and whether the request comes from a page of ours.
+/// The refresh tokens in the request's cookies, and whether the request comes from a page of ours.
 pub(super) struct RefreshCookie {
-    token: Option<String>,
+    tokens: Vec<String>,
     same_origin: ApiResult<()>,
 }
 
-/// A refresh token and how it came.
+/// Refresh tokens, of which any valid one counts, and how they came. There is at least one.
 struct Shown {
-    token: String,
+    tokens: Vec<String>,
     by_cookie: bool,
 }
 
 pub(super) async fn login(
     State(state): State<AppState>,
-    ClientAddr(address): ClientAddr,
+    client: Client,
     body: JsonBody<LoginRequest>,
 ) -> ApiResult<SessionAnswer> {
-    let LoginRequest { email, password, session } = body.parse()?;
-    let limit = FailureLimit::new(&email, address);
+    let login = body.parse()?;
     // To the end, so that nobody guesses uncounted by hanging up.
     to_the_end(async move {
-        let user = authenticate(&state, &limit, &email, &password).await;
+        let user = authenticate(&state, &client, &login).await;
         let outcome = if user.is_ok() { "accepted" } else { "refused" };
         metrics::counter!("eventplatform_logins_total", "outcome" => outcome).increment(1);
         let (user, password_hash) = user?;
-        let refresh_token = random_token();
-        let new = NewSession {
-            id: Uuid::new_v4(),
-            user_id: user.id,
-            password_hash: &password_hash,
-            token_hash: &token_hash(&refresh_token),
-            lifetime_days: state.rules.refresh_token_days,
-        };
-        let session_id = new.id;
-        if !state.store.insert_session(new).await? {
-            return Err(Refusal::InvalidCredentials.into());
-        }
-        answer(&state, user, session_id, refresh_token, session == Some(SessionKind::Cookie))
+        begin_session(&state, client, user, &password_hash, login.session == Some(SessionKind::Cookie)).await
     })
     .await
 }
 
-/// The user whose password this is. Refusals and their time are the same for an unknown user and a wrong password.
-async fn authenticate(
+/// A browser also gets a cookie by which it is known at its next login.
+async fn begin_session(
     state: &AppState,
-    limit: &FailureLimit,
-    email: &str,
-    password: &str,
-) -> ApiResult<(User, String)> {
-    let found = match Email::parse(email) {
-        Ok(email) => state.store.find_credentials(&email).await?,
-        Err(_) => None,
+    mut client: Client,
+    user: User,
+    password_hash: &str,
+    by_cookie: bool,
+) -> ApiResult<SessionAnswer> {
+    let device = by_cookie.then(|| client.device());
+    let refresh_token = random_token();
+    let session_id = Uuid::new_v4();
+    let new = NewSession {
+        id: session_id,
+        user_id: user.id,
+        password_hash,
+        token_hash: &token_hash(&refresh_token),
+        user_agent: client.user_agent.as_deref(),
+        lifetime_days: state.rules.refresh_token_days,
     };
+    if !state.store.insert_session(new).await? {
+        return Err(Refusal::InvalidCredentials.into());
+    }
+    state.store.remember_client(user.id, &client.keys(&state.token_key)).await?;
+    let mut answer = answer(state, user, session_id, refresh_token, by_cookie)?;
+    answer.cookies.extend(device.map(|device| state.verifier.cookies().set_device(&device)));
+    Ok(answer)
+}
+
+/// The user whose password this is, and its stored hash. Refusals and their time are the same for an unknown user and a
+/// wrong password.
+async fn authenticate(state: &AppState, client: &Client, login: &LoginRequest) -> ApiResult<(User, String)> {
+    let keys = client.keys(&state.token_key);
+    let (found, known) = match Email::parse(&login.email) {
+        Ok(email) => (state.store.find_credentials(&email).await?, state.store.find_acquaintance(&email, &keys).await?),
+        Err(_) => (None, Acquaintance::default()),
+    };
+    let limits = GuessLimits::of_login(&login.email, client.address, &keys, known);
     let stored = found.as_ref().map(|found| found.password_hash.clone());
-    verify_counted(state, limit, password, stored, Refusal::InvalidCredentials).await?;
+    let password = Password::typed(&login.password);
+    let worker = verify_counted(state, &limits, password.clone(), stored, Refusal::InvalidCredentials).await?;
     let found = found.ok_or(Refusal::InvalidCredentials)?;
     if found.user.status == Status::Disabled {
         return Err(Refusal::AccountDisabled.into());
     }
-    Ok((found.user, found.password_hash))
+    if !hashing::is_outdated(&found.password_hash) {
+        return Ok((found.user, found.password_hash));
+    }
+    let renewed = renew_hash(state, &worker, found.user.id, &found.password_hash, password).await?;
+    Ok((found.user, renewed))
 }
 
-/// Verifies a password under the limits on failures: 429 `too_many_attempts` at the limit, `wrong` if it is wrong.
+/// Hashes a password that was right by today's parameters; the hash that is stored afterwards.
+async fn renew_hash(
+    state: &AppState,
+    worker: &Worker,
+    user_id: i32,
+    old: &str,
+    password: Password,
+) -> ApiResult<String> {
+    let renewed = worker.hash(password.clone()).await?;
+    if state.store.update_password_hash(user_id, old, &renewed).await? {
+        tracing::info!(user_id, "password hashed anew");
+        return Ok(renewed);
+    }
+    // Either another login at the same time did so, or the password was changed meanwhile.
+    let stored = state.store.find_password_hash(user_id).await?.ok_or(Refusal::InvalidCredentials)?;
+    if worker.verify(password, Some(stored.clone())).await? {
+        Ok(stored)
+    } else {
+        Err(Refusal::InvalidCredentials.into())
+    }
+}
+
+/// Verifies a password under the limits on guesses: 429 `too_many_attempts` at the limit, `wrong` if it is wrong.
+///
+/// At the limit the password is not looked at, so nothing tells a right one from a wrong one. Below it, a guess counts
+/// as a failure before it is looked at, so many at once get no further than one after the other.
 pub(super) async fn verify_counted(
     state: &AppState,
-    limit: &FailureLimit,
-    password: &str,
+    limits: &GuessLimits,
+    password: Password,
     stored: Option<String>,
     wrong: Refusal,
-) -> ApiResult<()> {
-    refuse_at_limit(state, limit).await?;
-    if !state.hasher.verify(Password::typed(password), stored).await? {
-        state.store.insert_failure(limit).await?;
+) -> ApiResult<Worker> {
+    refuse_at_limit(state.store.find_wait(&limits.all).await?)?;
+    let _turn = state.turns.wait(&limits.client).await;
+    let worker = state.hasher.worker().await?;
+    refuse_at_limit(state.store.reserve(&limits.all).await?)?;
+    if !worker.verify(password, stored).await? {
         return Err(wrong.into());
     }
-    // Many guesses at once all pass the first check; by now those before this one are counted.
-    refuse_at_limit(state, limit).await?;
-    Ok(state.store.delete_failures(&limit.account).await?)
+    state.store.give_back(&limits.all, &limits.client).await?;
+    Ok(worker)
 }
 
-async fn refuse_at_limit(state: &AppState, limit: &FailureLimit) -> ApiResult<()> {
-    match state.store.find_wait(limit).await? {
+fn refuse_at_limit(wait: Option<u32>) -> ApiResult<()> {
+    match wait {
         Some(retry_after_seconds) => Err(Refusal::TooManyAttempts { retry_after_seconds }.into()),
         None => Ok(()),
     }
@@ -179,15 +221,16 @@ pub(super) async fn refresh(
     to_the_end(async move { rotate(&state, shown.ok_or(Refusal::InvalidRefreshToken)?).await }).await.map_err(|error| {
         // A cookie that is over would come along for ever.
         let over = by_cookie && error.status() == http::StatusCode::UNAUTHORIZED;
-        let clear = if over { clear.to_vec() } else { Vec::new() };
+        let clear = if over { clear } else { Vec::new() };
         (set_cookies(clear), error).into_response()
     })
 }
 
 async fn rotate(state: &AppState, shown: Shown) -> ApiResult<SessionAnswer> {
-    let successor = state.token_key.successor(&shown.token);
+    let token = valid_token(state, &shown.tokens).await?;
+    let successor = state.token_key.successor(token);
     let days = state.rules.refresh_token_days;
-    match state.store.rotate(&token_hash(&shown.token), &token_hash(&successor), days).await? {
+    match state.store.rotate(&token_hash(token), &token_hash(&successor), days).await? {
         Rotation::Rotated(user, session_id) => answer(state, user, session_id, successor, shown.by_cookie),
         Rotation::Reused => Err(Refusal::RefreshTokenReused.into()),
         Rotation::Over => Err(Refusal::SessionOver.into()),
@@ -195,26 +238,46 @@ async fn rotate(state: &AppState, shown: Shown) -> ApiResult<SessionAnswer> {
     }
 }
 
+/// The one to rotate. A stale duplicate is not shown to the store, which would take it for stolen.
+async fn valid_token<'a>(state: &AppState, tokens: &'a [String]) -> ApiResult<&'a str> {
+    let first = tokens.first().ok_or(Refusal::InvalidRefreshToken)?;
+    if tokens.len() == 1 {
+        return Ok(first);
+    }
+    let hashes: Vec<_> = tokens.iter().map(|token| token_hash(token)).collect();
+    let usable = state.store.find_usable_token(&hashes).await?;
+    let place = usable.and_then(|usable| hashes.iter().position(|hash| *hash == usable));
+    Ok(place.and_then(|place| tokens.get(place)).unwrap_or(first))
+}
+
 pub(super) async fn logout(
     State(state): State<AppState>,
     cookie: RefreshCookie,
     body: JsonBody<RefreshRequest>,
 ) -> ApiResult<LoggedOut> {
-    let clear = state.verifier.cookies().clear().to_vec();
+    let clear = state.verifier.cookies().clear();
     let Some(shown) = shown_token(cookie, body)? else { return Ok(LoggedOut(clear)) };
     let by_cookie = shown.by_cookie;
-    to_the_end(async move { Ok(state.store.revoke_session_of(&token_hash(&shown.token)).await?) }).await?;
+    to_the_end(async move {
+        for token in &shown.tokens {
+            state.store.revoke_session_of(&token_hash(token)).await?;
+        }
+        Ok(())
+    })
+    .await?;
     Ok(LoggedOut(if by_cookie { clear } else { Vec::new() }))
 }
 
-/// The token in the body, or else the one in the cookie, which needs a page of ours to send it.
+/// The token in the body, or else those in cookies, which need a page of ours to send them.
 fn shown_token(cookie: RefreshCookie, body: JsonBody<RefreshRequest>) -> ApiResult<Option<Shown>> {
     if let Some(token) = body.parse_or_default()?.refresh_token {
-        return Ok(Some(Shown { token, by_cookie: false }));
+        return Ok(Some(Shown { tokens: vec![token], by_cookie: false }));
     }
-    let Some(token) = cookie.token else { return Ok(None) };
+    if cookie.tokens.is_empty() {
+        return Ok(None);
+    }
     cookie.same_origin?;
-    Ok(Some(Shown { token, by_cookie: true }))
+    Ok(Some(Shown { tokens: cookie.tokens, by_cookie: true }))
 }
 
 fn answer(
@@ -236,7 +299,7 @@ fn answer(
     };
     if by_cookie {
         let cookies = state.verifier.cookies();
-        let cookies = cookies.set(&access_token, i64::from(seconds), &refresh_token, refresh_seconds).to_vec();
+        let cookies = cookies.set(&access_token, i64::from(seconds), &refresh_token, refresh_seconds);
         return Ok(SessionAnswer { body, cookies });
     }
     body.token_type = "Bearer";
@@ -264,8 +327,9 @@ impl FromRequestParts<AppState> for RefreshCookie {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
-        let token = state.verifier.cookies().refresh_token(&parts.headers).map(str::to_owned);
-        Ok(Self { token, same_origin: require_same_origin(parts) })
+        let cookies = state.verifier.cookies();
+        let tokens = cookies.refresh_tokens(&parts.headers).into_iter().map(str::to_owned).collect();
+        Ok(Self { tokens, same_origin: cookies.require_same_origin(parts) })
     }
 }
 

@@ -13,12 +13,13 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{current_admin, current_user, field_error};
+use super::{client::Client, current_admin};
 use crate::{
-    domain::{Name, NewUser, Status},
+    domain::{NewUser, Status},
     error::Refusal,
     state::{AppState, to_the_end},
-    store::{ProfileChange, StatusFilter, User, UserChange},
+    store::{StatusFilter, User, UserChange},
+    throttle::registration_limit,
 };
 
 /// A registration.
@@ -27,7 +28,7 @@ use crate::{
 pub struct RegisterRequest {
     /// At most 254 characters, of ASCII; nobody else's, in any case.
     pub email: String,
-    /// 8 to 128 characters of any kind.
+    /// 8 to 128 characters of any kind; neither one of the commonest passwords nor made from the address.
     pub password: String,
     /// Display name, 1 to 100 characters.
     pub name: String,
@@ -89,16 +90,6 @@ pub struct UpdateUser {
     pub status: Option<Status>,
 }
 
-/// What people change about themselves; what is absent stays.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpdateProfile {
-    /// Display name, 1 to 100 characters.
-    pub name: Option<String>,
-    /// The language of what is sent to the person.
-    pub language: Option<Language>,
-}
-
 /// What makes two registrations the same. The password is in it under a key: the record outlives the request.
 #[derive(Serialize)]
 struct Fingerprint<'a> {
@@ -113,6 +104,7 @@ struct Fingerprint<'a> {
 
 pub(super) async fn register(
     State(state): State<AppState>,
+    client: Client,
     key: IdempotencyKey,
     body: JsonBody<RegisterRequest>,
 ) -> ApiResult<Replayable<Created<UserResponse>>> {
@@ -128,33 +120,17 @@ pub(super) async fn register(
         language: body.language,
     };
     let records = state.idempotency.clone();
+    let limit = registration_limit(client.address, state.rules.registrations_per_address);
     idempotency::run(&records, key, 0, &fingerprint, move |operation_id| async move {
+        if let Some(retry_after_seconds) = state.store.reserve(&[limit]).await? {
+            return Err(Refusal::TooManyRegistrations { retry_after_seconds }.into());
+        }
         let hash = state.hasher.hash(new.password.clone()).await?;
         let user = state.store.insert_user(&new, &hash, operation_id).await?.ok_or(Refusal::EmailTaken)?;
         tracing::info!(user_id = user.id, role = user.role.as_str(), "registered");
         Ok(Created(user.into()))
     })
     .await
-}
-
-pub(super) async fn me(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
-    Ok(Json(current_user(&state, &auth).await?.into()))
-}
-
-/// The next access token carries the change.
-pub(super) async fn update_me(
-    State(state): State<AppState>,
-    auth: AuthUser,
-    body: JsonBody<UpdateProfile>,
-) -> ApiResult<Json<UserResponse>> {
-    let user = current_user(&state, &auth).await?;
-    let body = body.parse()?;
-    let name = body.name.as_deref().map(Name::parse).transpose().map_err(|fault| field_error("name", fault))?;
-    let change = ProfileChange { name, language: body.language };
-    let user = to_the_end(async move { Ok(state.store.update_profile(user.id, &change).await?) }).await?;
-    let user = user.ok_or(Refusal::SessionOver)?;
-    tracing::info!(user_id = user.id, "profile changed");
-    Ok(Json(user.into()))
 }
 
 pub(super) async fn list_users(

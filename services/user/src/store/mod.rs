@@ -3,10 +3,13 @@
 //! Whatever is stored goes by the database's clock, so that replicas whose clocks differ agree.
 //!
 //! - [`users`]: people; [`sessions`]: sessions and their refresh tokens
-//! - [`login_failures`]: the counters that slow guessing down; [`password_resets`]: reset tokens
+//! - [`password_resets`]: reset tokens; [`revocations`]: what access tokens do not know yet
+//! - [`rate_limits`]: the counters of every limit; [`known_clients`]: where people logged in from
 
-mod login_failures;
+mod known_clients;
 mod password_resets;
+mod rate_limits;
+mod revocations;
 mod sessions;
 mod users;
 
@@ -15,8 +18,9 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 pub use self::{
-    login_failures::{FailureKey, FailureLimit},
-    sessions::{NewSession, Rotation},
+    known_clients::{Acquaintance, ClientKeys},
+    rate_limits::RateLimit,
+    sessions::{NewSession, Rotation, Session},
     users::{Credentials, ProfileChange, StatusFilter, User, UserChange},
 };
 use crate::domain::REUSE_GRACE;
@@ -42,7 +46,7 @@ impl Store {
     }
 
     /// Removes what nobody needs any more: old sessions, rotated tokens past `refresh_token_days`, used and expired
-    /// resets, and windows that have ended. Returns how many rows.
+    /// resets, windows that have ended, and clients that were not seen for long. Returns how many rows.
     pub async fn purge(&self, refresh_token_days: u32) -> sqlx::Result<u64> {
         let keep = KEEP_FINISHED.as_secs_f64();
         let tokens = f64::from(refresh_token_days) * 86_400.0 + REUSE_GRACE.as_secs_f64();
@@ -58,11 +62,19 @@ impl Store {
              where expires_at < now() - make_interval(secs => $1) or used_at < now() - make_interval(secs => $1)",
             keep
         );
+        // Of replicas of the version before.
         let failures = sqlx::query!("delete from login_failures where window_ends_at < now()");
+        let limits = sqlx::query!("delete from rate_limits where window_ends_at < now()");
+        let clients = sqlx::query!(
+            "delete from known_clients where last_seen_at < now() - make_interval(secs => $1)",
+            known_clients::REMEMBERED.as_secs_f64()
+        );
         let mut rows = sessions.execute(&self.pool).await?.rows_affected();
         rows += rotated.execute(&self.pool).await?.rows_affected();
         rows += resets.execute(&self.pool).await?.rows_affected();
         rows += failures.execute(&self.pool).await?.rows_affected();
+        rows += limits.execute(&self.pool).await?.rows_affected();
+        rows += clients.execute(&self.pool).await?.rows_affected();
         Ok(rows)
     }
 }

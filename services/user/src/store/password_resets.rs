@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{FailureKey, Store};
+use super::{RateLimit, Store};
 use crate::domain::RESET_LIFETIME;
 
 impl Store {
@@ -31,9 +31,9 @@ impl Store {
         .await
     }
 
-    /// Uses a reset token: sets the password, ends every session and forgets the account's failed logins. False if
-    /// the token cannot be used any more.
-    pub async fn use_reset(&self, token_hash: &[u8], password: &str, account: &FailureKey) -> sqlx::Result<bool> {
+    /// Uses a reset token: sets the password, ends every session and forgets what was used of `limits`. False if the
+    /// token cannot be used any more.
+    pub async fn use_reset(&self, token_hash: &[u8], password: &str, limits: &[RateLimit]) -> sqlx::Result<bool> {
         let mut transaction = self.pool.begin().await?;
         let user_id = sqlx::query_scalar!(
             "update password_resets set used_at = now()
@@ -50,9 +50,8 @@ impl Store {
         sqlx::query!("update sessions set revoked_at = now() where user_id = $1 and revoked_at is null", user_id)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query!("delete from login_failures where key = $1", account.as_bytes())
-            .execute(&mut *transaction)
-            .await?;
+        let keys: Vec<Vec<u8>> = limits.iter().map(|limit| limit.key().to_vec()).collect();
+        sqlx::query!("delete from rate_limits where key = any($1)", &keys).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! Tables `sessions` and `refresh_tokens`: a session is a family of tokens, each the successor of the one before.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Store, User};
@@ -16,8 +17,23 @@ pub struct NewSession<'a> {
     pub password_hash: &'a str,
     /// Hash of the first refresh token.
     pub token_hash: &'a [u8],
+    /// What the client calls itself.
+    pub user_agent: Option<&'a str>,
     /// How long it lives without being refreshed.
     pub lifetime_days: u32,
+}
+
+/// A session that is not over.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Stands in its access tokens.
+    pub id: Uuid,
+    /// When the person logged in.
+    pub created_at: DateTime<Utc>,
+    /// When it was begun or last refreshed.
+    pub last_used_at: DateTime<Utc>,
+    /// What the client called itself.
+    pub user_agent: Option<String>,
 }
 
 /// What became of a refresh token that was shown.
@@ -41,8 +57,8 @@ impl Store {
             "with account as (
                  select id from users where id = $2 and status = 'active' and password_hash = $3 for share
              ), session as (
-                 insert into sessions (id, user_id, expires_at)
-                 select $1, id, now() + make_interval(days => $5) from account
+                 insert into sessions (id, user_id, expires_at, user_agent)
+                 select $1, id, now() + make_interval(days => $5), $6 from account
                  returning id
              )
              insert into refresh_tokens (token_hash, session_id) select $4, id from session",
@@ -51,6 +67,7 @@ impl Store {
             new.password_hash,
             new.token_hash,
             days(new.lifetime_days),
+            new.user_agent,
         );
         Ok(inserted.execute(&self.pool).await?.rows_affected() == 1)
     }
@@ -110,6 +127,63 @@ impl Store {
         }
         let user = self.find_user(found.user_id).await?;
         Ok(user.map_or(Rotation::Unknown, |user| Rotation::Rotated(user, found.id)))
+    }
+
+    /// Of several refresh tokens, the hash of one that can be used now.
+    pub async fn find_usable_token(&self, token_hashes: &[Vec<u8>]) -> sqlx::Result<Option<Vec<u8>>> {
+        sqlx::query_scalar!(
+            "select t.token_hash from refresh_tokens t
+                 join sessions s on s.id = t.session_id
+                 join users u on u.id = s.user_id
+             where t.token_hash = any($1) and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
+                 and (t.rotated_at is null or t.rotated_at > now() - make_interval(secs => $2))
+             order by t.created_at desc limit 1",
+            token_hashes,
+            REUSE_GRACE.as_secs_f64(),
+        )
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Up to `limit` sessions of a user that are not over, the latest login first, from the one after `after` on.
+    pub async fn list_sessions(&self, user_id: i32, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Session>> {
+        sqlx::query_as!(
+            Session,
+            r#"select s.id, s.created_at, s.user_agent, coalesce(
+                   (select max(t.created_at) from refresh_tokens t where t.session_id = s.id), s.created_at
+               ) as "last_used_at!"
+               from sessions s
+               where s.user_id = $1 and s.revoked_at is null and s.expires_at > now()
+                   and ($2::uuid is null
+                       or (s.created_at, s.id) < (select a.created_at, a.id from sessions a where a.id = $2))
+               order by s.created_at desc, s.id desc limit $3"#,
+            user_id,
+            after,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Ends a session of a user; false if it is none of theirs or over.
+    pub async fn end_session(&self, user_id: i32, id: Uuid) -> sqlx::Result<bool> {
+        let ended = sqlx::query!(
+            "update sessions set revoked_at = now()
+             where id = $2 and user_id = $1 and revoked_at is null and expires_at > now()",
+            user_id,
+            id
+        );
+        Ok(ended.execute(&self.pool).await?.rows_affected() == 1)
+    }
+
+    /// Ends every session of a user but one.
+    pub async fn end_other_sessions(&self, user_id: i32, kept: Uuid) -> sqlx::Result<()> {
+        let ended = sqlx::query!(
+            "update sessions set revoked_at = now() where user_id = $1 and id <> $2 and revoked_at is null",
+            user_id,
+            kept
+        );
+        ended.execute(&self.pool).await.map(drop)
     }
 
     /// Ends the session that a refresh token belongs to, be it the latest one or not.

@@ -239,6 +239,27 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
+    /// Asks an admin to make an attendee an organizer, or takes that back; `None` if the person is no attendee.
+    pub async fn update_role_request(&self, id: i32, asked: bool) -> sqlx::Result<Option<User>> {
+        let row = sqlx::query_as!(
+            UserRow,
+            "update users set requested_role = case when $2 then 'organizer' end
+             where id = $1 and role = 'attendee'
+             returning id, email, name, role, requested_role, status, language, created_at",
+            id,
+            asked,
+        );
+        row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
+    }
+
+    /// Puts a hash of today's parameters in the place of an older one of the same password; false if the password was
+    /// changed meanwhile.
+    pub async fn update_password_hash(&self, id: i32, old: &str, new: &str) -> sqlx::Result<bool> {
+        let updated =
+            sqlx::query!("update users set password_hash = $3 where id = $1 and password_hash = $2", id, old, new);
+        Ok(updated.execute(&self.pool).await?.rows_affected() == 1)
+    }
+
     /// Changes a person; `None` if there is none of that id.
     pub async fn update_user(&self, id: i32, change: UserChange) -> sqlx::Result<Option<User>> {
         let mut transaction = self.pool.begin().await?;

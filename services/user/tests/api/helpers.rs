@@ -77,7 +77,9 @@ impl TestApp {
             "update sessions set created_at = created_at - $1, expires_at = expires_at - $1, revoked_at = revoked_at - $1",
             "update refresh_tokens set created_at = created_at - $1, rotated_at = rotated_at - $1",
             "update password_resets set expires_at = expires_at - $1, used_at = used_at - $1",
-            "update login_failures set window_ends_at = window_ends_at - $1",
+            "update rate_limits set window_ends_at = window_ends_at - $1",
+            "update known_clients set last_seen_at = last_seen_at - $1",
+            "update users set role_changed_at = role_changed_at - $1",
         ];
         for shift in shifts {
             sqlx::query(shift).bind(time).execute(self.pool()).await.unwrap();

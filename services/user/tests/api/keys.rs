@@ -1,8 +1,9 @@
-//! Signing keys: published, and rotated without a restart.
+//! Signing keys: published, and rotated without a restart; and what tokens do not know yet.
 
 use std::{fs, time::Duration};
 
 use axum::http::{Method, StatusCode};
+use contracts::identity::{AccessClaims, RevocationList, Role};
 use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use serde_json::json;
 
@@ -99,4 +100,72 @@ async fn a_folder_that_is_not_in_order_changes_nothing() {
     fs::remove_file(app.folder.path().join("2026-01.pem")).unwrap();
     assert!(app.state.signing.reload().await.is_err(), "an empty folder");
     assert_eq!(published(&app).await, ["2026-01"]);
+}
+
+fn sid(session: &Session) -> String {
+    let claims: AccessClaims = jsonwebtoken::dangerous::insecure_decode_claims(&session.access).unwrap();
+    claims.sid
+}
+
+async fn revocations(app: &TestApp) -> RevocationList {
+    let answer = app.get("/.well-known/revocations.json").send().await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    serde_json::from_value(answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn sessions_that_end_are_published_for_as_long_as_their_tokens_are_valid() {
+    let app = TestApp::start().await;
+    let ada = app.registers("ada").await;
+    let admin = app.admin().await;
+    let (left, changed) = (app.logs_in("ada").await, app.logs_in("ada").await);
+    let disabled = app.user("eve").await;
+    let eve = app.get("/users/me").bearer(&disabled).send().await.body["id"].clone();
+    assert_eq!(revocations(&app).await, RevocationList::default());
+
+    app.post("/users/logout", json!({ "refresh_token": left.refresh })).send().await;
+    assert_eq!(revocations(&app).await.sessions, [sid(&left)]);
+    let here = app.logs_in("ada").await;
+    let change = json!({ "current_password": PASSWORD, "new_password": "another fine password" });
+    assert_eq!(app.post("/users/me/password", change).bearer(&here).send().await.status, StatusCode::NO_CONTENT);
+    app.patch(&format!("/users/{eve}"), json!({ "status": "disabled" })).bearer(&admin).send().await;
+    app.patch(&format!("/users/{ada}"), json!({ "role": "organizer" })).bearer(&admin).send().await;
+
+    let list = revocations(&app).await;
+    let mut expected = [sid(&left), sid(&changed), sid(&disabled)];
+    expected.sort();
+    assert_eq!(list.sessions, expected, "and not the one that changed its password");
+    assert_eq!(list.roles, [(ada, Role::Organizer)].into());
+    app.later(Duration::from_secs(600 + 60)).await;
+    assert_eq!(revocations(&app).await, list, "a token may be taken for valid a minute longer");
+    app.later(Duration::from_secs(61)).await;
+    assert_eq!(revocations(&app).await, RevocationList::default());
+}
+
+#[tokio::test]
+async fn a_role_that_is_changed_by_an_older_version_or_by_hand_is_published_too() {
+    let app = TestApp::start().await;
+    let ada = app.registers("ada").await;
+
+    sqlx::query("update users set name = 'Ada' where id = $1").bind(ada).execute(app.pool()).await.unwrap();
+    assert_eq!(revocations(&app).await, RevocationList::default());
+    sqlx::query("update users set role = 'admin' where id = $1").bind(ada).execute(app.pool()).await.unwrap();
+
+    assert_eq!(revocations(&app).await.roles, [(ada, Role::Admin)].into());
+}
+
+#[tokio::test]
+async fn a_list_that_is_known_is_not_sent_again() {
+    let app = TestApp::start().await;
+    let session = app.user("ada").await;
+    let first = app.get("/.well-known/revocations.json").send().await;
+    let again = || app.get("/.well-known/revocations.json").header("if-none-match", first.header("etag")).send();
+
+    let unchanged = again().await;
+    app.post("/users/logout", json!({ "refresh_token": session.refresh })).send().await;
+    let changed = again().await;
+
+    assert_eq!((unchanged.status, &unchanged.body), (StatusCode::NOT_MODIFIED, &json!(null)));
+    assert_eq!((changed.status, &changed.body["sessions"]), (StatusCode::OK, &json!([sid(&session)])));
+    assert_ne!(changed.header("etag"), first.header("etag"));
 }

@@ -1,38 +1,147 @@
-//! How often a password may be guessed.
+//! How often a password may be guessed, and accounts registered.
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use futures::future::join_all;
-use serde_json::json;
+use axum::http::{Method, StatusCode};
+use futures::{StreamExt, future::join_all, stream};
+use serde_json::{Value, json};
 
-use crate::helpers::{Answer, PASSWORD, TestApp};
+use crate::helpers::{Answer, Call, PASSWORD, TestApp, registration};
 
-async fn guess(app: &TestApp, name: &str, address: &str) -> Answer {
-    let body = json!({ "email": format!("{name}@example.org"), "password": "wrong password" });
-    app.post("/users/login", body).from(address).send().await
+const WRONG: &str = "wrong password";
+
+fn login(name: &str, password: &str) -> Value {
+    json!({ "email": format!("{name}@example.org"), "password": password })
+}
+
+async fn tries_from(app: &TestApp, name: &str, password: &str, address: &str) -> Answer {
+    app.post("/users/login", login(name, password)).from(address).send().await
+}
+
+/// A login in a browser that has these cookies.
+async fn tries_by_cookie(app: &TestApp, password: &str, address: &str, cookies: &str) -> Answer {
+    let mut body = login("ada", password);
+    body["session"] = json!("cookie");
+    app.post("/users/login", body).from(address).cookies(cookies).send().await
+}
+
+/// Some at once, but no more than a replica admits.
+async fn at_once<F: Future<Output = Answer>>(calls: impl IntoIterator<Item = F>) -> Vec<Answer> {
+    stream::iter(calls).buffer_unordered(16).collect().await
+}
+
+/// A hundred strangers guess at ada's password.
+async fn strangers_guess(app: &TestApp) {
+    let guesses = (0..100).map(|i| async move { tries_from(app, "ada", WRONG, &format!("10.0.{i}.1")).await });
+    for answer in at_once(guesses).await {
+        answer.is_refused(401, "invalid_credentials");
+    }
 }
 
 #[tokio::test]
-async fn an_account_waits_after_ten_failures_whether_it_exists_or_not() {
+async fn a_client_waits_after_ten_failures_whether_the_account_exists_or_not() {
     let app = TestApp::start().await;
     app.registers("ada").await;
 
     for name in ["ada", "nobody"] {
-        for i in 0..10 {
-            guess(&app, name, &format!("10.0.0.{i}")).await.is_refused(401, "invalid_credentials");
+        for _ in 0..10 {
+            tries_from(&app, name, WRONG, "10.0.0.1").await.is_refused(401, "invalid_credentials");
         }
-        let limited = guess(&app, name, "10.0.1.1").await;
+        let limited = tries_from(&app, name, WRONG, "10.0.0.1").await;
 
         limited.is_refused(429, "too_many_attempts");
         let wait: u64 = limited.header("retry-after").parse().unwrap();
         assert!((890..=900).contains(&wait), "{wait}");
     }
-    app.tries("ada", PASSWORD).await.is_refused(429, "too_many_attempts");
-    app.post("/users/login", json!({ "email": " ADA@example.org", "password": PASSWORD }))
-        .send()
+    let typed = json!({ "email": " ADA@example.org", "password": WRONG });
+    app.post("/users/login", typed).from("10.0.0.1").send().await.is_refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn at_the_limit_the_right_password_is_answered_like_a_wrong_one() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    for _ in 0..10 {
+        app.tries("ada", WRONG).await;
+    }
+    // A whole second does not end between the two answers.
+    sqlx::query("update rate_limits set window_ends_at = now() + interval '600.5 seconds'")
+        .execute(app.pool())
         .await
-        .is_refused(429, "too_many_attempts");
+        .unwrap();
+
+    let (mut wrong, mut right) = (app.tries("ada", WRONG).await, app.tries("ada", PASSWORD).await);
+    for answer in [&mut wrong, &mut right] {
+        answer.body.as_object_mut().unwrap().remove("request_id");
+    }
+
+    wrong.is_refused(429, "too_many_attempts");
+    assert_eq!((right.status, &right.body), (wrong.status, &wrong.body));
+    let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&right), names(&wrong));
+    assert_eq!(right.header("retry-after"), wrong.header("retry-after"));
+}
+
+#[tokio::test]
+async fn others_failures_elsewhere_do_not_lock_the_owner_out() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    for _ in 0..12 {
+        tries_from(&app, "ada", WRONG, "10.0.0.1").await;
+    }
+
+    let owner = tries_from(&app, "ada", PASSWORD, "10.0.0.2").await;
+
+    assert_eq!(owner.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn strangers_wait_after_a_hundred_failures_and_the_owner_at_a_known_address_does_not() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    tries_from(&app, "ada", PASSWORD, "192.0.2.7").await;
+
+    strangers_guess(&app).await;
+
+    let right = tries_from(&app, "ada", PASSWORD, "10.1.0.1").await;
+    right.is_refused(429, "too_many_attempts");
+    let wait: u64 = right.header("retry-after").parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+    assert_eq!(tries_from(&app, "ada", PASSWORD, "192.0.2.7").await.status, StatusCode::OK);
+    tries_from(&app, "ada", PASSWORD, "10.1.0.1").await.is_refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn the_owners_browser_gets_in_wherever_it_is_while_strangers_guess() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    let cookies = app.logs_in_by_cookie("ada").await;
+    strangers_guess(&app).await;
+    for _ in 0..10 {
+        tries_from(&app, "ada", WRONG, "10.1.0.1").await;
+    }
+
+    let owner = tries_by_cookie(&app, PASSWORD, "10.1.0.1", &cookies).await;
+
+    assert_eq!(owner.status, StatusCode::OK, "{owner:?}");
+    let device = |cookies: &str| cookies.split("evp8080_device=").nth(1).map(str::to_owned);
+    assert_eq!(device(&owner.cookies()), device(&cookies), "the browser stays the one it is");
+    let made_up = format!("evp8080_device={}", "x".repeat(43));
+    tries_by_cookie(&app, PASSWORD, "10.2.0.1", &made_up).await.is_refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn a_browser_that_somebody_else_has_guesses_no_further() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    let cookies = app.logs_in_by_cookie("ada").await;
+
+    for i in 0..10 {
+        tries_by_cookie(&app, WRONG, &format!("10.0.0.{i}"), &cookies).await.is_refused(401, "invalid_credentials");
+    }
+
+    tries_by_cookie(&app, PASSWORD, "10.0.1.1", &cookies).await.is_refused(429, "too_many_attempts");
+    assert_eq!(tries_from(&app, "ada", PASSWORD, "10.0.1.1").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -40,7 +149,7 @@ async fn a_limited_account_is_open_again_after_the_window() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     for _ in 0..10 {
-        app.tries("ada", "wrong password").await;
+        app.tries("ada", WRONG).await;
     }
     app.tries("ada", PASSWORD).await.is_refused(429, "too_many_attempts");
     app.later(Duration::from_secs(15 * 60)).await;
@@ -49,13 +158,13 @@ async fn a_limited_account_is_open_again_after_the_window() {
 }
 
 #[tokio::test]
-async fn the_right_password_resets_the_accounts_counter() {
+async fn the_right_password_resets_the_clients_counter() {
     let app = TestApp::start().await;
     app.registers("ada").await;
 
     for _ in 0..2 {
         for _ in 0..9 {
-            app.tries("ada", "wrong password").await.is_refused(401, "invalid_credentials");
+            app.tries("ada", WRONG).await.is_refused(401, "invalid_credentials");
         }
         assert_eq!(app.tries("ada", PASSWORD).await.status, StatusCode::OK);
     }
@@ -65,41 +174,40 @@ async fn the_right_password_resets_the_accounts_counter() {
 async fn an_address_waits_after_fifty_failures_and_others_do_not() {
     let app = TestApp::start().await;
     app.registers("ada").await;
-    let guesses: Vec<_> = (0..50).map(|i| format!("user{i}")).collect();
-    join_all(guesses.iter().map(|name| guess(&app, name, "192.0.2.1"))).await;
+    let names: Vec<_> = (0..60).map(|i| format!("user{i}")).collect();
+    let answers = at_once(names.iter().map(|name| tries_from(&app, name, WRONG, "192.0.2.1"))).await;
 
-    let body = json!({ "email": "ada@example.org", "password": PASSWORD });
-    let limited = app.post("/users/login", body.clone()).from("192.0.2.1").send().await;
-    let elsewhere = app.post("/users/login", body).from("192.0.2.2").send().await;
+    let limited = tries_from(&app, "ada", PASSWORD, "192.0.2.1").await;
+    let elsewhere = tries_from(&app, "ada", PASSWORD, "192.0.2.2").await;
 
+    let looked_at = answers.iter().filter(|answer| answer.code() == "invalid_credentials").count();
+    assert_eq!(looked_at, 50);
     limited.is_refused(429, "too_many_attempts");
     assert_eq!(elsewhere.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn many_guesses_at_once_get_little_further() {
-    let app = TestApp::start().await;
+async fn many_guesses_at_once_on_two_replicas_get_no_further_than_one_after_the_other() {
+    let app = TestApp::with(&["--password-hash-workers", "8"]).await;
     app.registers("ada").await;
+    let other = app.replica();
 
-    let wrong = join_all((0..40).map(|i| {
-        let app = &app;
-        async move { guess(app, "ada", &format!("10.0.0.{i}")).await }
-    }));
-    let answers = wrong.await;
-    let right = app.tries("ada", PASSWORD).await;
+    let guesses = (0..40).map(|i| {
+        let here = app.post("/users/login", login("ada", WRONG));
+        let there = Call::new(other.clone(), Method::POST, "/users/login").json(&login("ada", WRONG));
+        async move { if i % 2 == 0 { here.send().await } else { there.send().await } }
+    });
+    let answers = at_once(guesses).await;
 
-    assert!(answers.iter().all(|answer| answer.status.is_client_error()));
-    right.is_refused(429, "too_many_attempts");
+    let count = |code| answers.iter().filter(|answer| answer.code() == code).count();
+    assert_eq!((count("invalid_credentials"), count("too_many_attempts")), (10, 30));
 }
 
 #[tokio::test]
 async fn a_right_guess_among_many_at_once_is_not_told() {
     let app = TestApp::with(&["--password-hash-workers", "1"]).await;
     app.registers("ada").await;
-    let guesses = (0..30).map(|i| {
-        let password = if i == 29 { PASSWORD } else { "wrong password" };
-        app.tries("ada", password)
-    });
+    let guesses = (0..30).map(|i| app.tries("ada", if i == 29 { PASSWORD } else { WRONG }));
 
     let answers = join_all(guesses).await;
 
@@ -108,8 +216,11 @@ async fn a_right_guess_among_many_at_once_is_not_told() {
 
 #[tokio::test]
 async fn the_right_password_many_times_at_once_is_no_failure() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&["--password-hash-workers", "16"]).await;
     app.registers("ada").await;
+    for _ in 0..5 {
+        app.tries("ada", WRONG).await;
+    }
 
     let answers = join_all((0..30).map(|_| app.tries("ada", PASSWORD))).await;
 
@@ -121,11 +232,44 @@ async fn replicas_count_together() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     for _ in 0..10 {
-        app.tries("ada", "wrong password").await;
+        app.tries("ada", WRONG).await;
     }
 
-    let body = json!({ "email": "ada@example.org", "password": PASSWORD });
-    let call = crate::helpers::Call::new(app.replica(), axum::http::Method::POST, "/users/login").json(&body);
+    let call = Call::new(app.replica(), Method::POST, "/users/login").json(&login("ada", PASSWORD));
 
     call.send().await.is_refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn an_address_registers_so_many_accounts_in_an_hour() {
+    let app = TestApp::with(&["--registrations-per-address", "3"]).await;
+    let register = |name: &str, address: &str| app.post("/users/register", registration(name)).from(address).send();
+
+    let many: Vec<_> = (0..8).map(|i| format!("user{i}")).collect();
+    let answers = join_all(many.iter().map(|name| register(name, "2001:db8::1"))).await;
+    let neighbour = register("ada", "2001:db8::2").await;
+    let elsewhere = register("ada", "2001:db8:0:1::1").await;
+
+    assert_eq!(answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count(), 3);
+    neighbour.is_refused(429, "too_many_registrations");
+    let wait: u64 = neighbour.header("retry-after").parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+    assert_eq!(elsewhere.status, StatusCode::CREATED);
+    app.later(Duration::from_secs(3600)).await;
+    assert_eq!(register("eve", "2001:db8::2").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_registration_that_is_repeated_or_faulty_uses_up_nothing() {
+    let app = TestApp::with(&["--registrations-per-address", "2"]).await;
+    let repeated = || app.post("/users/register", registration("ada")).header("idempotency-key", "key-1").send();
+
+    for _ in 0..5 {
+        assert_eq!(repeated().await.status, StatusCode::CREATED);
+        app.post("/users/register", json!({ "email": "x", "password": "x", "name": "x" })).send().await;
+    }
+
+    let refused = |answer: Answer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+    assert!(!refused(app.post("/users/register", registration("eve")).send().await));
+    assert!(refused(app.post("/users/register", registration("joe")).send().await));
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use futures::future::join;
 use serde_json::json;
 
-use crate::helpers::{Answer, PASSWORD, Session, TestApp};
+use crate::helpers::{Answer, PASSWORD, Session, TestApp, registration};
 
 const NEXT: &str = "another fine password";
 
@@ -54,6 +55,50 @@ async fn a_change_needs_the_current_password() {
         change(&app, &session, "wrong password", NEXT).await;
     }
     change(&app, &session, PASSWORD, NEXT).await.is_refused(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn a_common_password_or_a_form_of_the_own_address_is_never_set() {
+    let app = TestApp::start().await;
+    let mut body = registration("ada.lovelace");
+    let id = app.registers("ada.lovelace").await;
+    let session = app.logs_in("ada.lovelace").await;
+    let token = reset_token(&app, &app.admin().await, id).await;
+
+    for weak in ["Password1", "iloveyou", "ada.lovelace@example.org", "AdaLovelace1815!"] {
+        change(&app, &session, PASSWORD, weak).await.is_refused(422, "invalid_request");
+        reset(&app, &token, weak).await.is_refused(422, "invalid_request");
+        body["password"] = json!(weak);
+        let registered = app.post("/users/register", body.clone()).send().await;
+        registered.is_refused(422, "invalid_request");
+        assert_eq!(registered.body["errors"][0]["field"], "password");
+    }
+    assert_eq!(reset(&app, &token, NEXT).await.status, StatusCode::NO_CONTENT, "the token was not used up");
+}
+
+#[tokio::test]
+async fn a_password_that_was_hashed_with_other_parameters_is_hashed_anew_at_login() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    let stored = || sqlx::query_scalar::<_, String>("select password_hash from users").fetch_one(app.pool());
+    let mut hash = [0; 32];
+    let params = argon2::Params::new(8192, 1, 1, None).unwrap();
+    argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+        .hash_password_into(PASSWORD.as_bytes(), &[7; 16], &mut hash)
+        .unwrap();
+    let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
+    let elder = format!("$argon2id$v=19$m=8192,t=1,p=1${}${}", encode(&[7; 16]), encode(&hash));
+    sqlx::query("update users set password_hash = $1").bind(&elder).execute(app.pool()).await.unwrap();
+
+    app.tries("ada", "wrong password").await.is_refused(401, "invalid_credentials");
+    assert_eq!(stored().await.unwrap(), elder);
+    let (one, two) = join(app.tries("ada", PASSWORD), app.tries("ada", PASSWORD)).await;
+    assert_eq!((one.status, two.status), (StatusCode::OK, StatusCode::OK));
+
+    let renewed = stored().await.unwrap();
+    assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{renewed}");
+    app.logs_in("ada").await;
+    assert_eq!(stored().await.unwrap(), renewed, "once is enough");
 }
 
 #[tokio::test]

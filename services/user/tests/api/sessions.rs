@@ -231,14 +231,15 @@ async fn a_browser_gets_cookies_and_no_tokens() {
     assert_eq!((&answer.body["token_type"], &answer.body["user"]["id"]), (&json!("Cookie"), &json!(id)));
     assert_eq!(answer.body["expires_in"], 600);
     assert!(answer.body.get("access_token").is_none() && answer.body.get("refresh_token").is_none());
-    let [access, refresh] = answer.set_cookies()[..] else { panic!("{answer:?}") };
-    for cookie in [access, refresh] {
+    let [access, refresh, device] = answer.set_cookies()[..] else { panic!("{answer:?}") };
+    for cookie in [access, refresh, device] {
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
     }
     assert!(access.contains("evp8080_access=") && access.contains("Path=/;") && access.contains("Max-Age=600"));
     assert!(
         refresh.contains("evp8080_refresh=") && refresh.contains("Path=/users;") && refresh.contains("Max-Age=2592000")
     );
+    assert!(device.contains("evp8080_device=") && device.contains("Path=/users/login;"), "{device}");
     let me = app.get("/users/me").header("cookie", &answer.cookies()).send().await;
     assert_eq!((me.status, &me.body["id"]), (StatusCode::OK, &json!(id)));
 }
@@ -261,6 +262,62 @@ async fn a_cookie_session_refreshes_and_logs_out_by_cookie() {
     assert!(logout.set_cookies().iter().all(|cookie| cookie.contains("Max-Age=0")));
     after.is_refused(401, "session_over");
     assert_eq!(after.set_cookies().len(), 2, "cookies that are over are cleared");
+}
+
+#[tokio::test]
+async fn over_https_the_access_cookie_is_bound_to_the_host_and_its_earlier_name_still_counts() {
+    let app = TestApp::with(&["--public-url", "https://tickets.example"]).await;
+    app.registers("ada").await;
+    let body = json!({ "email": "ada@example.org", "password": PASSWORD, "session": "cookie" });
+
+    let answer = app.post("/users/login", body).send().await;
+
+    let access = answer.set_cookies()[0].to_owned();
+    assert!(access.starts_with("__Host-evp443_access=") && access.ends_with("; Secure"), "{access}");
+    assert!(access.contains("; Path=/; ") && !access.contains("Domain"), "{access}");
+    assert!(answer.set_cookies()[1].starts_with("__Secure-evp443_refresh="));
+    let token = access.split([';', '=']).nth(1).unwrap();
+    for name in ["__Host-evp443_access", "__Secure-evp443_access"] {
+        let me = app.get("/users/me").header("cookie", &format!("{name}={token}")).send().await;
+        assert_eq!(me.status, StatusCode::OK, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_duplicate_cookies_any_valid_one_counts() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    let stale = app.logs_in_by_cookie("ada").await;
+    let next = app.call(Method::POST, "/users/token/refresh").cookies(&stale).send().await.cookies();
+    app.later(Duration::from_secs(60)).await;
+    let junk = "evp8080_access=x; evp8080_refresh=y";
+
+    for duplicates in [format!("{junk}; {next}"), format!("{next}; {junk}")] {
+        let me = app.get("/users/me").header("cookie", &duplicates).send().await;
+        assert_eq!(me.status, StatusCode::OK, "{duplicates}");
+    }
+    // The one that was rotated long ago would close the session if it came alone.
+    let refreshed = app.call(Method::POST, "/users/token/refresh").cookies(&format!("{junk}; {stale}; {next}")).send();
+    let refreshed = refreshed.await;
+    assert_eq!(refreshed.status, StatusCode::OK, "{refreshed:?}");
+    let logout = format!("{junk}; {}", refreshed.cookies());
+    assert_eq!(app.call(Method::POST, "/users/logout").cookies(&logout).send().await.status, StatusCode::NO_CONTENT);
+    let after = app.call(Method::POST, "/users/token/refresh").cookies(&refreshed.cookies()).send().await;
+    after.is_refused(401, "session_over");
+}
+
+#[tokio::test]
+async fn an_origin_counts_with_its_scheme_and_whatever_port_the_proxy_tells() {
+    let app = TestApp::start().await;
+    app.registers("ada").await;
+    let cookies = app.logs_in_by_cookie("ada").await;
+    let refresh = || app.call(Method::POST, "/users/token/refresh").cookies(&cookies);
+
+    let other_scheme = refresh().header("origin", "https://localhost:8080").send().await;
+    let without_port = refresh().header("host", "localhost").send().await;
+
+    other_scheme.is_refused(403, "cross_origin");
+    assert_eq!(without_port.status, StatusCode::OK, "{without_port:?}");
 }
 
 #[tokio::test]
@@ -313,7 +370,7 @@ async fn what_is_over_is_removed_in_time() {
 
     app.state.store.purge(30).await.unwrap();
 
-    for table in ["sessions", "refresh_tokens", "login_failures"] {
+    for table in ["sessions", "refresh_tokens", "rate_limits"] {
         let count = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         let rows: i64 = sqlx::query_scalar(count).fetch_one(app.pool()).await.unwrap();
         assert_eq!(rows, 0, "{table}");

@@ -1,0 +1,144 @@
+//! Passwords: what may be set, and which ones are too easily guessed.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Lower case, sorted by byte, one a line; `data/README.md` says where they are from.
+const COMMON: &str = include_str!("../../data/common_passwords.txt");
+const WRONG_LENGTH: &str = "must have 8 to 128 characters";
+const TOO_COMMON: &str = "is one of the most common passwords; choose another one";
+const LIKE_EMAIL: &str = "must not be made from your email address; choose another one";
+
+/// A password, in Unicode's normal form NFKC so that every keyboard types the same one. Its `Debug` hides it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Password(String);
+
+impl Password {
+    /// A password of 8 to 128 characters of any kind (NIST SP 800-63B); or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let password = Self::typed(text);
+        match password.0.chars().count() {
+            8..=128 => Ok(password),
+            _ => Err(WRONG_LENGTH),
+        }
+    }
+
+    /// A password to be set for the account of `email`: [`Password::parse`], and neither one of the commonest nor made
+    /// from the address.
+    pub fn choose(text: &str, email: &str) -> Result<Self, &'static str> {
+        let password = Self::parse(text)?;
+        password.check_for(email)?;
+        Ok(password)
+    }
+
+    /// Refuses one of the commonest passwords and one that is made from the address.
+    pub fn check_for(&self, email: &str) -> Result<(), &'static str> {
+        let lower = self.0.to_lowercase();
+        if COMMON.lines().any(|common| common == lower) {
+            return Err(TOO_COMMON);
+        }
+        if is_made_from(&lower, &email.trim().to_lowercase()) { Err(LIKE_EMAIL) } else { Ok(()) }
+    }
+
+    /// A password to be compared with the one that was set.
+    pub fn typed(text: &str) -> Self {
+        Self(text.nfkc().collect())
+    }
+
+    /// The bytes that are hashed.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Whether a password is an address or an obvious form of it: a part of it, without its punctuation, backwards, twice,
+/// or with digits and punctuation before or after. Both are in lower case.
+fn is_made_from(password: &str, email: &str) -> bool {
+    let letters = alphanumeric(password);
+    let backwards: String = letters.chars().rev().collect();
+    let core = letters.trim_matches(|c: char| c.is_ascii_digit());
+    let core_backwards: String = core.chars().rev().collect();
+    let forms = forms_of(email);
+    [letters.as_str(), &backwards, core, &core_backwards]
+        .iter()
+        .any(|typed| !typed.is_empty() && forms.iter().any(|form| form == typed || form.repeat(2) == *typed))
+}
+
+/// The address, its local part with and without a tag, its domain with and without the last label, and local part and
+/// domain together; letters and digits alone, and also without digits around.
+fn forms_of(email: &str) -> Vec<String> {
+    let (local, domain) = email.rsplit_once('@').unwrap_or((email, ""));
+    let untagged = local.split('+').next().unwrap_or(local);
+    let host = domain.rsplit_once('.').map_or(domain, |(host, _)| host);
+    let joined = [format!("{local}{host}"), format!("{untagged}{domain}"), format!("{untagged}{host}")];
+    let forms = [email, local, untagged, domain, host, &joined[0], &joined[1], &joined[2]].map(alphanumeric);
+    let cores = forms.clone().map(|form| form.trim_matches(|c: char| c.is_ascii_digit()).to_owned());
+    forms.into_iter().chain(cores).filter(|form| !form.is_empty()).collect()
+}
+
+fn alphanumeric(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_counts_characters_and_not_bytes() {
+        assert!(Password::parse(&"ä".repeat(128)).is_ok());
+        assert!(Password::parse(&"ä".repeat(129)).is_err());
+        assert!(Password::parse("1234567").is_err());
+        assert_eq!(Password::typed("e\u{301}"), Password::typed("\u{e9}"), "composed and decomposed are one");
+    }
+
+    #[test]
+    fn the_commonest_passwords_are_refused_in_any_case() {
+        for common in ["password", "Password1", "12345678", "iloveyou", "SUNSHINE", "qwertyuiop", "trustno1"] {
+            assert_eq!(Password::choose(common, "ada@example.org").unwrap_err(), TOO_COMMON, "{common}");
+        }
+        assert!(COMMON.lines().count() > 10_000);
+        assert!(COMMON.lines().all(|line| line.chars().count() >= 8 && line == line.to_lowercase()));
+    }
+
+    #[test]
+    fn an_address_and_obvious_forms_of_it_are_refused() {
+        for form in [
+            "ada.lovelace@example.org",
+            "Ada.Lovelace@Example.org",
+            "adalovelace",
+            "Ada-Lovelace!",
+            "ada.lovelace1815",
+            "1815adalovelace",
+            "ecalevolada",
+            "adalovelaceadalovelace",
+            "adalovelaceexample",
+            "example.org",
+            "example.org1!",
+            "ada.lovelace+tag",
+        ] {
+            let refused = Password::choose(form, "ada.lovelace+tag@example.org");
+            assert_eq!(refused.unwrap_err(), LIKE_EMAIL, "{form}");
+        }
+    }
+
+    #[test]
+    fn other_passwords_are_accepted() {
+        for (password, email) in [
+            ("correct horse battery", "ada@example.org"),
+            ("ada likes analytical engines", "ada@example.org"),
+            ("98765432109876", "12345@example.org"),
+            ("demo-password", "organizer@demo.example"),
+            ("a fine password", "a@b"),
+        ] {
+            assert!(Password::choose(password, email).is_ok(), "{password}");
+        }
+    }
+}

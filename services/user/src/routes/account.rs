@@ -1,0 +1,149 @@
+//! The account page: one's own profile and sessions, and the wish to become an organizer.
+
+use axum::{Json, extract::State, response::NoContent};
+use chrono::{DateTime, Utc};
+use contracts::identity::Language;
+use platform::{
+    ApiResult,
+    auth::AuthUser,
+    extract::{JsonBody, Path, Query},
+    page::{Page, PageQuery, decode_cursor, parse_limit},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{UserResponse, current_user, field_error};
+use crate::{
+    domain::{Name, device},
+    error::Refusal,
+    state::{AppState, to_the_end},
+    store::{ProfileChange, Session},
+};
+
+/// What people change about themselves; what is absent stays.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateProfile {
+    /// Display name, 1 to 100 characters.
+    pub name: Option<String>,
+    /// The language of what is sent to the person.
+    pub language: Option<Language>,
+}
+
+/// One of the asker's sessions.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct OwnSessionResponse {
+    /// Names the session.
+    pub id: Uuid,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was begun or last refreshed, which happens every few minutes while it is used.
+    pub last_used_at: DateTime<Utc>,
+    /// The browser or program, such as `Firefox`; absent if it did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser: Option<String>,
+    /// The operating system, such as `Windows`; absent if it did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operating_system: Option<&'static str>,
+    /// Whether this request came from it.
+    pub current: bool,
+}
+
+/// Path of one session.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct SessionPath {
+    session_id: Uuid,
+}
+
+pub(super) async fn me(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
+    Ok(Json(current_user(&state, &auth).await?.into()))
+}
+
+/// The next access token carries the change.
+pub(super) async fn update_me(
+    State(state): State<AppState>,
+    auth: AuthUser,
+    body: JsonBody<UpdateProfile>,
+) -> ApiResult<Json<UserResponse>> {
+    let user = current_user(&state, &auth).await?;
+    let body = body.parse()?;
+    let name = body.name.as_deref().map(Name::parse).transpose().map_err(|fault| field_error("name", fault))?;
+    let change = ProfileChange { name, language: body.language };
+    let user = to_the_end(async move { Ok(state.store.update_profile(user.id, &change).await?) }).await?;
+    let user = user.ok_or(Refusal::SessionOver)?;
+    tracing::info!(user_id = user.id, "profile changed");
+    Ok(Json(user.into()))
+}
+
+pub(super) async fn list_sessions(
+    State(state): State<AppState>,
+    auth: AuthUser,
+    query: ApiResult<Query<PageQuery>>,
+) -> ApiResult<Json<Page<OwnSessionResponse>>> {
+    let user = current_user(&state, &auth).await?;
+    let Query(query) = query?;
+    let limit = parse_limit(query.limit)?;
+    let after = decode_cursor::<Uuid>(query.cursor.as_deref())?;
+    let sessions = state.store.list_sessions(user.id, after, i64::from(limit) + 1).await?;
+    let page = Page::of(sessions, limit, |session| session.id);
+    Ok(Json(page.map(|session| OwnSessionResponse::new(&session, &auth.session_id))))
+}
+
+pub(super) async fn end_session(
+    State(state): State<AppState>,
+    auth: AuthUser,
+    path: ApiResult<Path<SessionPath>>,
+) -> ApiResult<NoContent> {
+    let user = current_user(&state, &auth).await?;
+    let Path(SessionPath { session_id }) = path?;
+    let ended = to_the_end(async move { Ok(state.store.end_session(user.id, session_id).await?) }).await?;
+    if !ended {
+        return Err(Refusal::SessionNotFound.into());
+    }
+    tracing::info!(user_id = user.id, "session ended");
+    Ok(NoContent)
+}
+
+/// Ends every session but the one that asks.
+pub(super) async fn end_other_sessions(State(state): State<AppState>, auth: AuthUser) -> ApiResult<NoContent> {
+    let user = current_user(&state, &auth).await?;
+    let kept = auth.session_id.parse().map_err(|_| Refusal::SessionOver)?;
+    to_the_end(async move { Ok(state.store.end_other_sessions(user.id, kept).await?) }).await?;
+    tracing::info!(user_id = user.id, "other sessions ended");
+    Ok(NoContent)
+}
+
+/// An admin sees the wish among the users with `status=pending`, and settles it by naming a role.
+pub(super) async fn request_organizer(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
+    set_role_request(state, auth, true).await
+}
+
+pub(super) async fn withdraw_organizer_request(
+    State(state): State<AppState>,
+    auth: AuthUser,
+) -> ApiResult<Json<UserResponse>> {
+    set_role_request(state, auth, false).await
+}
+
+async fn set_role_request(state: AppState, auth: AuthUser, asked: bool) -> ApiResult<Json<UserResponse>> {
+    let user = current_user(&state, &auth).await?;
+    let user = to_the_end(async move { Ok(state.store.update_role_request(user.id, asked).await?) }).await?;
+    let user = user.ok_or(Refusal::AlreadyOrganizer)?;
+    tracing::info!(user_id = user.id, asked, "asked to become an organizer");
+    Ok(Json(user.into()))
+}
+
+impl OwnSessionResponse {
+    fn new(session: &Session, current: &str) -> Self {
+        let user_agent = session.user_agent.as_deref().unwrap_or_default();
+        Self {
+            id: session.id,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            browser: device::browser(user_agent),
+            operating_system: device::operating_system(user_agent),
+            current: session.id.to_string() == current,
+        }
+    }
+}
