@@ -2,8 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use contracts::message::{BookingFact, CancelReason, EventFact};
-use contracts::money::decimal;
+use contracts::{
+    message::{BookingFact, CancelReason, EventFact},
+    money::decimal,
+    text::isolated,
+};
 
 /// The words of one notification.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,7 +29,7 @@ pub fn confirmed(fact: &BookingFact) -> Text {
             "Your booking {} ({} for “{}”) is confirmed. {price}",
             fact.booking_id,
             seats(fact.seats),
-            fact.event_title
+            isolated(&fact.event_title)
         ),
     }
 }
@@ -44,7 +47,7 @@ pub fn cancelled(fact: &BookingFact) -> Text {
             "Your booking {} ({} for “{}”) was cancelled{why}.",
             fact.booking_id,
             seats(fact.seats),
-            fact.event_title
+            isolated(&fact.event_title)
         ),
     }
 }
@@ -57,7 +60,7 @@ pub fn refunded(fact: &BookingFact) -> Text {
             "{} for your booking {} for “{}” went back to the payment method you used.",
             money(fact.amount, &fact.currency),
             fact.booking_id,
-            fact.event_title
+            isolated(&fact.event_title)
         ),
     }
 }
@@ -70,7 +73,7 @@ pub fn expired(fact: &BookingFact) -> Text {
             "Your booking {} ({} for “{}”) was not paid in time, so the seats went back on sale. Book again if you still want to go.",
             fact.booking_id,
             seats(fact.seats),
-            fact.event_title
+            isolated(&fact.event_title)
         ),
     }
 }
@@ -82,10 +85,10 @@ pub fn event_changed(event: &EventFact) -> Text {
         words => format!("Changed: {}", words.join(", ")),
     };
     Text {
-        title: format!("“{}” has changed", event.title),
+        title: format!("“{}” has changed", isolated(&event.title)),
         body: format!(
             "{what}. It now takes place at {}, {}. Your booking stays valid.",
-            event.venue,
+            isolated(&event.venue),
             local_time(event.starts_at, &event.time_zone)
         ),
     }
@@ -94,12 +97,12 @@ pub fn event_changed(event: &EventFact) -> Text {
 /// The event does not take place.
 pub fn event_cancelled(event: &EventFact) -> Text {
     Text {
-        title: format!("“{}” is cancelled", event.title),
+        title: format!("“{}” is cancelled", isolated(&event.title)),
         body: format!(
             "The organizer cancelled “{}”, planned for {} at {}. Your booking ends with it, and whatever you paid is refunded.",
-            event.title,
+            isolated(&event.title),
             local_time(event.starts_at, &event.time_zone),
-            event.venue
+            isolated(&event.venue)
         ),
     }
 }
@@ -180,7 +183,7 @@ mod tests {
     fn a_confirmation_says_what_was_paid() {
         assert_eq!(
             confirmed(&booking(2, 5000, "EUR")).body,
-            "Your booking 17 (2 seats for “Jazz Night”) is confirmed. You paid 50.00 EUR."
+            "Your booking 17 (2 seats for “\u{2068}Jazz Night\u{2069}”) is confirmed. You paid 50.00 EUR."
         );
         assert!(confirmed(&booking(1, 0, "EUR")).body.ends_with("is confirmed. There is nothing to pay."));
     }
@@ -191,7 +194,7 @@ mod tests {
 
         assert_eq!(
             cancelled(&by_organizer).body,
-            "Your booking 17 (1 seat for “Jazz Night”) was cancelled because the event does not take place."
+            "Your booking 17 (1 seat for “\u{2068}Jazz Night\u{2069}”) was cancelled because the event does not take place."
         );
         assert!(cancelled(&booking(1, 0, "EUR")).body.ends_with("was cancelled."));
     }
@@ -200,9 +203,19 @@ mod tests {
     fn a_changed_event_is_told_in_the_time_of_its_venue() {
         assert_eq!(
             event_changed(&event(&["starts_at", "venue"])).body,
-            "Changed: start, venue. It now takes place at Blue Hall, Friday, 5 June 2026, 19:30 (Europe/Berlin). \
+            "Changed: start, venue. It now takes place at \u{2068}Blue Hall\u{2069}, Friday, 5 June 2026, 19:30 (Europe/Berlin). \
              Your booking stays valid."
         );
+    }
+
+    #[test]
+    fn what_people_wrote_is_isolated_from_the_sentence_around_it() {
+        let hebrew = EventFact { title: "קונצרט".to_owned(), venue: "תל אביב".to_owned(), ..event(&[]) };
+
+        let Text { title, body } = event_cancelled(&hebrew);
+
+        assert_eq!(title, "“\u{2068}קונצרט\u{2069}” is cancelled");
+        assert!(body.contains("“\u{2068}קונצרט\u{2069}”") && body.contains("at \u{2068}תל אביב\u{2069}."), "{body}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ async fn a_confirmed_booking_is_told_with_its_price() {
         "items": [{
             "id": id, "seq": 1, "type": "booking.confirmed", "booking_id": 17,
             "event_id": "0197c5a0-0000-7000-8000-000000000001", "title": "Booking confirmed",
-            "body": "Your booking 17 (2 seats for “Jazz Night”) is confirmed. You paid 50.00 EUR.",
+            "body": "Your booking 17 (2 seats for “\u{2068}Jazz Night\u{2069}”) is confirmed. You paid 50.00 EUR.",
             "read_at": null, "created_at": "2026-03-01T12:00:00Z",
         }],
         "next_cursor": null,
