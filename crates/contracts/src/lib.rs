@@ -3,7 +3,7 @@
 //! - [`message`]: the facts that travel over RabbitMQ and the names of exchanges and queues
 //! - [`money`]: the currencies, and how an amount reads; [`payment`]: what a payment provider can charge
 //! - [`reservation`]: the REST bodies between booking-service and event-service
-//! - [`text`]: what people write
+//! - [`text`]: what people write: its characters, and how it compares
 //! - [`identity`]: roles and token claims that user-service signs and the others verify
 
 pub mod identity;

@@ -1,4 +1,15 @@
-//! Text that people write.
+//! Text that people write: which characters it may have, how it compares, and how it stands in a sentence.
+//!
+//! Here, and not in a service, because they have to agree: user-service accepts the names that booking-service
+//! searches, and event-service the titles that notification-service quotes.
+
+mod characters;
+mod fold;
+
+pub use self::{
+    characters::{TextFault, check_line, check_lines},
+    fold::{FOLD_VERSION, fold, words},
+};
 
 /// `text` inside a first-strong isolate (U+2068 … U+2069), so that its direction changes nothing around it
 /// (<https://unicode.org/reports/tr9/#Explicit_Directional_Isolates>). Direction controls in it go: a stray one

@@ -1,0 +1,172 @@
+//! Text folded for comparing: what people take for the same letters comes out the same.
+
+use caseless::default_case_fold_str;
+use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, EnumeratedProperty, GeneralCategory};
+use unicode_normalization::{
+    UnicodeNormalization,
+    char::{canonical_combining_class, is_combining_mark},
+};
+
+/// `text` for comparing: compatibility forms resolved (NFKC's), full case folding, without diacritics and invisible
+/// characters, letters that do not decompose as their plain ones (ø as o, æ as ae), blanks as single spaces.
+///
+/// The result is decomposed, so that the beginning of a Hangul syllable is the beginning of its key. The dotted and
+/// the dotless i of Turkish are both `i`: people without a Turkish keyboard type nothing else.
+///
+/// Stored keys are made of this: who changes what it gives raises [`FOLD_VERSION`].
+pub fn fold(text: &str) -> String {
+    // In small letters first: the standard library knows letters that the tables of folding are too old for.
+    let plain: String = text.nfkd().filter(|c| !is_dropped(*c)).flat_map(char::to_lowercase).collect();
+    let folded = default_case_fold_str(&plain);
+    let mut key = String::with_capacity(folded.len());
+    for c in folded.nfkd().filter(|c| !is_dropped(*c)) {
+        push_plain(&mut key, c);
+    }
+    key.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The version of what [`fold`] and [`words`] give. Keys that were stored by another one are made anew.
+pub const FOLD_VERSION: i32 = 1;
+
+/// The words of `text`, folded: runs of letters, digits and their marks.
+pub fn words(text: &str) -> impl Iterator<Item = String> {
+    let folded = fold(text);
+    let parts = folded.split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c));
+    // A mark without a letter is no word.
+    let words: Vec<String> = parts.filter(|word| word.contains(char::is_alphanumeric)).map(str::to_owned).collect();
+    words.into_iter()
+}
+
+/// Diacritics and what nobody sees. Vowel signs and the voicing marks of kana are no diacritics: they have combining
+/// classes of their own, or none.
+fn is_dropped(c: char) -> bool {
+    match canonical_combining_class(c) {
+        // Overlays; the points of Hebrew, Arabic and Syriac; everything below, above and around a letter.
+        1 | 10..=36 | 200..=240 => true,
+        _ => DefaultIgnorableCodePoint::for_char(c) || GeneralCategory::for_char(c) == GeneralCategory::EnclosingMark,
+    }
+}
+
+/// A folded character as it is typed on a plain keyboard.
+fn push_plain(key: &mut String, c: char) {
+    let plain = match c {
+        'æ' => "ae",
+        'œ' => "oe",
+        'þ' => "th",
+        'ø' | 'ɵ' | 'ɔ' => "o",
+        'đ' | 'ð' | 'ɖ' | 'ɗ' | 'ƌ' => "d",
+        'ł' | 'ƚ' | 'ɫ' | 'ⱡ' => "l",
+        'ħ' | 'ⱨ' => "h",
+        'ı' | 'ɨ' | 'ɩ' => "i",
+        'ŧ' | 'ƭ' | 'ʈ' | 'ⱦ' => "t",
+        'ŋ' | 'ɲ' | 'ƞ' => "n",
+        'ƀ' | 'ɓ' | 'ƃ' => "b",
+        'ǥ' | 'ɠ' | 'ꞡ' => "g",
+        'ƶ' | 'ȥ' | 'ⱬ' => "z",
+        'ȼ' | 'ƈ' | 'ꞓ' => "c",
+        // The schwa of Azerbaijani and the open e of West African languages.
+        'ɇ' | 'ə' | 'ǝ' | 'ɛ' => "e",
+        'ⱥ' => "a",
+        'ɉ' => "j",
+        'ĸ' | 'ƙ' | 'ⱪ' | 'ꝁ' | 'ꞣ' => "k",
+        'ƥ' | 'ᵽ' => "p",
+        'ɋ' => "q",
+        'ɍ' | 'ɽ' | 'ꞧ' => "r",
+        'ȿ' | 'ꞩ' => "s",
+        'ʉ' => "u",
+        'ʋ' => "v",
+        'ⱳ' => "w",
+        'ɏ' | 'ƴ' => "y",
+        'ƒ' => "f",
+        '‘' | '’' | '‛' | 'ʻ' | 'ʼ' | 'ʹ' | '`' | '′' => "'",
+        '“' | '”' | '„' | '‟' | '«' | '»' => "\"",
+        '‐' | '‒' | '–' | '—' | '―' | '−' => "-",
+        // Only stretches the letter before it.
+        'ـ' => "",
+        _ => return key.push(c),
+    };
+    key.push_str(plain);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(text: &str) -> Vec<String> {
+        words(text).collect()
+    }
+
+    #[test]
+    fn what_people_take_for_the_same_is_the_same() {
+        let same = [
+            ("Straße", "strasse"),
+            ("STRASSE", "straße"),
+            ("GROẞ", "gross"),
+            ("Ørsted", "orsted"),
+            ("Łódź", "lodz"),
+            ("Đà Nẵng", "da nang"),
+            ("Æther", "aether"),
+            ("Œuvre", "oeuvre"),
+            ("Þórður", "thordur"),
+            ("Zo\u{eb}", "zoe\u{308}"),
+            ("ΟΔΥΣΣΕΎΣ", "οδυσσευς"),
+            ("İSTANBUL", "istanbul"),
+            ("ısparta", "ISPARTA"),
+            ("ＲＵＳＴ", "rust"),
+            ("ﬁnal", "FINAL"),
+            ("①", "1"),
+            ("O’Brien", "o'brien"),
+            ("so\u{ad}ft", "soft"),
+            ("Ёлка", "елка"),
+            ("كِتَاب", "كتاب"),
+            ("שָׁלוֹם", "שלום"),
+            ("  Ada \u{3000} Lovelace ", "ada lovelace"),
+            ("ǅ", "dz"),
+        ];
+        for (one, other) in same {
+            assert_eq!(fold(one), fold(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn what_people_take_for_different_stays_different() {
+        for (one, other) in [("かき", "かぎ"), ("हिन्दी", "हनद"), ("ไม้", "ไม"), ("東", "京"), ("c#", "c")]
+        {
+            assert_ne!(fold(one), fold(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn words_are_runs_of_letters_and_digits() {
+        assert_eq!(list("Café-Konzert, MÜNCHEN №5"), ["cafe", "konzert", "munchen", "no5"]);
+        assert_eq!(list("हिन्दी दिवस").len(), 2);
+        for wordless in ["", "(", " -- !? ", "\u{1f389}", "\u{301}", "\u{200d}", "\u{3164}"] {
+            assert!(list(wordless).is_empty(), "{wordless:?}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_hangul_syllable_is_the_beginning_of_its_key() {
+        assert!(fold("한국").starts_with(&fold("하")));
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,40}") {
+            prop_assert_eq!(fold(&fold(&text)), fold(&text));
+        }
+
+        #[test]
+        fn composed_and_decomposed_text_is_the_same(text in "\\PC{0,40}") {
+            let (composed, decomposed): (String, String) = (text.nfc().collect(), text.nfd().collect());
+            prop_assert_eq!(fold(&composed), fold(&decomposed));
+        }
+
+        #[test]
+        fn case_does_not_matter(text in "[\\p{Latin}\\p{Cyrillic}\\p{Armenian} ]{0,40}") {
+            prop_assert_eq!(fold(&text.to_uppercase()), fold(&text));
+        }
+    }
+}
