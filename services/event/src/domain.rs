@@ -5,6 +5,7 @@ mod currency;
 pub mod event;
 pub mod reservation;
 pub mod search;
+pub mod time_zone;
 mod validate;
 
 pub use self::{

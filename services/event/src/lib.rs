@@ -6,9 +6,11 @@
 //!   [`domain::search`] the words that events are found by
 //! - [`capacity`]: group commit: one queue per event; [`store`]: every query and the one transaction
 //! - [`reads`]: the cache in front of reads; [`sweeper`]: holds whose time is up; [`watch`]: gauges
+//! - [`backfill`]: search keys of events that an older version wrote
 //!
 //! Messages go out by [`platform::outbox`], from the collection that [`store`] writes with each change.
 
+pub mod backfill;
 pub mod capacity;
 pub mod config;
 pub mod domain;
@@ -117,12 +119,14 @@ impl App {
         outbox::start_relay(&self.lifecycle, store, Publisher::new(bus), wake);
     }
 
-    /// Starts to end holds whose time is up and what dead replicas left open, and to keep the gauges.
+    /// Starts to end holds whose time is up and what dead replicas left open, to make search keys and to keep the
+    /// gauges.
     pub fn spawn_loops(&self) {
         let AppState { store, capacity, .. } = &self.state;
         store.start_presence(&self.lifecycle);
         sweeper::start(&self.lifecycle, store, capacity);
         watch::start(&self.lifecycle, store);
+        backfill::start(&self.lifecycle, store);
     }
 
     fn readiness(&self) -> Readiness {

@@ -51,19 +51,21 @@ pub struct Patrol {
 }
 
 impl Patrol {
-    /// Compares the next `limit` events; gives the number of those that differed when last looked at.
+    /// Compares the next `limit` events; gives the number of those that differed when last looked at. After an error
+    /// the next step compares the same ones.
     pub async fn step(&mut self, store: &Store, limit: u32) -> mongodb::error::Result<usize> {
-        let LedgerPage { checked, differences } = store.check_ledger_page(self.after.take(), limit).await?;
-        for id in &checked {
-            self.drifting.remove(id);
-        }
+        let LedgerPage { checked, differences } = store.check_ledger_page(self.after.clone(), limit).await?;
+        // The last event of a full page; a page that is not full reaches the end.
+        let last = checked.last().filter(|_| checked.len() >= limit as usize).cloned();
+        // Also events that are gone since: they lie in what was looked at, but not among what was found.
+        let (after, until) = (self.after.take(), last.as_ref());
+        self.drifting
+            .retain(|id| after.as_ref().is_some_and(|after| id <= after) || until.is_some_and(|last| id > last));
         for difference in differences {
             tracing::error!(?difference, "the counters of an event are not what its reservations add up to");
             self.drifting.insert(difference.event_id);
         }
-        if checked.len() >= limit as usize {
-            self.after = checked.last().cloned();
-        }
+        self.after = last;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("eventplatform_capacity_drift").set(self.drifting.len() as f64);
         Ok(self.drifting.len())

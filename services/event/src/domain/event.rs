@@ -5,7 +5,11 @@ use contracts::message::{EventFact, Message};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, validate::validate};
+use super::{
+    Refusal,
+    time_zone::canonical_zone,
+    validate::{validate, validate_change},
+};
 
 /// Seats per booking unless the organizer says otherwise.
 pub const DEFAULT_MAX_SEATS_PER_BOOKING: i64 = 10;
@@ -54,7 +58,7 @@ pub struct Details {
     pub currency: String,
     /// A word or two to filter by.
     pub category: Option<String>,
-    /// A picture.
+    /// A picture, by https.
     pub image_url: Option<String>,
     /// When sales begin; at once if absent.
     pub sales_start_at: Option<DateTime<Utc>>,
@@ -202,7 +206,7 @@ impl Event {
         if self.status == EventStatus::Cancelled {
             return Err(Refusal::EventCancelled);
         }
-        let mut faults = validate(&next.details, next.capacity);
+        let mut faults = validate_change((&self.details, self.capacity), (&next.details, next.capacity));
         // Into the past there is no moving: it would take away the right to cancel.
         let (before, after) = (&self.details, &next.details);
         for (field, moved, at) in [
@@ -255,42 +259,47 @@ impl Event {
 }
 
 impl Details {
-    /// Outer spaces away, empty optional texts absent, the currency in capitals, instants to the millisecond (what
-    /// the database keeps).
-    fn normalized(mut self) -> Self {
-        for text in [&mut self.title, &mut self.venue, &mut self.time_zone, &mut self.currency] {
-            *text = text.trim().to_owned();
+    /// As it is stored: outer spaces away, empty optional texts absent, the zone by its name in use, the currency in
+    /// capitals, instants to the millisecond (what the database keeps).
+    fn normalized(self) -> Self {
+        Self {
+            title: trimmed(&self.title),
+            venue: trimmed(&self.venue),
+            time_zone: normalized_zone(&self.time_zone),
+            currency: normalized_currency(&self.currency),
+            category: self.category.as_deref().and_then(given),
+            image_url: self.image_url.as_deref().and_then(given),
+            starts_at: to_millisecond(self.starts_at),
+            ends_at: to_millisecond(self.ends_at),
+            sales_start_at: self.sales_start_at.map(to_millisecond),
+            sales_end_at: self.sales_end_at.map(to_millisecond),
+            ..self
         }
-        self.currency.make_ascii_uppercase();
-        for text in [&mut self.category, &mut self.image_url] {
-            *text = text.take().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        }
-        self.starts_at = to_millisecond(self.starts_at);
-        self.ends_at = to_millisecond(self.ends_at);
-        self.sales_start_at = self.sales_start_at.map(to_millisecond);
-        self.sales_end_at = self.sales_end_at.map(to_millisecond);
-        self
     }
 
+    /// With the fields of the patch, as they are stored. The others stay as they are, whatever today's form of them.
     fn patched(&self, patch: &EventPatch) -> Self {
-        let text = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
-        let optional = |new: &Option<Option<String>>, old: &Option<String>| new.as_ref().unwrap_or(old).clone();
-        Self {
-            title: text(&patch.title, &self.title),
-            description: text(&patch.description, &self.description),
-            venue: text(&patch.venue, &self.venue),
-            time_zone: text(&patch.time_zone, &self.time_zone),
-            starts_at: patch.starts_at.unwrap_or(self.starts_at),
-            ends_at: patch.ends_at.unwrap_or(self.ends_at),
-            price: patch.price.unwrap_or(self.price),
-            currency: text(&patch.currency, &self.currency),
-            category: optional(&patch.category, &self.category),
-            image_url: optional(&patch.image_url, &self.image_url),
-            sales_start_at: patch.sales_start_at.unwrap_or(self.sales_start_at),
-            sales_end_at: patch.sales_end_at.unwrap_or(self.sales_end_at),
-            max_seats_per_booking: patch.max_seats_per_booking.unwrap_or(self.max_seats_per_booking),
+        fn field<T: Clone>(new: Option<T>, old: &T) -> T {
+            new.unwrap_or_else(|| old.clone())
         }
-        .normalized()
+        let line = |text: &Option<String>| text.as_deref().map(trimmed);
+        let optional = |text: &Option<Option<String>>| text.as_ref().map(|text| text.as_deref().and_then(given));
+        let instant = |at: Option<Option<DateTime<Utc>>>| at.map(|at| at.map(to_millisecond));
+        Self {
+            title: field(line(&patch.title), &self.title),
+            description: field(patch.description.clone(), &self.description),
+            venue: field(line(&patch.venue), &self.venue),
+            time_zone: field(patch.time_zone.as_deref().map(normalized_zone), &self.time_zone),
+            starts_at: field(patch.starts_at.map(to_millisecond), &self.starts_at),
+            ends_at: field(patch.ends_at.map(to_millisecond), &self.ends_at),
+            price: field(patch.price, &self.price),
+            currency: field(patch.currency.as_deref().map(normalized_currency), &self.currency),
+            category: field(optional(&patch.category), &self.category),
+            image_url: field(optional(&patch.image_url), &self.image_url),
+            sales_start_at: field(instant(patch.sales_start_at), &self.sales_start_at),
+            sales_end_at: field(instant(patch.sales_end_at), &self.sales_end_at),
+            max_seats_per_booking: field(patch.max_seats_per_booking, &self.max_seats_per_booking),
+        }
     }
 
     /// The names of the changed fields that attendees rely on.
@@ -300,10 +309,28 @@ impl Details {
             ("venue", self.venue != next.venue),
             ("starts_at", self.starts_at != next.starts_at),
             ("ends_at", self.ends_at != next.ends_at),
-            ("time_zone", self.time_zone != next.time_zone),
+            // Another name of the same zone is no change to anybody.
+            ("time_zone", normalized_zone(&self.time_zone) != normalized_zone(&next.time_zone)),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
     }
+}
+
+fn trimmed(text: &str) -> String {
+    text.trim().to_owned()
+}
+
+fn given(text: &str) -> Option<String> {
+    Some(trimmed(text)).filter(|text| !text.is_empty())
+}
+
+/// By the name in use; as it was typed if there is no such zone.
+fn normalized_zone(text: &str) -> String {
+    canonical_zone(text.trim()).map_or_else(|| trimmed(text), str::to_owned)
+}
+
+fn normalized_currency(text: &str) -> String {
+    text.trim().to_ascii_uppercase()
 }
 
 fn to_millisecond(at: DateTime<Utc>) -> DateTime<Utc> {

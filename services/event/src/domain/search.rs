@@ -1,9 +1,9 @@
-//! Search as you type: the words of an event and of a query, normalized alike; the filter of a list.
+//! Search as you type: the words of an event and of a query, folded alike; the filter of a list.
 
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+use contracts::text;
 
 use super::Details;
 
@@ -17,13 +17,14 @@ const MAX_LETTERS: usize = 40;
 /// Which events a list shows.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct EventFilter {
-    /// Each is the beginning of one of the event's words.
-    pub words: Vec<String>,
-    /// Those that start then or later.
+    /// Each is the beginning of one of the event's words. No words at all, as of a query of punctuation, are in no
+    /// event.
+    pub words: Option<Vec<String>>,
+    /// Those that go on then, or are still to come: an event is an interval.
     pub from: Option<DateTime<Utc>>,
-    /// Those that start earlier.
+    /// Those that have begun by then.
     pub to: Option<DateTime<Utc>>,
-    /// Those of that category.
+    /// Those of that category, in any case.
     pub category: Option<String>,
     /// Those with seats available.
     pub has_seats: bool,
@@ -48,43 +49,46 @@ pub fn words_of(details: &Details) -> Vec<String> {
     distinct_words([&*details.title, &*details.venue, category, &*details.description], MAX_WORDS)
 }
 
-/// The words of a query.
-pub fn query_words(query: &str) -> Vec<String> {
-    distinct_words([query], MAX_QUERY_WORDS)
+/// The words of a query; `None` if nothing is asked for.
+pub fn query_words(query: &str) -> Option<Vec<String>> {
+    let asked = !query.trim().is_empty();
+    asked.then(|| distinct_words([query], MAX_QUERY_WORDS))
+}
+
+/// What categories are compared by.
+pub fn category_key(category: &str) -> String {
+    text::fold(category)
 }
 
 fn distinct_words<'a>(texts: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<String> {
     let mut seen = HashSet::new();
-    let words = texts.into_iter().flat_map(normalized_words).filter(|word| seen.insert(word.clone()));
-    words.take(most).collect()
-}
-
-/// Lower-case, without accents (NFKD without its marks), split at everything that is neither letter nor digit.
-fn normalized_words(text: &str) -> Vec<String> {
-    let plain: String = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect();
-    plain
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| word.chars().take(MAX_LETTERS).collect())
-        .collect()
+    let words = texts.into_iter().flat_map(text::words).map(|word| word.chars().take(MAX_LETTERS).collect::<String>());
+    words.filter(|word| seen.insert(word.clone())).take(most).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn words(query: &str) -> Vec<String> {
+        query_words(query).expect("something is asked for")
+    }
+
     #[test]
     fn accents_case_and_punctuation_do_not_matter() {
-        assert_eq!(query_words("Café-Konzert, MÜNCHEN №5"), ["cafe", "konzert", "munchen", "no5"]);
+        assert_eq!(words("Café-Konzert, MÜNCHEN №5"), ["cafe", "konzert", "munchen", "no5"]);
     }
 
     #[test]
     fn a_word_counts_once_and_a_query_has_few() {
-        assert_eq!(query_words("a a b c d e f g h i j").len(), MAX_QUERY_WORDS);
+        assert_eq!(words("a a b c d e f g h i j").len(), MAX_QUERY_WORDS);
     }
 
     #[test]
-    fn a_query_of_punctuation_has_no_words() {
-        assert!(query_words(" -- !? ").is_empty());
+    fn blanks_ask_for_nothing_and_punctuation_for_what_no_event_has() {
+        assert_eq!((query_words(""), query_words(" \u{3000}")), (None, None));
+        for query in ["(", " -- !? ", "\u{1f389}", "\u{301}"] {
+            assert_eq!(words(query), [""; 0], "{query}");
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! The rules for what an organizer says about an event; all faults at once.
+//!
+//! A change is held to the rules of what it changes. What was stored under older rules stays as it is, so that such an
+//! event can still be changed elsewhere, cancelled and deleted.
 
 use chrono::{DateTime, Datelike, Utc};
+use contracts::text::{TextFault, check_line, check_lines};
 use platform::error::FieldError;
 use url::Url;
 
-use super::{currency::is_active_currency, event::Details};
+use super::{currency::is_active_currency, event::Details, time_zone::canonical_zone};
 
 const MAX_TITLE: usize = 200;
 const MAX_DESCRIPTION: usize = 5_000;
@@ -23,60 +27,131 @@ pub fn is_sensible(at: DateTime<Utc>) -> bool {
     YEARS.contains(&at.year())
 }
 
-/// What is wrong, field by field; empty when nothing is.
+/// What is wrong with a new event, field by field; empty when nothing is.
 pub(super) fn validate(details: &Details, capacity: i64) -> Vec<FieldError> {
-    let mut faults = Faults(Vec::new());
-    faults.line("title", &details.title, 1, MAX_TITLE);
-    faults.line("venue", &details.venue, 1, MAX_VENUE);
-    faults.line("category", details.category.as_deref().unwrap_or("-"), 1, MAX_CATEGORY);
-    let fits = details.description.chars().count() <= MAX_DESCRIPTION;
-    faults.check(fits, "description", || format!("must have at most {MAX_DESCRIPTION} characters"));
-    let zone = details.time_zone.parse::<chrono_tz::Tz>();
-    faults.check(zone.is_ok(), "time_zone", || "must be an IANA time zone, such as Europe/Berlin".to_owned());
-    faults.number("capacity", capacity, 1, MAX_CAPACITY);
-    faults.number("price", details.price, 0, MAX_AMOUNT);
-    faults.number("max_seats_per_booking", details.max_seats_per_booking, 1, MAX_SEATS_PER_BOOKING);
-    let dearest = details.price.saturating_mul(details.max_seats_per_booking);
-    faults.check(details.price > MAX_AMOUNT || dearest <= MAX_AMOUNT, "price", || {
-        format!("must be at most {MAX_AMOUNT} for the seats of one booking; lower it or max_seats_per_booking")
-    });
-    faults.check(is_active_currency(&details.currency), "currency", || {
-        "must be an ISO 4217 code in use, such as EUR".to_owned()
-    });
-    faults.check(details.image_url.as_deref().is_none_or(is_web_address), "image_url", || {
-        format!("must be an http or https address of at most {MAX_IMAGE_URL} characters")
-    });
-    faults.times(details);
-    faults.0
+    Faults { before: None, found: Vec::new() }.of(details, capacity)
 }
 
-struct Faults(Vec<FieldError>);
+/// What is wrong with what a change changes.
+pub(super) fn validate_change(before: (&Details, i64), after: (&Details, i64)) -> Vec<FieldError> {
+    Faults { before: Some(before), found: Vec::new() }.of(after.0, after.1)
+}
 
-impl Faults {
+/// One of the instants of an event.
+type Instant = fn(&Details) -> Option<DateTime<Utc>>;
+
+struct Faults<'a> {
+    /// The event before the change, if it is one.
+    before: Option<(&'a Details, i64)>,
+    found: Vec<FieldError>,
+}
+
+impl Faults<'_> {
+    fn of(mut self, details: &Details, capacity: i64) -> Vec<FieldError> {
+        self.texts(details);
+        self.image(details);
+        if self.changes(|old| old.time_zone != details.time_zone) {
+            let known = canonical_zone(&details.time_zone).is_some();
+            self.check(known, "time_zone", || "must be an IANA time zone, such as Europe/Berlin".to_owned());
+        }
+        if self.before.is_none_or(|(_, old)| old != capacity) {
+            self.number("capacity", capacity, 1, MAX_CAPACITY);
+        }
+        self.prices(details);
+        self.times(details);
+        self.found
+    }
+
+    /// Whether a rule applies: to all that is new, and to what a change touches.
+    fn changes(&self, differs: impl FnOnce(&Details) -> bool) -> bool {
+        self.before.is_none_or(|(old, _)| differs(old))
+    }
+
     fn check(&mut self, fine: bool, field: &str, message: impl FnOnce() -> String) {
         if !fine {
-            self.0.push(FieldError::new(field, message()));
+            self.found.push(FieldError::new(field, message()));
         }
     }
 
-    fn line(&mut self, field: &str, text: &str, min: usize, max: usize) {
-        let fits = (min..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        self.check(fits, field, || format!("must be one line of {min} to {max} characters"));
+    fn texts(&mut self, details: &Details) {
+        if self.changes(|old| old.title != details.title) {
+            self.line("title", &details.title, MAX_TITLE);
+        }
+        if self.changes(|old| old.venue != details.venue) {
+            self.line("venue", &details.venue, MAX_VENUE);
+        }
+        if let Some(category) = &details.category
+            && self.changes(|old| old.category.as_ref() != Some(category))
+        {
+            self.line("category", category, MAX_CATEGORY);
+        }
+        if self.changes(|old| old.description != details.description) {
+            let fits = details.description.chars().count() <= MAX_DESCRIPTION;
+            self.check(fits, "description", || format!("must have at most {MAX_DESCRIPTION} characters"));
+            self.characters("description", check_lines(&details.description));
+        }
+    }
+
+    fn line(&mut self, field: &str, text: &str, max: usize) {
+        let fits = (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        self.check(fits, field, || format!("must be one line of 1 to {max} characters"));
+        if fits {
+            self.characters(field, check_line(text));
+        }
+    }
+
+    fn characters(&mut self, field: &str, checked: Result<(), TextFault>) {
+        if let Err(fault) = checked {
+            self.check(false, field, || fault.to_string());
+        }
     }
 
     fn number(&mut self, field: &str, number: i64, min: i64, max: i64) {
         self.check((min..=max).contains(&number), field, || format!("must be from {min} to {max}"));
     }
 
+    fn image(&mut self, details: &Details) {
+        if self.changes(|old| old.image_url != details.image_url)
+            && let Some(fault) = details.image_url.as_deref().and_then(image_fault)
+        {
+            self.check(false, "image_url", || fault);
+        }
+    }
+
+    fn prices(&mut self, details: &Details) {
+        let (price, seats) = (details.price, details.max_seats_per_booking);
+        if self.changes(|old| old.price != price) {
+            self.number("price", price, 0, MAX_AMOUNT);
+        }
+        if self.changes(|old| old.max_seats_per_booking != seats) {
+            self.number("max_seats_per_booking", seats, 1, MAX_SEATS_PER_BOOKING);
+        }
+        if self.changes(|old| (old.price, old.max_seats_per_booking) != (price, seats)) {
+            self.check(price > MAX_AMOUNT || price.saturating_mul(seats) <= MAX_AMOUNT, "price", || {
+                format!("must be at most {MAX_AMOUNT} for the seats of one booking; lower it or max_seats_per_booking")
+            });
+        }
+        if self.changes(|old| old.currency != details.currency) {
+            self.check(is_active_currency(&details.currency), "currency", || {
+                "must be an ISO 4217 code in use, such as EUR".to_owned()
+            });
+        }
+    }
+
     fn times(&mut self, details: &Details) {
-        let named = [
-            ("starts_at", Some(details.starts_at)),
-            ("ends_at", Some(details.ends_at)),
-            ("sales_start_at", details.sales_start_at),
-            ("sales_end_at", details.sales_end_at),
+        let named: [(&str, Instant); 4] = [
+            ("starts_at", |details| Some(details.starts_at)),
+            ("ends_at", |details| Some(details.ends_at)),
+            ("sales_start_at", |details| details.sales_start_at),
+            ("sales_end_at", |details| details.sales_end_at),
         ];
         for (field, at) in named {
-            self.check(at.is_none_or(is_sensible), field, || "must be from 1970 to 2999".to_owned());
+            if self.changes(|old| at(old) != at(details)) {
+                self.check(at(details).is_none_or(is_sensible), field, || "must be from 1970 to 2999".to_owned());
+            }
+        }
+        if !self.changes(|old| named.iter().any(|(_, at)| at(old) != at(details))) {
+            return;
         }
         self.check(details.ends_at > details.starts_at, "ends_at", || "must be after starts_at".to_owned());
         let sales_end_at = details.sales_end_at.unwrap_or(details.starts_at);
@@ -87,8 +162,44 @@ impl Faults {
     }
 }
 
-fn is_web_address(text: &str) -> bool {
-    let parsed = Url::parse(text);
-    text.len() <= MAX_IMAGE_URL
-        && parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+/// Why a page of the site would not show a picture: its policy takes https alone, and browsers load nothing from
+/// addresses with a name and a password in them.
+fn image_fault(text: &str) -> Option<String> {
+    if text.chars().count() > MAX_IMAGE_URL {
+        return Some(format!("must have at most {MAX_IMAGE_URL} characters"));
+    }
+    let Ok(url) = Url::parse(text) else {
+        return Some("must be an address such as https://example.org/a.png".to_owned());
+    };
+    if url.scheme() != "https" {
+        return Some(format!("must be an https address; pictures by {} are not shown", url.scheme()));
+    }
+    let login = !url.username().is_empty() || url.password().is_some();
+    login.then(|| "must not have a name or a password in it: browsers do not load such pictures".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_taken_that_the_site_shows() {
+        for shown in ["https://example.org/a.png", "HTTPS://example.org", "https://[::1]:8443/ü.png?x=1#y"] {
+            assert_eq!(image_fault(shown), None, "{shown}");
+        }
+        for refused in [
+            "http://example.org/a.png",
+            "data:image/png;base64,AAAA",
+            "//example.org/a.png",
+            "/a.png",
+            "blob:https://example.org/1",
+            "ftp://example.org/a.png",
+            "javascript:alert(1)",
+            "https://ada:secret@example.org/a.png",
+            "https://",
+        ] {
+            assert!(image_fault(refused).is_some(), "{refused}");
+        }
+        assert!(image_fault(&format!("https://example.org/{}", "x".repeat(2_000))).is_some());
+    }
 }

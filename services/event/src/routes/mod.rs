@@ -2,6 +2,7 @@
 
 mod events;
 mod reservations;
+mod time_zones;
 
 use aide::axum::{
     ApiRouter,
@@ -20,6 +21,10 @@ pub fn router(state: AppState) -> Router {
             "/api/events",
             get_with(events::list_events, |op| op.summary("List and search events"))
                 .post_with(events::create_event, |op| op.summary("Create an event (organizers)")),
+        )
+        .api_route(
+            "/api/events/time_zones",
+            get_with(time_zones::list_time_zones, |op| op.summary("Time zones that an event can be in")),
         )
         .api_route(
             "/api/events/{event_id}",

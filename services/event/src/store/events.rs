@@ -2,14 +2,15 @@
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
+use contracts::text::FOLD_VERSION;
 use futures::TryStreamExt;
 use mongodb::{Collection, error::Result};
 use platform::mongo::is_duplicate_key;
 
-use super::{EventRecord, Store, query};
+use super::{EventRecord, Store, query, record};
 use crate::domain::{
     Event, EventStatus,
-    search::{EventFilter, Position},
+    search::{self, EventFilter, Position},
 };
 
 impl Store {
@@ -40,6 +41,9 @@ impl Store {
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<Vec<Event>> {
+        if filter.words.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
         let events = self.events.clone();
         let conditions = conditions(filter, after, now);
         let list = async move {
@@ -51,6 +55,30 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Makes the search keys of up to `limit` events that have none, or older ones; says how many it made.
+    ///
+    /// Replicas of an older version write such events for as long as they run.
+    pub async fn refresh_search_keys(&self, limit: u32) -> Result<u64> {
+        let events = self.events.clone();
+        let refresh = async move {
+            let stale = doc! { "$or": [{ "keys_version": null }, { "keys_version": { "$lt": FOLD_VERSION } }] };
+            let found: Vec<EventRecord> =
+                events.find(stale.clone()).limit(i64::from(limit)).await?.try_collect().await?;
+            let mut made = 0;
+            for event in found.into_iter().map(Event::from) {
+                // Whoever edits the event meanwhile writes its keys as well, or leaves it to the next round.
+                let as_read = doc! { "_id": &event.id, "updated_at": BsonDateTime::from(event.updated_at) };
+                let guard = doc! { "$and": [as_read, stale.clone()] };
+                let updated = events.update_one(guard, doc! { "$set": record::search_keys(&event) }).await?;
+                made += updated.modified_count;
+            }
+            Ok(made)
+        };
+        query(refresh).await
+    }
+}
+
 async fn find(events: &Collection<EventRecord>, id: &str) -> Result<Option<Event>> {
     Ok(events.find_one(doc! { "_id": id }).await?.map(Event::from))
 }
@@ -59,27 +87,29 @@ fn conditions(filter: &EventFilter, after: Option<&Position>, now: DateTime<Utc>
     let mut all: Vec<Document> = Vec::new();
     if !filter.everything {
         all.push(doc! { "status": EventStatus::Published.as_str() });
-        if filter.from.is_none() {
-            all.push(doc! { "ends_at": { "$gt": BsonDateTime::from(now) } });
-        }
+    }
+    // An event is an interval: it counts until it ends.
+    let ends_after = filter.from.or((!filter.everything).then_some(now));
+    if let Some(at) = ends_after {
+        all.push(doc! { "ends_at": { "$gt": BsonDateTime::from(at) } });
+    }
+    if let Some(to) = filter.to {
+        all.push(doc! { "starts_at": { "$lt": BsonDateTime::from(to) } });
     }
     if let Some(organizer_id) = filter.organizer_id {
         all.push(doc! { "organizer_id": organizer_id });
     }
     if let Some(category) = &filter.category {
-        all.push(doc! { "category": category });
+        // A replica that knows no keys may have written the event just now.
+        let key = search::category_key(category);
+        all.push(doc! { "$or": [{ "category_key": key }, { "category": category }] });
     }
     if filter.has_seats {
         all.push(doc! { "available": { "$gt": 0 } });
     }
-    if let Some(from) = filter.from {
-        all.push(doc! { "starts_at": { "$gte": BsonDateTime::from(from) } });
-    }
-    if let Some(to) = filter.to {
-        all.push(doc! { "starts_at": { "$lt": BsonDateTime::from(to) } });
-    }
-    // Letters and digits only, so nothing in a word means anything to a regular expression; anchored, so the index serves.
-    all.extend(filter.words.iter().map(|word| doc! { "words": { "$regex": format!("^{word}") } }));
+    // Letters, digits and marks only, so nothing in a word means anything to a regular expression; anchored, so the
+    // index serves.
+    all.extend(filter.words.iter().flatten().map(|word| doc! { "words": { "$regex": format!("^{word}") } }));
     if let Some(Position { starts_at, id }) = after {
         let start = BsonDateTime::from(*starts_at);
         all.push(doc! { "starts_at": { "$gte": start } });

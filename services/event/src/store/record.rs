@@ -1,7 +1,7 @@
 //! Documents as they lie in the database, and their conversion from and to the domain's types.
 
 use bson::{DateTime, Document, doc};
-use contracts::reservation::ReservationState;
+use contracts::{reservation::ReservationState, text::FOLD_VERSION};
 use mongodb::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -36,6 +36,12 @@ pub(crate) struct EventRecord {
     version: i64,
     /// What the event is searched by.
     words: Vec<String>,
+    /// What its category is found by.
+    #[serde(default)]
+    category_key: Option<String>,
+    /// Which version of the text functions made the two; absent where a replica wrote that knows none.
+    #[serde(default)]
+    keys_version: Option<i32>,
     created_at: DateTime,
     updated_at: DateTime,
 }
@@ -48,6 +54,8 @@ impl From<&Event> for EventRecord {
             organizer_id: event.organizer_id,
             status: event.status,
             words: search::words_of(&details),
+            category_key: details.category.as_deref().map(search::category_key),
+            keys_version: Some(FOLD_VERSION),
             title: details.title,
             description: details.description,
             venue: details.venue,
@@ -112,6 +120,12 @@ pub(super) fn counters(event: &Event) -> Document {
         "available": event.available, "held": event.held, "sold": event.sold, "ever_sold": event.ever_sold,
         "version": event.version,
     }
+}
+
+/// What an event is searched by, to be set where it is missing or of another version.
+pub(super) fn search_keys(event: &Event) -> Document {
+    let EventRecord { words, category_key, keys_version, .. } = event.into();
+    doc! { "words": words, "category_key": category_key, "keys_version": keys_version }
 }
 
 /// A document of `reservations`.

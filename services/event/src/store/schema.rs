@@ -15,8 +15,13 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     let events = [
         // Lists are sorted by start; each filter that narrows them much has an index of its own.
         index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
+        // Lists leave out what is over: what is to come is little of what ever was.
+        index("status_ends_at", doc! { "status": 1, "ends_at": 1, "starts_at": 1, "_id": 1 }),
         index("words_starts_at", doc! { "words": 1, "starts_at": 1 }),
         index("category_starts_at", doc! { "category": 1, "starts_at": 1 }),
+        index("category_key_starts_at", doc! { "category_key": 1, "starts_at": 1 }),
+        // Events whose search keys have to be made.
+        index("keys_version", doc! { "keys_version": 1 }),
         index("organizer_id_starts_at", doc! { "organizer_id": 1, "starts_at": 1, "_id": 1 }),
     ];
     database.collection::<Document>("events").create_indexes(events).await?;

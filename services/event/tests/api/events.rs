@@ -153,6 +153,82 @@ async fn a_change_is_held_to_the_same_rules_as_a_new_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_under_older_rules_stays_and_never_keeps_an_event_from_being_called_off() {
+    let app = TestApp::start().await;
+    let events = app.database.collection::<bson::Document>("events");
+    let old = bson::doc! { "$set": {
+        "time_zone": "Atlantis/Capital", "currency": "DEM", "title": "Jazz\u{202e}", "image_url": "http://example.org/a",
+        "price": 1_000_000_000_i64,
+    } };
+    let (edited, cancelled, deleted) = (app.sells(10).await, app.sells(10).await, app.sells(10).await);
+    for id in [&edited, &cancelled, &deleted] {
+        app.holds(id, Uuid::new_v4(), 1).await.assert_ok();
+    }
+    events.update_many(bson::doc! {}, old).await.unwrap();
+
+    let changed = app.edits(&edited, &json!({ "venue": "Elsewhere", "capacity": 20 })).await;
+    let ended = app.edits(&cancelled, &json!({ "status": "cancelled" })).await;
+    let gone = app.delete(&format!("/api/events/{deleted}")).bearer(&app.organizer()).send().await;
+
+    assert_eq!(changed.assert_ok()["time_zone"], "Atlantis/Capital");
+    assert_eq!(ended.assert_ok()["status"], "cancelled");
+    assert_eq!(gone.assert_ok()["status"], "cancelled");
+    for (field, value) in
+        [("currency", "XXX"), ("time_zone", "Mars"), ("title", "\u{202e}"), ("image_url", "http://a.b")]
+    {
+        let refused = app.edits(&edited, &json!({ field: value })).await;
+        refused.assert_refused(422, "invalid_request");
+        assert_eq!(refused.fields(), [field]);
+    }
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_is_kept_by_its_name_in_use_and_another_name_is_no_change() {
+    let app = TestApp::start().await;
+    let created = app.creates(&json!({ "time_zone": "Asia/Calcutta" })).await;
+    let id = text(&created["id"]);
+    let events = app.database.collection::<bson::Document>("events");
+    events.update_one(bson::doc! {}, bson::doc! { "$set": { "time_zone": "Asia/Calcutta" } }).await.unwrap();
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
+
+    let renamed = app.edits(&id, &json!({ "time_zone": "asia/kolkata" })).await;
+
+    assert_eq!(
+        (&created["time_zone"], &renamed.assert_ok()["time_zone"]),
+        (&json!("Asia/Kolkata"), &json!("Asia/Kolkata"))
+    );
+    let told = app.database.collection::<bson::Document>("outbox").count_documents(bson::doc! {}).await.unwrap();
+    assert_eq!(told, 0, "the same zone by another name");
+    let zones = app.get("/api/events/time_zones").send().await;
+    assert_eq!(zones.assert_ok()["aliases"]["Asia/Calcutta"], "Asia/Kolkata");
+    assert!(zones.body["items"].as_array().unwrap().contains(&json!("Europe/Oslo")));
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_have_no_characters_that_nobody_sees() {
+    let app = TestApp::start().await;
+
+    for (field, value) in [
+        ("title", "Jazz\u{202e}night"),
+        ("title", "\u{3164}"),
+        ("venue", "\u{2800}\u{2800}"),
+        ("venue", "Town\u{200b}Hall"),
+        ("category", "mu\u{ad}sic"),
+        ("description", "See\n\u{2066}you"),
+    ] {
+        let answer =
+            app.post("/api/events", &app.concert(&json!({ field: value }))).bearer(&app.organizer()).send().await;
+        answer.assert_refused(422, "invalid_request");
+        assert_eq!(answer.fields(), [field], "{}", value.escape_unicode());
+    }
+    app.creates(&json!({ "title": "👩🏽\u{200d}🚀 می\u{200c}خواهم", "description": "1\u{fe0f}\u{20e3}\r\n\tℹ\u{fe0f}" }))
+        .await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_capacity_never_goes_under_what_is_taken() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;

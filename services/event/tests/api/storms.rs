@@ -178,6 +178,39 @@ async fn drift_between_counters_and_ledger_is_found() {
         patrol.step(store, 1).await.unwrap();
     }
     assert_eq!(patrol.step(store, 1).await.unwrap(), 1);
+
+    // A deleted event differs from nothing.
+    app.database.collection::<bson::Document>("events").delete_one(doc! { "_id": &broken }).await.unwrap();
+    for _ in 0..2 {
+        patrol.step(store, 1).await.unwrap();
+    }
+    assert_eq!(patrol.step(store, 1).await.unwrap(), 0);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_comparison_goes_on_after_an_error_where_it_stood() {
+    let app = TestApp::start().await;
+    let store = &app.app.state().store;
+    let mut ids = [app.sells(10).await, app.sells(10).await];
+    ids.sort();
+    let events = app.database.collection::<bson::Document>("events");
+    let mut patrol = Patrol::default();
+    patrol.step(store, 1).await.unwrap();
+    // A document that is no event: its page cannot be read.
+    let unreadable = doc! { "_id": format!("{}!", ids[0]), "capacity": "many" };
+    let unchecked = mongodb::options::InsertOneOptions::builder().bypass_document_validation(true).build();
+    events.insert_one(unreadable.clone()).with_options(unchecked).await.unwrap();
+
+    patrol.step(store, 1).await.unwrap_err();
+    events.delete_one(unreadable).await.unwrap();
+    let reservation = Uuid::new_v4();
+    app.holds(&ids[1], reservation, 4).await.assert_ok();
+    let seats = doc! { "$set": { "seats": 3_i64 } };
+    let reservations = app.database.collection::<bson::Document>("reservations");
+    reservations.update_one(doc! { "_id": reservation.to_string() }, seats).await.unwrap();
+
+    assert_eq!(patrol.step(store, 1).await.unwrap(), 1, "the next event, not the first one again");
     app.end().await;
 }
 

@@ -28,7 +28,7 @@ pub struct NewEvent {
     pub description: String,
     /// Where, 1 to 200 characters.
     pub venue: String,
-    /// IANA zone of the venue, such as `Europe/Berlin`.
+    /// IANA zone of the venue, such as `Europe/Berlin`. Other names of a zone become the one in use.
     pub time_zone: String,
     /// When it begins.
     pub starts_at: DateTime<Utc>,
@@ -40,10 +40,10 @@ pub struct NewEvent {
     pub price: i64,
     /// ISO 4217, such as `EUR`.
     pub currency: String,
-    /// To filter by, up to 50 characters.
+    /// To filter by, in any case; up to 50 characters.
     #[serde(default)]
     pub category: Option<String>,
-    /// A picture: an http or https address of up to 2,000 characters.
+    /// A picture: an https address of up to 2,000 characters, without a login in it.
     #[serde(default)]
     pub image_url: Option<String>,
     /// When sales begin; at once if absent.
@@ -111,7 +111,7 @@ pub struct UpdateEvent {
     /// To filter by.
     #[serde(deserialize_with = "given")]
     pub category: Option<Option<String>>,
-    /// A picture.
+    /// A picture, by https.
     #[serde(deserialize_with = "given")]
     pub image_url: Option<Option<String>>,
     /// When sales begin.

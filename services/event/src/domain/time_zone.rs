@@ -1,0 +1,109 @@
+//! Names of time zones. chrono-tz decides which zones there are, CLDR which of a zone's names is the one in use:
+//! `Asia/Kolkata`, not `Asia/Calcutta`, while `Europe/Oslo` stays apart from `Europe/Berlin`, which the links of tzdata
+//! would merge.
+
+mod aliases;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::LazyLock,
+};
+
+use chrono_tz::TZ_VARIANTS;
+
+use self::aliases::ALIASES;
+
+/// The name in use of every zone, by all of its names in small letters.
+static CANONICAL: LazyLock<HashMap<String, &str>> = LazyLock::new(|| {
+    let in_use: HashMap<_, _> = ALIASES.into();
+    let names = TZ_VARIANTS.iter().map(|zone| zone.name());
+    names.map(|name| (name.to_ascii_lowercase(), in_use.get(name).copied().unwrap_or(name))).collect()
+});
+
+/// The name in use of the zone that `name` stands for, in any case; `None` if there is no such zone.
+pub fn canonical_zone(name: &str) -> Option<&'static str> {
+    CANONICAL.get(&name.to_ascii_lowercase()).copied()
+}
+
+/// The zones that an event can be in.
+#[derive(Clone, Debug, Default)]
+pub struct ZoneNames {
+    /// The names in use, sorted: those of places, and UTC.
+    pub names: BTreeSet<&'static str>,
+    /// Names that are accepted as well, and the ones in use.
+    pub aliases: BTreeMap<&'static str, &'static str>,
+}
+
+impl ZoneNames {
+    /// All of them.
+    pub fn all() -> Self {
+        let mut all = Self::default();
+        for name in TZ_VARIANTS.iter().map(|zone| zone.name()) {
+            let Some(canonical) = canonical_zone(name) else { continue };
+            if canonical == "UTC" || canonical.contains('/') && !canonical.starts_with("Etc/") {
+                all.names.insert(canonical);
+            }
+            if name != canonical {
+                all.aliases.insert(name, canonical);
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_names_and_other_cases_become_the_name_in_use() {
+        for (name, canonical) in [
+            ("Asia/Calcutta", "Asia/Kolkata"),
+            ("Asia/Saigon", "Asia/Ho_Chi_Minh"),
+            ("Europe/Kiev", "Europe/Kyiv"),
+            ("America/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+            ("US/Pacific", "America/Los_Angeles"),
+            ("europe/berlin", "Europe/Berlin"),
+            ("Europe/Oslo", "Europe/Oslo"),
+            ("Asia/Kathmandu", "Asia/Kathmandu"),
+            ("Etc/UTC", "UTC"),
+            ("GMT", "UTC"),
+            ("UTC", "UTC"),
+        ] {
+            assert_eq!(canonical_zone(name), Some(canonical), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_zone_is_none() {
+        for name in ["", "Europe/Atlantis", "Etc/Unknown", "+02:00", "Europe/Berlin ", "Mars/Olympus_Mons"] {
+            assert_eq!(canonical_zone(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_every_pair_shows_the_same_clock() {
+        let zone = |name: &str| name.parse::<chrono_tz::Tz>().unwrap_or_else(|_| panic!("{name} is known"));
+
+        assert!(ALIASES.is_sorted());
+        for (alias, canonical) in ALIASES {
+            for day in ["2026-01-15T12:00:00", "2026-07-15T12:00:00"] {
+                let at: chrono::NaiveDateTime = day.parse().unwrap();
+                let local = |name| at.and_utc().with_timezone(&zone(name)).naive_local();
+                assert_eq!(local(alias), local(canonical), "{alias} and {canonical}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_zone_has_one_name_which_is_its_own() {
+        let ZoneNames { names, aliases } = ZoneNames::all();
+
+        assert!(names.len() > 400, "{}", names.len());
+        for canonical in TZ_VARIANTS.iter().filter_map(|zone| canonical_zone(zone.name())) {
+            assert_eq!(canonical_zone(canonical), Some(canonical));
+        }
+        assert_eq!(aliases["Asia/Calcutta"], "Asia/Kolkata");
+        assert!(names.iter().all(|name| !aliases.contains_key(name)));
+    }
+}

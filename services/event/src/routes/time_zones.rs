@@ -1,0 +1,37 @@
+//! The time zones that an event can be in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use axum::{
+    Json,
+    http::{HeaderName, header},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::domain::time_zone::ZoneNames;
+
+/// They change with a new version of the service alone.
+const CACHE_CONTROL: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=3600")];
+
+static ZONES: LazyLock<TimeZones> = LazyLock::new(|| {
+    let ZoneNames { names, aliases } = ZoneNames::all();
+    TimeZones { items: names, aliases }
+});
+
+/// The time zones that an event can be in.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub(super) struct TimeZones {
+    /// IANA names in use, sorted.
+    items: BTreeSet<&'static str>,
+    /// Other names that are accepted, and the ones they become.
+    aliases: BTreeMap<&'static str, &'static str>,
+}
+
+/// All zones.
+pub(super) async fn list_time_zones() -> ([(HeaderName, &'static str); 1], Json<&'static TimeZones>) {
+    (CACHE_CONTROL, Json(&ZONES))
+}
