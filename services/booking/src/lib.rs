@@ -6,8 +6,10 @@
 //! - [`store`]: every query, compare-and-set
 //! - [`event_client`]: event-service over REST; [`gateway`]: the payment company
 //! - [`sweeper`]: finishes what was interrupted; [`reconciler`]: compares with the neighbours; [`outbox`]: messages out; [`consumer`]: messages in
+//! - [`backfill`]: search keys of rows that an older version wrote
 //! - [`error`]: from the domain's refusals to problems
 
+pub mod backfill;
 pub mod config;
 pub mod consumer;
 pub mod domain;
@@ -121,6 +123,7 @@ impl App {
     /// Starts the loops: sweepers, reconciler, relay, consumer, keys. They end with `lifecycle`.
     pub fn start_background(&self, lifecycle: &Lifecycle) {
         sweeper::start(&self.state, lifecycle);
+        backfill::start(lifecycle, &self.state.store);
         reconciler::start(&self.state, lifecycle);
         outbox::start(&self.state, &self.bus, lifecycle);
         self.access_keys.start_refreshing(lifecycle);

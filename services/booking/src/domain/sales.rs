@@ -1,7 +1,8 @@
 //! Who comes to an event, what it has brought in, and the sheet that organizers take away.
 
-use chrono::{DateTime, NaiveDate, Utc};
-use contracts::money;
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::{GapInfo, Tz};
+use contracts::{money, text::fold};
 
 /// A Confirmed booking, as the event's organizer sees it.
 #[derive(Clone, Debug)]
@@ -51,6 +52,44 @@ pub struct EventSales {
     pub cancelled_amount: i64,
 }
 
+/// A day by a clock on the wall, and when it begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Day {
+    /// What the calendar shows.
+    pub date: NaiveDate,
+    /// Its first instant.
+    pub begins_at: DateTime<Utc>,
+}
+
+/// The days by the clock of `zone` from the one of `first` to the one after `last`. They are 23 or 25 hours long where
+/// clocks change, and need not begin at midnight: a clock may skip it.
+pub fn days(zone: Tz, first: DateTime<Utc>, last: DateTime<Utc>) -> Vec<Day> {
+    let local = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
+    let dates = local(first).iter_days().take_while(|date| date.pred_opt().is_none_or(|day| day <= local(last)));
+    dates.map(|date| Day { date, begins_at: beginning(zone, date) }).collect()
+}
+
+fn beginning(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
+    let midnight = date.and_time(NaiveTime::MIN);
+    match zone.from_local_datetime(&midnight) {
+        LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.to_utc(),
+        // The first instant after the hour, or the day, that the clock skips.
+        LocalResult::None => GapInfo::new(&midnight, &zone)
+            .and_then(|gap| gap.end)
+            .map_or_else(|| midnight.and_utc(), |end| end.to_utc()),
+    }
+}
+
+/// What a search for attendees is compared with: the name and the address of one, folded.
+pub fn attendee_key(name: &str, email: &str) -> String {
+    format!("{}\n{}", fold(name), fold(email))
+}
+
+/// The parts of a search, each of which has to be somewhere in the key of an attendee. None are in no key.
+pub fn search_words(search: &str) -> Vec<String> {
+    fold(search).split_whitespace().map(str::to_owned).collect()
+}
+
 /// The first line of the sheet.
 pub const SHEET_HEAD: &str = "booking_id,name,email,seats,amount,currency,booked_at\r\n";
 
@@ -78,6 +117,58 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// The hours of the days from one instant to another.
+    fn hours(zone: Tz, first: &str, last: &str) -> Vec<f64> {
+        let days = days(zone, at(first), at(last));
+        #[expect(clippy::cast_precision_loss, reason = "hours of a day")]
+        days.windows(2).map(|pair| (pair[1].begins_at - pair[0].begins_at).num_minutes() as f64 / 60.0).collect()
+    }
+
+    #[test]
+    fn days_are_as_long_as_the_clock_makes_them() {
+        let spring = hours(Tz::Europe__Berlin, "2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z");
+        let autumn = hours(Tz::Europe__Berlin, "2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z");
+        let half_an_hour = hours(Tz::Australia__Lord_Howe, "2026-04-04T12:00:00Z", "2026-04-05T12:00:00Z");
+
+        assert_eq!((spring, autumn), (vec![24.0, 23.0, 24.0], vec![24.0, 25.0, 24.0]));
+        assert_eq!(half_an_hour, [24.0, 24.5]);
+    }
+
+    #[test]
+    fn days_begin_when_the_calendar_changes_also_without_a_midnight() {
+        // Kathmandu is 5:45 ahead. In Beirut the clocks went from midnight to one o'clock.
+        let kathmandu = days(Tz::Asia__Kathmandu, at("2026-05-01T18:14:59Z"), at("2026-05-01T18:15:00Z"));
+        let beirut = days(Tz::Asia__Beirut, at("2022-03-26T12:00:00Z"), at("2022-03-27T12:00:00Z"));
+
+        assert_eq!(kathmandu[1].begins_at, at("2026-05-01T18:15:00Z"));
+        assert_eq!(
+            kathmandu.iter().map(|day| day.date.to_string()).collect::<Vec<_>>(),
+            ["2026-05-01", "2026-05-02", "2026-05-03"]
+        );
+        assert_eq!(beirut[1].begins_at, at("2022-03-26T22:00:00Z"));
+        assert_eq!(beirut[2].begins_at, at("2022-03-27T21:00:00Z"));
+    }
+
+    #[test]
+    fn a_day_that_the_calendar_skips_is_empty() {
+        // Samoa went from 29 to 31 December 2011.
+        assert_eq!(hours(Tz::Pacific__Apia, "2011-12-29T12:00:00Z", "2011-12-30T12:00:00Z"), [24.0, 0.0, 24.0]);
+    }
+
+    #[test]
+    fn a_search_is_folded_like_the_names_it_looks_for() {
+        let key = attendee_key("Zoe\u{308} Ørsted", "Zoe@Example.org");
+
+        assert_eq!(key, "zoe orsted\nzoe@example.org");
+        assert!(search_words("ORSTED Zo\u{eb}").iter().all(|word| key.contains(word)));
+        assert_eq!(search_words("("), ["("]);
+        assert_eq!(search_words("\u{200b}"), [""; 0]);
+    }
 
     #[test]
     fn what_begins_like_a_formula_gets_an_apostrophe() {

@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 use contracts::identity::Role;
 use futures::{Stream, StreamExt, stream};
 use platform::{
@@ -25,7 +26,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{Attendee, BookingStatus, DaySales, EventSales, sales::SHEET_HEAD},
+    domain::{
+        Attendee, BookingStatus, DaySales, EventSales,
+        sales::{SHEET_HEAD, search_words},
+    },
     error::{event_not_found, event_unknown, not_your_event},
     event_client::EventSummary,
     state::AppState,
@@ -48,7 +52,8 @@ pub(super) struct EventPath {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttendeesQuery {
-    /// A part of a name or an e-mail address, or the number of a booking.
+    /// Parts of a name or an e-mail address, all of which are to be found, without regard to case and accents; or the
+    /// number of a booking.
     search: Option<String>,
     /// Items a page, 1 to 100; 20 if absent.
     limit: Option<u32>,
@@ -60,7 +65,8 @@ pub(super) struct AttendeesQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SheetQuery {
-    /// A part of a name or an e-mail address, or the number of a booking.
+    /// Parts of a name or an e-mail address, all of which are to be found, without regard to case and accents; or the
+    /// number of a booking.
     search: Option<String>,
 }
 
@@ -114,7 +120,7 @@ pub(super) struct DayResponse {
 pub(super) struct SalesResponse {
     /// The event.
     event_id: String,
-    /// IANA zone of the venue, by which days are told apart.
+    /// IANA zone of the venue, by which days are told apart; UTC where that is not known.
     time_zone: String,
     /// All days together; one item for each currency, none if nothing was sold.
     totals: Vec<Takings>,
@@ -135,7 +141,7 @@ pub(super) struct EventSalesResponse {
 struct SheetSource {
     store: Store,
     event_id: String,
-    search: Option<String>,
+    words: Option<Vec<String>>,
 }
 
 /// Comma-separated values, as RFC 4180 has them.
@@ -155,8 +161,8 @@ pub(super) async fn list_attendees(
     let Query(query) = query?;
     let limit = parse_limit(query.limit)?;
     let before = decode_cursor(query.cursor.as_deref())?;
-    let search = parse_search(query.search)?;
-    let rows = state.store.list_attendees(&event_id, search.as_deref(), before, i64::from(limit) + 1).await?;
+    let words = parse_search(query.search)?;
+    let rows = state.store.list_attendees(&event_id, words.as_deref(), before, i64::from(limit) + 1).await?;
     Ok(Json(Page::of(rows, limit, |attendee| attendee.booking_id).map(AttendeeResponse::from)))
 }
 
@@ -168,9 +174,9 @@ pub(super) async fn export_attendees(
     query: ApiResult<Query<SheetQuery>>,
 ) -> ApiResult<Sheet> {
     require_organizer(&state, &user, &event_id).await?;
-    let search = parse_search(query?.0.search)?;
+    let words = parse_search(query?.0.search)?;
     let file_name = format!("attendees-{event_id}.csv");
-    let source = SheetSource { store: state.store, event_id, search };
+    let source = SheetSource { store: state.store, event_id, words };
     // The first rows are read before the answer begins, so that a database that is away is told as such.
     let first = source.page(None).await?;
     let head = stream::once(async { Ok(SHEET_HEAD.to_owned()) });
@@ -179,7 +185,7 @@ pub(super) async fn export_attendees(
 
 impl SheetSource {
     async fn page(&self, before: Option<i32>) -> sqlx::Result<Vec<Attendee>> {
-        self.store.list_attendees(&self.event_id, self.search.as_deref(), before, SHEET_ROWS).await
+        self.store.list_attendees(&self.event_id, self.words.as_deref(), before, SHEET_ROWS).await
     }
 
     /// The lines of `first` and of every page after it.
@@ -199,7 +205,10 @@ pub(super) async fn get_sales(
     Path(EventPath { event_id }): Path<EventPath>,
 ) -> ApiResult<Json<SalesResponse>> {
     let EventSummary { time_zone, .. } = require_organizer(&state, &user, &event_id).await?;
-    let days = state.store.list_sales_by_day(&event_id, &time_zone).await?;
+    // A zone that is not known (any more) must not take the figures away.
+    let zone = time_zone.parse().unwrap_or(Tz::UTC);
+    let days = state.store.list_sales_by_day(&event_id, zone).await?;
+    let time_zone = zone.name().to_owned();
     let days: Vec<DayResponse> = days.into_iter().map(DayResponse::from).collect();
     Ok(Json(SalesResponse { event_id, time_zone, totals: totals(&days), days }))
 }
@@ -229,13 +238,14 @@ async fn require_organizer(state: &AppState, user: &AuthUser, event_id: &str) ->
     Ok(event)
 }
 
-fn parse_search(search: Option<String>) -> ApiResult<Option<String>> {
+/// The words of a search; `None` if nothing is asked for.
+fn parse_search(search: Option<String>) -> ApiResult<Option<Vec<String>>> {
     let search = search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     if search.as_ref().is_some_and(|text| text.chars().count() > MAX_SEARCH || text.contains('\0')) {
         let detail = format!("search: at most {MAX_SEARCH} characters of text");
         return Err(ApiError::bad_request("invalid_query", detail));
     }
-    Ok(search)
+    Ok(search.as_deref().map(search_words))
 }
 
 /// The sum of all days, by currency.

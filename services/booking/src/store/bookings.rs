@@ -6,7 +6,7 @@ use contracts::reservation::Hold;
 use uuid::Uuid;
 
 use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
-use crate::domain::{Booking, BookingStatus, CancelReason, Change, NewBooking, PaymentStatus};
+use crate::domain::{Booking, BookingStatus, CancelReason, Change, NewBooking, PaymentStatus, sales::attendee_key};
 
 /// A query that gives bookings: `$before`, the columns, `$after`.
 macro_rules! bookings {
@@ -38,8 +38,8 @@ impl Store {
     ) -> sqlx::Result<(Booking, bool)> {
         let inserted = bookings!(
             "insert into bookings
-                 (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id, next_check_at)
-             values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))
+                 (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id, next_check_at, attendee_key)
+             values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8), $9)
              on conflict (operation_id) do nothing
              returning",
             "",
@@ -51,6 +51,7 @@ impl Store {
             operation_id,
             Uuid::new_v4(),
             patience.as_secs_f64(),
+            attendee_key(&new.user_name, &new.user_email),
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -23,6 +23,7 @@ pub use self::{
     outbox::OutboxLag,
     payments::{NewAttempt, Started, UnresolvedPayments},
     reconciliation::{PatrolLag, Round},
+    sales::Keyless,
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};
 

@@ -2,16 +2,33 @@
 //!
 //! A booking is *sold* while it is Confirmed, and was *cancelled* if it had been paid for (or was free) before it ended.
 
+use chrono::NaiveDateTime;
+use chrono_tz::Tz;
+
 use super::Store;
-use crate::domain::{Attendee, DaySales, EventSales};
+use crate::domain::{
+    Attendee, DaySales, EventSales,
+    sales::{self, Day},
+};
+
+/// A booking without a key for the search of attendees.
+#[derive(Clone, Debug)]
+pub struct Keyless {
+    /// The booking's number.
+    pub id: i32,
+    /// The owner's name.
+    pub user_name: String,
+    /// The owner's e-mail address.
+    pub user_email: String,
+}
 
 impl Store {
-    /// Confirmed bookings of an event, newest first, with numbers below `before`. `search` is part of a name or an
-    /// address, or the number of a booking.
+    /// Confirmed bookings of an event, newest first, with numbers below `before`. Each of the words, folded, is part of
+    /// the name or the address; a single one may be the number of a booking.
     pub async fn list_attendees(
         &self,
         event_id: &str,
-        search: Option<&str>,
+        words: Option<&[String]>,
         before: Option<i32>,
         limit: i64,
     ) -> sqlx::Result<Vec<Attendee>> {
@@ -21,11 +38,13 @@ impl Store {
                    currency as "currency!", created_at at time zone 'utc' as "created_at!"
                from bookings
                where event_id = $1 and status = 'Confirmed' and ($3::integer is null or id < $3)
-                   and ($2::text is null or id::text = $2
-                        or strpos(lower(user_name), lower($2)) > 0 or strpos(lower(user_email), lower($2)) > 0)
+                   and ($2::text[] is null or array[id::text] = $2
+                        -- A row without a key was written just now, by a replica that knows none.
+                        or (select bool_and(strpos(coalesce(attendee_key, lower(user_name || ' ' || user_email)), word) > 0)
+                            from unnest($2) word))
                order by id desc limit $4"#,
             event_id,
-            search,
+            words,
             before,
             limit,
         )
@@ -33,11 +52,44 @@ impl Store {
         .await
     }
 
-    /// What was sold of an event on each day, by the clock of `time_zone`; days without any are left out.
-    pub async fn list_sales_by_day(&self, event_id: &str, time_zone: &str) -> sqlx::Result<Vec<DaySales>> {
+    /// Up to `limit` bookings without a key for the search, oldest first.
+    pub async fn list_without_attendee_key(&self, limit: i64) -> sqlx::Result<Vec<Keyless>> {
         sqlx::query_as!(
-            DaySales,
-            r#"select (created_at at time zone 'utc' at time zone $2)::date as "date!", currency as "currency!",
+            Keyless,
+            "select id, user_name, user_email from bookings where attendee_key is null order by id limit $1",
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Stores the keys of bookings whose names and addresses are as they were read; says how many.
+    pub async fn store_attendee_keys(&self, rows: &[Keyless], keys: &[String]) -> sqlx::Result<u64> {
+        let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
+        let names: Vec<String> = rows.iter().map(|row| row.user_name.clone()).collect();
+        let emails: Vec<String> = rows.iter().map(|row| row.user_email.clone()).collect();
+        let result = sqlx::query!(
+            "update bookings set attendee_key = made.key
+             from unnest($1::integer[], $2::text[], $3::text[], $4::text[]) as made (id, name, email, key)
+             where bookings.id = made.id and attendee_key is null and user_name = made.name and user_email = made.email",
+            &ids,
+            &names,
+            &emails,
+            keys,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected())
+    }
+
+    /// What was sold of an event on each day, by the clock of `zone`; days without any are left out.
+    ///
+    /// The days are worked out here: the database may know other zones than the rest of the platform, by other names.
+    pub async fn list_sales_by_day(&self, event_id: &str, zone: Tz) -> sqlx::Result<Vec<DaySales>> {
+        let days = self.list_days(event_id, zone).await?;
+        let begins_at: Vec<NaiveDateTime> = days.iter().map(|day| day.begins_at.naive_utc()).collect();
+        let rows = sqlx::query!(
+            r#"select width_bucket(created_at, $2::timestamp[]) as "day!", currency as "currency!",
                    coalesce(sum(seats) filter (where status = 'Confirmed'), 0) as "seats!",
                    coalesce(sum(amount) filter (where status = 'Confirmed'), 0)::bigint as "amount!",
                    coalesce(sum(seats) filter (where status = 'Cancelled'), 0) as "cancelled_seats!",
@@ -46,10 +98,35 @@ impl Store {
                where event_id = $1 and status in ('Confirmed', 'Cancelled') and payment_status in ('Paid', 'Refunded')
                group by 1, 2 order by 1, 2"#,
             event_id,
-            time_zone,
+            &begins_at,
         )
         .fetch_all(&self.pool)
-        .await
+        .await?;
+        // Bucket 0 is what comes before the first day, where no booking is.
+        let day = |bucket: i32| usize::try_from(bucket - 1).ok().and_then(|at| days.get(at));
+        let sales = rows.into_iter().filter_map(|row| {
+            Some(DaySales {
+                date: day(row.day)?.date,
+                currency: row.currency,
+                seats: row.seats,
+                amount: row.amount,
+                cancelled_seats: row.cancelled_seats,
+                cancelled_amount: row.cancelled_amount,
+            })
+        });
+        Ok(sales.collect())
+    }
+
+    /// The days on which an event was booked, with those between, and one more for what is booked meanwhile.
+    async fn list_days(&self, event_id: &str, zone: Tz) -> sqlx::Result<Vec<Day>> {
+        let span = sqlx::query!(
+            "select min(created_at) as first, max(created_at) as last from bookings where event_id = $1",
+            event_id
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let (first, last) = (span.first.map(|at| at.and_utc()), span.last.map(|at| at.and_utc()));
+        Ok(first.zip(last).map_or_else(Vec::new, |(first, last)| sales::days(zone, first, last)))
     }
 
     /// What each event of an organizer has brought in, by event and currency, those after `after`.

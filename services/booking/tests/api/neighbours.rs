@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// Who runs every event.
 pub(crate) const ORGANIZER: i32 = 7;
-/// Where every event takes place.
+/// Where every event takes place unless a test says otherwise.
 pub(crate) const TIME_ZONE: &str = "Europe/Berlin";
 
 /// How a call goes wrong.
@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) next_trouble: HashMap<&'static str, VecDeque<Trouble>>,
     pub(crate) lasting_trouble: HashMap<&'static str, Trouble>,
     calls: HashMap<&'static str, usize>,
+    /// Where every event takes place, if not in [`TIME_ZONE`].
+    time_zone: Option<&'static str>,
 }
 
 /// The stand-ins and what they know.
@@ -128,6 +130,11 @@ impl Neighbours {
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
+    }
+
+    /// Every event takes place in another zone.
+    pub(crate) fn moves_to(&self, time_zone: &'static str) {
+        self.world().time_zone = Some(time_zone);
     }
 
     /// An event in two months; its id.
@@ -262,7 +269,8 @@ async fn describe(State(neighbours): State<Neighbours>, Path(event_id): Path<Str
         .serve("describe", |world| {
             let Some(event) = world.events.get(&event_id) else { return problem(404, "event_not_found") };
             let answer = json!({
-                "id": event_id, "organizer_id": ORGANIZER, "time_zone": TIME_ZONE, "starts_at": event.starts_at,
+                "id": event_id, "organizer_id": ORGANIZER, "starts_at": event.starts_at,
+                "time_zone": world.time_zone.unwrap_or(TIME_ZONE),
             });
             Json(answer).into_response()
         })

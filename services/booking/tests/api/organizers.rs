@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use booking_service::backfill;
 use chrono::NaiveDate;
 use contracts::identity::Role;
 use platform::page::encode_cursor;
@@ -93,8 +94,60 @@ async fn a_search_finds_parts_of_names_and_addresses_in_any_case_and_numbers() {
     assert_eq!(found("EXAMPLE").await, [i64::from(bert), i64::from(anna)]);
     assert_eq!(found(&bert.to_string()).await, [i64::from(bert)]);
     assert!(found("nobody").await.is_empty());
+    assert!(found("(").await.is_empty(), "a parenthesis is part of no name");
+    assert!(found("%CC%81").await.is_empty(), "an accent alone is no search");
     let path = format!("/bookings/events/{event}/attendees?search={}", "x".repeat(201));
     app.organizer_gets(&path).await.is_refused(400, "invalid_query");
+}
+
+#[tokio::test]
+async fn a_name_is_found_however_it_was_typed() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(100, 0);
+    let (zoe, booked) = (i64::from(app.sells(20, &event, 1).await), i64::from(app.sells(21, &event, 1).await));
+    let found = async |search: &str| {
+        ids(&app.organizer_gets(&format!("/bookings/events/{event}/attendees?search={search}")).await)
+    };
+    // As a replica of an older version writes: without a key, which a change of the name takes away.
+    app.execute("update bookings set user_name = 'Zoe\u{308} Ørsted-Weiß' where user_id = 20").await;
+    let keyless = "select count(*) from bookings where attendee_key is null";
+    let waiting: i64 = sqlx::query_scalar(keyless).fetch_one(&app.pool).await.unwrap();
+    assert_eq!((found("rsted").await, found("21").await.len(), waiting), (vec![zoe], 1, 1), "before it has a key");
+
+    let made = backfill::attendee_keys(&app.state().store, 100).await.unwrap();
+    let again = backfill::attendee_keys(&app.state().store, 100).await.unwrap();
+
+    assert_eq!((made, again), (1, 0));
+    for search in ["zo%C3%AB", "ZOE", "orsted", "weiss", "weiss%20zoe", "%EF%BC%BA%EF%BD%8F%EF%BD%85"] {
+        assert_eq!(found(search).await, [zoe], "{search}");
+    }
+    assert_eq!(found("user21").await, [booked], "a new booking has its key at once");
+    let with_key = "select count(*) from bookings where attendee_key is not null";
+    let keyed: i64 = sqlx::query_scalar(with_key).fetch_one(&app.pool).await.unwrap();
+    assert_eq!(keyed, 2);
+}
+
+#[tokio::test]
+async fn days_of_sales_need_no_zone_of_the_databases() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(100, 1000);
+    for user in 20..22 {
+        app.sells(user, &event, 1).await;
+    }
+    app.execute("update bookings set created_at = '2026-05-01 18:29:59' where user_id = 20").await;
+    app.execute("update bookings set created_at = '2026-05-01 18:30:00' where user_id = 21").await;
+
+    for (zone, told, expected) in [
+        ("Asia/Calcutta", "Asia/Calcutta", vec!["2026-05-01", "2026-05-02"]),
+        ("Atlantis/Capital", "UTC", vec!["2026-05-01"]),
+    ] {
+        app.neighbours.moves_to(zone);
+        let sales = app.organizer_gets(&format!("/bookings/events/{event}/sales")).await.body;
+
+        let days = sales["days"].as_array().unwrap_or_else(|| panic!("{sales}"));
+        assert_eq!(days.iter().map(|day| day["date"].as_str().unwrap()).collect::<Vec<_>>(), expected, "{zone}");
+        assert_eq!(sales["time_zone"], told);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,38 @@
+//! Makes the search keys of attendees where they are missing: in rows that an older version of this service wrote,
+//! which may still run beside this one. Safe on every replica at once, and may stop anywhere.
+
+use std::time::Duration;
+
+use platform::{
+    server::Lifecycle,
+    task::{Next, Schedule, repeat},
+};
+
+use crate::{domain::sales::attendee_key, store::Store};
+
+/// Rows of one round.
+const ROUND: i64 = 500;
+/// The pause between looks at whether an older replica has written.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Starts to make search keys.
+pub fn start(lifecycle: &Lifecycle, store: &Store) {
+    let store = store.clone();
+    repeat(lifecycle, "search_keys", Schedule::every(PAUSE), move || {
+        let store = store.clone();
+        async move {
+            let made = attendee_keys(&store, ROUND).await?;
+            Ok::<_, sqlx::Error>(if made > 0 { Next::AtOnce } else { Next::Later })
+        }
+    });
+}
+
+/// One round; says how many keys it made.
+pub async fn attendee_keys(store: &Store, limit: i64) -> sqlx::Result<u64> {
+    let rows = store.list_without_attendee_key(limit).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let keys: Vec<String> = rows.iter().map(|row| attendee_key(&row.user_name, &row.user_email)).collect();
+    store.store_attendee_keys(&rows, &keys).await
+}
