@@ -5,7 +5,10 @@ pub mod password;
 
 use std::time::Duration;
 
-use contracts::identity::{Language, Role};
+use contracts::{
+    identity::{Language, Role},
+    text::{TextFault, check_line},
+};
 use platform::error::FieldError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,7 +73,7 @@ pub fn account_key(typed: &str) -> String {
     typed.trim().to_ascii_lowercase()
 }
 
-/// A display name: 1 to 100 characters, without blanks around it or control characters.
+/// A display name: 1 to 100 characters without blanks around it, at least one of them visible, and none that is not.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name(String);
 
@@ -78,11 +81,11 @@ impl Name {
     /// The name in `text`, or what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        match text.chars().count() {
-            1..=100 if !text.chars().any(char::is_control) => Ok(Self(text.to_owned())),
-            1..=100 => Err("must not contain control characters"),
-            _ => Err("must have 1 to 100 characters"),
+        if !(1..=100).contains(&text.chars().count()) {
+            return Err("must have 1 to 100 characters");
         }
+        check_line(text).map_err(TextFault::message)?;
+        Ok(Self(text.to_owned()))
     }
 
     /// The name.
@@ -180,9 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_trimmed_and_has_no_control_characters() {
+    fn a_name_is_trimmed_and_has_no_character_that_nobody_sees() {
         assert_eq!(Name::parse("  Ada \u{1F600} ").unwrap().as_str(), "Ada \u{1F600}");
-        for bad in ["", "   ", "a\u{0}b", "a\nb", &"x".repeat(101)] {
+        for bad in ["", "   ", "a\u{0}b", "a\nb", "Ada\u{202e}", "\u{3164}", "\u{301}", "A\u{200b}da", &"x".repeat(101)]
+        {
             assert!(Name::parse(bad).is_err(), "{bad:?}");
         }
     }
