@@ -22,7 +22,7 @@ const PALETTES = [
  */
 export function cover(event) {
   const poster = () => draw(event.title, event.category ?? "");
-  if (!event.image_url?.startsWith("https:")) return poster();
+  if (!/^https:/i.test(event.image_url ?? "")) return poster();
   const image = h("img.cover", { src: event.image_url, alt: "", loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(poster()));
   return image;

@@ -1,4 +1,8 @@
 // Building the page from code: elements, icons, live announcements. Strings always become text, never markup.
+//
+// Any string may be what somebody wrote, in a script that runs the other way: an element that holds one string takes
+// its direction, and a string among other things is isolated from them.
+import { isolated } from "./bidi.js";
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
 /** @typedef {Record<string, unknown>} Props */
@@ -34,10 +38,34 @@ export function h(selector, ...rest) {
   const [first] = rest;
   const props =
     typeof first === "object" && first && !(first instanceof Node) && !Array.isArray(first) ? first : undefined;
-  element.append(...nodes(/** @type {Child[]} */ (props ? rest.slice(1) : rest)));
+  fill(element, /** @type {Child[]} */ (props ? rest.slice(1) : rest));
+  if (takesText(element, props)) element.setAttribute("dir", "auto");
   // Properties come last: a select takes its value only once it has options.
   apply(element, props ?? {});
   return /** @type {ElementOf<S>} */ (element);
+}
+
+/**
+ * Whether people type free text into it.
+ * @param {Element} element
+ * @param {Props} [props]
+ */
+const takesText = (element, props) =>
+  element instanceof HTMLTextAreaElement ||
+  (element instanceof HTMLInputElement && ["text", "search"].includes(String(props?.type ?? "text")));
+
+/**
+ * @param {Element} element
+ * @param {(Child | Child[])[]} children
+ */
+function fill(element, children) {
+  const list = nodes(children);
+  if (list.length === 1 && typeof list[0] === "string") {
+    element.setAttribute("dir", "auto");
+    element.replaceChildren(list[0]);
+  } else {
+    element.replaceChildren(...list.map((child) => (typeof child === "string" ? isolated(child) : child)));
+  }
 }
 
 /**
@@ -71,7 +99,7 @@ function nodes(children) {
  * @param {...(Child | Child[])} children
  */
 export function replace(parent, ...children) {
-  parent.replaceChildren(...nodes(children));
+  fill(parent, children);
 }
 
 /** Paths on a 24×24 grid, drawn as strokes. @type {Record<string, string>} */

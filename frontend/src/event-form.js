@@ -16,9 +16,10 @@ const USUAL_CURRENCIES = ["EUR", "USD", "GBP", "CHF", "SEK", "DKK", "PLN", "JPY"
 /**
  * @param {Api.EventItem | null} event to start from
  * @param {Partial<Texts>} typed before, and not saved
+ * @param {import("./time-zones.js").ZoneNames} zoneNames
  */
-export function eventFields(event, typed) {
-  const zone = event?.time_zone ?? ownZone;
+export function eventFields(event, typed, zoneNames) {
+  const zone = event?.time_zone ?? zoneNames.inUse(ownZone);
   const start = event?.starts_at ?? nextEvening();
   const end = event?.ends_at ?? new Date(Date.parse(start) + 3 * 3600_000).toISOString();
   const currency = event?.currency ?? "EUR";
@@ -56,7 +57,7 @@ export function eventFields(event, typed) {
       longest: 2000,
       placeholder: "https://",
       value: event?.image_url ?? "",
-      rule: (/** @type {string} */ value) => (value.startsWith("https://") ? undefined : t("editor.image_https")),
+      rule: (/** @type {string} */ value) => (/^https:\/\//i.test(value) ? undefined : t("editor.image_https")),
       accepted,
     }),
     starts_at: make("starts_at", { ...moment, required, value: local(start) }),
@@ -68,10 +69,7 @@ export function eventFields(event, typed) {
     }),
     time_zone: make("time_zone", {
       tag: "select",
-      options: including(Intl.supportedValuesOf("timeZone"), "UTC", zone).map((name) => [
-        name,
-        name.replaceAll("_", " "),
-      ]),
+      options: including(zoneNames.names, zone).map((name) => [name, name.replaceAll("_", " ")]),
       required,
       value: zone,
     }),

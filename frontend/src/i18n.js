@@ -1,6 +1,7 @@
 // Words, numbers, money and dates in the visitor's language. All texts are in `texts/`, one file per language.
 import { currencyDigits, toMajor } from "./amounts.js";
 import { NetworkError } from "./api.js";
+import { isolated } from "./bidi.js";
 
 /** @typedef {typeof import("./texts/en.json")} Texts */
 /** @typedef {TextKeys<Texts>} TextKey */
@@ -40,7 +41,7 @@ const find = (key) => key.split(".").reduce((/** @type {any} */ part, name) => p
 export function t(key, values = {}) {
   return String(find(key)).replace(/\{(\w+)\}/g, (_, name) => {
     const value = values[name];
-    return typeof value === "number" ? number(value) : String(value ?? "");
+    return typeof value === "number" ? number(value) : isolated(String(value ?? ""));
   });
 }
 

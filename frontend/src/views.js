@@ -1,12 +1,13 @@
 // Parts that several pages share: headings, states of waiting, emptiness and failure, event cards, dialogs.
 import { ApiError } from "./api.js";
+import { isolated } from "./bidi.js";
 import { cover } from "./cover.js";
-import { h, icon, uniqueId } from "./dom.js";
+import { h, icon, replace, uniqueId } from "./dom.js";
 import { date, eventTimeHere, explain, price, sameClock, t, tn, tOr, zonedTime } from "./i18n.js";
 
 /** Sets the title of the window. @param {string} text */
 export function setTitle(text) {
-  document.title = `${text} · ${t("brand")}`;
+  document.title = `${isolated(text)} · ${t("brand")}`;
 }
 
 /**
@@ -40,6 +41,37 @@ export function problemView(error, retry) {
     h("p", missing ? t("problem.missing_text") : explain(error)),
     action,
   );
+}
+
+/**
+ * A part of a page that could not be had, in its place.
+ * @param {unknown} error
+ * @param {() => unknown} retry
+ */
+export function failedPart(error, retry) {
+  const button = h("button.button.plain", { onclick: () => retry() }, t("action.retry"));
+  return h("p.alert", { role: "alert" }, explain(error), " ", button);
+}
+
+/**
+ * Fills a part of a page by itself: whatever becomes of it, the rest of the page stays.
+ * @template T
+ * @param {Element} place
+ * @param {AbortSignal} signal
+ * @param {() => Promise<T>} ask
+ * @param {(got: T) => import("./dom.js").Child[]} draw
+ * @returns {Promise<void>}
+ */
+export async function loadPart(place, signal, ask, draw) {
+  try {
+    replace(place, draw(await ask()));
+  } catch (error) {
+    if (!signal.aborted)
+      replace(
+        place,
+        failedPart(error, () => loadPart(place, signal, ask, draw)),
+      );
+  }
 }
 
 /** Grey shapes in the size of what will come. @param {string} kind @param {number} count */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { readFile } from "node:fs/promises";
-import { Person, administrator, goHome, journey, unique } from "./people.js";
+import { Person, administrator, goHome, journey, unique, visit } from "./people.js";
 
 after(goHome);
 
@@ -74,6 +74,59 @@ journey("an event is edited, and cancelling it tells who booked", async (organiz
 
   await attendee.page.getByText("This booking has been cancelled").waitFor({ timeout: 40_000 });
   await attendee.leaves();
+});
+
+visit("an event can be edited while its sales cannot be told", async (organizer) => {
+  const { page } = organizer;
+  await organizer.registers("organizer");
+  const title = unique("Quiet evening");
+  const id = await organizer.publishes({ title, price: "0" });
+  await page.route("**/bookings/events/*/sales", (route) => route.fulfill({ status: 500, body: "" }));
+  await page.route("**/bookings/sales*", (route) => route.fulfill({ status: 500, body: "" }));
+
+  await page.goto(`/organizer/events/${id}`);
+  await page.getByRole("alert").filter({ has: page.getByRole("button", { name: "Try again" }) }).waitFor();
+  await page.getByLabel("Venue").fill("The other hall");
+  await organizer.button("Save changes").click();
+  await organizer.sees("Changes saved");
+  await page.goto(`/organizer/events/${id}/bookings`);
+  await organizer.sees("No bookings yet");
+  await page.goto("/organizer");
+  await page.getByRole("link", { name: title }).waitFor();
+
+  await page.unroute("**/bookings/sales*");
+  await organizer.button("Try again").click();
+  await page.getByRole("button", { name: "Try again" }).waitFor({ state: "detached" });
+});
+
+visit(
+  "an event begins in the visitor's zone, by its name in use",
+  async (organizer) => {
+    await organizer.registers("organizer");
+    await organizer.page.goto("/organizer/events/new");
+    const zone = organizer.page.getByLabel("Time zone");
+    assert.equal(await zone.inputValue(), "Asia/Kolkata");
+    const offered = await zone.locator("option").allTextContents();
+    assert.ok(offered.includes("Europe/Oslo") && !offered.includes("Asia/Calcutta"), offered.join());
+  },
+  { timezoneId: "Asia/Calcutta" },
+);
+
+visit("what runs from right to left stays in its place", async (organizer) => {
+  const { page } = organizer;
+  await organizer.registers("organizer");
+  const title = unique("ליל ג׳אז");
+  const id = await organizer.publishes({ title, price: "0", venue: "תל אביב" });
+
+  await page.goto(`/events/${id}`);
+  const heading = page.getByRole("heading", { level: 1 });
+  await heading.waitFor();
+  assert.equal(await heading.evaluate((element) => getComputedStyle(element).direction), "rtl");
+  await page.goto(`/?q=${encodeURIComponent(title)}`);
+  const meta = page.locator(".event-card .meta").first();
+  assert.match(await meta.innerText(), /\u2068תל אביב\u2069/);
+  assert.equal(await meta.evaluate((element) => getComputedStyle(element).direction), "ltr");
+  await organizer.screenshot("right-to-left");
 });
 
 journey("an attendee is not let onto the organizer's pages", async (person) => {

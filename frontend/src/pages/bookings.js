@@ -1,5 +1,6 @@
 // My bookings, newest first.
 import { get } from "../api.js";
+import { isolated } from "../bidi.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
 import { money, shortTime, t, tn, zonedTime } from "../i18n.js";
@@ -44,8 +45,8 @@ function row(booking) {
   void eventOf(booking.event_id).then((event) => {
     replace(picture, cover(event ?? { title: name }));
     if (event) {
-      title.textContent = event.title;
-      when.textContent = `${zonedTime(event.starts_at, event)} · ${event.venue}`;
+      replace(title, event.title);
+      replace(when, `${zonedTime(event.starts_at, event)} · ${isolated(event.venue)}`);
     } else if (booking.event_starts_at) when.textContent = shortTime(booking.event_starts_at);
   });
   const price = booking.amount && booking.currency ? money(booking.amount, booking.currency) : t("price.free");

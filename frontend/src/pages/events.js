@@ -2,16 +2,17 @@
 import { get } from "../api.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, replace } from "../dom.js";
-import { explain, t, tn } from "../i18n.js";
+import { t, tn } from "../i18n.js";
 import { rewriteUrl } from "../router.js";
 import {
   categories,
   categoryName,
   emptyView,
   eventCard,
-  setTitle,
+  failedPart,
   moreButton,
   searchText,
+  setTitle,
   skeletons,
 } from "../views.js";
 
@@ -151,13 +152,7 @@ async function list(results, filters, signal, mayKeep = false) {
     if (signal.aborted) return;
     replace(
       results,
-      h(
-        "p.alert",
-        { role: "alert" },
-        explain(error),
-        " ",
-        h("button.button.plain", { onclick: () => list(results, filters, signal) }, t("action.retry")),
-      ),
+      failedPart(error, () => list(results, filters, signal)),
     );
   } finally {
     results.removeAttribute("aria-busy");
@@ -186,13 +181,14 @@ function toQuery(filters) {
 }
 
 /**
- * Days are the visitor's own; what has begun within this hour counts. Without a span, what has not ended is listed.
+ * Days are the visitor's own. Events count that go on in the span. Without one, what has not ended is listed.
  * @param {string} name
  * @returns {[Date | null, Date | null]}
  */
 function spanOf(name) {
   const now = new Date();
-  now.setMinutes(0, 0, 0);
+  // The same address for everybody who asks in this minute.
+  now.setSeconds(0, 0);
   /** @param {number} days from today */
   const midnight = (days) => new Date(now.getFullYear(), now.getMonth(), now.getDate() + days);
   const untilSaturday = (6 - now.getDay()) % 7;

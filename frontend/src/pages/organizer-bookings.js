@@ -1,25 +1,44 @@
 // One event's bookings: figures, sales over time, and who comes.
 import { get } from "../api.js";
+import { isolated } from "../bidi.js";
 import { salesChart } from "../chart.js";
 import { announce, h, icon, replace } from "../dom.js";
 import { explain, money, number, ownZone, shortTime, t, tn } from "../i18n.js";
-import { alertBox, iconButton, moreButton, searchText, setTitle, skeletons, whileBusy } from "../views.js";
+import {
+  alertBox,
+  iconButton,
+  loadPart,
+  moreButton,
+  searchText,
+  setTitle,
+  skeletons,
+  whileBusy,
+} from "../views.js";
 import { eventFigures } from "./organizer.js";
 
 /** @type {PageModule["render"]} */
 export async function render(root, { id, signal }) {
   replace(root, skeletons("event-page-skeleton", 1));
-  /** @type {[Api.EventItem, Api.Sales]} */
-  const [event, sales] = await Promise.all([
-    get(`/api/events/${id}`, { signal }),
-    get(`/bookings/events/${id}/sales`, { signal }),
-  ]);
-  setTitle(`${t("attendees.page")} · ${event.title}`);
-  const cancelled = sales.totals.filter(({ cancelled_seats: seats }) => seats);
+  /** @type {Api.EventItem} */
+  const event = await get(`/api/events/${id}`, { signal });
+  setTitle(`${t("attendees.page")} · ${isolated(event.title)}`);
+  const figures = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
+  /** @returns {Promise<Api.Sales>} */
+  const ask = () => get(`/bookings/events/${id}/sales`, { signal });
+  void loadPart(figures, signal, ask, (sales) => salesView(event, sales));
   replace(
     root,
     h("p", h("a.back", { href: `/organizer/events/${id}` }, "← ", event.title)),
     h("h1", t("attendees.page")),
+    figures,
+    attendees(event, signal),
+  );
+}
+
+/** @param {Api.EventItem} event @param {Api.Sales} sales */
+function salesView(event, sales) {
+  const cancelled = sales.totals.filter(({ cancelled_seats: seats }) => seats);
+  return [
     eventFigures(event, sales.totals),
     event.time_zone !== ownZone &&
       h("p.hint", t("sales.zone", { zone: event.time_zone.replaceAll("_", " "), own: ownZone.replaceAll("_", " ") })),
@@ -31,8 +50,7 @@ export async function render(root, { id, signal }) {
         h("p.hint", tn("sales.given_back", n, { amount: money(amount, currency) })),
       ),
     ),
-    attendees(event, signal),
-  );
+  ];
 }
 
 /** @param {Api.EventItem} event @param {AbortSignal} signal */

@@ -8,7 +8,8 @@ import { t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
 import { holdPage, navigate } from "../router.js";
 import { currentUser } from "../session.js";
-import { alertBox, confirmDialog, eventCard, setTitle, skeletons, whileBusy } from "../views.js";
+import { zoneNames } from "../time-zones.js";
+import { alertBox, confirmDialog, eventCard, loadPart, setTitle, skeletons, whileBusy } from "../views.js";
 import { eventFigures } from "./organizer.js";
 
 /** @type {PageModule["render"]} */
@@ -20,9 +21,9 @@ export async function render(root, { id, signal }) {
   if (event && event.organizer_id !== user?.id && user?.role !== "admin") {
     throw new ApiError({ status: 404, code: "event_not_found" });
   }
+  const zones = await zoneNames(signal);
   // A draft has sold nothing, and is not known outside of event-service.
-  /** @type {Api.Sales | null} */
-  const sales = event && event.status !== "draft" ? await get(`/bookings/events/${id}/sales`, { signal }) : null;
+  const sells = event && event.status !== "draft";
   const title = event ? event.title : t("editor.new");
   setTitle(title);
   replace(
@@ -33,20 +34,37 @@ export async function render(root, { id, signal }) {
       event &&
         h(
           "div.actions",
-          sales && h("a.button.plain", { href: `/organizer/events/${id}/bookings` }, icon("user"), t("attendees.page")),
+          sells && h("a.button.plain", { href: `/organizer/events/${id}/bookings` }, icon("user"), t("attendees.page")),
           h("a.button.plain", { href: `/events/${id}` }, t("editor.view")),
         ),
     ),
-    event && sales && eventFigures(event, sales.totals),
-    event?.status === "cancelled" ? h("p.alert", t("editor.is_cancelled")) : editor(event, signal),
+    sells && figures(event, signal),
+    event?.status === "cancelled" ? h("p.alert", t("editor.is_cancelled")) : editor(event, zones, signal),
     event && event.status !== "cancelled" && dangers(event),
   );
 }
 
-/** @param {Api.EventItem | null} event @param {AbortSignal} signal */
-function editor(event, signal) {
+/**
+ * What the event sold. It comes from booking-service, which may fail without the editor.
+ * @param {Api.EventItem} event
+ * @param {AbortSignal} signal
+ */
+function figures(event, signal) {
+  const place = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
+  /** @returns {Promise<Api.Sales>} */
+  const ask = () => get(`/bookings/events/${event.id}/sales`, { signal });
+  void loadPart(place, signal, ask, ({ totals }) => [eventFigures(event, totals)]);
+  return place;
+}
+
+/**
+ * @param {Api.EventItem | null} event
+ * @param {import("../time-zones.js").ZoneNames} zones
+ * @param {AbortSignal} signal
+ */
+function editor(event, zones, signal) {
   const typed = typedTexts(currentUser()?.id ?? 0, event?.id ?? "new");
-  const { fields, read, edited } = eventFields(event, typed.read());
+  const { fields, read, edited } = eventFields(event, typed.read(), zones);
   const list = Object.values(fields);
   const asDraft = h(
     "button.button.plain.wide",

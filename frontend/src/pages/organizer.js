@@ -1,22 +1,29 @@
 // The organizer's own events: what is sold, held and still there, and what it brings in.
 import { everyPage } from "../api.js";
+import { isolated } from "../bidi.js";
 import { cover } from "../cover.js";
 import { h, icon, replace } from "../dom.js";
 import { eventTime, money, number, t, tn } from "../i18n.js";
 import { currentUser } from "../session.js";
-import { availability, emptyView, setTitle, skeletons } from "../views.js";
+import { availability, emptyView, failedPart, setTitle, skeletons } from "../views.js";
 
 /** @type {PageModule["render"]} */
-export async function render(root, { signal }) {
+export async function render(root, { signal, ...rest }) {
   setTitle(t("nav.organizer"));
   const create = h("a.button", { href: "/organizer/events/new" }, icon("plus"), t("organizer.create"));
   const body = h("div", h("div.figures", skeletons("figure-skeleton", 3)), h("div.list", skeletons("row-skeleton", 4)));
   replace(root, h("header.page-head", h("h1", t("organizer.title")), create), body);
+  /** @type {HTMLElement[]} */
+  const failures = [];
   /** @type {[Api.EventItem[], Api.EventSales[]]} */
   const [events, sales] = await Promise.all([
     everyPage("/api/events", { organizer_id: currentUser()?.id }, signal),
-    everyPage("/bookings/sales", {}, signal),
+    everyPage("/bookings/sales", {}, signal).catch((error) => {
+      failures.push(failedPart(error, () => render(root, { signal, ...rest })));
+      return [];
+    }),
   ]);
+  if (signal.aborted) return;
   if (!events.length) return replace(body, emptyView(t("organizer.empty"), t("organizer.empty_text")));
   const now = Date.now();
   const past = events.filter(({ ends_at: end }) => Date.parse(end) < now).reverse();
@@ -28,6 +35,7 @@ export async function render(root, { signal }) {
     );
   replace(
     body,
+    failures,
     h("dl.figures", totals(events, sales)),
     h("ul.list", events.filter((event) => !past.includes(event)).map(draw)),
     past.length > 0 && h("details.past", h("summary", tn("organizer.past", past.length)), h("ul.list", past.map(draw))),
@@ -88,7 +96,7 @@ function row(event, sales) {
     h(
       "div",
       h("h2", h("a.stretched", { href: `/organizer/events/${event.id}` }, event.title)),
-      h("p.meta", `${eventTime(event)} · ${event.venue}`),
+      h("p.meta", `${eventTime(event)} · ${isolated(event.venue)}`),
     ),
     h(
       "div.row-end",
