@@ -130,6 +130,6 @@ fn new_event(n: usize, price: i64) -> Value {
         "title": format!("Measured evening {n}"), "description": "An event to measure with.",
         "venue": "Old Town Hall", "time_zone": "Europe/Berlin",
         "starts_at": now + chrono::TimeDelta::days(30), "ends_at": now + chrono::TimeDelta::days(31),
-        "capacity": 1_000_000, "price": price, "currency": "EUR", "category": "music",
+        "capacity": 1_000_000, "max_seats_per_booking": 100, "price": price, "currency": "EUR", "category": "music",
     })
 }

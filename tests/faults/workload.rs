@@ -47,8 +47,11 @@ pub(crate) struct Workload {
     pub(crate) journal: Arc<Journal>,
     pub(crate) people: Vec<Person>,
     pub(crate) organizer: Person,
-    free: String,
+    /// Renewed whenever somebody has as many of its seats as one person may have.
+    free: Mutex<String>,
     priced: String,
+    /// The event of which somebody last had all the seats that one person may have.
+    used_up: Mutex<Option<String>>,
     contested: Mutex<String>,
     contests: AtomicU32,
     stop: AtomicBool,
@@ -65,10 +68,11 @@ impl Workload {
         let people = registering.try_collect().await?;
         Ok(Arc::new(Self {
             journal: Arc::default(),
-            free: organizer.creates(NewEvent::free(MANY)).await?,
-            priced: organizer.creates(NewEvent::priced(MANY, 1500)).await?,
+            free: Mutex::new(organizer.creates(generous(NewEvent::free(MANY))).await?),
+            priced: organizer.creates(generous(NewEvent::priced(MANY, 1500))).await?,
             contested: Mutex::new(organizer.creates(NewEvent::priced(FEW, 700)).await?),
             contests: AtomicU32::new(0),
+            used_up: Mutex::default(),
             people,
             organizer,
             stop: AtomicBool::new(false),
@@ -82,10 +86,11 @@ impl Workload {
             journal: self.journal.clone(),
             people: self.people.clone(),
             organizer: self.organizer.clone(),
-            free: self.free.clone(),
+            free: Mutex::new(self.free()),
             priced: self.priced.clone(),
             contested: Mutex::new(self.contested.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             contests: AtomicU32::new(0),
+            used_up: Mutex::default(),
             stop: AtomicBool::new(false),
             hurry: AtomicU32::new(4),
         }
@@ -114,7 +119,7 @@ impl Workload {
         sleep(Duration::from_millis(rng.random_range(0..1000))).await;
         while !self.stopped() {
             match rng.random_range(0..100) {
-                0..58 => drop(self.book(&self.free, &mut rng).await),
+                0..58 => drop(self.book_free(&mut rng).await),
                 58..72 => self.buy(&self.priced, &mut rng).await,
                 72..80 => drop(self.book(&self.priced, &mut rng).await),
                 80..86 => self.cancel(&mut rng).await,
@@ -124,6 +129,30 @@ impl Workload {
                 _ => self.register(&mut rng).await,
             }
         }
+    }
+
+    fn free(&self) -> String {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Books what costs nothing. One person may have but so many seats of an event; then there is a new one.
+    async fn book_free(&self, rng: &mut StdRng) -> Option<(Person, Value)> {
+        let event = self.free();
+        let booked = self.book(&event, rng).await;
+        if booked.is_none() && self.is_used_up(&event) {
+            let body = generous(NewEvent::free(MANY)).body();
+            let (_, reply) = self.insist(&self.organizer, "/api/events", &body, rng).await?;
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            if *free == event {
+                reply.body["id"].as_str()?.clone_into(&mut free);
+            }
+        }
+        booked
+    }
+
+    /// Whether somebody was refused because of the seats that they have of the event.
+    fn is_used_up(&self, event_id: &str) -> bool {
+        self.used_up.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(event_id)
     }
 
     /// Books, and gives the booking if it was acknowledged.
@@ -138,7 +167,13 @@ impl Workload {
                 Some((person, reply.body))
             }
             status => {
-                self.journal.answered(&key, &reply.body);
+                // A limit on held seats passes, so its answer is not kept.
+                if status != 429 {
+                    self.journal.answered(&key, &reply.body);
+                }
+                if code(&reply.body) == "person_limit_reached" {
+                    *self.used_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(event_id.to_owned());
+                }
                 self.journal.count(format!("booking refused: {status} {}", code(&reply.body)));
                 None
             }
@@ -174,8 +209,8 @@ impl Workload {
     }
 
     async fn cancel(&self, rng: &mut StdRng) {
-        let event = if rng.random_bool(0.5) { &self.free } else { &self.priced };
-        let Some((person, booking)) = self.book(event, rng).await else { return };
+        let booked = if rng.random_bool(0.5) { self.book_free(rng).await } else { self.book(&self.priced, rng).await };
+        let Some((person, booking)) = booked else { return };
         if booking["status"] == "Pending" && rng.random_bool(0.6) {
             self.pay(&person, &booking, GOOD_CARD, rng).await;
         }
@@ -230,7 +265,7 @@ impl Workload {
 
     /// Looks at somebody else's booking.
     async fn peek(&self, rng: &mut StdRng) {
-        if let Some((owner, booking)) = self.book(&self.free, rng).await {
+        if let Some((owner, booking)) = self.book_free(rng).await {
             self.peek_at(&owner, &booking).await;
         }
     }
@@ -335,9 +370,18 @@ impl Workload {
     }
 }
 
-/// Whether an answer will be the same when it is asked for again.
+/// One booking may have as many seats as the platform allows, and one person hold as many.
+fn generous(event: NewEvent) -> NewEvent {
+    event.with("max_seats_per_booking", 100)
+}
+
+/// Whether an answer stays the same for a while when it is asked for again.
 fn is_lasting(reply: &Reply) -> bool {
     let passing = ["request_in_progress", "payment_in_progress"];
+    // It passes when a hold ends: no user waits for that.
+    if code(&reply.body) == "held_seats_limit" {
+        return true;
+    }
     // A clock that is five minutes ahead refuses every token.
     reply.status < 500 && ![401, 429].contains(&reply.status) && !passing.contains(&code(&reply.body))
 }

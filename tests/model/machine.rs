@@ -64,6 +64,10 @@ pub(crate) type Answer = (u16, Option<&'static str>);
 pub(crate) struct Event {
     pub(crate) capacity: u32,
     pub(crate) price: i64,
+    /// Seats that one booking may have, and one person may hold.
+    pub(crate) most_per_booking: u32,
+    /// Seats that one person may have, held and sold.
+    pub(crate) most_per_person: Option<u32>,
     pub(crate) cancelled: bool,
 }
 
@@ -124,6 +128,27 @@ impl World {
         (sum(Status::Pending), sum(Status::Confirmed))
     }
 
+    /// Held and sold seats of a person.
+    pub(crate) fn seats_of(&self, person: usize, event: usize) -> (u32, u32) {
+        let sum = |status| {
+            let of_person =
+                self.bookings.iter().filter(|it| (it.person, it.event, it.status) == (person, event, status));
+            of_person.map(|booking| booking.seats).sum()
+        };
+        (sum(Status::Pending), sum(Status::Confirmed))
+    }
+
+    /// Why a person may not take so many seats more; those that are paid for already count as held by nobody.
+    fn person_limit(&self, person: usize, event: usize, seats: u32, paid: bool) -> Option<Answer> {
+        let (held, sold) = self.seats_of(person, event);
+        let Event { price, most_per_booking, most_per_person, .. } = self.events[event];
+        let most = most_per_person.or((price == 0).then_some(most_per_booking));
+        if most.is_some_and(|most| held + sold + seats > most) {
+            return Some(conflict("person_limit_reached"));
+        }
+        (price > 0 && !paid && held + seats > most_per_booking).then_some((429, Some("held_seats_limit")))
+    }
+
     fn available(&self, event: usize) -> u32 {
         let (held, sold) = self.seats(event);
         self.events[event].capacity - held - sold
@@ -137,7 +162,8 @@ impl World {
             Command::Book { person, event, seats } => {
                 let event = event % self.events.len();
                 let answer = self.book(person, event, seats);
-                self.asked(self.bookings.len() - 1, answer, true)
+                // What passes when a hold ends leaves no booking, and the same request again would run again.
+                self.asked(self.bookings.len().saturating_sub(1), answer, answer.0 != 429)
             }
             Command::Pay { booking, card } => match back(booking, bookings) {
                 Some(booking) => {
@@ -182,20 +208,29 @@ impl World {
     }
 
     fn book(&mut self, person: usize, event: usize, seats: u32) -> Answer {
-        let Event { price, cancelled, .. } = self.events[event];
-        let enough = seats <= self.available(event);
+        let Event { price, cancelled, most_per_booking, .. } = self.events[event];
+        let refusal = if cancelled {
+            Some(conflict("event_cancelled"))
+        } else if seats > most_per_booking {
+            Some((422, Some("too_many_seats")))
+        } else if let Some(limit) = self.person_limit(person, event, seats, false) {
+            Some(limit)
+        } else {
+            (seats > self.available(event)).then_some(conflict("sold_out"))
+        };
+        if let Some(passing @ (429, _)) = refusal {
+            return passing;
+        }
         self.bookings.push(Booking::new(person, event, seats));
         let booking = self.bookings.last_mut().expect("one was made");
-        match (cancelled, enough) {
-            (true, _) => booking.reject("event_cancelled"),
-            (false, false) => booking.reject("sold_out"),
-            (false, true) => {
-                if price == 0 {
-                    booking.confirm();
-                }
-                CREATED
-            }
+        if let Some(answer) = refusal {
+            booking.status = Status::Rejected;
+            return answer;
         }
+        if price == 0 {
+            booking.confirm();
+        }
+        CREATED
     }
 
     fn pay(&mut self, number: usize, card: Card) -> Answer {
@@ -245,8 +280,9 @@ impl World {
     }
 
     fn settle(&mut self, number: usize) {
-        let Booking { event, seats, .. } = self.bookings[number];
-        let seats_left = !self.events[event].cancelled && seats <= self.available(event);
+        let Booking { person, event, seats, .. } = self.bookings[number];
+        let allowed = self.person_limit(person, event, seats, true).is_none();
+        let seats_left = !self.events[event].cancelled && allowed && seats <= self.available(event);
         let amount = self.events[event].price * i64::from(seats);
         let booking = &mut self.bookings[number];
         if booking.open.take() == Some(Card::LateDeclined) {
@@ -278,11 +314,6 @@ impl Booking {
         let (status, money) = (Status::Pending, Money::Unpaid);
         let (charges, refunds, told) = (Vec::new(), Vec::new(), Vec::new());
         Self { person, event, seats, status, money, open: None, charges, refunds, told }
-    }
-
-    fn reject(&mut self, code: &'static str) -> Answer {
-        self.status = Status::Rejected;
-        conflict(code)
     }
 
     fn confirm(&mut self) {

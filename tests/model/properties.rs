@@ -5,7 +5,7 @@ use proptest::test_runner::TestCaseResult;
 
 use crate::machine::{Booking, Money, Status, Step, World};
 use crate::runner;
-use crate::scenario::scenarios;
+use crate::scenario::{PEOPLE, scenarios};
 
 const CASES: u32 = 400;
 const COMMANDS: usize = 40;
@@ -35,6 +35,22 @@ fn never_more_seats_are_held_and_sold_than_there_are() {
         for (number, event) in world.events.iter().enumerate() {
             let (held, sold) = world.seats(number);
             prop_assert!(held + sold <= event.capacity);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn nobody_holds_or_has_more_seats_than_one_person_may() {
+    after_every_command(|_, world, _| {
+        for (number, event) in world.events.iter().enumerate() {
+            for person in 0..PEOPLE {
+                let (held, sold) = world.seats_of(person, number);
+                let free = event.price == 0;
+                prop_assert!(free || held <= event.most_per_booking);
+                let most = event.most_per_person.or(free.then_some(event.most_per_booking));
+                prop_assert!(most.is_none_or(|most| held + sold <= most));
+            }
         }
         Ok(())
     });

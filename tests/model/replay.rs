@@ -104,7 +104,10 @@ impl Stage {
     async fn replay(&self, scenario: &Scenario) -> Result<()> {
         let mut events = Vec::new();
         for event in &scenario.events {
-            events.push(self.organizer.creates(NewEvent::priced(event.capacity, event.price)).await?);
+            let limited = NewEvent::priced(event.capacity, event.price)
+                .with("max_seats_per_booking", event.most_per_booking)
+                .with("max_seats_per_person", event.most_per_person);
+            events.push(self.organizer.creates(limited).await?);
         }
         let world = World::new(scenario.events.clone());
         let (bookings, requests) = (Vec::new(), Vec::new());
@@ -125,9 +128,17 @@ impl Replay<'_> {
                 let event_id = &self.events[event % self.events.len()];
                 let body = json!({ "event_id": event_id, "seats": seats });
                 let reply = self.ask(*person, "/bookings", body, answer).await?;
-                let id =
-                    if answer.0 == 201 { number(&reply.body, "id")? } else { self.newest_booking(*person).await? };
-                self.bookings.push(id);
+                match answer.0 {
+                    201 => {
+                        let id = number(&reply.body, "id")?;
+                        self.bookings.push(id);
+                    }
+                    429 => {}
+                    _ => {
+                        let id = self.newest_booking(*person).await?;
+                        self.bookings.push(id);
+                    }
+                }
             }
             (Command::Pay { card, .. }, Step::Asked(booking, answer)) => {
                 let body = json!({ "booking_id": self.bookings[booking], "payment_method": card.token() });

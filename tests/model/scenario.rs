@@ -16,7 +16,17 @@ pub(crate) struct Scenario {
 
 /// A priced event and a free one, both small, and up to `most` commands.
 pub(crate) fn scenarios(most: usize) -> impl Strategy<Value = Scenario> {
-    let event = |price| (2..7_u32).prop_map(move |capacity| Event { capacity, price, cancelled: false });
+    let event = |price| {
+        (2..9_u32, 2..6_u32, prop::option::of(2..6_u32)).prop_map(
+            move |(capacity, most_per_booking, most_per_person)| Event {
+                capacity,
+                price,
+                most_per_booking,
+                most_per_person,
+                cancelled: false,
+            },
+        )
+    };
     let turn = prop_oneof![3 => command().prop_map(|command| vec![command]), 1 => late_payment()];
     let turns = prop::collection::vec(turn, most / 2..=most);
     (event(1500), event(0), turns).prop_map(move |(priced, free, turns)| {

@@ -117,12 +117,26 @@ pub struct EventFact {
     pub ends_at: DateTime<Utc>,
     /// IANA zone of the venue.
     pub time_zone: String,
-    /// The names of the changed fields; empty for a cancellation.
+    /// The names of the fields that differ from what holders were last told; empty for a cancellation.
     pub changed: Vec<String>,
     /// Grows with every change, so that an older message never overwrites a newer one.
     pub version: i64,
+    /// The version that the last of those changes made: whose seats were taken at that version or later knows of them.
+    /// Older replicas do not say it: it is `version` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_version: Option<i64>,
+    /// Holders are told later, together with whatever else changes soon; until then it is only taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
     /// When it came about.
     pub occurred_at: DateTime<Utc>,
+}
+
+impl EventFact {
+    /// The version from which on people who take seats know of the change.
+    pub fn known_from(&self) -> i64 {
+        self.edited_version.unwrap_or(self.version)
+    }
 }
 
 /// An [`EventFact`] for one holder.

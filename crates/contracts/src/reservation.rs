@@ -15,6 +15,12 @@ pub struct DecreaseCapacity {
     pub seats: u32,
     /// How long the seats are held unless confirmed, 1 to 86,400 seconds.
     pub hold_seconds: u32,
+    /// Whose seats they are: limits per person count by it. Without it they count as nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<i32>,
+    /// The seats are paid for already: the limit on held seats does not apply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paid: bool,
 }
 
 /// Answer to [`DecreaseCapacity`]: the seats are held. Price and currency were read in the same transaction.
@@ -38,6 +44,9 @@ pub struct Hold {
     pub time_zone: String,
     /// Who runs the event, and may see its attendees.
     pub organizer_id: i32,
+    /// The event's version at that time: changes with a higher one came afterwards. Older replicas do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_version: Option<i64>,
 }
 
 /// Body of `PUT /api/events/{event_id}/reservations/{reservation_id}/release`.

@@ -59,13 +59,17 @@ async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<
     }
 }
 
-/// Takes the change over, then tells everybody with seats.
+/// Takes the change over, then tells everybody whose seats were taken before it; unless that is left to a later
+/// message.
 async fn change(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
     state.store.store_event_change(&event).await?;
     failpoint!("booking.consumer.changed");
+    if event.untold {
+        return Ok(());
+    }
     let mut after = 0;
     loop {
-        let holders = state.store.list_holders(&event.event_id, after, BATCH).await?;
+        let holders = state.store.list_holders(&event, after, BATCH).await?;
         let Some(last) = holders.last() else { return Ok(()) };
         after = last.user_id;
         tell_holders(state, id, &holders, Message::HolderEventChanged, &event).await?;

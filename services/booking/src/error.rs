@@ -106,15 +106,25 @@ pub fn rejected(booking: &Booking) -> ApiError {
     let detail = booking.rejection_detail.clone().unwrap_or_default();
     let refusal = booking.rejection_code.as_deref().and_then(Refusal::parse);
     match refusal {
-        Some(refusal @ (Refusal::SoldOut | Refusal::EventCancelled | Refusal::SalesClosed | Refusal::SalesNotOpen)) => {
-            ApiError::conflict(refusal.code(), detail)
-        }
+        Some(
+            refusal @ (Refusal::SoldOut
+            | Refusal::EventCancelled
+            | Refusal::SalesClosed
+            | Refusal::SalesNotOpen
+            | Refusal::PersonLimitReached),
+        ) => ApiError::conflict(refusal.code(), detail),
+        Some(Refusal::HeldSeatsLimit) => held_seats_limit(detail, None),
         Some(Refusal::EventNotFound) => ApiError::not_found("event_not_found", detail),
         Some(Refusal::TooManySeats) => ApiError::unprocessable("too_many_seats", detail),
         Some(Refusal::ReservationReleased | Refusal::ReservationMismatch | Refusal::ReservationNotFound) | None => {
             ApiError::conflict("booking_rejected", "the seats could not be held in time; book again")
         }
     }
+}
+
+/// The answer to somebody who holds enough seats of the event: it passes when the first hold ends.
+pub fn held_seats_limit(detail: String, retry_after_seconds: Option<u32>) -> ApiError {
+    ApiError::too_many_requests(Refusal::HeldSeatsLimit.code(), detail, retry_after_seconds.unwrap_or(1))
 }
 
 /// The answer about a payment that failed.

@@ -11,7 +11,7 @@ use contracts::reservation::{
     DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
 };
 use platform::{auth::ServiceTokenSigner, client::WithContext};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -53,6 +53,10 @@ pub enum Refusal {
     EventNotFound,
     /// More seats than the event allows for one booking.
     TooManySeats,
+    /// The person holds as many seats of the event as may be held without paying. Passes by itself.
+    HeldSeatsLimit,
+    /// The person has as many seats of the event as one person may have.
+    PersonLimitReached,
     /// The reservation is released; the id never comes back.
     ReservationReleased,
     /// The reservation exists with another number of seats.
@@ -71,6 +75,8 @@ pub enum CallFailure {
         refusal: Refusal,
         /// For people.
         detail: String,
+        /// When to ask again, in seconds, if it may be different then.
+        retry_after_seconds: Option<u32>,
     },
     /// It may or may not have come about.
     #[error("event-service gave no usable answer")]
@@ -78,13 +84,15 @@ pub enum CallFailure {
 }
 
 impl Refusal {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::SoldOut,
         Self::EventCancelled,
         Self::SalesClosed,
         Self::SalesNotOpen,
         Self::EventNotFound,
         Self::TooManySeats,
+        Self::HeldSeatsLimit,
+        Self::PersonLimitReached,
         Self::ReservationReleased,
         Self::ReservationMismatch,
         Self::ReservationNotFound,
@@ -99,6 +107,8 @@ impl Refusal {
             Self::SalesNotOpen => "sales_not_open",
             Self::EventNotFound => "event_not_found",
             Self::TooManySeats => "too_many_seats",
+            Self::HeldSeatsLimit => "held_seats_limit",
+            Self::PersonLimitReached => "person_limit_reached",
             Self::ReservationReleased => "reservation_released",
             Self::ReservationMismatch => "reservation_mismatch",
             Self::ReservationNotFound => "reservation_not_found",
@@ -109,6 +119,15 @@ impl Refusal {
     pub fn parse(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
+}
+
+/// A refusal that is none of ours.
+#[derive(Debug, Error)]
+#[error("{status} {code}: {detail}")]
+struct Unexpected {
+    status: StatusCode,
+    code: String,
+    detail: String,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +141,11 @@ struct Problem {
 pub fn is_event_id(id: &str) -> bool {
     let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (1..=64).contains(&id.len()) && id.bytes().all(fit)
+}
+
+/// Whether the neighbour could not read the body, so that nothing came of it.
+fn is_unreadable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == "invalid_json")
 }
 
 impl EventClient {
@@ -156,7 +180,15 @@ impl EventClient {
 
     /// Holds seats. Idempotent by reservation id.
     pub async fn hold(&self, event_id: &str, ask: &DecreaseCapacity) -> Result<Hold, CallFailure> {
-        self.put(&format!("{event_id}/decrease_capacity"), ask).await
+        let path = format!("{event_id}/decrease_capacity");
+        match self.put(&path, ask).await {
+            // A replica from before there were limits per person refuses fields that it does not know. It is asked
+            // without them, until no such replica is left to run beside this version.
+            Err(CallFailure::Unknown(error)) if is_unreadable(&error) => {
+                self.put(&path, &DecreaseCapacity { user_id: None, paid: false, ..ask.clone() }).await
+            }
+            answer => answer,
+        }
     }
 
     /// Sells the held seats.
@@ -168,6 +200,7 @@ impl EventClient {
             ReservationState::Released => Err(CallFailure::Refused {
                 refusal: Refusal::ReservationReleased,
                 detail: "the reservation is released".to_owned(),
+                retry_after_seconds: None,
             }),
             ReservationState::Held => Err(CallFailure::Unknown(anyhow!("still held after confirm"))),
         }
@@ -220,12 +253,15 @@ impl EventClient {
         if status.is_success() {
             return response.json().await.map_err(unknown);
         }
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
         let body = response.bytes().await.map_err(unknown)?;
         let problem: Option<Problem> = serde_json::from_slice(&body).ok().filter(|_| status.is_client_error());
         match problem.map(|problem| (Refusal::parse(&problem.code), problem)) {
-            Some((Some(refusal), problem)) => Err(CallFailure::Refused { refusal, detail: problem.detail }),
-            Some((None, problem)) => {
-                Err(CallFailure::Unknown(anyhow!("{status} {}: {}", problem.code, problem.detail)))
+            Some((Some(refusal), Problem { detail, .. })) => {
+                Err(CallFailure::Refused { refusal, detail, retry_after_seconds: retry_after })
+            }
+            Some((None, Problem { code, detail })) => {
+                Err(CallFailure::Unknown(Unexpected { status, code, detail }.into()))
             }
             None => Err(CallFailure::Unknown(anyhow!("{status}"))),
         }

@@ -124,8 +124,10 @@ where
     count
 }
 
-async fn purge(state: AppState) -> sqlx::Result<()> {
-    let removed = state.idempotency.purge().await? + state.store.purge_messages().await?;
+/// Removes what is old.
+pub async fn purge(state: AppState) -> sqlx::Result<()> {
+    let store = &state.store;
+    let removed = state.idempotency.purge().await? + store.purge_messages().await? + store.purge_rejected().await?;
     tracing::debug!(removed, "old rows removed");
     Ok(())
 }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::anyhow;
-use contracts::reservation::{Hold, ReservationStatus};
+use chrono::TimeDelta;
+use contracts::reservation::{DecreaseCapacity, Hold, ReservationStatus};
 use platform::{server::Lifecycle, task, trace::RequestContext};
 use tokio::{
     sync::{Notify, oneshot},
@@ -36,12 +37,22 @@ pub struct Capacity {
     inner: Arc<Inner>,
 }
 
+/// What the operator of the platform decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The most requests of one event that are committed together.
+    pub batch_max: usize,
+    /// For how long an event may not change before its holders are told of what changed.
+    pub change_quiet: TimeDelta,
+}
+
 struct Inner {
     store: Store,
     reads: Reads,
     lifecycle: Lifecycle,
     outbox_wake: Arc<Notify>,
     batch_max: usize,
+    change_quiet: TimeDelta,
     /// An entry for each event that a worker is busy with.
     queues: Mutex<HashMap<String, VecDeque<Waiting>>>,
 }
@@ -52,16 +63,15 @@ struct Waiting {
 }
 
 impl Capacity {
-    /// Queues whose batches have at most `batch_max` operations; `outbox_wake` is told when messages were written.
-    pub fn new(store: Store, reads: Reads, lifecycle: Lifecycle, outbox_wake: Arc<Notify>, batch_max: usize) -> Self {
-        let queues = Mutex::default();
-        Self { inner: Arc::new(Inner { store, reads, lifecycle, outbox_wake, batch_max: batch_max.max(1), queues }) }
+    /// The queues of a replica that works by those rules; `outbox_wake` is told when messages were written.
+    pub fn new(store: Store, reads: Reads, lifecycle: Lifecycle, outbox_wake: Arc<Notify>, rules: Rules) -> Self {
+        let (batch_max, change_quiet, queues) = (rules.batch_max.max(1), rules.change_quiet, Mutex::default());
+        Self { inner: Arc::new(Inner { store, reads, lifecycle, outbox_wake, batch_max, change_quiet, queues }) }
     }
 
     /// Takes seats for a while.
-    pub async fn hold(&self, event_id: &str, id: Uuid, seats: u32, hold_seconds: u32) -> Result<Hold, Failure> {
-        let operation = Operation::Hold { reservation_id: id, seats, hold_seconds };
-        match self.submit(event_id, operation).await? {
+    pub async fn hold(&self, event_id: &str, ask: DecreaseCapacity) -> Result<Hold, Failure> {
+        match self.submit(event_id, Operation::Hold(ask)).await? {
             Answer::Held(hold) => Ok(hold),
             other => Err(mixed_up(&other)),
         }
@@ -79,11 +89,17 @@ impl Capacity {
 
     /// Changes the event.
     pub async fn edit(&self, event_id: &str, patch: EventPatch) -> Result<Event, Failure> {
-        let operation = Operation::Edit { patch: Box::new(patch), traceparent: traceparent() };
+        let (quiet, traceparent) = (self.inner.change_quiet, traceparent());
+        let operation = Operation::Edit { patch: Box::new(patch), quiet, traceparent };
         match self.submit(event_id, operation).await? {
             Answer::Event(event) => Ok(*event),
             other => Err(mixed_up(&other)),
         }
+    }
+
+    /// Tells holders of what changed, if the time for that has come.
+    pub async fn tell_change(&self, event_id: &str) -> Result<(), Failure> {
+        self.submit(event_id, Operation::TellChange).await.map(drop)
     }
 
     /// Removes the event: `None`; or cancels it where a seat is taken or was ever sold: the event.
@@ -211,10 +227,15 @@ impl Drop for Worker {
 }
 
 fn count(outcome: &BatchOutcome) {
-    let refused = outcome.answers.iter().filter(|answer| matches!(answer, Err(Refusal::SoldOut { .. }))).count();
-    let held = outcome.answers.iter().filter(|answer| matches!(answer, Ok(Answer::Held(_)))).count();
-    metrics::counter!("eventplatform_holds_total", "result" => "held").increment(held as u64);
-    metrics::counter!("eventplatform_holds_total", "result" => "sold_out").increment(refused as u64);
+    for answer in &outcome.answers {
+        let result = match answer {
+            Ok(Answer::Held(_)) => "held",
+            Err(Refusal::SoldOut { .. }) => "sold_out",
+            Err(Refusal::HeldSeatsLimit { .. } | Refusal::PersonLimitReached { .. }) => "person_limit",
+            _ => continue,
+        };
+        metrics::counter!("eventplatform_holds_total", "result" => result).increment(1);
+    }
 }
 
 fn reservation(answer: Answer) -> Result<ReservationStatus, Failure> {

@@ -42,6 +42,15 @@ pub struct Config {
     /// The most requests of one event that are committed together; 1 commits them one by one.
     #[arg(long, env = "BATCH_MAX", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub batch_max: u32,
+    /// For how long an event may not change before its holders are told of what changed, in seconds; they are told
+    /// after ten times as long at the latest. Cancellations do not wait.
+    #[arg(
+        long,
+        env = "CHANGE_QUIET_SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(0..=3_600)
+    )]
+    pub change_quiet_seconds: u32,
 }
 
 /// What the program does.

@@ -1,15 +1,18 @@
 //! What an event is, which changes of it are allowed, and how a batch of requests is admitted. Pure: takes `now`.
 
 pub mod batch;
+pub mod change;
 mod currency;
 pub mod event;
+mod person;
 pub mod reservation;
 pub mod search;
 pub mod time_zone;
 mod validate;
 
 pub use self::{
-    batch::{Answer, BatchOutcome, EventChange, Operation, apply_batch},
+    batch::{Answer, AsRead, BatchOutcome, EventChange, Operation, apply_batch},
+    change::{Essentials, UntoldChange},
     event::{Details, Event, EventPatch, EventStatus},
     reservation::Reservation,
     validate::is_sensible,
@@ -42,6 +45,20 @@ pub enum Refusal {
     #[error("at most {max} seats per booking")]
     TooManySeats {
         /// Seats that one booking may have.
+        max: i64,
+    },
+    /// The person holds as many seats of the event as may be held without paying.
+    #[error("one person may hold at most {max} seats")]
+    HeldSeatsLimit {
+        /// Seats that one person may hold.
+        max: i64,
+        /// How long the earliest of the person's holds still lasts, in whole seconds, at least 1.
+        retry_after_seconds: u32,
+    },
+    /// The person has as many seats of the event as one person may have.
+    #[error("one person may have at most {max} seats")]
+    PersonLimitReached {
+        /// Seats that one person may have, held and sold.
         max: i64,
     },
     /// The reservation's id stands for other seats, or for another event.

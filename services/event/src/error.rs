@@ -50,6 +50,17 @@ impl From<Refusal> for ApiError {
             Refusal::TooManySeats { max } => {
                 Self::unprocessable("too_many_seats", format!("one booking of this event may have at most {max} seats"))
             }
+            Refusal::HeldSeatsLimit { max, retry_after_seconds } => {
+                let detail = format!(
+                    "one person may hold at most {max} seats of this event at a time; pay for them, cancel them, or \
+                     try again when they go back"
+                );
+                Self::too_many_requests("held_seats_limit", detail, retry_after_seconds)
+            }
+            Refusal::PersonLimitReached { max } => {
+                let detail = format!("one person may have at most {max} seats of this event");
+                Self::conflict("person_limit_reached", detail)
+            }
             Refusal::ReservationMismatch => {
                 let detail = "this reservation id stands for another number of seats or another event";
                 Self::conflict("reservation_mismatch", detail)

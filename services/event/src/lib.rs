@@ -25,6 +25,7 @@ pub mod watch;
 use std::{process, sync::Arc};
 
 use axum::Router;
+use chrono::TimeDelta;
 use mongodb::Database;
 use platform::{
     Clock,
@@ -38,7 +39,11 @@ use platform::{
 use tokio::sync::Notify;
 use url::Url;
 
-use self::{capacity::Capacity, reads::Reads, store::Store};
+use self::{
+    capacity::{Capacity, Rules},
+    reads::Reads,
+    store::Store,
+};
 pub use self::{
     config::{Command, Config},
     state::AppState,
@@ -67,8 +72,8 @@ pub struct Parts {
     pub public_url: Url,
     /// The time. Holds go by the database's instead.
     pub clock: Clock,
-    /// The most requests of one event that are committed together.
-    pub batch_max: usize,
+    /// What the operator of the platform decides.
+    pub rules: Rules,
 }
 
 impl App {
@@ -80,7 +85,10 @@ impl App {
             service_keys: ServiceKeys::from_dir(NAME, config.trusted_service_keys_dir()?)?,
             public_url: config.service.public_url.clone(),
             clock: Clock::system(),
-            batch_max: config.batch_max as usize,
+            rules: Rules {
+                batch_max: config.batch_max as usize,
+                change_quiet: TimeDelta::seconds(config.change_quiet_seconds.into()),
+            },
         }))
     }
 
@@ -90,7 +98,7 @@ impl App {
         let store = Store::new(parts.database);
         let reads = Reads::new(store.clone(), parts.clock.clone());
         let (wake, stop) = (outbox_wake.clone(), lifecycle.clone());
-        let capacity = Capacity::new(store.clone(), reads.clone(), stop, wake, parts.batch_max);
+        let capacity = Capacity::new(store.clone(), reads.clone(), stop, wake, parts.rules);
         let cookies = Cookies::new(&parts.public_url);
         let verifier = Verifier::new(parts.access_keys.clone(), parts.service_keys, cookies, parts.clock.clone());
         let idempotency = MongoIdempotency::new(store.database(), parts.clock.clone());

@@ -1,9 +1,11 @@
-//! Every query. Collections `events` (with counters), `reservations` (the ledger), `outbox` and `replicas`.
+//! Every query. Collections `events` (with counters), `reservations` (the ledger), `untold_changes`, `outbox`
+//! and `replicas`.
 //!
 //! Counters and ledger change together, in the transactions of [`batch`]; everything here that is public may be
 //! dropped by its caller, for the driver's futures run in tasks of their own.
 
 mod batch;
+mod changes;
 mod events;
 mod ledger;
 mod outbox;
@@ -24,6 +26,7 @@ pub use self::{
     ledger::{Difference, LedgerPage},
 };
 use self::{
+    changes::ChangeRecord,
     outbox::OutboxRecord,
     record::{EventRecord, ReservationRecord},
 };
@@ -38,6 +41,7 @@ pub struct Store {
     events: Collection<EventRecord>,
     reservations: Collection<ReservationRecord>,
     outbox: Collection<OutboxRecord>,
+    untold_changes: Collection<ChangeRecord>,
     sessions: Sessions,
 }
 
@@ -48,6 +52,7 @@ impl Store {
             events: database.collection("events"),
             reservations: database.collection("reservations"),
             outbox: database.collection("outbox"),
+            untold_changes: database.collection("untold_changes"),
             sessions: Sessions::new(database.clone()),
             database,
         }

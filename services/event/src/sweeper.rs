@@ -1,4 +1,5 @@
-//! Ends holds whose time is up, on every replica. Two that find the same hold do no harm: the second changes nothing.
+//! Ends holds whose time is up and tells holders of changes that have waited long enough, on every replica. Two that
+//! find the same one do no harm: the second changes nothing.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,8 +17,16 @@ const ROUND: u32 = 500;
 /// The pause between rounds.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts to end expired holds.
+/// Starts to end expired holds, and to tell holders of changes.
 pub fn start(lifecycle: &Lifecycle, store: &Store, capacity: &Capacity) {
+    let (s, c) = (store.clone(), capacity.clone());
+    repeat(lifecycle, "untold_changes", Schedule::every(PAUSE), move || {
+        let (store, capacity) = (s.clone(), c.clone());
+        async move {
+            let told = tell_changes(&store, &capacity).await?;
+            anyhow::Ok(if told >= ROUND as usize { Next::AtOnce } else { Next::Later })
+        }
+    });
     let (store, capacity) = (store.clone(), capacity.clone());
     repeat(lifecycle, "expired_holds", Schedule::every(PAUSE), move || {
         let (store, capacity) = (store.clone(), capacity.clone());
@@ -28,7 +37,16 @@ pub fn start(lifecycle: &Lifecycle, store: &Store, capacity: &Capacity) {
     });
 }
 
-/// One round; says how many holds it ended.
+/// One round over the changes that holders have to be told of by now; says how many there were.
+pub async fn tell_changes(store: &Store, capacity: &Capacity) -> anyhow::Result<usize> {
+    let due = store.list_due_changes(store.now().await?, ROUND).await?;
+    for result in join_all(due.iter().map(|event_id| capacity.tell_change(event_id))).await {
+        result.map_err(platform::ApiError::from).map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    Ok(due.len())
+}
+
+/// One round over the holds whose time is up; says how many it ended.
 pub async fn sweep(store: &Store, capacity: &Capacity) -> anyhow::Result<usize> {
     let now = store.now().await?;
     let mut by_event: HashMap<String, Vec<Uuid>> = HashMap::new();

@@ -175,6 +175,8 @@ mod tests {
             time_zone: "Europe/Berlin".to_owned(),
             changed: changed.iter().map(ToString::to_string).collect(),
             version: 2,
+            edited_version: None,
+            untold: false,
             occurred_at: DateTime::UNIX_EPOCH,
         }
     }

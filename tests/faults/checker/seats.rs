@@ -133,6 +133,31 @@ async fn compare(events: &Database) -> Result<(Vec<Violation>, HashMap<String, S
     Ok((violations, states))
 }
 
+/// Invariant 14: people who have more seats of an event than one person may have.
+async fn beyond_a_person(events: &Database) -> Result<Vec<Violation>> {
+    let limits: Vec<Document> = events.collection::<Document>("events").find(doc! {}).await?.try_collect().await?;
+    let mut seats = HashMap::<(String, i32), i64>::new();
+    let taken = doc! { "state": { "$in": ["held", "confirmed"] }, "user_id": { "$exists": true } };
+    let taken = events.collection::<Document>("reservations").find(taken).await?;
+    let taken: Vec<Document> = taken.try_collect().await?;
+    for reservation in &taken {
+        let person = (reservation.get_str("event_id")?.to_owned(), reservation.get_i32("user_id")?);
+        *seats.entry(person).or_default() += reservation.get_i64("seats")?;
+    }
+    let mut violations = Vec::new();
+    for event in &limits {
+        let id = event.get_str("_id")?;
+        let free = event.get_i64("price")? == 0;
+        let of_booking = free.then_some(event.get_i64("max_seats_per_booking")?);
+        let Some(most) = event.get_i64("max_seats_per_person").ok().or(of_booking) else { continue };
+        let beyond = seats.iter().filter(|((event_id, _), seats)| event_id == id && **seats > most);
+        violations.extend(beyond.map(|((_, person), seats)| {
+            Violation::new(14, format!("user {person} has {seats} seats of event {id}, of {most} at most"))
+        }));
+    }
+    Ok(violations)
+}
+
 /// How many reservations are held; none, once every hold has ended.
 pub(super) async fn count_held(events: &Database) -> Result<u64> {
     Ok(events.collection::<Document>("reservations").count_documents(doc! { "state": "held" }).await?)
@@ -154,6 +179,7 @@ pub(super) async fn check(world: &World, watcher: &mut Watcher) -> Result<Vec<Vi
     let mut violations = oversold(&counters(&world.events).await?);
     violations.extend(watcher.look_at_ledger(&world.events).await?);
     // By the time that nothing is left to do, every hold is long over.
+    violations.extend(beyond_a_person(&world.events).await?);
     if let held @ 1.. = count_held(&world.events).await? {
         violations.push(Violation::new(9, format!("{held} holds have not ended")));
     }

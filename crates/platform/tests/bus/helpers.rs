@@ -98,6 +98,8 @@ pub(crate) fn row() -> OutboxMessage {
         time_zone: "Europe/Berlin".to_owned(),
         changed: Vec::new(),
         version: 1,
+        edited_version: None,
+        untold: false,
         occurred_at: DateTime::UNIX_EPOCH,
     };
     let created_at = DateTime::<Utc>::UNIX_EPOCH;

@@ -61,6 +61,8 @@ pub struct Booking {
     pub cancel_reason: Option<CancelReason>,
     /// Whether the seats have still to be given back.
     pub release_pending: bool,
+    /// Whether start or venue of the event changed since the seats were taken.
+    pub moved: bool,
 }
 
 /// A transition that the design does not know.
@@ -204,6 +206,13 @@ impl Booking {
         if amount == 0 { Err(PayRefusal::Free) } else { Ok((amount, currency)) }
     }
 
+    /// Until when its owner may cancel it once it is confirmed: `deadline` before the event starts. Moving the event
+    /// takes that right from nobody: whoever took seats before may cancel until it starts.
+    pub fn cancellable_until(&self, deadline: TimeDelta) -> Option<DateTime<Utc>> {
+        let deadline = if self.moved { TimeDelta::zero() } else { deadline };
+        self.event_starts_at.map(|starts_at| starts_at - deadline)
+    }
+
     /// Whether its owner may cancel it: `Ok(false)` says that it is cancelled already.
     pub fn may_cancel(
         &self,
@@ -218,7 +227,7 @@ impl Booking {
             BookingStatus::Pending if live_attempt => Err(CancelRefusal::PaymentInProgress),
             BookingStatus::Pending => Ok(true),
             BookingStatus::Confirmed => {
-                let in_time = self.event_starts_at.is_none_or(|starts_at| now <= starts_at - deadline);
+                let in_time = self.cancellable_until(deadline).is_none_or(|until| now <= until);
                 if in_time { Ok(true) } else { Err(CancelRefusal::DeadlinePassed) }
             }
         }
@@ -293,6 +302,7 @@ mod tests {
             rejection_detail: None,
             cancel_reason: None,
             release_pending: false,
+            moved: false,
         }
     }
 
@@ -350,5 +360,15 @@ mod tests {
 
         assert_eq!(may_cancel(last), Ok(true));
         assert_eq!(may_cancel(last + TimeDelta::seconds(1)), Err(CancelRefusal::DeadlinePassed));
+    }
+
+    #[test]
+    fn a_booking_of_a_moved_event_may_be_cancelled_until_it_starts() {
+        let booking = Booking { moved: true, ..booking(BookingStatus::Confirmed, PaymentStatus::Paid) };
+        let start = booking.created_at + TimeDelta::hours(48);
+        let may_cancel = |now| booking.may_cancel(true, now, TimeDelta::hours(24));
+
+        assert_eq!(may_cancel(start), Ok(true));
+        assert_eq!(may_cancel(start + TimeDelta::seconds(1)), Err(CancelRefusal::DeadlinePassed));
     }
 }

@@ -20,7 +20,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Books seats, or goes on with what an interrupted run of the same operation began.
 pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> ApiResult<Booking> {
-    let (mut booking, fresh) = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    let (mut booking, mut fresh) = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    if !fresh && is_worth_another_try(&booking) && state.store.forget_rejected(&booking).await? {
+        (booking, fresh) = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    }
     failpoint!("booking.hold.written");
     loop {
         match booking.status {
@@ -53,13 +56,18 @@ pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> Api
     }
 }
 
+/// Whether it was refused for a reason that passes: the same request is then answered anew.
+fn is_worth_another_try(booking: &Booking) -> bool {
+    booking.rejection_code.as_deref() == Some(Refusal::HeldSeatsLimit.code())
+}
+
 async fn reload(state: &AppState, id: i32) -> Result<Booking, Interrupted> {
     state.store.find_booking(id).await?.ok_or(Interrupted::Broken("a booking vanished"))
 }
 
 /// Holds the seats and stores that, or stores the refusal. `None` if the booking went elsewhere meanwhile.
 async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResult<Option<Booking>> {
-    let (calls, result) = state.events.until_known(|| ask_for_seats(state, booking)).await;
+    let (calls, result) = state.events.until_known(|| ask_for_seats(state, booking, false)).await;
     match result {
         Ok(hold) => {
             failpoint!("booking.hold.held");
@@ -75,21 +83,31 @@ async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResu
             }
             Ok(held)
         }
-        Err(CallFailure::Refused { refusal, detail }) => {
+        Err(CallFailure::Refused { refusal, detail, retry_after_seconds }) => {
             // An earlier call may still be on its way: a tombstone keeps it from taking seats.
             let certain = fresh && calls == 1;
-            Ok(reject(state, booking, refusal, detail, certain).await?)
+            let rejected = reject(state, booking, refusal, &detail, certain).await?;
+            match (refusal, rejected) {
+                (Refusal::HeldSeatsLimit, Some(rejected)) => {
+                    state.store.forget_rejected(&rejected).await?;
+                    Err(error::held_seats_limit(detail, retry_after_seconds))
+                }
+                (_, rejected) => Ok(rejected),
+            }
         }
         Err(CallFailure::Unknown(cause)) => Err(error::event_service_unavailable(cause)),
     }
 }
 
-/// Asks event-service to hold the booking's seats under its present reservation id.
-pub(super) async fn ask_for_seats(state: &AppState, booking: &Booking) -> Result<Hold, CallFailure> {
+/// Asks event-service to hold the booking's seats under its present reservation id. Those that are paid for already
+/// are held whatever else their owner holds.
+pub(super) async fn ask_for_seats(state: &AppState, booking: &Booking, paid: bool) -> Result<Hold, CallFailure> {
     let ask = DecreaseCapacity {
         reservation_id: booking.reservation_id,
         seats: u32::try_from(booking.seats).unwrap_or(0),
         hold_seconds: state.policy.hold_seconds,
+        user_id: Some(booking.user_id),
+        paid,
     };
     state.events.hold(&booking.event_id, &ask).await
 }
@@ -98,10 +116,10 @@ async fn reject(
     state: &AppState,
     booking: &Booking,
     refusal: Refusal,
-    detail: String,
+    detail: &str,
     certain: bool,
 ) -> Result<Option<Booking>, Interrupted> {
-    let mut change = booking.reject(Rejection { code: refusal.code(), detail })?;
+    let mut change = booking.reject(Rejection { code: refusal.code(), detail: detail.to_owned() })?;
     if !certain {
         change = change.with_release();
     }

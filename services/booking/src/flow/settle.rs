@@ -98,7 +98,7 @@ async fn renew(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted
 
 /// The present id was stored, and its hold has not come through.
 async fn hold_again(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
-    match state.events.until_known(|| ask_for_seats(state, booking)).await.1 {
+    match state.events.until_known(|| ask_for_seats(state, booking, true)).await.1 {
         Ok(_) => {
             failpoint!("booking.settle.held_again");
             Ok(Seats::Moved)

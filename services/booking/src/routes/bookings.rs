@@ -21,7 +21,7 @@ use crate::{
     error::booking_not_found,
     event_client::is_event_id,
     flow,
-    state::AppState,
+    state::{AppState, Policy},
 };
 
 /// The largest number of seats in one booking; events may allow fewer.
@@ -77,6 +77,9 @@ pub(super) struct BookingResponse {
     payment_status: PaymentStatus,
     /// When the hold ends or ended unless it is paid; null until the seats are held.
     expires_at: Option<DateTime<Utc>>,
+    /// Until when its owner may cancel it for a refund; null unless it is Confirmed. Some time before the event, or
+    /// until it starts if start or venue changed since.
+    cancellable_until: Option<DateTime<Utc>>,
     /// When it was made.
     created_at: DateTime<Utc>,
     /// Only for a cancelled booking.
@@ -135,8 +138,10 @@ impl CreateBooking {
 }
 
 impl BookingResponse {
-    fn new(booking: Booking, refund: Option<&Refund>) -> Self {
+    fn new(policy: &Policy, booking: Booking, refund: Option<&Refund>) -> Self {
+        let confirmed = booking.status == BookingStatus::Confirmed;
         Self {
+            cancellable_until: booking.cancellable_until(policy.cancel_deadline).filter(|_| confirmed),
             id: booking.id,
             user_id: booking.user_id,
             event_id: booking.event_id,
@@ -158,7 +163,7 @@ impl BookingResponse {
 
     async fn with_refund(state: &AppState, booking: Booking) -> ApiResult<Self> {
         let refunds = state.store.list_refunds(&[booking.id]).await?;
-        Ok(Self::new(booking, refunds.first()))
+        Ok(Self::new(&state.policy, booking, refunds.first()))
     }
 }
 
@@ -174,7 +179,7 @@ pub(super) async fn create_booking(
     let idempotency = state.idempotency.clone();
     idempotency::run(&idempotency, key, user.user_id, &body, move |operation_id| async move {
         let booking = flow::hold::book(&state, &new, operation_id).await?;
-        Ok(Created(BookingResponse::new(booking, None)))
+        Ok(Created(BookingResponse::new(&state.policy, booking, None)))
     })
     .await
 }
@@ -193,7 +198,7 @@ pub(super) async fn list_bookings(
     let refunds: HashMap<i32, Refund> = refunds.into_iter().map(|refund| (refund.booking_id, refund)).collect();
     Ok(Json(page.map(|booking| {
         let refund = refunds.get(&booking.id);
-        BookingResponse::new(booking, refund)
+        BookingResponse::new(&state.policy, booking, refund)
     })))
 }
 

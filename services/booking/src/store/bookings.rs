@@ -8,6 +8,11 @@ use uuid::Uuid;
 use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
 use crate::domain::{Booking, BookingStatus, CancelReason, Change, NewBooking, PaymentStatus, sales::attendee_key};
 
+/// Refused bookings are kept this long: a day longer than the records of the requests that made them.
+const REJECTED_RETENTION: Duration = platform::idempotency::RETENTION.saturating_add(Duration::from_secs(24 * 3600));
+/// Refused bookings that are deleted in one transaction.
+const REJECTED_BATCH: i64 = 500;
+
 /// A query that gives bookings: `$before`, the columns, `$after`.
 macro_rules! bookings {
     ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
@@ -18,7 +23,8 @@ macro_rules! bookings {
                      payment_status as "payment_status: PaymentStatus",
                      created_at at time zone 'utc' as "created_at!", seats, price, amount, currency, event_title,
                      event_starts_at, expires_at, reservation_id, rejection_code, rejection_detail,
-                     cancel_reason as "cancel_reason: CancelReason", release_pending "#
+                     cancel_reason as "cancel_reason: CancelReason", release_pending,
+                     moved or move_untold as "moved!" "#
                 + $after
             $(, $argument)*
         )
@@ -61,6 +67,41 @@ impl Store {
         let found =
             bookings!("select", "from bookings where operation_id = $1", operation_id).fetch_one(&self.pool).await?;
         Ok((found, false))
+    }
+
+    /// Deletes a booking that was refused, and whose seats are known not to be held; says whether it is gone.
+    pub async fn forget_rejected(&self, booking: &Booking) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "delete from bookings where id = $1 and status = 'Rejected' and not release_pending",
+            booking.id,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// Deletes bookings that were refused long ago and never paid for; returns how many.
+    pub async fn purge_rejected(&self) -> sqlx::Result<u64> {
+        let mut removed = 0;
+        loop {
+            let result = sqlx::query!(
+                "delete from bookings where id in (
+                     select id from bookings b
+                     where status = 'Rejected' and not release_pending
+                         and updated_at < now() - make_interval(secs => $1)
+                         and not exists (select from payments p where p.booking_id = b.id)
+                     order by updated_at limit $2 for update skip locked
+                 )",
+                REJECTED_RETENTION.as_secs_f64(),
+                REJECTED_BATCH,
+            )
+            .execute(&self.pool)
+            .await?;
+            removed += result.rows_affected();
+            if result.rows_affected() < REJECTED_BATCH.unsigned_abs() {
+                return Ok(removed);
+            }
+        }
     }
 
     /// The booking of that number.
@@ -107,8 +148,10 @@ impl Store {
         bookings!(
             "update bookings set
                  expires_at = $3, price = $4, amount = $5, currency = $6, organizer_id = $7,
-                 event_title = case when event_version = 0 then $8 else event_title end,
-                 event_starts_at = case when event_version = 0 then $9 else event_starts_at end,
+                 event_title = case when event_version <= $11 then $8 else event_title end,
+                 event_starts_at = case when event_version <= $11 then $9 else event_starts_at end,
+                 moved = moved and event_version > $11, move_untold = move_untold and event_version > $11,
+                 booked_version = $11, event_version = greatest(event_version, $11),
                  next_check_at = case when $5::bigint = 0 then now() + make_interval(secs => $10) else $3 end,
                  checks = 0, updated_at = now()
              where id = $1 and reservation_id = $2 and status = 'Pending' and expires_at is null
@@ -124,6 +167,7 @@ impl Store {
             hold.event_title,
             hold.starts_at,
             LEASE_SECONDS,
+            hold.event_version.unwrap_or(0),
         )
         .fetch_optional(&self.pool)
         .await

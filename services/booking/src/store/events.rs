@@ -5,6 +5,9 @@ use contracts::message::EventFact;
 use super::{Store, Unit, bookings::bookings};
 use crate::domain::{Booking, BookingStatus, CancelReason, PaymentStatus};
 
+/// A change of one of these is a reason not to come: it opens cancellation until the event starts.
+const MOVES: [&str; 2] = ["starts_at", "venue"];
+
 /// Somebody with a booking of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
@@ -15,32 +18,45 @@ pub struct Holder {
 }
 
 impl Store {
-    /// Takes over what an event is called and when it starts, unless a newer message told already.
+    /// Takes over what an event is called and when it starts, unless a newer message told already; and whether it was
+    /// moved for those who took their seats before.
+    ///
+    /// Once its holders were told of a move, that stays so. Until then it may be taken back.
     pub async fn store_event_change(&self, event: &EventFact) -> sqlx::Result<u64> {
+        let moved = event.changed.iter().any(|field| MOVES.contains(&field.as_str()));
         let result = sqlx::query!(
-            "update bookings set event_title = $2, event_starts_at = $3, event_version = $4, updated_at = now()
-             where event_id = $1 and event_version < $4",
+            "update bookings set
+                 event_title = case when event_version < $4 then $2 else event_title end,
+                 event_starts_at = case when event_version < $4 then $3 else event_starts_at end,
+                 move_untold = case when event_version < $4 then $5 and booked_version < $7 else move_untold end,
+                 moved = moved or ($6 and booked_version < $7),
+                 event_version = greatest(event_version, $4), updated_at = now()
+             where event_id = $1 and (event_version < $4 or ($6 and booked_version < $7 and not moved))",
             event.event_id,
             event.title,
             event.starts_at,
             event.version,
+            moved && event.untold,
+            moved && !event.untold,
+            event.known_from(),
         )
         .execute(&self.pool)
         .await?;
         Ok(result.rows_affected())
     }
 
-    /// Up to `limit` holders of seats of an event, by user id above `after`.
-    pub async fn list_holders(&self, event_id: &str, after: i32, limit: i64) -> sqlx::Result<Vec<Holder>> {
+    /// Up to `limit` holders of seats that were taken before the event changed, by user id above `after`.
+    pub async fn list_holders(&self, event: &EventFact, after: i32, limit: i64) -> sqlx::Result<Vec<Holder>> {
         sqlx::query_as!(
             Holder,
             r#"select user_id, max(id) as "booking_id!" from bookings
-               where event_id = $1 and user_id > $2
+               where event_id = $1 and user_id > $2 and booked_version < $4
                    and (status = 'Confirmed' or (status = 'Pending' and expires_at is not null))
                group by user_id order by user_id limit $3"#,
-            event_id,
+            event.event_id,
             after,
             limit,
+            event.known_from(),
         )
         .fetch_all(&self.pool)
         .await

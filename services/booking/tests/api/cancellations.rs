@@ -1,11 +1,15 @@
 //! Owners cancel: until a deadline, with their money back, once.
 
 use axum::http::StatusCode;
-use chrono::TimeDelta;
-use serde_json::json;
+use booking_service::consumer;
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::message::{EventFact, Message};
+use platform::bus::Received;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
-    helpers::{ALICE, TestApp, all},
+    helpers::{ALICE, TestApp, all, instant},
     neighbours::Trouble,
 };
 
@@ -69,6 +73,87 @@ async fn a_day_before_the_event_it_is_too_late() {
 
     app.stands(booking, "Confirmed", "Paid").await;
     app.is_consistent().await;
+}
+
+/// The organizer changes start or venue, and booking-service hears of it.
+async fn moved(app: &TestApp, event: &str, starts_at: DateTime<Utc>, told: bool, changed: &[&str], version: i64) {
+    let fact = EventFact {
+        event_id: event.to_owned(),
+        title: "Concert".to_owned(),
+        venue: "Park".to_owned(),
+        starts_at,
+        ends_at: starts_at + TimeDelta::hours(3),
+        time_zone: "Europe/Berlin".to_owned(),
+        changed: changed.iter().map(ToString::to_string).collect(),
+        version,
+        edited_version: None,
+        untold: !told,
+        occurred_at: app.clock().now(),
+    };
+    let received = Received { id: Uuid::new_v4(), message: Message::EventChanged(fact) };
+    consumer::handle(app.state(), received).await.unwrap();
+}
+
+#[tokio::test]
+async fn moving_an_event_opens_cancellation_with_refund_until_it_starts() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let (booking, title_only) = (app.buys(&event, 2).await, app.neighbours.event(10, 2500));
+    let other = app.buys(&title_only, 1).await;
+    let soon = app.clock().now() + TimeDelta::hours(23);
+    let before = instant(&app.booking(booking).await["cancellable_until"]);
+
+    moved(&app, &event, soon, false, &["starts_at"], 5).await;
+    moved(&app, &title_only, soon, true, &["title"], 5).await;
+    let seen = app.booking(booking).await;
+    app.cancel_request(ALICE, other).send().await.is_refused(409, "cancel_deadline_passed");
+    let answer = app.cancel_request(ALICE, booking).send().await;
+
+    assert!(before > app.clock().now() + TimeDelta::days(58), "{before}");
+    assert_eq!(seen["cancellable_until"], seen["event_starts_at"]);
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.body["payment_status"], "Refunded");
+    assert_eq!(answer.body["cancellable_until"], Value::Null);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_move_that_is_taken_back_before_anybody_was_told_of_it_opens_nothing() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let start = instant(&app.booking(booking).await["event_starts_at"]);
+
+    moved(&app, &event, start, false, &["venue"], 5).await;
+    moved(&app, &event, start, false, &[], 6).await;
+    let taken_back = instant(&app.booking(booking).await["cancellable_until"]);
+    moved(&app, &event, start, false, &["venue"], 7).await;
+    moved(&app, &event, start, true, &["venue"], 9).await;
+    moved(&app, &event, start, false, &[], 10).await;
+    let told = instant(&app.booking(booking).await["cancellable_until"]);
+
+    assert_eq!((taken_back, told), (start - TimeDelta::hours(24), start));
+    let (messages,): (i64,) =
+        app.row("select count(*) from outbox where message->>'type' = 'holder.event_changed' and $1 > 0", 1).await;
+    assert_eq!(messages, 1, "what is told later is told once");
+}
+
+#[tokio::test]
+async fn who_booked_after_an_event_was_moved_knew_and_is_not_told() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.neighbours.world().events.get_mut(&event).unwrap().version = Some(6);
+    let booking = app.buys(&event, 2).await;
+    let start = instant(&app.booking(booking).await["event_starts_at"]);
+
+    moved(&app, &event, start - TimeDelta::days(30), true, &["venue", "starts_at"], 5).await;
+
+    let seen = app.booking(booking).await;
+    assert_eq!(instant(&seen["event_starts_at"]), start, "the hold gave newer ones");
+    assert_eq!(instant(&seen["cancellable_until"]), start - TimeDelta::hours(24));
+    let (messages,): (i64,) =
+        app.row("select count(*) from outbox where message->>'type' = 'holder.event_changed' and $1 > 0", 1).await;
+    assert_eq!(messages, 0);
 }
 
 #[tokio::test]

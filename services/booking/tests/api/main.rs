@@ -6,6 +6,7 @@ mod cancellations;
 mod crashes;
 mod expiry;
 mod helpers;
+mod limits;
 mod messages;
 mod neighbours;
 mod organizers;

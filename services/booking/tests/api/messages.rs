@@ -35,6 +35,8 @@ fn fact(event_id: &str, title: &str, version: i64, now: DateTime<Utc>) -> EventF
         time_zone: "Europe/Berlin".to_owned(),
         changed: vec!["title".to_owned()],
         version,
+        edited_version: None,
+        untold: false,
         occurred_at: now,
     }
 }

@@ -10,11 +10,12 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use contracts::reservation::DecreaseCapacity;
 use platform::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -50,6 +51,8 @@ pub(crate) struct Event {
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) cancelled: bool,
     pub(crate) sales_closed: bool,
+    /// What it says of its version; older ones say nothing.
+    pub(crate) version: Option<i64>,
     /// Holds end so much later than asked.
     pub(crate) hold_shift: TimeDelta,
 }
@@ -78,6 +81,12 @@ pub(crate) struct World {
     pub(crate) events: HashMap<String, Event>,
     pub(crate) reservations: HashMap<Uuid, Reservation>,
     pub(crate) intents: HashMap<String, Intent>,
+    /// What was asked for, oldest first.
+    pub(crate) holds: Vec<DecreaseCapacity>,
+    /// A limit that the next holds of a person run into: status and code.
+    pub(crate) person_limit: Option<(u16, &'static str)>,
+    /// event-service is of a version that knows nothing of persons.
+    pub(crate) knows_no_persons: bool,
     /// Answers by idempotency key.
     answers: HashMap<String, (u16, Value)>,
     refunds: HashMap<String, String>,
@@ -141,8 +150,15 @@ impl Neighbours {
     pub(crate) fn event(&self, capacity: u32, price: i64) -> String {
         let id = Uuid::new_v4().simple().to_string();
         let starts_at = Clock::system().now() + TimeDelta::days(60);
-        let event =
-            Event { capacity, price, starts_at, cancelled: false, sales_closed: false, hold_shift: TimeDelta::zero() };
+        let event = Event {
+            capacity,
+            price,
+            starts_at,
+            cancelled: false,
+            sales_closed: false,
+            version: None,
+            hold_shift: TimeDelta::zero(),
+        };
         self.world().events.insert(id.clone(), event);
         id
     }
@@ -281,11 +297,15 @@ async fn hold(
     State(neighbours): State<Neighbours>,
     Path(event_id): Path<String>,
     headers: HeaderMap,
-    Json(ask): Json<contracts::reservation::DecreaseCapacity>,
+    Json(ask): Json<DecreaseCapacity>,
 ) -> Response {
     require_service_token(&headers);
     neighbours
         .serve("hold", |world| {
+            world.holds.push(ask.clone());
+            if world.knows_no_persons && (ask.user_id.is_some() || ask.paid) {
+                return problem(400, "invalid_json");
+            }
             let Some(event) = world.events.get(&event_id) else { return problem(404, "event_not_found") };
             let known = world.reservations.get(&ask.reservation_id).cloned();
             let reservation = match known {
@@ -293,6 +313,11 @@ async fn hold(
                 Some(known) => known,
                 None if event.cancelled => return problem(409, "event_cancelled"),
                 None if event.sales_closed => return problem(409, "sales_closed"),
+                None if let Some((status, code)) = world.person_limit.filter(|_| !ask.paid) => {
+                    let mut refusal = problem(status, code);
+                    refusal.headers_mut().insert("retry-after", HeaderValue::from_static("77"));
+                    return refusal;
+                }
                 None if ask.seats > 10 => return problem(422, "too_many_seats"),
                 None => {
                     let of_event = world.reservations.values().filter(|r| r.event_id == event_id);
@@ -310,6 +335,7 @@ async fn hold(
                 "reservation_id": ask.reservation_id, "seats": ask.seats, "expires_at": reservation.expires_at,
                 "price": event.price, "currency": "EUR", "event_title": "Concert", "starts_at": event.starts_at,
                 "time_zone": TIME_ZONE, "organizer_id": ORGANIZER,
+                "event_version": event.version,
             });
             world.reservations.insert(ask.reservation_id, reservation);
             Json(answer).into_response()

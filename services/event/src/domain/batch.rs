@@ -9,25 +9,18 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
     message::Message,
-    reservation::{Hold, ReservationState, ReservationStatus},
+    reservation::{DecreaseCapacity, Hold, ReservationState, ReservationStatus},
 };
 use platform::outbox::OutboxMessage;
 use uuid::Uuid;
 
-use super::{Event, EventPatch, EventStatus, Refusal, Reservation};
+use super::{Event, EventPatch, EventStatus, Refusal, Reservation, UntoldChange, change::Edit, person::Person};
 
 /// Something to be done with one event, its counters or its reservations.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Take seats for a while.
-    Hold {
-        /// Chosen by the caller; the same id never takes seats twice.
-        reservation_id: Uuid,
-        /// How many.
-        seats: u32,
-        /// For how long.
-        hold_seconds: u32,
-    },
+    Hold(DecreaseCapacity),
     /// Sell the seats of a hold.
     Confirm {
         /// The reservation.
@@ -44,9 +37,13 @@ pub enum Operation {
     Edit {
         /// The fields to change.
         patch: Box<EventPatch>,
+        /// For how long nothing may change before holders are told.
+        quiet: TimeDelta,
         /// The trace that the change belongs to.
         traceparent: Option<String>,
     },
+    /// Tell holders of a change whose time to be told has come.
+    TellChange,
     /// Remove the event, or cancel it where a seat is taken or was ever sold.
     Delete {
         /// The trace that the change belongs to.
@@ -58,10 +55,23 @@ impl Operation {
     /// The reservation that it is about, if any.
     pub fn reservation_id(&self) -> Option<Uuid> {
         match self {
-            Self::Hold { reservation_id, .. }
+            Self::Hold(DecreaseCapacity { reservation_id, .. })
             | Self::Confirm { reservation_id }
             | Self::Release { reservation_id, .. } => Some(*reservation_id),
-            Self::Edit { .. } | Self::Delete { .. } => None,
+            Self::Edit { .. } | Self::Delete { .. } | Self::TellChange => None,
+        }
+    }
+
+    /// Whether it has to do with what holders are told.
+    pub fn tells(&self) -> bool {
+        matches!(self, Self::Edit { .. } | Self::Delete { .. } | Self::TellChange)
+    }
+
+    /// Whose seats are counted before it is admitted, if anybody's.
+    pub fn person(&self) -> Option<i32> {
+        match self {
+            Self::Hold(ask) => ask.user_id,
+            _ => None,
         }
     }
 }
@@ -77,6 +87,8 @@ pub enum Answer {
     Event(Box<Event>),
     /// The event is gone.
     Deleted,
+    /// Whoever had to be told is told.
+    Told,
 }
 
 /// What is to be done with the event itself.
@@ -105,40 +117,54 @@ pub struct BatchOutcome {
     pub releases: Vec<Uuid>,
     /// What is to be done with the event.
     pub event: EventChange,
+    /// What is left to be told, if that is not as it was.
+    pub untold: Option<Option<UntoldChange>>,
     /// Facts to be told, to be written in the same transaction.
     pub messages: Vec<OutboxMessage>,
 }
 
-/// Applies operations, in order, to an event (if there is one) and those of its reservations that they name.
+/// What a batch is applied to, as read in its transaction.
+#[derive(Clone, Debug, Default)]
+pub struct AsRead {
+    /// The event, if there is one.
+    pub event: Option<Event>,
+    /// The reservations that operations name, and those that are held by persons who ask for seats. May repeat.
+    pub reservations: Vec<Reservation>,
+    /// The seats that persons who ask for some have bought; those who have none may be absent.
+    pub sold: HashMap<i32, i64>,
+    /// What holders were not told yet; read only for operations that have to do with it.
+    pub untold: Option<UntoldChange>,
+}
+
+/// Applies operations, in order, to an event and its reservations.
 ///
 /// `now` is the database's time.
-pub fn apply_batch(
-    event_id: &str,
-    event: Option<Event>,
-    reservations: Vec<Reservation>,
-    operations: &[Operation],
-    now: DateTime<Utc>,
-) -> BatchOutcome {
+pub fn apply_batch(event_id: &str, read: AsRead, operations: &[Operation], now: DateTime<Utc>) -> BatchOutcome {
+    let AsRead { event, reservations, sold, untold } = read;
     let before: HashMap<_, _> = reservations.into_iter().map(|reservation| (reservation.id, reservation)).collect();
     let mut work = Work {
         event_id,
         event: event.clone(),
         edited: false,
+        untold: untold.clone(),
         reservations: before.clone(),
+        sold,
         touched: Vec::new(),
         seen: HashSet::new(),
         messages: Vec::new(),
         now,
     };
     let answers = operations.iter().map(|operation| work.apply(operation)).collect();
-    work.finish(event, &before, answers)
+    work.finish(event, untold.as_ref(), &before, answers)
 }
 
 struct Work<'a> {
     event_id: &'a str,
     event: Option<Event>,
     edited: bool,
+    untold: Option<UntoldChange>,
     reservations: HashMap<Uuid, Reservation>,
+    sold: HashMap<i32, i64>,
     /// In the order of their first change.
     touched: Vec<Uuid>,
     seen: HashSet<Uuid>,
@@ -149,17 +175,17 @@ struct Work<'a> {
 impl Work<'_> {
     fn apply(&mut self, operation: &Operation) -> Result<Answer, Refusal> {
         match operation {
-            Operation::Hold { reservation_id, seats, hold_seconds } => {
-                self.hold(*reservation_id, *seats, *hold_seconds)
-            }
+            Operation::Hold(ask) => self.hold(ask),
             Operation::Confirm { reservation_id } => self.confirm(*reservation_id),
             Operation::Release { reservation_id, only_expired } => self.release(*reservation_id, *only_expired),
-            Operation::Edit { patch, traceparent } => self.edit(patch, traceparent.as_ref()),
+            Operation::Edit { patch, quiet, traceparent } => self.edit(patch, *quiet, traceparent.as_ref()),
             Operation::Delete { traceparent } => self.delete(traceparent.as_ref()),
+            Operation::TellChange => Ok(self.tell_change()),
         }
     }
 
-    fn hold(&mut self, id: Uuid, seats: u32, hold_seconds: u32) -> Result<Answer, Refusal> {
+    fn hold(&mut self, ask: &DecreaseCapacity) -> Result<Answer, Refusal> {
+        let DecreaseCapacity { reservation_id: id, seats, hold_seconds, user_id, paid } = *ask;
         let known = self.known(id)?;
         let event = self.event.as_ref().ok_or(Refusal::EventNotFound)?;
         if let Some(known) = known.filter(|_| !platform::guard_removed!("event.hold_once")) {
@@ -170,13 +196,21 @@ impl Work<'_> {
             };
         }
         event.admit(seats, self.now)?;
+        if let Some(user_id) = user_id {
+            self.end_expired_holds(user_id)?;
+            self.count_seats(user_id).may_take(self.event()?, seats.into(), paid, self.now)?;
+        }
+        let event = self.event()?;
+        event.has_left(seats)?;
         let reservation = Reservation {
             id,
             event_id: self.event_id.to_owned(),
+            user_id,
             seats,
             state: ReservationState::Held,
             price: event.details.price,
             currency: event.details.currency.clone(),
+            event_version: Some(event.version),
             expires_at: Some(self.now + TimeDelta::seconds(i64::from(hold_seconds))),
             created_at: self.now,
             updated_at: self.now,
@@ -188,6 +222,31 @@ impl Work<'_> {
         })?;
         self.put(reservation);
         Ok(Answer::Held(answer))
+    }
+
+    /// Ends the holds of a person whose time is up, which a sweeper would do a moment later: who was told to come back
+    /// when they end comes back just then.
+    fn end_expired_holds(&mut self, user_id: i32) -> Result<(), Refusal> {
+        let over = self.held_by(user_id).filter(|hold| hold.is_expired(self.now)).map(|hold| hold.id);
+        for id in over.collect::<Vec<_>>() {
+            self.release(id, true)?;
+        }
+        Ok(())
+    }
+
+    fn count_seats(&self, user_id: i32) -> Person {
+        Person {
+            held: self.held_by(user_id).map(|hold| i64::from(hold.seats)).sum(),
+            sold: self.sold.get(&user_id).copied().unwrap_or_default(),
+            first_end: self.held_by(user_id).filter_map(|hold| hold.expires_at).min(),
+        }
+    }
+
+    fn held_by(&self, user_id: i32) -> impl Iterator<Item = &Reservation> {
+        let held = move |it: &&Reservation| {
+            it.state == ReservationState::Held && it.user_id == Some(user_id) && it.event_id == self.event_id
+        };
+        self.reservations.values().filter(held)
     }
 
     fn confirm(&mut self, id: Uuid) -> Result<Answer, Refusal> {
@@ -209,6 +268,7 @@ impl Work<'_> {
             event.sold += seats;
             event.ever_sold = true;
         })?;
+        self.count_sold(&reservation, 1);
         reservation.state = ReservationState::Confirmed;
         Ok(Answer::Reservation(self.put(reservation)))
     }
@@ -230,15 +290,19 @@ impl Work<'_> {
             *(if held { &mut event.held } else { &mut event.sold }) -= seats;
             event.available += seats;
         })?;
+        if !held {
+            self.count_sold(&reservation, -1);
+        }
         reservation.state = ReservationState::Released;
         Ok(Answer::Reservation(self.put(reservation)))
     }
 
-    fn edit(&mut self, patch: &EventPatch, traceparent: Option<&String>) -> Result<Answer, Refusal> {
+    fn edit(&mut self, patch: &EventPatch, quiet: TimeDelta, traceparent: Option<&String>) -> Result<Answer, Refusal> {
         let event = self.event.as_mut().ok_or(Refusal::EventNotFound)?;
-        let edited = event.edit(patch, self.now)?;
+        let edited = event.edit(patch, self.untold.clone(), Edit { now: self.now, quiet, traceparent })?;
         self.edited |= edited.event != *event;
         *event = edited.event;
+        self.untold = edited.untold;
         let answer = Answer::Event(Box::new(event.clone()));
         if let Some(message) = edited.message {
             self.tell(message, traceparent);
@@ -249,11 +313,31 @@ impl Work<'_> {
     fn delete(&mut self, traceparent: Option<&String>) -> Result<Answer, Refusal> {
         let event = self.event.as_ref().ok_or(Refusal::EventNotFound)?;
         if event.taken() == 0 && !event.ever_sold {
-            self.event = None;
+            (self.event, self.untold) = (None, None);
             return Ok(Answer::Deleted);
         }
         let cancel = EventPatch { status: Some(EventStatus::Cancelled), ..EventPatch::default() };
-        self.edit(&cancel, traceparent)
+        self.edit(&cancel, TimeDelta::zero(), traceparent)
+    }
+
+    fn tell_change(&mut self) -> Answer {
+        let now = self.now;
+        if let Some(untold) = self.untold.take_if(|untold| untold.due_at <= now)
+            && let Some(message) = self.event.as_mut().and_then(|event| event.tell_change(&untold, now))
+        {
+            self.tell(message, untold.traceparent.as_ref());
+        }
+        Answer::Told
+    }
+
+    fn count_sold(&mut self, reservation: &Reservation, sign: i64) {
+        if let Some(user_id) = reservation.user_id {
+            *self.sold.entry(user_id).or_default() += sign * i64::from(reservation.seats);
+        }
+    }
+
+    fn event(&self) -> Result<&Event, Refusal> {
+        self.event.as_ref().ok_or(Refusal::EventNotFound)
     }
 
     /// The reservation of that id, which has to be one of this event.
@@ -293,6 +377,7 @@ impl Work<'_> {
     fn finish(
         self,
         event_before: Option<Event>,
+        untold_before: Option<&UntoldChange>,
         before: &HashMap<Uuid, Reservation>,
         answers: Vec<Result<Answer, Refusal>>,
     ) -> BatchOutcome {
@@ -312,7 +397,8 @@ impl Work<'_> {
             (Some(old), Some(new)) if old != new => EventChange::Counters(new),
             _ => EventChange::Unchanged,
         };
-        BatchOutcome { answers, inserts, confirms, releases, event, messages: self.messages }
+        let untold = (self.untold.as_ref() != untold_before).then_some(self.untold);
+        BatchOutcome { answers, inserts, confirms, releases, event, untold, messages: self.messages }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Refusal,
+    change::{Edit, UntoldChange},
     time_zone::canonical_zone,
     validate::{validate, validate_change},
 };
@@ -64,8 +65,10 @@ pub struct Details {
     pub sales_start_at: Option<DateTime<Utc>>,
     /// When sales end; at the event's beginning if absent.
     pub sales_end_at: Option<DateTime<Utc>>,
-    /// Seats that one booking may have.
+    /// Seats that one booking may have; as many may one person hold.
     pub max_seats_per_booking: i64,
+    /// Seats that one person may have, held and sold. If absent, only those of free events are limited.
+    pub max_seats_per_person: Option<i64>,
 }
 
 /// An event with its counters: `available + held + sold = capacity`, none of them negative.
@@ -115,13 +118,15 @@ pub struct EventPatch {
     pub sales_start_at: Option<Option<DateTime<Utc>>>,
     pub sales_end_at: Option<Option<DateTime<Utc>>>,
     pub max_seats_per_booking: Option<i64>,
+    pub max_seats_per_person: Option<Option<i64>>,
     pub status: Option<EventStatus>,
 }
 
-/// What an edit comes to: the event as it is then, and the fact to be told, if any.
+/// What an edit comes to: the event as it is then, the fact to be told at once, and what is left to be told later.
 pub(super) struct Edited {
     pub(super) event: Event,
     pub(super) message: Option<Message>,
+    pub(super) untold: Option<UntoldChange>,
 }
 
 impl Event {
@@ -163,7 +168,7 @@ impl Event {
         self.held + self.sold
     }
 
-    /// Whether a new hold of that many seats is allowed now.
+    /// Whether a new hold of that many seats is allowed now, however many are left.
     pub(super) fn admit(&self, seats: u32, now: DateTime<Utc>) -> Result<(), Refusal> {
         match self.status {
             EventStatus::Draft => return Err(Refusal::EventNotFound),
@@ -179,27 +184,37 @@ impl Event {
         if i64::from(seats) > self.details.max_seats_per_booking {
             return Err(Refusal::TooManySeats { max: self.details.max_seats_per_booking });
         }
+        Ok(())
+    }
+
+    /// Whether that many seats are left.
+    pub(super) fn has_left(&self, seats: u32) -> Result<(), Refusal> {
         if i64::from(seats) > self.available && !platform::guard_removed!("event.available") {
             return Err(Refusal::SoldOut { left: self.available });
         }
         Ok(())
     }
 
-    /// The event after a change, and the fact to be told to whoever has seats. Changing nothing is always allowed.
-    pub(super) fn edit(&self, patch: &EventPatch, now: DateTime<Utc>) -> Result<Edited, Refusal> {
+    /// The event after a change, and what is told to whoever has seats. Changing nothing is always allowed.
+    pub(super) fn edit(
+        &self,
+        patch: &EventPatch,
+        untold: Option<UntoldChange>,
+        edit: Edit<'_>,
+    ) -> Result<Edited, Refusal> {
         let mut event = self.clone();
         event.details = self.details.patched(patch);
         event.capacity = patch.capacity.unwrap_or(self.capacity);
         event.status = patch.status.unwrap_or(self.status);
         if event == *self {
-            return Ok(Edited { event, message: None });
+            return Ok(Edited { event, message: None, untold });
         }
-        self.allow(&event, now)?;
+        self.allow(&event, edit.now)?;
         event.available = event.capacity - event.taken();
         event.version += 1;
-        event.updated_at = now;
-        let message = self.message_to_holders(&event, now);
-        Ok(Edited { event, message })
+        event.updated_at = edit.now;
+        let (message, untold) = self.tell_edit(&event, untold, edit);
+        Ok(Edited { event, message, untold })
     }
 
     fn allow(&self, next: &Self, now: DateTime<Utc>) -> Result<(), Refusal> {
@@ -230,20 +245,7 @@ impl Event {
         Ok(())
     }
 
-    fn message_to_holders(&self, next: &Self, now: DateTime<Utc>) -> Option<Message> {
-        if self.status != EventStatus::Published {
-            return None;
-        }
-        if next.status == EventStatus::Cancelled {
-            return Some(Message::EventCancelled(next.fact(Vec::new(), now)));
-        }
-        let changed = self.details.changed_for_attendees(&next.details);
-        // Without seats taken there is nobody to tell.
-        let telling = next.status == EventStatus::Published && self.taken() > 0 && !changed.is_empty();
-        telling.then(|| Message::EventChanged(next.fact(changed, now)))
-    }
-
-    fn fact(&self, changed: Vec<String>, now: DateTime<Utc>) -> EventFact {
+    pub(super) fn fact(&self, changed: Vec<String>, now: DateTime<Utc>) -> EventFact {
         EventFact {
             event_id: self.id.clone(),
             title: self.details.title.clone(),
@@ -253,6 +255,8 @@ impl Event {
             time_zone: self.details.time_zone.clone(),
             changed,
             version: self.version,
+            edited_version: None,
+            untold: false,
             occurred_at: now,
         }
     }
@@ -299,20 +303,8 @@ impl Details {
             sales_start_at: field(instant(patch.sales_start_at), &self.sales_start_at),
             sales_end_at: field(instant(patch.sales_end_at), &self.sales_end_at),
             max_seats_per_booking: field(patch.max_seats_per_booking, &self.max_seats_per_booking),
+            max_seats_per_person: field(patch.max_seats_per_person, &self.max_seats_per_person),
         }
-    }
-
-    /// The names of the changed fields that attendees rely on.
-    fn changed_for_attendees(&self, next: &Self) -> Vec<String> {
-        let changes = [
-            ("title", self.title != next.title),
-            ("venue", self.venue != next.venue),
-            ("starts_at", self.starts_at != next.starts_at),
-            ("ends_at", self.ends_at != next.ends_at),
-            // Another name of the same zone is no change to anybody.
-            ("time_zone", normalized_zone(&self.time_zone) != normalized_zone(&next.time_zone)),
-        ];
-        changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
     }
 }
 
@@ -325,7 +317,7 @@ fn given(text: &str) -> Option<String> {
 }
 
 /// By the name in use; as it was typed if there is no such zone.
-fn normalized_zone(text: &str) -> String {
+pub(super) fn normalized_zone(text: &str) -> String {
     canonical_zone(text.trim()).map_or_else(|| trimmed(text), str::to_owned)
 }
 

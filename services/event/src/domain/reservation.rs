@@ -13,6 +13,8 @@ pub struct Reservation {
     pub id: Uuid,
     /// The event.
     pub event_id: String,
+    /// Whose seats they are; `None` where it was not said, as in versions that had no limits per person.
+    pub user_id: Option<i32>,
     /// How many seats; 0 for a tombstone.
     pub seats: u32,
     /// Where it stands.
@@ -21,6 +23,8 @@ pub struct Reservation {
     pub price: i64,
     /// As it was when the hold began.
     pub currency: String,
+    /// The event's version when the hold began; `None` for a tombstone, and where an older version stored it.
+    pub event_version: Option<i64>,
     /// When the hold ends or ended; `None` for a tombstone.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was made.
@@ -35,10 +39,12 @@ impl Reservation {
         Self {
             id,
             event_id: event_id.to_owned(),
+            user_id: None,
             seats: 0,
             state: ReservationState::Released,
             price: 0,
             currency: String::new(),
+            event_version: None,
             expires_at: None,
             created_at: now,
             updated_at: now,
@@ -67,6 +73,7 @@ impl Reservation {
             starts_at: event.details.starts_at,
             time_zone: event.details.time_zone.clone(),
             organizer_id: event.organizer_id,
+            event_version: self.event_version,
         }
     }
 }

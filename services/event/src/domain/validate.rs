@@ -19,6 +19,7 @@ const MAX_CAPACITY: i64 = 1_000_000;
 /// What one booking may cost: payment companies take no more in one charge.
 const MAX_AMOUNT: i64 = 99_999_999;
 const MAX_SEATS_PER_BOOKING: i64 = 100;
+const MAX_SEATS_PER_PERSON: i64 = MAX_CAPACITY;
 /// Years that both the database and JavaScript's dates are at ease with.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2999;
 
@@ -125,6 +126,11 @@ impl Faults<'_> {
         }
         if self.changes(|old| old.max_seats_per_booking != seats) {
             self.number("max_seats_per_booking", seats, 1, MAX_SEATS_PER_BOOKING);
+        }
+        if self.changes(|old| old.max_seats_per_person != details.max_seats_per_person)
+            && let Some(max) = details.max_seats_per_person
+        {
+            self.number("max_seats_per_person", max, 1, MAX_SEATS_PER_PERSON);
         }
         if self.changes(|old| (old.price, old.max_seats_per_booking) != (price, seats)) {
             self.check(price > MAX_AMOUNT || price.saturating_mul(seats) <= MAX_AMOUNT, "price", || {

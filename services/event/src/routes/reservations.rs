@@ -55,7 +55,7 @@ pub(super) async fn decrease_capacity(
     let body = body.parse()?;
     validate(&body)?;
 
-    let hold = state.capacity.hold(&event_id, body.reservation_id, body.seats, body.hold_seconds).await?;
+    let hold = state.capacity.hold(&event_id, body).await?;
 
     Ok(Json(hold))
 }

@@ -1,8 +1,11 @@
 //! Group commit, the other half: one transaction reads an event and its reservations, and writes what a batch comes to.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
-use bson::{DateTime as BsonDateTime, doc};
+use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
 use contracts::reservation::ReservationState;
 use futures::TryStreamExt;
@@ -20,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{EventRecord, ReservationRecord, Store, outbox::OutboxRecord, record};
-use crate::domain::{BatchOutcome, Event, EventChange, Operation, Reservation, apply_batch};
+use crate::domain::{AsRead, BatchOutcome, Event, EventChange, Operation, Reservation, apply_batch};
 
 /// How long a batch is tried again and again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +58,14 @@ enum Attempt {
 struct Dated {
     event: EventRecord,
     now: BsonDateTime,
+}
+
+/// What a person has bought of an event.
+#[derive(Deserialize)]
+struct Sold {
+    #[serde(rename = "_id")]
+    user_id: i32,
+    seats: i64,
 }
 
 impl Store {
@@ -130,8 +141,23 @@ impl Store {
         operations: &[Operation],
     ) -> Result<BatchOutcome, Attempt> {
         let (event, now) = self.read_event(session, event_id).await.map_err(classify)?;
-        let reservations = self.read_reservations(session, operations).await.map_err(classify)?;
-        let outcome = apply_batch(event_id, event.clone(), reservations, operations, now);
+        let mut reservations = self.read_named(session, operations).await.map_err(classify)?;
+        let mut sold = HashMap::new();
+        let people: BTreeSet<_> = operations.iter().filter_map(Operation::person).collect();
+        let people: Vec<_> = people.into_iter().collect();
+        if !people.is_empty() {
+            reservations.extend(self.read_held(session, event_id, &people).await.map_err(classify)?);
+            if counts_sold(event.as_ref(), operations) {
+                sold = self.read_sold(session, event_id, &people).await.map_err(classify)?;
+            }
+        }
+        let tells = operations.iter().any(Operation::tells);
+        let untold = if tells { self.read_untold(session, event_id).await.map_err(classify)? } else { None };
+        let read = AsRead { event: event.clone(), reservations, sold, untold };
+        let outcome = apply_batch(event_id, read, operations, now);
+        if let Some(untold) = outcome.untold.clone() {
+            self.write_untold(session, event_id, untold).await.map_err(classify)?;
+        }
         self.write(session, event, &outcome, now).await?;
         Ok(outcome)
     }
@@ -151,7 +177,7 @@ impl Store {
         }
     }
 
-    async fn read_reservations(
+    async fn read_named(
         &self,
         session: &mut ClientSession,
         operations: &[Operation],
@@ -160,9 +186,42 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found = self.reservations.find(doc! { "_id": { "$in": ids } }).session(&mut *session).await?;
+        self.find_reservations(session, doc! { "_id": { "$in": ids } }).await
+    }
+
+    /// What those people hold of the event.
+    async fn read_held(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+        people: &[i32],
+    ) -> mongodb::error::Result<Vec<Reservation>> {
+        let held = doc! { "event_id": event_id, "user_id": { "$in": people }, "state": "held" };
+        self.find_reservations(session, held).await
+    }
+
+    async fn find_reservations(
+        &self,
+        session: &mut ClientSession,
+        conditions: Document,
+    ) -> mongodb::error::Result<Vec<Reservation>> {
+        let mut found = self.reservations.find(conditions).session(&mut *session).await?;
         let records: Vec<ReservationRecord> = found.stream(session).try_collect().await?;
         records.into_iter().map(Reservation::try_from).collect()
+    }
+
+    /// How many seats of the event those people have bought.
+    async fn read_sold(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+        people: &[i32],
+    ) -> mongodb::error::Result<HashMap<i32, i64>> {
+        let sold = doc! { "event_id": event_id, "user_id": { "$in": people }, "state": "confirmed" };
+        let sum = [doc! { "$match": sold }, doc! { "$group": { "_id": "$user_id", "seats": { "$sum": "$seats" } } }];
+        let mut found = self.reservations.aggregate(sum).with_type::<Sold>().session(&mut *session).await?;
+        let rows: Vec<Sold> = found.stream(session).try_collect().await?;
+        Ok(rows.into_iter().map(|row| (row.user_id, row.seats)).collect())
     }
 
     async fn write(
@@ -213,8 +272,12 @@ impl Store {
                 self.events.update_one(guard, set).session(session).await.map(|done| done.matched_count)
             }
             EventChange::Edited(event) => {
-                let record = EventRecord::from(event);
-                self.events.replace_one(guard, record).session(session).await.map(|done| done.matched_count)
+                // Not replaced as a whole: fields that a newer version of this program wrote stay.
+                let mut record = bson::serialize_to_document(&EventRecord::from(event))
+                    .map_err(|error| Attempt::Failed(Error::custom(error)))?;
+                record.remove("_id");
+                let set = doc! { "$set": record };
+                self.events.update_one(guard, set).session(session).await.map(|done| done.matched_count)
             }
             EventChange::Deleted => self.events.delete_one(guard).session(session).await.map(|done| done.deleted_count),
         };
@@ -240,6 +303,12 @@ impl Store {
         let written = self.reservations.update_many(guard, set).session(session).await.map_err(classify)?;
         expect_count(written.matched_count, ids.len() as u64)
     }
+}
+
+/// Whether sold seats matter to a limit, or may after one of the operations.
+fn counts_sold(event: Option<&Event>, operations: &[Operation]) -> bool {
+    let limited = |event: &Event| event.details.price == 0 || event.details.max_seats_per_person.is_some();
+    event.is_some_and(limited) || operations.iter().any(|operation| matches!(operation, Operation::Edit { .. }))
 }
 
 fn word(state: ReservationState) -> Result<bson::Bson, Attempt> {

@@ -12,6 +12,7 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     ensure_collection(database, "events", event_validator()).await?;
     ensure_collection(database, "reservations", reservation_validator()).await?;
     ensure_collection(database, "outbox", outbox_validator()).await?;
+    ensure_collection(database, "untold_changes", change_validator()).await?;
     let events = [
         // Lists are sorted by start; each filter that narrows them much has an index of its own.
         index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
@@ -30,9 +31,12 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
         index("state_expires_at", doc! { "state": 1, "expires_at": 1 }),
         // The ledger check's; it needs nothing but the index.
         index("event_id_state_seats", doc! { "event_id": 1, "state": 1, "seats": 1 }),
+        // What a person has of an event.
+        index("event_id_user_id_state", doc! { "event_id": 1, "user_id": 1, "state": 1 }),
     ];
     database.collection::<Document>("reservations").create_indexes(reservations).await?;
     database.collection::<Document>("outbox").create_index(index("created_at", doc! { "created_at": 1 })).await?;
+    database.collection::<Document>("untold_changes").create_index(index("due_at", doc! { "due_at": 1 })).await?;
     sessions::create_indexes(database).await?;
     MongoIdempotency::new(database, Clock::system()).create_indexes().await
 }
@@ -73,6 +77,7 @@ fn event_validator() -> Document {
             "price": &count,
             "currency": { "bsonType": "string" },
             "max_seats_per_booking": { "bsonType": "long", "minimum": 1 },
+            "max_seats_per_person": { "bsonType": ["long", "null"], "minimum": 1 },
             "capacity": { "bsonType": "long", "minimum": 1 },
             "available": &count,
             "held": &count,
@@ -95,13 +100,28 @@ fn reservation_validator() -> Document {
         "properties": {
             "_id": { "bsonType": "string" },
             "event_id": { "bsonType": "string" },
+            "user_id": { "bsonType": "int" },
             "seats": { "bsonType": "long", "minimum": 0 },
             "state": { "enum": ["held", "confirmed", "released"] },
             "price": { "bsonType": "long", "minimum": 0 },
             "currency": { "bsonType": "string" },
+            "event_version": { "bsonType": "long" },
             "expires_at": { "bsonType": ["date", "null"] },
             "created_at": { "bsonType": "date" },
             "updated_at": { "bsonType": "date" },
+        },
+    } }
+}
+
+fn change_validator() -> Document {
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "first_at", "due_at", "edited_version"],
+        "properties": {
+            "_id": { "bsonType": "string" },
+            "first_at": { "bsonType": "date" },
+            "due_at": { "bsonType": "date" },
+            "edited_version": { "bsonType": "long" },
         },
     } }
 }

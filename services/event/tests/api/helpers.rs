@@ -17,7 +17,7 @@ use ed25519_dalek::{
     SigningKey,
     pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
-use event_service::{App, Config, Parts, domain::Event};
+use event_service::{App, Config, Parts, capacity::Rules, domain::Event};
 use http_body_util::BodyExt;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use platform::{
@@ -33,6 +33,8 @@ use uuid::Uuid;
 
 const KEY_ID: &str = "test";
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For how long nothing may change before holders are told.
+pub(crate) const QUIET_SECONDS: i64 = 1;
 /// The organizer of the events that tests make without saying whose.
 pub(crate) const ORGANIZER: i32 = 7;
 
@@ -78,7 +80,7 @@ impl TestApp {
             service_keys: ServiceKeys::from_dir("event-service", &keys.path().join("trusted")).unwrap(),
             public_url: "http://localhost:8080".parse().unwrap(),
             clock: clock.clone(),
-            batch_max,
+            rules: Rules { batch_max, change_quiet: TimeDelta::seconds(QUIET_SECONDS) },
         });
         let router = with_defaults(app.router(), &Config::try_parse_from(["event-service"]).unwrap().service);
         Self { app, database, clock, keys, router }
@@ -173,6 +175,13 @@ impl TestApp {
         self.put(&path, &body).bearer(&self.booking_service()).send().await
     }
 
+    /// booking-service holds seats for somebody.
+    pub(crate) async fn holds_of(&self, user_id: i32, event_id: &str, seats: u32) -> Answer {
+        let body = json!({ "reservation_id": Uuid::new_v4(), "seats": seats, "hold_seconds": 900, "user_id": user_id });
+        let path = format!("/api/events/{event_id}/decrease_capacity");
+        self.put(&path, &body).bearer(&self.booking_service()).send().await
+    }
+
     pub(crate) async fn confirms(&self, event_id: &str, id: Uuid) -> Answer {
         let path = format!("/api/events/{event_id}/reservations/{id}/confirm");
         self.put(&path, &json!({})).bearer(&self.booking_service()).send().await
@@ -244,7 +253,9 @@ impl Call {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status, content_type: parts.headers.get("content-type").cloned(), body }
+        let header = |name| parts.headers.get(name).cloned();
+        let (content_type, retry_after) = (header("content-type"), header("retry-after"));
+        Answer { status: parts.status, content_type, retry_after, body }
     }
 }
 
@@ -253,6 +264,7 @@ impl Call {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<axum::http::HeaderValue>,
+    pub(crate) retry_after: Option<axum::http::HeaderValue>,
     pub(crate) body: Value,
 }
 

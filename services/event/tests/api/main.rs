@@ -4,6 +4,7 @@
 mod access;
 mod events;
 mod helpers;
+mod limits;
 mod outbox;
 mod program;
 mod reservations;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use contracts::message::{EXCHANGE, EventFact, Message};
-use futures::StreamExt;
+use event_service::sweeper;
+use futures::{StreamExt, future::join_all};
 use lapin::{
     Connection, ConnectionProperties, Consumer, ExchangeKind,
     options::{BasicAckOptions, BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -88,15 +89,18 @@ async fn changes_and_cancellation_are_told_in_order() {
     let change = json!({ "venue": "Park", "title": "Open air", "price": 1 });
     let edit = app.patch(&path, &change).bearer(&app.organizer());
     edit.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).send().await.assert_ok();
+    let taken_over = listener.hears_of(&id).await;
+    eventually("it was quiet", || async { look(&app).await == 1 }).await;
     let changed = listener.hears_of(&id).await;
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
     let cancelled = listener.hears_of(&id).await;
 
+    assert!(fact(&taken_over.message).untold && taken_over.id != changed.id);
     let Message::EventChanged(change) = changed.message else { panic!("{:?}", changed.message) };
     assert_eq!((change.changed, change.venue.as_str()), (vec!["title".to_owned(), "venue".to_owned()], "Park"));
     assert!(changed.traceparent.unwrap().contains(trace));
     let Message::EventCancelled(end) = cancelled.message else { panic!("{:?}", cancelled.message) };
-    assert!(end.version > change.version);
+    assert!(!change.untold && end.version > change.version);
     assert_ne!(changed.id, cancelled.id);
     eventually("the outbox is empty", || async { app.app.state().store.outbox_backlog().await.unwrap().rows == 0 })
         .await;
@@ -139,5 +143,33 @@ async fn a_row_is_claimed_by_one_relay_at_a_time() {
     assert_eq!(two.claim(10).await.unwrap().len(), 2);
     two.mark_published(&ids).await.unwrap();
     assert_eq!(one.outbox_backlog().await.unwrap().rows, 0);
+    app.end().await;
+}
+
+/// A replica looks for changes that have waited long enough; how many it found.
+async fn look(app: &TestApp) -> usize {
+    let state = app.app.state();
+    sweeper::tell_changes(&state.store, &state.capacity).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_told_once_however_many_replicas_look() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let id = app.sells(10).await;
+    app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
+    app.edits(&id, &json!({ "venue": "Park" })).await.assert_ok();
+    app.edits(&id, &json!({ "title": "Open air" })).await.assert_ok();
+    let taken_over = app.app.state().store.outbox_backlog().await.unwrap().rows;
+
+    eventually("it was quiet", || async {
+        let looks = join_all([look(&app), look(&replica), look(&app), look(&replica)]).await;
+        looks.into_iter().sum::<usize>() > 0
+    })
+    .await;
+    let again = look(&replica).await;
+
+    assert_eq!((taken_over, again), (2, 0));
+    assert_eq!(app.app.state().store.outbox_backlog().await.unwrap().rows, 3);
     app.end().await;
 }

@@ -22,6 +22,7 @@ async fn a_hold_takes_seats_and_tells_what_they_cost() {
     let mut expected = json!({
         "reservation_id": reservation, "seats": 3, "price": 1999, "currency": "USD", "event_title": "Concert",
         "starts_at": event["starts_at"], "time_zone": "Europe/Berlin", "organizer_id": ORGANIZER,
+        "event_version": 1,
     });
     expected["expires_at"] = hold.body["expires_at"].clone();
     assert_eq!(hold.body, expected);

@@ -254,6 +254,8 @@ pub(crate) fn event() -> EventFact {
         time_zone: "Europe/Berlin".to_owned(),
         changed: vec!["venue".to_owned()],
         version: 2,
+        edited_version: None,
+        untold: false,
         occurred_at: noon(),
     }
 }

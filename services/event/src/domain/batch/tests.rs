@@ -12,17 +12,16 @@ use crate::domain::{Details, event};
 struct Database {
     event: Option<Event>,
     reservations: BTreeMap<Uuid, Reservation>,
+    untold: Option<UntoldChange>,
 }
 
 impl Database {
     fn with(event: Event) -> Self {
-        Self { event: Some(event), reservations: BTreeMap::new() }
+        Self { event: Some(event), reservations: BTreeMap::new(), untold: None }
     }
 
     fn apply(&mut self, operations: &[Operation], now: DateTime<Utc>) -> BatchOutcome {
-        let read: Vec<_> =
-            operations.iter().filter_map(|o| self.reservations.get(&o.reservation_id()?)).cloned().collect();
-        let outcome = apply_batch("event", self.event.clone(), read, operations, now);
+        let outcome = apply_batch("event", self.read(operations), operations, now);
         match &outcome.event {
             EventChange::Unchanged => {}
             EventChange::Counters(event) | EventChange::Edited(event) => {
@@ -30,6 +29,9 @@ impl Database {
                 self.event = Some(event.clone());
             }
             EventChange::Deleted => self.event = None,
+        }
+        if let Some(untold) = &outcome.untold {
+            self.untold.clone_from(untold);
         }
         for reservation in &outcome.inserts {
             assert!(self.reservations.insert(reservation.id, reservation.clone()).is_none(), "inserted twice");
@@ -42,6 +44,23 @@ impl Database {
             self.move_to(*id, &from, ReservationState::Released, now);
         }
         outcome
+    }
+
+    /// As the transaction reads it.
+    fn read(&self, operations: &[Operation]) -> AsRead {
+        let people: HashSet<_> = operations.iter().filter_map(Operation::person).collect();
+        let of_people = |state| {
+            let in_state = self.reservations.values().filter(move |it| it.state == state);
+            in_state.filter(|it| it.user_id.is_some_and(|user| people.contains(&user))).cloned()
+        };
+        let named = operations.iter().filter_map(|o| self.reservations.get(&o.reservation_id()?)).cloned();
+        let mut sold = HashMap::new();
+        for reservation in of_people(ReservationState::Confirmed) {
+            *sold.entry(reservation.user_id.unwrap()).or_default() += i64::from(reservation.seats);
+        }
+        let reservations = named.chain(of_people(ReservationState::Held)).collect();
+        let untold = self.untold.clone().filter(|_| operations.iter().any(Operation::tells));
+        AsRead { event: self.event.clone(), reservations, sold, untold }
     }
 
     fn move_to(&mut self, id: Uuid, from: &[ReservationState], to: ReservationState, now: DateTime<Utc>) {
@@ -85,6 +104,7 @@ fn event(capacity: i64) -> Event {
         sales_start_at: None,
         sales_end_at: None,
         max_seats_per_booking: event::DEFAULT_MAX_SEATS_PER_BOOKING,
+        max_seats_per_person: None,
     };
     Event::create("event".to_owned(), 1, EventStatus::Published, details, capacity, at(0)).unwrap()
 }
@@ -98,6 +118,9 @@ fn patch() -> impl Strategy<Value = EventPatch> {
         (0..40_i64).prop_map(|capacity| EventPatch { capacity: Some(capacity), ..EventPatch::default() }),
         (0..3_u8).prop_map(|n| EventPatch { title: Some(format!("Title {n}")), ..EventPatch::default() }),
         (0..5_000_i64).prop_map(|price| EventPatch { price: Some(price), ..EventPatch::default() }),
+        Just(EventPatch { price: Some(0), ..EventPatch::default() }),
+        prop::option::of(1..20_i64)
+            .prop_map(|max| EventPatch { max_seats_per_person: Some(max), ..EventPatch::default() }),
         prop_oneof![Just(EventStatus::Published), Just(EventStatus::Draft), Just(EventStatus::Cancelled)]
             .prop_map(|status| EventPatch { status: Some(status), ..EventPatch::default() }),
     ]
@@ -105,12 +128,18 @@ fn patch() -> impl Strategy<Value = EventPatch> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        6 => (0..12_u8, 1..12_u32, 1..100_u32)
-            .prop_map(|(n, seats, hold_seconds)| Operation::Hold { reservation_id: id(n), seats, hold_seconds }),
+        6 => (0..12_u8, 1..12_u32, 1..100_u32, prop::option::of(1..3_i32), any::<bool>())
+            .prop_map(|(n, seats, hold_seconds, user_id, paid)| {
+                let reservation_id = id(n);
+                Operation::Hold(DecreaseCapacity { reservation_id, seats, hold_seconds, user_id, paid })
+            }),
         3 => (0..12_u8).prop_map(|n| Operation::Confirm { reservation_id: id(n) }),
         3 => (0..12_u8, any::<bool>())
             .prop_map(|(n, only_expired)| Operation::Release { reservation_id: id(n), only_expired }),
-        1 => patch().prop_map(|patch| Operation::Edit { patch: Box::new(patch), traceparent: None }),
+        1 => (patch(), 0..100_i64).prop_map(|(patch, quiet)| {
+            Operation::Edit { patch: Box::new(patch), quiet: TimeDelta::seconds(quiet), traceparent: None }
+        }),
+        1 => Just(Operation::TellChange),
     ]
 }
 
@@ -186,11 +215,18 @@ proptest! {
 }
 
 fn hold(n: u8, seats: u32) -> Operation {
-    Operation::Hold { reservation_id: id(n), seats, hold_seconds: 60 }
+    let reservation_id = id(n);
+    Operation::Hold(DecreaseCapacity { reservation_id, seats, hold_seconds: 60, user_id: None, paid: false })
 }
 
 fn edit(patch: EventPatch) -> Operation {
-    Operation::Edit { patch: Box::new(patch), traceparent: Some("00-trace".to_owned()) }
+    edit_quietly(patch, 0)
+}
+
+/// An edit that waits for so many seconds before holders are told.
+fn edit_quietly(patch: EventPatch, quiet: i64) -> Operation {
+    let (quiet, traceparent) = (TimeDelta::seconds(quiet), Some("00-trace".to_owned()));
+    Operation::Edit { patch: Box::new(patch), quiet, traceparent }
 }
 
 #[test]
@@ -284,4 +320,259 @@ fn an_event_that_nobody_bought_goes_away_when_deleted() {
     assert_eq!(outcome.answers[2], Ok(Answer::Deleted));
     assert_eq!(outcome.answers[3], Err(Refusal::EventNotFound));
     assert!(outcome.messages.is_empty());
+}
+
+/// Somebody's hold.
+fn hold_of(user_id: i32, n: u8, seats: u32) -> Operation {
+    let reservation_id = id(n);
+    Operation::Hold(DecreaseCapacity { reservation_id, seats, hold_seconds: 60, user_id: Some(user_id), paid: false })
+}
+
+fn paid_hold_of(user_id: i32, n: u8, seats: u32) -> Operation {
+    let reservation_id = id(n);
+    Operation::Hold(DecreaseCapacity { reservation_id, seats, hold_seconds: 60, user_id: Some(user_id), paid: true })
+}
+
+fn confirm(n: u8) -> Operation {
+    Operation::Confirm { reservation_id: id(n) }
+}
+
+fn release(n: u8) -> Operation {
+    Operation::Release { reservation_id: id(n), only_expired: false }
+}
+
+fn person_may_have(max: Option<i64>) -> EventPatch {
+    EventPatch { max_seats_per_person: Some(max), ..EventPatch::default() }
+}
+
+fn free() -> EventPatch {
+    EventPatch { price: Some(0), ..EventPatch::default() }
+}
+
+#[test]
+fn one_person_holds_no_more_seats_than_one_booking_may_have() {
+    let mut database = Database::with(event(100));
+
+    let outcome = database.apply(&[hold_of(1, 1, 6), hold_of(1, 2, 5), hold_of(1, 3, 4), hold_of(2, 4, 10)], at(0));
+    let later = database.apply(&[hold_of(1, 5, 1)], at(20));
+
+    let refused = |seconds| Err(Refusal::HeldSeatsLimit { max: 10, retry_after_seconds: seconds });
+    assert_eq!(outcome.answers[1], refused(60));
+    assert!([0, 2, 3].into_iter().all(|n| outcome.answers[n].is_ok()), "{:?}", outcome.answers);
+    assert_eq!(later.answers[0], refused(40));
+    assert_eq!(database.event.unwrap().held, 20);
+}
+
+#[test]
+fn seats_that_are_paid_or_given_back_are_not_held_any_more() {
+    let mut database = Database::with(event(100));
+    database.apply(&[hold_of(1, 1, 10)], at(0));
+
+    let outcome = database.apply(
+        &[confirm(1), hold_of(1, 2, 10), hold_of(1, 3, 1), release(2), hold_of(1, 4, 10), release(1), hold_of(1, 5, 1)],
+        at(1),
+    );
+
+    let held: Vec<_> = outcome.answers.iter().map(Result::is_ok).collect();
+    assert_eq!(held, [true, true, false, true, true, true, false]);
+}
+
+#[test]
+fn a_person_whose_hold_ran_out_may_hold_anew_before_it_is_swept() {
+    let mut database = Database::with(event(10));
+    database.apply(&[hold_of(1, 1, 10)], at(0));
+
+    let early = database.apply(&[hold_of(1, 2, 10)], at(59));
+    let in_time = database.apply(&[hold_of(1, 3, 10)], at(60));
+
+    assert_eq!(early.answers[0], Err(Refusal::HeldSeatsLimit { max: 10, retry_after_seconds: 1 }));
+    assert!(in_time.answers[0].is_ok(), "{:?}", in_time.answers);
+    assert_eq!(in_time.releases, [id(1)]);
+    database.check();
+}
+
+#[test]
+fn free_seats_of_one_person_are_limited_held_and_sold_together() {
+    let mut database = Database::with(event(100));
+    database.apply(&[edit(free())], at(0));
+
+    let outcome = database.apply(&[hold_of(1, 1, 6), confirm(1), hold_of(1, 2, 4), hold_of(1, 3, 1)], at(0));
+    let again = database.apply(&[confirm(2), hold_of(1, 4, 1), release(1), hold_of(1, 5, 6)], at(1));
+
+    assert_eq!(outcome.answers[3], Err(Refusal::PersonLimitReached { max: 10 }));
+    assert_eq!(again.answers[1], Err(Refusal::PersonLimitReached { max: 10 }));
+    assert!(again.answers[3].is_ok(), "what was given back may be had again");
+}
+
+#[test]
+fn the_organizer_says_how_many_seats_a_person_may_have() {
+    let mut database = Database::with(event(100));
+    database.apply(&[edit(person_may_have(Some(5))), hold_of(1, 1, 2), confirm(1)], at(0));
+
+    let outcome = database.apply(&[hold_of(1, 2, 4), hold_of(1, 3, 3), hold_of(1, 4, 1)], at(1));
+    let lifted = database.apply(&[edit(person_may_have(None)), hold_of(1, 5, 7)], at(2));
+    let mut free_event = Database::with(event(100));
+    let generous = free_event.apply(
+        &[edit(free()), edit(person_may_have(Some(12))), hold_of(1, 1, 8), hold_of(1, 2, 4), hold_of(1, 3, 1)],
+        at(0),
+    );
+
+    let refused = Err(Refusal::PersonLimitReached { max: 5 });
+    assert_eq!((&outcome.answers[0], &outcome.answers[2]), (&refused, &refused));
+    assert!(outcome.answers[1].is_ok() && lifted.answers[1].is_ok());
+    assert_eq!(generous.answers[4], Err(Refusal::PersonLimitReached { max: 12 }));
+    assert_eq!(free_event.event.unwrap().held, 12);
+}
+
+#[test]
+fn a_paid_booking_gets_seats_whatever_its_owner_holds_but_no_more_than_a_person_may_have() {
+    let mut database = Database::with(event(100));
+    database.apply(&[hold_of(1, 1, 10)], at(0));
+
+    let paid = database.apply(&[paid_hold_of(1, 2, 10)], at(1));
+    let limited = database.apply(&[edit(person_may_have(Some(20))), paid_hold_of(1, 3, 1)], at(2));
+
+    assert!(paid.answers[0].is_ok(), "{:?}", paid.answers);
+    assert_eq!(limited.answers[1], Err(Refusal::PersonLimitReached { max: 20 }));
+}
+
+#[test]
+fn seats_that_are_nobodys_are_counted_for_nobody() {
+    let mut database = Database::with(event(100));
+
+    let outcome = database.apply(&[hold(1, 10), hold(2, 10), hold_of(1, 3, 10)], at(0));
+
+    assert!(outcome.answers.iter().all(Result::is_ok), "{:?}", outcome.answers);
+}
+
+proptest! {
+    #[test]
+    fn a_person_never_has_more_seats_than_the_limits_allow(
+        price in prop_oneof![Just(0_i64), Just(100)],
+        most in prop::option::of(1..15_i64),
+        batches in batches(),
+    ) {
+        let mut database = Database::with(event(1_000));
+        let patch = EventPatch { price: Some(price), ..person_may_have(most) };
+        database.apply(&[edit(patch)], at(0));
+        let mut seconds = 0;
+
+        for (operations, pause) in batches {
+            seconds += pause;
+            let unpaid = operations.into_iter().filter_map(|operation| match operation {
+                Operation::Edit { .. } => None,
+                Operation::Hold(ask) => Some(Operation::Hold(DecreaseCapacity { paid: false, ..ask })),
+                other => Some(other),
+            });
+            database.apply(&unpaid.collect::<Vec<_>>(), at(seconds));
+            for person in 1..3 {
+                let seats = |state| -> i64 {
+                    let of_person = database.reservations.values().filter(|it| it.user_id == Some(person));
+                    of_person.filter(|it| it.state == state).map(|it| i64::from(it.seats)).sum()
+                };
+                let (held, sold) = (seats(ReservationState::Held), seats(ReservationState::Confirmed));
+                prop_assert!(price == 0 || held <= 10);
+                let may_have = most.unwrap_or(if price == 0 { 10 } else { i64::MAX });
+                prop_assert!(held + sold <= may_have);
+            }
+        }
+    }
+}
+
+fn to_venue(venue: &str, quiet: i64) -> Operation {
+    edit_quietly(EventPatch { venue: Some(venue.to_owned()), ..EventPatch::default() }, quiet)
+}
+
+fn to_title(title: &str, quiet: i64) -> Operation {
+    edit_quietly(EventPatch { title: Some(title.to_owned()), ..EventPatch::default() }, quiet)
+}
+
+/// The facts about changes: the changed fields, and whether holders are told later.
+fn changes(outcome: &BatchOutcome) -> Vec<(Vec<String>, bool)> {
+    let change = |told: &OutboxMessage| match &told.message {
+        Message::EventChanged(fact) => Some((fact.changed.clone(), fact.untold)),
+        _ => None,
+    };
+    outcome.messages.iter().filter_map(change).collect()
+}
+
+fn fields(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn changes_are_taken_over_at_once_and_told_together_after_a_quiet_time() {
+    let mut database = Database::with(event(3));
+    database.apply(&[hold(1, 1)], at(0));
+
+    let first = database.apply(&[to_venue("Park", 60)], at(10));
+    let second = database.apply(&[to_title("Opera", 60)], at(60));
+    let early = database.apply(&[Operation::TellChange], at(119));
+    let edited = database.event.as_ref().unwrap().version;
+    database.apply(&[hold(2, 1)], at(119));
+    let due = database.apply(&[Operation::TellChange], at(120));
+    let again = database.apply(&[Operation::TellChange], at(300));
+
+    assert_eq!(changes(&first), [(fields(&["venue"]), true)]);
+    assert_eq!(changes(&second), [(fields(&["title", "venue"]), true)]);
+    assert!(early.messages.is_empty() && early.untold.is_none(), "it is not quiet yet");
+    assert_eq!(changes(&due), [(fields(&["title", "venue"]), false)]);
+    let Message::EventChanged(told) = &due.messages[0].message else { panic!("{:?}", due.messages) };
+    assert_eq!((told.known_from(), told.version), (edited, database.event.as_ref().unwrap().version));
+    assert_eq!(due.messages[0].traceparent.as_deref(), Some("00-trace"));
+    assert!(again.messages.is_empty() && database.untold.is_none());
+}
+
+#[test]
+fn a_change_waits_for_ten_quiet_times_at_most() {
+    let mut database = Database::with(event(3));
+    database.apply(&[hold(1, 1)], at(0));
+
+    for n in 0..20 {
+        database.apply(&[to_title(&format!("Title {n}"), 60)], at(n * 30));
+    }
+
+    assert_eq!(database.untold.as_ref().unwrap().due_at, at(600));
+    assert_eq!(changes(&database.apply(&[Operation::TellChange], at(600))), [(fields(&["title"]), false)]);
+}
+
+#[test]
+fn what_was_changed_back_before_anybody_was_told_is_told_to_nobody() {
+    let mut database = Database::with(event(3));
+    database.apply(&[hold(1, 1)], at(0));
+
+    database.apply(&[to_venue("Park", 60)], at(0));
+    let back = database.apply(&[to_venue("Hall", 60)], at(10));
+    let due = database.apply(&[Operation::TellChange], at(1000));
+
+    assert_eq!(changes(&back), [(Vec::new(), true)], "it is taken over once more");
+    assert!(due.messages.is_empty() && database.untold.is_none());
+}
+
+#[test]
+fn a_cancellation_is_told_at_once_and_nothing_after_it() {
+    let mut database = Database::with(event(3));
+    database.apply(&[hold(1, 1), to_venue("Park", 60)], at(0));
+
+    let cancelled = database.apply(&[Operation::Delete { traceparent: None }], at(1));
+    let due = database.apply(&[Operation::TellChange], at(1000));
+
+    assert!(matches!(cancelled.messages[..], [OutboxMessage { message: Message::EventCancelled(_), .. }]));
+    assert!(due.messages.is_empty() && database.untold.is_none());
+}
+
+#[test]
+fn a_change_just_before_the_event_or_before_it_was_to_begin_is_told_at_once() {
+    let mut database = Database::with(event(3));
+    database.apply(&[hold(1, 1)], at(0));
+    let start = |at| EventPatch { starts_at: Some(at), ..EventPatch::default() };
+
+    let far = database.apply(&[to_venue("Park", 60)], at(9_000));
+    let near = database.apply(&[to_title("Opera", 60)], at(9_950));
+    let nearer = database.apply(&[edit_quietly(start(at(15_000)), 60)], at(9_960));
+
+    assert_eq!(changes(&far), [(fields(&["venue"]), true)]);
+    assert_eq!(changes(&near), [(fields(&["title", "venue"]), false)]);
+    assert_eq!(changes(&nearer), [(fields(&["starts_at"]), false)]);
+    assert!(database.untold.is_none());
 }

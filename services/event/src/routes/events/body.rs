@@ -55,6 +55,10 @@ pub struct NewEvent {
     /// Seats that one booking may have, 1 to 100; 10 if absent.
     #[serde(default)]
     pub max_seats_per_booking: Option<i64>,
+    /// Seats that one person may have, held and sold, 1 to 1,000,000. If absent, one person may hold as many seats as
+    /// one booking may have, and buy any number; of a free event, have as many as one booking may have.
+    #[serde(default)]
+    pub max_seats_per_person: Option<i64>,
     /// `published` if absent.
     #[serde(default)]
     pub status: Option<NewStatus>,
@@ -81,6 +85,7 @@ impl NewEvent {
             sales_start_at: self.sales_start_at,
             sales_end_at: self.sales_end_at,
             max_seats_per_booking: self.max_seats_per_booking.unwrap_or(DEFAULT_MAX_SEATS_PER_BOOKING),
+            max_seats_per_person: self.max_seats_per_person,
         };
         Event::create(id, organizer_id, status, details, self.capacity, now)
     }
@@ -122,6 +127,9 @@ pub struct UpdateEvent {
     pub sales_end_at: Option<Option<DateTime<Utc>>>,
     /// Seats that one booking may have, 1 to 100.
     pub max_seats_per_booking: Option<i64>,
+    /// Seats that one person may have, held and sold, 1 to 1,000,000; for later bookings.
+    #[serde(deserialize_with = "given")]
+    pub max_seats_per_person: Option<Option<i64>>,
     /// `published`; `draft` again while no seat is taken; `cancelled`, for good.
     pub status: Option<EventStatus>,
 }
@@ -149,6 +157,7 @@ impl From<UpdateEvent> for EventPatch {
             sales_start_at: update.sales_start_at,
             sales_end_at: update.sales_end_at,
             max_seats_per_booking: update.max_seats_per_booking,
+            max_seats_per_person: update.max_seats_per_person,
             status: update.status,
         }
     }
@@ -193,6 +202,8 @@ pub struct EventResponse {
     pub sales_end_at: Option<DateTime<Utc>>,
     /// Seats that one booking may have.
     pub max_seats_per_booking: i64,
+    /// Seats that one person may have, held and sold; null where the organizer does not say.
+    pub max_seats_per_person: Option<i64>,
     /// Who sees it, and whether it is on.
     pub status: EventStatus,
     /// Who made it.
@@ -227,6 +238,7 @@ impl From<&Event> for EventResponse {
             sales_start_at: details.sales_start_at,
             sales_end_at: details.sales_end_at,
             max_seats_per_booking: details.max_seats_per_booking,
+            max_seats_per_person: details.max_seats_per_person,
             status: event.status,
             organizer_id: event.organizer_id,
             version: event.version,
