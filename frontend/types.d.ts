@@ -30,6 +30,8 @@ declare namespace Api {
     sales_start_at?: string | null;
     sales_end_at?: string | null;
     max_seats_per_booking?: number | null;
+    /** Held and sold. */
+    max_seats_per_person?: number | null;
     organizer_id: number;
     status: "draft" | "published" | "cancelled";
     /** Grows with every change. */
@@ -49,6 +51,8 @@ declare namespace Api {
     status: "Pending" | "Confirmed" | "Rejected" | "Cancelled" | "Expired";
     payment_status: "Unpaid" | "Paid" | "Failed" | "Refunded";
     expires_at: string | null;
+    /** Only if it is confirmed; replicas of an older version do not say it. */
+    cancellable_until?: string | null;
     created_at: string;
     cancel_reason?: "by_attendee" | "event_cancelled";
     /** Only if money goes or went back. */

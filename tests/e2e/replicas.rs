@@ -15,7 +15,9 @@ const SEATS: usize = 20;
 async fn two_replicas_of_each_service_sell_every_seat_once_and_outlive_a_killed_one() {
     let platform = Stack::start(Options { replicas: 2, ..Options::default() }).await.unwrap();
     let organizer = platform.organizer().await.unwrap();
-    let event_id = organizer.creates(NewEvent::priced(u32::try_from(SEATS).unwrap(), 1000)).await.unwrap();
+    // One person may hold any of them.
+    let event = NewEvent::priced(u32::try_from(SEATS).unwrap(), 1000).with("max_seats_per_booking", SEATS);
+    let event_id = organizer.creates(event).await.unwrap();
     let people = try_join_all((0..4).map(|_| platform.attendee())).await.unwrap();
 
     let asking = (0..5 * SEATS).map(|n| people[n % people.len()].asks_for(&event_id, 1));

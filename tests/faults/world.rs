@@ -63,6 +63,8 @@ impl World {
         let mut environment = vec![
             set(Program::Booking, "HOLD_SECONDS", hold_seconds),
             set(Program::Booking, "PAYMENT_TIMEOUT_SECONDS", 3),
+            // Nobody waits a minute to be told of a change.
+            set(Program::Event, "CHANGE_QUIET_SECONDS", 2),
             set(Program::MockGateway, "LATE_SECONDS", LATE_SECONDS),
             set(Program::User, "ACCESS_TOKEN_SECONDS", 24 * 3600),
         ];

@@ -3,7 +3,7 @@ import { ApiError, get, serverNow } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, pause, replace, toast } from "../dom.js";
-import { clock, date, eventTime, explain, money, sameClock, t, tn } from "../i18n.js";
+import { clock, date, eventTime, explain, money, ownZone, sameClock, shortTime, t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
 import { liveEvents } from "../live.js";
 import { paymentForm } from "../payment.js";
@@ -210,14 +210,17 @@ function confirmedView(booking, event, refresh) {
       await refresh();
     });
   });
-  const upcoming = event && Date.parse(event.starts_at) > Date.now();
+  const until = booking.cancellable_until;
+  const cancellable = Date.parse(until ?? event?.starts_at ?? "") > serverNow();
+  const time = cancellable && until && shortTime(until, event?.time_zone ?? ownZone);
   return [
     h("h2", t("booking.ready")),
     h("p", t("booking.ready_text")),
+    time && h("p.hint", t("booking.cancellable_until", { time })),
     h(
       "p.actions",
       event && iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }),
-      upcoming && cancel,
+      cancellable && cancel,
     ),
     box,
   ];

@@ -88,7 +88,7 @@ function bookingPanel(event, wanted) {
   const total = h("output", { for: "seats" });
   const { box, say } = alertBox();
   const button = h("button.button.wide", { type: "submit" }, "");
-  const limit = () => Math.max(1, Math.min(event.available, event.max_seats_per_booking ?? Infinity));
+  const limit = () => Math.max(1, Math.min(event.available, event.max_seats_per_booking ?? Infinity, event.max_seats_per_person ?? Infinity));
 
   const retotal = () => {
     const count = Math.min(Math.max(1, Math.trunc(Number(seats.value)) || 1), limit());

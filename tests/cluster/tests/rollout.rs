@@ -47,8 +47,8 @@ async fn every_program_is_rolled_under_load_without_a_failed_request() -> Result
         })
         .await?;
         let organizer = Person::register(&visitor, "organizer").await?;
-        let (free, priced) =
-            (organizer.creates(NewEvent::free(SEATS)).await?, organizer.creates(NewEvent::priced(SEATS, 1500)).await?);
+        let free = organizer.creates(NewEvent::free(SEATS).with("max_seats_per_person", SEATS)).await?;
+        let priced = organizer.creates(NewEvent::priced(SEATS, 1500)).await?;
         let people = try_join_all((0..PEOPLE).map(|_| Person::register(&visitor, "attendee"))).await?;
 
         let (booked, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));

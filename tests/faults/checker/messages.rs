@@ -28,6 +28,8 @@ pub(super) async fn few_wait(world: &World) -> Result<bool> {
 pub(super) async fn all_sent(world: &World) -> Result<()> {
     let waiting = world.events.collection::<Document>("outbox").count_documents(doc! {}).await?;
     ensure!(waiting == 0, "{waiting} messages in the outbox of event-service");
+    let untold = world.events.collection::<Document>("untold_changes").count_documents(doc! {}).await?;
+    ensure!(untold == 0, "{untold} changes that holders were not told of");
     for queue in [NOTIFICATION_QUEUE, BOOKING_QUEUE] {
         let waiting = count(world, queue.name).await?;
         ensure!(waiting == 0, "{waiting} messages in the queue {}", queue.name);
