@@ -4,7 +4,9 @@ use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 use contracts::{money, text::fold};
 
-/// A Confirmed booking, as the event's organizer sees it.
+use super::BookingStatus;
+
+/// A booking as the event's organizer sees it.
 #[derive(Clone, Debug)]
 pub struct Attendee {
     /// The booking's number.
@@ -19,6 +21,8 @@ pub struct Attendee {
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
+    /// Confirmed, or Cancelled together with the whole event.
+    pub status: BookingStatus,
     /// When it was booked.
     pub created_at: DateTime<Utc>,
 }
@@ -91,15 +95,15 @@ pub fn search_words(search: &str) -> Vec<String> {
 }
 
 /// The first line of the sheet.
-pub const SHEET_HEAD: &str = "booking_id,name,email,seats,amount,currency,booked_at\r\n";
+pub const SHEET_HEAD: &str = "booking_id,name,email,seats,amount,currency,booked_at,status\r\n";
 
 impl Attendee {
     /// The booking's line in the sheet: comma-separated values of RFC 4180, the amount in major units.
     pub fn sheet_line(&self) -> String {
-        let Self { booking_id, name, email, seats, amount, currency, created_at } = self;
+        let Self { booking_id, name, email, seats, amount, currency, status, created_at } = self;
         let (name, email, amount) = (cell(name), cell(email), money::decimal(*amount, currency));
         let time = created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        format!("{booking_id},{name},{email},{seats},{amount},{currency},{time}\r\n")
+        format!("{booking_id},{name},{email},{seats},{amount},{currency},{time},{}\r\n", status.as_str())
     }
 }
 

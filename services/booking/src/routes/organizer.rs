@@ -70,7 +70,7 @@ pub(super) struct SheetQuery {
     search: Option<String>,
 }
 
-/// A Confirmed booking, as the event's organizer sees it.
+/// A booking as the event's organizer sees it.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct AttendeeResponse {
     /// The booking's number.
@@ -85,7 +85,7 @@ pub(super) struct AttendeeResponse {
     amount: i64,
     /// ISO 4217.
     currency: String,
-    /// Always Confirmed.
+    /// Confirmed, or Cancelled together with the whole event.
     status: BookingStatus,
     /// When it was booked.
     created_at: DateTime<Utc>,
@@ -150,7 +150,7 @@ pub(super) struct Sheet {
     body: Body,
 }
 
-/// Confirmed bookings of an event, newest first.
+/// Bookings of an event, newest first: those that are Confirmed, or were until the event was cancelled.
 pub(super) async fn list_attendees(
     State(state): State<AppState>,
     user: AuthUser,
@@ -166,7 +166,7 @@ pub(super) async fn list_attendees(
     Ok(Json(Page::of(rows, limit, |attendee| attendee.booking_id).map(AttendeeResponse::from)))
 }
 
-/// Confirmed bookings of an event, newest first, as comma-separated values; sent while they are read.
+/// The same bookings as comma-separated values; sent while they are read.
 pub(super) async fn export_attendees(
     State(state): State<AppState>,
     user: AuthUser,
@@ -267,8 +267,8 @@ fn totals(days: &[DayResponse]) -> Vec<Takings> {
 
 impl From<Attendee> for AttendeeResponse {
     fn from(attendee: Attendee) -> Self {
-        let Attendee { booking_id, name, email, seats, amount, currency, created_at } = attendee;
-        Self { booking_id, name, email, seats, amount, currency, status: BookingStatus::Confirmed, created_at }
+        let Attendee { booking_id, name, email, seats, amount, currency, status, created_at } = attendee;
+        Self { booking_id, name, email, seats, amount, currency, status, created_at }
     }
 }
 

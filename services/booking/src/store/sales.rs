@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 use super::Store;
 use crate::domain::{
-    Attendee, DaySales, EventSales,
+    Attendee, BookingStatus, DaySales, EventSales,
     sales::{self, Day},
 };
 
@@ -23,8 +23,9 @@ pub struct Keyless {
 }
 
 impl Store {
-    /// Confirmed bookings of an event, newest first, with numbers below `before`. Each of the words, folded, is part of
-    /// the name or the address; a single one may be the number of a booking.
+    /// Bookings of an event that stand, or stood until the event was called off: newest first, with numbers below
+    /// `before`. Each of the words, folded, is part of the name or the address; a single one may be the number of a
+    /// booking.
     pub async fn list_attendees(
         &self,
         event_id: &str,
@@ -35,9 +36,11 @@ impl Store {
         sqlx::query_as!(
             Attendee,
             r#"select id as booking_id, user_name as name, user_email as email, seats, amount as "amount!",
-                   currency as "currency!", created_at at time zone 'utc' as "created_at!"
+                   currency as "currency!", status as "status: BookingStatus", created_at at time zone 'utc' as "created_at!"
                from bookings
-               where event_id = $1 and status = 'Confirmed' and ($3::integer is null or id < $3)
+               where event_id = $1 and ($3::integer is null or id < $3)
+                   and (status = 'Confirmed' or status = 'Cancelled' and cancel_reason = 'event_cancelled'
+                        and payment_status in ('Paid', 'Refunded'))
                    and ($2::text[] is null or array[id::text] = $2
                         -- A row without a key was written just now, by a replica that knows none.
                         or (select bool_and(strpos(coalesce(attendee_key, lower(user_name || ' ' || user_email)), word) > 0)

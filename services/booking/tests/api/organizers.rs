@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use booking_service::backfill;
 use chrono::NaiveDate;
-use contracts::identity::Role;
+use contracts::{identity::Role, message::Message};
 use platform::page::encode_cursor;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     helpers::{ALICE, Answer, TestApp},
@@ -161,9 +162,9 @@ async fn the_sheet_has_every_attendee_and_no_formula() {
     let sheet = app.sheet(&event, "").await;
     let found = app.sheet(&event, "?search=user21").await;
 
-    let bert = format!("{bert},User 21,user21@example.org,1,12.50,EUR,2026-03-04T05:06:07Z");
-    let anna = format!("{anna},\"'=cmd|'/c calc'!A1, \"\"x\"\"\",user20@example.org,2,25.00,EUR,2026-03-04T05:06:07Z");
-    let head = "booking_id,name,email,seats,amount,currency,booked_at".to_owned();
+    let bert = format!("{bert},User 21,user21@example.org,1,12.50,EUR,2026-03-04T05:06:07Z,Confirmed");
+    let anna = format!("{anna},\"'=cmd|'/c calc'!A1, \"\"x\"\"\",user20@example.org,2,25.00,EUR,2026-03-04T05:06:07Z,Confirmed");
+    let head = "booking_id,name,email,seats,amount,currency,booked_at,status".to_owned();
     assert_eq!(sheet, [head.clone(), bert.clone(), anna]);
     assert_eq!(found, [head, bert]);
 }
@@ -189,6 +190,29 @@ async fn a_sheet_goes_on_after_its_first_thousand_rows() {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), 2101);
+}
+
+#[tokio::test]
+async fn who_had_booked_is_still_told_after_an_event_is_cancelled() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(100, 1250);
+    let (anna, bert) = (app.sells(20, &event, 2).await, app.sells(21, &event, 1).await);
+    assert_eq!(app.cancel_request(21, bert).send().await.status, StatusCode::OK);
+    app.books(&event, 1).await;
+    app.neighbours.world().events.get_mut(&event).unwrap().cancelled = true;
+    app.receives(Uuid::new_v4(), Message::EventCancelled(app.event_fact(&event, "Concert", 2))).await;
+    app.sweeps().await;
+    let path = format!("/bookings/events/{event}/attendees");
+
+    let all = app.organizer_gets(&path).await;
+    let found = app.organizer_gets(&format!("{path}?search=user20")).await;
+    let sheet = app.sheet(&event, "").await;
+
+    // Who left before, and who never paid, had no booking any more.
+    assert_eq!((ids(&all), ids(&found)), (vec![i64::from(anna)], vec![i64::from(anna)]));
+    assert_eq!(all.body["items"][0]["status"], "Cancelled");
+    assert!(sheet[1].starts_with(&format!("{anna},")) && sheet[1].ends_with(",Cancelled"), "{sheet:?}");
+    assert_eq!(sheet.len(), 2);
 }
 
 #[tokio::test]
