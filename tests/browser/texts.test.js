@@ -25,3 +25,10 @@ test("all languages have the same texts", async () => {
   assert.ok(english.length > 200);
   for (const file of files) assert.deepEqual(await keysOf(file), english, file);
 });
+
+test("plurals follow the rule that services have", async () => {
+  for (const file of await readdir(FOLDER)) {
+    const rules = new Intl.PluralRules(file.replace(".json", ""));
+    for (let n = 0; n <= 1000; n++) assert.equal(rules.select(n), n === 1 ? "one" : "other", `${file}: ${n}`);
+  }
+});

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::texts::{self, Text};
+use crate::texts::{self, Texts};
 
 /// What a notification is about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -69,10 +69,8 @@ pub struct NewNotification {
     pub booking_id: i32,
     /// The event it is about.
     pub event_id: String,
-    /// One line.
-    pub title: String,
-    /// A sentence or three.
-    pub body: String,
+    /// What it says.
+    pub texts: Texts,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -92,10 +90,8 @@ pub struct Notification {
     pub booking_id: i32,
     /// The event it is about.
     pub event_id: String,
-    /// One line.
-    pub title: String,
-    /// A sentence or three.
-    pub body: String,
+    /// What it says.
+    pub texts: Texts,
     /// When its user read it, if it was read.
     pub read_at: Option<DateTime<Utc>>,
     /// When it was made.
@@ -122,34 +118,33 @@ impl NewNotification {
     /// What a person is told about `message`, whose id is `id`.
     pub fn from_message(id: Uuid, message: &Message, now: DateTime<Utc>) -> Result<Self, NotForPeople> {
         use NotificationType as Type;
-        let (kind, user_id, booking_id, event_id, text) = match message {
+        let (kind, user_id, booking_id, event_id, texts) = match message {
             Message::BookingConfirmed(fact) => about(Type::BookingConfirmed, fact, texts::confirmed(fact)),
             Message::BookingCancelled(fact) => about(Type::BookingCancelled, fact, texts::cancelled(fact)),
             Message::BookingRefunded(fact) => about(Type::BookingRefunded, fact, texts::refunded(fact)),
             Message::BookingExpired(fact) => about(Type::BookingExpired, fact, texts::expired(fact)),
             Message::HolderEventChanged(fact) => {
-                let text = texts::event_changed(&fact.event);
-                (Type::EventChanged, fact.user_id, fact.booking_id, fact.event.event_id.clone(), text)
+                let texts = texts::event_changed(&fact.event);
+                (Type::EventChanged, fact.user_id, fact.booking_id, fact.event.event_id.clone(), texts)
             }
             Message::HolderEventCancelled(fact) => {
-                let text = texts::event_cancelled(&fact.event);
-                (Type::EventCancelled, fact.user_id, fact.booking_id, fact.event.event_id.clone(), text)
+                let texts = texts::event_cancelled(&fact.event);
+                (Type::EventCancelled, fact.user_id, fact.booking_id, fact.event.event_id.clone(), texts)
             }
             Message::EventChanged(_) | Message::EventCancelled(_) => {
                 return Err(NotForPeople { routing_key: message.routing_key() });
             }
         };
-        let Text { title, body } = text;
-        Ok(Self { id, user_id, kind, booking_id, event_id, title, body, created_at: now })
+        Ok(Self { id, user_id, kind, booking_id, event_id, texts, created_at: now })
     }
 }
 
 fn about(
     kind: NotificationType,
     fact: &contracts::message::BookingFact,
-    text: Text,
-) -> (NotificationType, i32, i32, String, Text) {
-    (kind, fact.user_id, fact.booking_id, fact.event_id.clone(), text)
+    texts: Texts,
+) -> (NotificationType, i32, i32, String, Texts) {
+    (kind, fact.user_id, fact.booking_id, fact.event_id.clone(), texts)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::sse::Event;
+use contracts::identity::Language;
 use platform::auth::Revocations;
 use serde::Serialize;
 use tokio::{
@@ -31,6 +32,8 @@ pub(crate) struct Feed {
     pub(crate) store: Store,
     /// Whose they are.
     pub(crate) user_id: i32,
+    /// In which language they are told.
+    pub(crate) language: Language,
     /// Up to which place the reader has them.
     pub(crate) last: i64,
     /// Says that there may be more.
@@ -121,7 +124,7 @@ impl Feed {
             let full = notifications.len() == BATCH as usize;
             for notification in notifications {
                 let seq = notification.seq;
-                self.send(notification_event(notification)).await?;
+                self.send(notification_event(notification, self.language)).await?;
                 self.last = seq;
             }
             if !full {
@@ -154,9 +157,9 @@ async fn ending(
     }
 }
 
-fn notification_event(notification: Notification) -> Event {
+fn notification_event(notification: Notification, language: Language) -> Event {
     let seq = notification.seq;
-    event("notification", &NotificationResponse::from(notification)).id(seq.to_string())
+    event("notification", &NotificationResponse::new(notification, language)).id(seq.to_string())
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {

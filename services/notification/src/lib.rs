@@ -3,7 +3,7 @@
 //! - [`config`]: settings; [`App`]: the service put together; [`state`]: what handlers share
 //! - [`routes`]: the URL table, listing, marking as read, the event stream; [`error`]: their shared refusals
 //! - [`consumer`]: messages from RabbitMQ in; [`domain`]: which message becomes which notification;
-//!   [`texts`]: what it says
+//!   [`texts`]: what it says, in every language; `language`: which one somebody reads
 //! - [`store`]: MongoDB: the queries, the transactions, the schema
 //! - [`hub`]: who listens on this replica; [`watcher`]: what other replicas stored; [`feed`]: one open stream
 
@@ -13,6 +13,7 @@ pub mod domain;
 mod error;
 mod feed;
 pub mod hub;
+mod language;
 pub mod routes;
 pub mod state;
 pub mod store;

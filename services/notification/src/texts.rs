@@ -1,14 +1,16 @@
-//! What notifications say: every title and body, in plain English.
+//! What notifications say, in every language of the platform.
 
-use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
+mod catalogue;
+
 use contracts::{
+    identity::Language,
     message::{BookingFact, CancelReason, EventFact},
-    money::decimal,
     text::isolated,
 };
 
-/// The words of one notification.
+use self::catalogue::{Catalogue, Confirmed, Plain, fill};
+
+/// The words of one notification in one language.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Text {
     /// One line.
@@ -17,141 +19,115 @@ pub struct Text {
     pub body: String,
 }
 
-/// The seats are theirs.
-pub fn confirmed(fact: &BookingFact) -> Text {
-    let price = match fact.amount {
-        0 => "There is nothing to pay.".to_owned(),
-        amount => format!("You paid {}.", money(amount, &fact.currency)),
-    };
-    Text {
-        title: "Booking confirmed".to_owned(),
-        body: format!(
-            "Your booking {} ({} for “{}”) is confirmed. {price}",
-            fact.booking_id,
-            seats(fact.seats),
-            isolated(&fact.event_title)
-        ),
+/// The words of one notification in every language, so that its reader may change the language later.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Texts {
+    /// English, which is also what a reader of an unknown language gets.
+    pub english: Text,
+    /// German; absent where an older version stored the notification.
+    pub german: Option<Text>,
+}
+
+impl Texts {
+    fn render(text: impl Fn(&Catalogue) -> Text) -> Self {
+        Self { english: text(Catalogue::of(Language::En)), german: Some(text(Catalogue::of(Language::De))) }
     }
+
+    /// The words for a reader of `language`.
+    pub fn read_in(self, language: Language) -> Text {
+        match language {
+            Language::En => self.english,
+            Language::De => self.german.unwrap_or(self.english),
+        }
+    }
+}
+
+/// The seats are theirs.
+pub fn confirmed(fact: &BookingFact) -> Texts {
+    Texts::render(|catalogue| {
+        let Confirmed { title, body, paid, free } = &catalogue.notification.confirmed;
+        let price = if fact.amount == 0 { free } else { paid };
+        Text { title: title.clone(), body: about_booking(catalogue, &format!("{body} {price}"), fact) }
+    })
 }
 
 /// The booking ended by its owner's or the organizer's doing.
-pub fn cancelled(fact: &BookingFact) -> Text {
-    let why = match fact.reason {
-        Some(CancelReason::ByAttendee) => " as you asked",
-        Some(CancelReason::EventCancelled) => " because the event does not take place",
-        None => "",
-    };
-    Text {
-        title: "Booking cancelled".to_owned(),
-        body: format!(
-            "Your booking {} ({} for “{}”) was cancelled{why}.",
-            fact.booking_id,
-            seats(fact.seats),
-            isolated(&fact.event_title)
-        ),
-    }
+pub fn cancelled(fact: &BookingFact) -> Texts {
+    Texts::render(|catalogue| {
+        let texts = &catalogue.notification.cancelled;
+        let body = match fact.reason {
+            Some(CancelReason::ByAttendee) => &texts.by_attendee,
+            Some(CancelReason::EventCancelled) => &texts.event_cancelled,
+            None => &texts.body,
+        };
+        Text { title: texts.title.clone(), body: about_booking(catalogue, body, fact) }
+    })
 }
 
 /// The money went back.
-pub fn refunded(fact: &BookingFact) -> Text {
-    Text {
-        title: "Payment refunded".to_owned(),
-        body: format!(
-            "{} for your booking {} for “{}” went back to the payment method you used.",
-            money(fact.amount, &fact.currency),
-            fact.booking_id,
-            isolated(&fact.event_title)
-        ),
-    }
+pub fn refunded(fact: &BookingFact) -> Texts {
+    Texts::render(|catalogue| plain(catalogue, &catalogue.notification.refunded, fact))
 }
 
 /// The hold ran out unpaid.
-pub fn expired(fact: &BookingFact) -> Text {
-    Text {
-        title: "Booking expired".to_owned(),
-        body: format!(
-            "Your booking {} ({} for “{}”) was not paid in time, so the seats went back on sale. Book again if you still want to go.",
-            fact.booking_id,
-            seats(fact.seats),
-            isolated(&fact.event_title)
-        ),
-    }
+pub fn expired(fact: &BookingFact) -> Texts {
+    Texts::render(|catalogue| plain(catalogue, &catalogue.notification.expired, fact))
 }
 
 /// What attendees were told is no longer so.
-pub fn event_changed(event: &EventFact) -> Text {
-    let what = match changed_words(&event.changed).as_slice() {
-        [] => "Its details changed".to_owned(),
-        words => format!("Changed: {}", words.join(", ")),
-    };
-    Text {
-        title: format!("“{}” has changed", isolated(&event.title)),
-        body: format!(
-            "{what}. It now takes place at {}, {}. Your booking stays valid.",
-            isolated(&event.venue),
-            local_time(event.starts_at, &event.time_zone)
-        ),
-    }
+pub fn event_changed(event: &EventFact) -> Texts {
+    Texts::render(|catalogue| {
+        let texts = &catalogue.notification.event_changed;
+        let names = catalogue.field_names(&event.changed);
+        let what = if names.is_empty() { &texts.details } else { &texts.changed };
+        let body = fill(
+            &format!("{what} {}", texts.body),
+            &[
+                ("fields", &names.join(", ")),
+                ("venue", &isolated(&event.venue)),
+                ("time", &catalogue.time(event.starts_at, &event.time_zone)),
+            ],
+        );
+        Text { title: fill(&texts.title, &[("event", &isolated(&event.title))]), body }
+    })
 }
 
 /// The event does not take place.
-pub fn event_cancelled(event: &EventFact) -> Text {
-    Text {
-        title: format!("“{}” is cancelled", isolated(&event.title)),
-        body: format!(
-            "The organizer cancelled “{}”, planned for {} at {}. Your booking ends with it, and whatever you paid is refunded.",
-            isolated(&event.title),
-            local_time(event.starts_at, &event.time_zone),
-            isolated(&event.venue)
-        ),
-    }
+pub fn event_cancelled(event: &EventFact) -> Texts {
+    Texts::render(|catalogue| {
+        let Plain { title, body } = &catalogue.notification.event_cancelled;
+        let values: [(&str, &str); 3] = [
+            ("event", &isolated(&event.title)),
+            ("venue", &isolated(&event.venue)),
+            ("time", &catalogue.time(event.starts_at, &event.time_zone)),
+        ];
+        Text { title: fill(title, &values), body: fill(body, &values) }
+    })
 }
 
-fn seats(count: u32) -> String {
-    if count == 1 { "1 seat".to_owned() } else { format!("{count} seats") }
+fn plain(catalogue: &Catalogue, Plain { title, body }: &Plain, fact: &BookingFact) -> Text {
+    Text { title: title.clone(), body: about_booking(catalogue, body, fact) }
 }
 
-/// The fields that mean something to an attendee, in their words.
-fn changed_words(fields: &[String]) -> Vec<&str> {
-    let mut words = Vec::new();
-    for field in fields {
-        let word = match field.as_str() {
-            "starts_at" => "start",
-            "ends_at" => "end",
-            "time_zone" => "time zone",
-            "image_url" => "picture",
-            "max_seats_per_booking" => "seats per booking",
-            "sales_start_at" | "sales_end_at" => "sales period",
-            other => other,
-        };
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    }
-    words
-}
-
-/// An instant as people at the venue see it, such as `Friday, 5 June 2026, 19:30 (Europe/Berlin)`.
-fn local_time(instant: DateTime<Utc>, time_zone: &str) -> String {
-    const SHAPE: &str = "%A, %-d %B %Y, %H:%M";
-    match time_zone.parse::<Tz>() {
-        Ok(zone) => format!("{} ({time_zone})", instant.with_timezone(&zone).format(SHAPE)),
-        Err(_) => format!("{} (UTC)", instant.format(SHAPE)),
-    }
-}
-
-/// An amount of minor units for people, such as `12.50 EUR`.
-fn money(amount: i64, currency: &str) -> String {
-    format!("{} {currency}", decimal(amount, currency))
+fn about_booking(catalogue: &Catalogue, template: &str, fact: &BookingFact) -> String {
+    fill(
+        template,
+        &[
+            ("booking", &fact.booking_id.to_string()),
+            ("event", &isolated(&fact.event_title)),
+            ("seats", &catalogue.seats(fact.seats)),
+            ("amount", &catalogue.money(fact.amount, &fact.currency)),
+        ],
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeZone;
+    use chrono::{DateTime, TimeZone, Utc};
 
     use super::*;
 
-    fn booking(seats: u32, amount: i64, currency: &str) -> BookingFact {
+    fn booking(seats: u32, amount: i64) -> BookingFact {
         BookingFact {
             booking_id: 17,
             user_id: 3,
@@ -159,7 +135,7 @@ mod tests {
             event_title: "Jazz Night".to_owned(),
             seats,
             amount,
-            currency: currency.to_owned(),
+            currency: "EUR".to_owned(),
             reason: None,
             occurred_at: DateTime::UNIX_EPOCH,
         }
@@ -181,49 +157,85 @@ mod tests {
         }
     }
 
+    fn bodies(texts: Texts) -> [String; 2] {
+        [texts.clone().read_in(Language::En).body, texts.read_in(Language::De).body]
+    }
+
     #[test]
     fn a_confirmation_says_what_was_paid() {
         assert_eq!(
-            confirmed(&booking(2, 5000, "EUR")).body,
-            "Your booking 17 (2 seats for “\u{2068}Jazz Night\u{2069}”) is confirmed. You paid 50.00 EUR."
+            bodies(confirmed(&booking(2, 5000))),
+            [
+                "Your booking 17 (2 seats for “\u{2068}Jazz Night\u{2069}”) is confirmed. You paid €50.",
+                "Deine Buchung 17 (2 Plätze für „\u{2068}Jazz Night\u{2069}“) ist bestätigt. Du hast 50\u{a0}€ bezahlt.",
+            ]
         );
-        assert!(confirmed(&booking(1, 0, "EUR")).body.ends_with("is confirmed. There is nothing to pay."));
+        assert!(confirmed(&booking(1, 0)).english.body.ends_with("is confirmed. There’s nothing to pay."));
     }
 
     #[test]
     fn a_cancellation_says_whose_doing_it_was() {
-        let by_organizer = BookingFact { reason: Some(CancelReason::EventCancelled), ..booking(1, 0, "EUR") };
+        let by = |reason| bodies(cancelled(&BookingFact { reason, ..booking(1, 0) }));
+
+        let [by_organizer, durch_absage] = by(Some(CancelReason::EventCancelled));
+        let [by_attendee, _] = by(Some(CancelReason::ByAttendee));
+        let [by_somebody, _] = by(None);
 
         assert_eq!(
-            cancelled(&by_organizer).body,
-            "Your booking 17 (1 seat for “\u{2068}Jazz Night\u{2069}”) was cancelled because the event does not take place."
+            by_organizer,
+            "Your booking 17 (1 seat for “\u{2068}Jazz Night\u{2069}”) has been cancelled because the event isn’t taking place."
         );
-        assert!(cancelled(&booking(1, 0, "EUR")).body.ends_with("was cancelled."));
+        assert!(durch_absage.ends_with(
+            "(1 Platz für „\u{2068}Jazz Night\u{2069}“) wurde storniert, weil das Event nicht stattfindet."
+        ));
+        assert!(by_attendee.starts_with("You cancelled your booking 17"));
+        assert!(by_somebody.ends_with("has been cancelled."));
     }
 
     #[test]
     fn a_changed_event_is_told_in_the_time_of_its_venue() {
         assert_eq!(
-            event_changed(&event(&["starts_at", "venue"])).body,
-            "Changed: start, venue. It now takes place at \u{2068}Blue Hall\u{2069}, Friday, 5 June 2026, 19:30 (Europe/Berlin). \
-             Your booking stays valid."
+            bodies(event_changed(&event(&["starts_at", "venue"]))),
+            [
+                "What’s new: start time, venue. The event now takes place at \u{2068}Blue Hall\u{2069} on Friday, \
+                 5 June 2026, 19:30 (Europe/Berlin). Your booking is still valid.",
+                "Geändert: Beginn, Ort. Das Event findet jetzt hier statt: \u{2068}Blue Hall\u{2069}, Freitag, \
+                 5. Juni 2026, 19:30 Uhr (Europe/Berlin). Deine Buchung gilt weiter.",
+            ]
         );
-    }
-
-    #[test]
-    fn what_people_wrote_is_isolated_from_the_sentence_around_it() {
-        let hebrew = EventFact { title: "קונצרט".to_owned(), venue: "תל אביב".to_owned(), ..event(&[]) };
-
-        let Text { title, body } = event_cancelled(&hebrew);
-
-        assert_eq!(title, "“\u{2068}קונצרט\u{2069}” is cancelled");
-        assert!(body.contains("“\u{2068}קונצרט\u{2069}”") && body.contains("at \u{2068}תל אביב\u{2069}."), "{body}");
     }
 
     #[test]
     fn an_unknown_zone_falls_back_to_utc() {
         let odd = EventFact { time_zone: "Moon/Base".to_owned(), ..event(&[]) };
 
-        assert!(event_cancelled(&odd).body.contains("17:30 (UTC)"));
+        assert!(event_cancelled(&odd).english.body.contains("17:30 (UTC)"));
+    }
+
+    #[test]
+    fn no_text_has_an_empty_place() {
+        let all = [
+            confirmed(&booking(2, 5000)),
+            cancelled(&booking(2, 5000)),
+            refunded(&booking(2, 5000)),
+            expired(&booking(2, 5000)),
+            event_changed(&event(&["description", "sales_end_at"])),
+            event_cancelled(&event(&[])),
+        ];
+
+        for text in all.into_iter().flat_map(|Texts { english, german }| [english, german.unwrap()]) {
+            let Text { title, body } = text;
+            assert!(!title.is_empty() && !body.is_empty());
+            for hole in ["  ", "()", " .", " ,", "“”", "„“", "{", "}"] {
+                assert!(!title.contains(hole) && !body.contains(hole), "{title}: {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_older_version_stored_is_read_in_english() {
+        let texts = Texts { german: None, ..confirmed(&booking(1, 0)) };
+
+        assert_eq!(texts.clone().read_in(Language::De), texts.english);
     }
 }

@@ -1,7 +1,8 @@
 //! Listing notifications and marking them as read.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, Utc};
+use contracts::identity::Language;
 use platform::{
     ApiResult,
     auth::AuthUser,
@@ -16,6 +17,8 @@ use crate::{
     AppState,
     domain::{Notification, NotificationType},
     error::{no_such_notifications, require_own, undropped},
+    language::language_of,
+    texts::Text,
 };
 
 /// Whose notifications.
@@ -68,9 +71,9 @@ pub struct NotificationResponse {
     booking_id: i32,
     /// The event it is about.
     event_id: String,
-    /// One line for people.
+    /// One line for people, in the account's language; without one, as `Accept-Language` says.
     title: String,
-    /// A sentence or three for people.
+    /// A sentence or three for people, in the same language.
     body: String,
     /// When it was read; null while it was not.
     read_at: Option<DateTime<Utc>>,
@@ -78,16 +81,18 @@ pub struct NotificationResponse {
     created_at: DateTime<Utc>,
 }
 
-impl From<Notification> for NotificationResponse {
-    fn from(notification: Notification) -> Self {
+impl NotificationResponse {
+    /// As somebody reads it in `language`.
+    pub(crate) fn new(notification: Notification, language: Language) -> Self {
+        let Text { title, body } = notification.texts.read_in(language);
         Self {
             id: notification.id,
             seq: notification.seq,
             kind: notification.kind,
             booking_id: notification.booking_id,
             event_id: notification.event_id,
-            title: notification.title,
-            body: notification.body,
+            title,
+            body,
             read_at: notification.read_at,
             created_at: notification.created_at,
         }
@@ -118,8 +123,10 @@ pub(super) async fn list_notifications(
     user: AuthUser,
     Path(UserPath { user_id }): Path<UserPath>,
     Query(query): Query<ListQuery>,
+    headers: HeaderMap,
 ) -> ApiResult<Json<NotificationList>> {
     require_own(&user, user_id)?;
+    let language = language_of(&user, &headers);
     let limit = parse_limit(query.limit)?;
     let before = decode_cursor::<i64>(query.cursor.as_deref())?;
     let unread_only = query.unread.unwrap_or(false);
@@ -132,7 +139,8 @@ pub(super) async fn list_notifications(
     })
     .await?;
 
-    let page = Page::of(rows, limit, |last| last.seq).map(NotificationResponse::from);
+    let page =
+        Page::of(rows, limit, |last| last.seq).map(|notification| NotificationResponse::new(notification, language));
     Ok(Json(NotificationList { items: page.items, next_cursor: page.next_cursor, unread_count: counters.unread }))
 }
 
@@ -141,13 +149,15 @@ pub(super) async fn mark_read(
     State(state): State<AppState>,
     user: AuthUser,
     Path(NotificationPath { user_id, id }): Path<NotificationPath>,
+    headers: HeaderMap,
 ) -> ApiResult<Json<NotificationResponse>> {
     require_own(&user, user_id)?;
     let now = state.clock.now();
 
     let read = undropped(async move { state.store.mark_read(user_id, id, now).await }).await?;
 
-    Ok(Json(read.ok_or_else(no_such_notifications)?.into()))
+    let read = read.ok_or_else(no_such_notifications)?;
+    Ok(Json(NotificationResponse::new(read, language_of(&user, &headers))))
 }
 
 /// Marks all, or all up to one, as read.

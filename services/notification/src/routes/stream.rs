@@ -31,6 +31,7 @@ use crate::{
     AppState,
     error::{require_own, undropped},
     feed::{BUFFER, Feed},
+    language::language_of,
 };
 
 /// Where to go on.
@@ -66,10 +67,12 @@ pub(super) async fn stream_notifications(
     // A place that is not reached yet was not ours to give.
     let last = resume_after.unwrap_or(counters.last_seq).clamp(0, counters.last_seq);
     let heartbeat = state.heartbeat;
+    let language = language_of(&user, &headers);
     let revocations = state.verifier.revocations().clone();
     let session_id = user.0.session_id;
     let store = state.store;
-    let feed = Feed { store, user_id, last, subscription, events, deadline, session_id, revocations, heartbeat };
+    let feed =
+        Feed { store, user_id, language, last, subscription, events, deadline, session_id, revocations, heartbeat };
     task::spawn(&state.lifecycle, "event_stream", feed.run(counters));
     Ok(EventStream(received))
 }

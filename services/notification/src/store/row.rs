@@ -4,7 +4,10 @@ use bson::DateTime as BsonDateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{Counters, NewNotification, Notification, NotificationType};
+use crate::{
+    domain::{Counters, NewNotification, Notification, NotificationType},
+    texts::{Text, Texts},
+};
 
 /// A document of `notifications`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -18,10 +21,31 @@ pub(super) struct NotificationRow {
     kind: NotificationType,
     booking_id: i32,
     event_id: String,
+    /// English, which versions without translations read and write alone.
     title: String,
     body: String,
+    #[serde(default, skip_serializing_if = "Translations::is_empty")]
+    translations: Translations,
     read_at: Option<BsonDateTime>,
     created_at: BsonDateTime,
+}
+
+/// What a notification says in other languages than English.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Translations {
+    de: Option<TextRow>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct TextRow {
+    title: String,
+    body: String,
+}
+
+impl Translations {
+    fn is_empty(&self) -> bool {
+        self.de.is_none()
+    }
 }
 
 impl NotificationRow {
@@ -33,8 +57,11 @@ impl NotificationRow {
             kind: new.kind,
             booking_id: new.booking_id,
             event_id: new.event_id.clone(),
-            title: new.title.clone(),
-            body: new.body.clone(),
+            title: new.texts.english.title.clone(),
+            body: new.texts.english.body.clone(),
+            translations: Translations {
+                de: new.texts.german.clone().map(|Text { title, body }| TextRow { title, body }),
+            },
             read_at: None,
             created_at: BsonDateTime::from_chrono(new.created_at),
         }
@@ -51,8 +78,10 @@ impl From<NotificationRow> for Notification {
             kind: row.kind,
             booking_id: row.booking_id,
             event_id: row.event_id,
-            title: row.title,
-            body: row.body,
+            texts: Texts {
+                english: Text { title: row.title, body: row.body },
+                german: row.translations.de.map(|TextRow { title, body }| Text { title, body }),
+            },
             read_at: row.read_at.map(BsonDateTime::to_chrono),
             created_at: row.created_at.to_chrono(),
         }

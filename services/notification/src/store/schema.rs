@@ -44,6 +44,7 @@ fn notification_validator() -> Document {
             "event_id": { "bsonType": "string" },
             "title": { "bsonType": "string" },
             "body": { "bsonType": "string" },
+            "translations": { "bsonType": "object" },
             "read_at": { "bsonType": ["date", "null"] },
             "created_at": { "bsonType": "date" },
         },

@@ -5,12 +5,12 @@ use std::{collections::HashMap, time::Duration};
 use axum::{
     Router,
     body::{Body, BodyDataStream},
-    http::{Request, Response, StatusCode},
+    http::{HeaderValue, Request, Response, StatusCode},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use contracts::{
-    identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role},
+    identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Language, Role},
     message::{BookingFact, EventFact, HolderFact, Message},
 };
 use ed25519_dalek::{
@@ -194,7 +194,17 @@ pub(crate) fn token(user_id: i32, role: Role, lifetime: TimeDelta) -> String {
 }
 
 pub(crate) fn token_at(now: DateTime<Utc>, user_id: i32, role: Role, lifetime: TimeDelta) -> String {
-    let claims = AccessClaims {
+    sign(&claims_at(now, user_id, role, lifetime))
+}
+
+/// The `Authorization` of somebody whose account has that language.
+pub(crate) fn bearer_in(user_id: i32, language: Option<Language>) -> HeaderValue {
+    let claims = claims_at(noon(), user_id, Role::Attendee, TimeDelta::minutes(10));
+    format!("Bearer {}", sign(&AccessClaims { language, ..claims })).try_into().unwrap()
+}
+
+fn claims_at(now: DateTime<Utc>, user_id: i32, role: Role, lifetime: TimeDelta) -> AccessClaims {
+    AccessClaims {
         iss: ACCESS_TOKEN_ISSUER.to_owned(),
         aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
         sub: user_id.to_string(),
@@ -205,14 +215,17 @@ pub(crate) fn token_at(now: DateTime<Utc>, user_id: i32, role: Role, lifetime: T
         email: "ada@example.com".to_owned(),
         name: "Ada".to_owned(),
         language: None,
-    };
+    }
+}
+
+fn sign(claims: &AccessClaims) -> String {
     let header = Header {
         typ: Some(ACCESS_TOKEN_TYPE.to_owned()),
         kid: Some(KEY_ID.to_owned()),
         ..Header::new(Algorithm::EdDSA)
     };
     let pem = signing_key().to_pkcs8_pem(LineEnding::LF).unwrap();
-    encode(&header, &claims, &EncodingKey::from_ed_pem(pem.as_bytes()).unwrap()).unwrap()
+    encode(&header, claims, &EncodingKey::from_ed_pem(pem.as_bytes()).unwrap()).unwrap()
 }
 
 fn signing_key() -> SigningKey {

@@ -3,13 +3,13 @@
 use axum::{body::Body, http::StatusCode};
 use chrono::TimeDelta;
 use contracts::{
-    identity::Role,
+    identity::{Language, Role},
     message::{BookingFact, CancelReason, Message},
 };
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::helpers::{TestApp, ask, booking, event, holder, json, token};
+use crate::helpers::{TestApp, ask, bearer_in, booking, event, holder, json, token};
 
 #[tokio::test]
 async fn a_confirmed_booking_is_told_with_its_price() {
@@ -23,13 +23,52 @@ async fn a_confirmed_booking_is_told_with_its_price() {
         "items": [{
             "id": id, "seq": 1, "type": "booking.confirmed", "booking_id": 17,
             "event_id": "0197c5a0-0000-7000-8000-000000000001", "title": "Booking confirmed",
-            "body": "Your booking 17 (2 seats for “\u{2068}Jazz Night\u{2069}”) is confirmed. You paid 50.00 EUR.",
+            "body": "Your booking 17 (2 seats for “\u{2068}Jazz Night\u{2069}”) is confirmed. You paid €50.",
             "read_at": null, "created_at": "2026-03-01T12:00:00Z",
         }],
         "next_cursor": null,
         "unread_count": 1,
     });
     assert_eq!(list, expected);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn each_reader_is_told_in_the_language_of_the_account_even_if_it_changes_later() {
+    let app = TestApp::start().await;
+    app.confirms_booking(1, 17).await;
+    let titles = async |language: Option<Language>, accepted: &str| {
+        let mut request = ask("GET", 1, "/notifications/1").header("accept-language", accepted);
+        request.headers_mut().unwrap().insert("authorization", bearer_in(1, language));
+        let (_, list) = json(app.request(request.body(Body::empty()).unwrap()).await).await;
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["title"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+
+    assert_eq!(titles(Some(Language::De), "en").await, ["Buchung bestätigt"]);
+    assert_eq!(titles(Some(Language::En), "de").await, ["Booking confirmed"]);
+    assert_eq!(titles(None, "de-AT, en;q=0.5").await, ["Buchung bestätigt"]);
+    assert_eq!(titles(None, "fr").await, ["Booking confirmed"]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn what_a_version_without_languages_stored_is_still_read() {
+    let app = TestApp::start().await;
+    let id = app.confirms_booking(1, 17).await;
+    let stored = app.database.collection::<bson::Document>("notifications");
+    let untranslated = bson::doc! { "$unset": { "translations": "" } };
+    stored.update_one(bson::doc! { "_id": id.to_string() }, untranslated).await.unwrap();
+
+    let mut request = ask("GET", 1, "/notifications/1");
+    request.headers_mut().unwrap().insert("authorization", bearer_in(1, Some(Language::De)));
+    let (status, list) = json(app.request(request.body(Body::empty()).unwrap()).await).await;
+
+    assert_eq!((status, &list["items"][0]["title"]), (StatusCode::OK, &json!("Booking confirmed")));
     app.end().await;
 }
 

@@ -9,7 +9,7 @@ use notification_service::hub::STREAMS_PER_USER;
 use serde_json::json;
 
 use crate::{
-    helpers::{Choices, TestApp, address, server, token, until},
+    helpers::{Choices, Stream, TestApp, address, ask, server, token, until},
     proxy::Proxy,
 };
 
@@ -47,6 +47,19 @@ async fn a_new_notification_is_told_within_a_second_as_the_list_shows_it() {
     let told = stream.next_named("notification", SOON).await;
     assert_eq!(told.id, "1");
     assert_eq!(told.data, app.get(1, "/notifications/1").await.1["items"][0]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_tells_in_the_language_of_its_reader() {
+    let app = TestApp::start().await;
+    let request = ask("GET", 1, "/notifications/1/stream").header("accept-language", "de");
+    let mut stream = Stream::of(app.request(request.body(axum::body::Body::empty()).unwrap()).await);
+    stream.next_named("ready", LATER).await;
+
+    app.confirms_booking(1, 17).await;
+
+    assert_eq!(stream.next_named("notification", SOON).await.data["title"], "Buchung bestätigt");
     app.end().await;
 }
 
