@@ -7,7 +7,19 @@ declare namespace Api {
     name: string;
     role: "attendee" | "organizer" | "admin";
     requested_role?: string | null;
+    /** Of the site and of notifications; absent until one was chosen. */
+    language?: string;
     created_at: string;
+  }
+
+  /** Where somebody is logged in. */
+  interface Session {
+    id: string;
+    current: boolean;
+    browser?: string;
+    operating_system?: string;
+    created_at: string;
+    last_used_at: string;
   }
 
   interface EventItem {
@@ -90,6 +102,7 @@ declare namespace Api {
     seats: number;
     amount: number;
     currency: string;
+    status: Booking["status"];
     created_at: string;
   }
 

@@ -35,6 +35,9 @@ export class NetworkError extends Error {}
 /** Fires `signed-out` when the services no longer know the session. */
 export const apiEvents = new EventTarget();
 
+/** Tells this site's other tabs, with the path, that something was written. */
+export const writes = new BroadcastChannel("writes");
+
 let skew = 0;
 
 /** The services' clock, so that a countdown is right on a computer whose clock is wrong. */
@@ -83,7 +86,7 @@ export async function everyPage(path, query, signal) {
 }
 
 /**
- * @param {"GET" | "POST" | "PATCH" | "DELETE"} method
+ * @param {"GET" | "POST" | "PUT" | "PATCH" | "DELETE"} method
  * @param {string} path
  * @param {Options} [options]
  * @returns {Promise<any>}
@@ -95,6 +98,7 @@ export async function request(method, path, options = {}) {
     response = await sendPatiently(method, path, options);
   }
   if (!response.ok) throw await ApiError.from(response);
+  if (method !== "GET") writes.postMessage(path);
   return response.status === 204 ? undefined : response.json();
 }
 

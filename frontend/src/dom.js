@@ -151,23 +151,6 @@ export function announce(text) {
   setTimeout(() => (region.textContent = text), 50);
 }
 
-/**
- * Shows a message for some seconds in the corner; screen readers hear it.
- * @param {string} text
- * @param {{ detail?: string, href?: string, tone?: "good" | "bad" }} [options]
- */
-export function toast(text, { detail, href, tone = "good" } = {}) {
-  const body = [h("strong", text), detail && h("span", detail)];
-  const message = h(
-    `div.toast.${tone}`,
-    icon(tone === "good" ? "check" : "warning"),
-    href ? h("a.toast-body", { href }, body) : h("div.toast-body", body),
-  );
-  find("#toasts").append(message);
-  message.addEventListener("click", () => message.remove());
-  setTimeout(() => message.remove(), 7000);
-}
-
 let ids = 0;
 /** An id for `aria-describedby` and friends. */
 export function uniqueId() {

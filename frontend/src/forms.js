@@ -2,7 +2,7 @@
 // put where they belong.
 import { ApiError } from "./api.js";
 import { h, uniqueId } from "./dom.js";
-import { explain, t } from "./i18n.js";
+import { explain, language, t, tOr } from "./i18n.js";
 import { alertBox, whileBusy } from "./views.js";
 
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Control */
@@ -125,9 +125,11 @@ export function place(error, fields) {
   const errors = error instanceof ApiError ? (error.problem.errors ?? []) : [];
   const rest = errors.filter(({ field: name, message }) => {
     const target = fields.find(({ control }) => control.name === name);
-    target?.fail(message);
+    target?.fail(tOr(`field.${name}`, language === "en" ? message : t("form.wrong")));
     return !target;
   });
   if (errors.length && !rest.length) return t("form.correct");
-  return [explain(error), ...rest.map(({ field: name, message }) => `${name}: ${message}`)].join(" ");
+  // Services speak English; what has no field here is told in detail to whoever reads that.
+  const details = language === "en" ? rest.map(({ field: name, message }) => `${name}: ${message}`) : [];
+  return [explain(error), ...details].join(" ");
 }

@@ -24,10 +24,10 @@ function chosenLanguage() {
   return wishes.find((wish) => wish && wish in languages) ?? "en";
 }
 
-/** @param {string} code */
+/** Shows the site in that language from now on. @param {string} code */
 export function chooseLanguage(code) {
   localStorage.setItem(LANGUAGE, code);
-  location.reload();
+  if (code !== language) location.reload();
 }
 
 /** The text of a full key, such as `event.left.one`. @param {string} key @returns {unknown} */

@@ -39,6 +39,17 @@ export function unanswered(name, user) {
 }
 
 /**
+ * The body of an intent that was refused because the session was over.
+ * @param {string} name
+ * @param {number} user
+ * @returns {any}
+ */
+export function interrupted(name, user) {
+  const intent = read(name);
+  return intent?.user === user && intent.at === 0 ? JSON.parse(intent.body) : undefined;
+}
+
+/**
  * @param {string} name
  * @param {number} user
  * @param {string} path
@@ -52,6 +63,8 @@ async function send(name, user, path, body) {
     return answer;
   } catch (error) {
     if (error instanceof ApiError && isFinal(error)) forget(name);
+    // Nothing was done without a session, and nobody may find it done by logging in: they are asked once more.
+    if (error instanceof ApiError && error.status === 401) keep(name, user, JSON.stringify(body), 0);
     throw error;
   }
 }
@@ -68,12 +81,13 @@ function isFinal({ status, code }) {
  * @param {string} name
  * @param {number} user
  * @param {string} body
+ * @param {number} [at]
  * @returns {Intent}
  */
-function keep(name, user, body) {
+function keep(name, user, body, at = Date.now()) {
   const old = read(name);
   const same = old && old.body === body && old.user === user;
-  const intent = { key: same ? old.key : newKey(), body, user, at: Date.now() };
+  const intent = { key: same ? old.key : newKey(), body, user, at };
   sessionStorage.setItem(`intent:${name}`, JSON.stringify(intent));
   return intent;
 }

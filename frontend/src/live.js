@@ -1,16 +1,28 @@
 // Notifications as they happen: the unread count and each new notification, over server-sent events.
 import { get, post, refresh, sessionHint } from "./api.js";
-import { toast } from "./dom.js";
 import { currentUser } from "./session.js";
+import { toast } from "./toast.js";
 
 /** Fires `count` when the unread count changes and `notification` (a CustomEvent) for each new one. */
 export const liveEvents = new EventTarget();
 
+/** How each kind of notification looks: its icon, and its tone as a message. @type {Record<string, [string, "good" | "info" | "bad"]>} */
+const LOOKS = {
+  "booking.confirmed": ["check", "good"],
+  "booking.cancelled": ["minus", "info"],
+  "booking.refunded": ["ticket", "good"],
+  "booking.expired": ["clock", "bad"],
+  "event.changed": ["calendar", "info"],
+  "event.cancelled": ["warning", "bad"],
+};
+
 let unread = 0;
 /** @type {EventSource | undefined} */
 let stream;
-/** @type {Set<string>} */
-const seen = new Set();
+/** Whose stream it is. */
+let owner = 0;
+/** The last event of the owner's stream, after which a new connection goes on. */
+let last = "";
 let retryMs = 1000;
 let timer = 0;
 
@@ -28,10 +40,10 @@ export function follow() {
   stream?.close();
   stream = undefined;
   const user = currentUser();
+  if (user?.id !== owner) last = "";
+  owner = user?.id ?? 0;
   if (!user) return setUnread(0);
-  if (document.hidden) return;
-  void count(user.id);
-  connect(user.id);
+  if (!document.hidden) connect(user.id);
 }
 
 /** @param {number} userId */
@@ -46,13 +58,28 @@ async function count(userId) {
 
 /** @param {number} userId */
 function connect(userId) {
-  const source = new EventSource(`/notifications/${userId}/stream`);
+  // What came while nobody was connected is sent first.
+  const source = new EventSource(`/notifications/${userId}/stream${last && `?last_event_id=${last}`}`);
   stream = source;
-  source.addEventListener("open", () => (retryMs = 1000));
-  source.addEventListener("notification", ({ data }) => arrive(JSON.parse(data)));
+  let counted = 0;
+  source.addEventListener("ready", ({ data, lastEventId }) => {
+    retryMs = 1000;
+    last ||= lastEventId;
+    const { last_seq: seq, unread_count: n } = JSON.parse(data);
+    counted = seq;
+    setUnread(n);
+  });
+  source.addEventListener("notification", ({ data, lastEventId }) => {
+    if (Number(lastEventId) <= Number(last)) return;
+    last = lastEventId;
+    if (Number(lastEventId) > counted) setUnread(unread + 1);
+    arrive(JSON.parse(data));
+  });
   source.addEventListener("error", () => {
     // A dropped connection comes back by itself; a refused one does not.
-    if (source.readyState === EventSource.CLOSED && stream === source) comeBack();
+    if (source.readyState !== EventSource.CLOSED || stream !== source) return;
+    void count(userId);
+    comeBack();
   });
 }
 
@@ -71,11 +98,26 @@ function comeBack() {
 
 /** @param {Api.Notification} notification */
 function arrive(notification) {
-  if (seen.has(notification.id)) return;
-  seen.add(notification.id);
-  setUnread(unread + 1);
-  toast(notification.title, { detail: notification.body, href: hrefOf(notification) });
+  const { type, title, body, event_id: event } = notification;
+  const [symbol, tone] = looksOf(type);
+  const href = hrefOf(notification);
+  // The booking's own page shows what became of it.
+  const shown = type.startsWith("booking.") && location.pathname === href;
+  if (!shown) toast(title, { detail: body, href, symbol, tone, about: event ?? undefined });
   liveEvents.dispatchEvent(new CustomEvent("notification", { detail: notification }));
+}
+
+/** The icon and the tone of a kind of notification. @param {string} type */
+export const looksOf = (type) => LOOKS[type] ?? ["bell", "info"];
+
+/**
+ * Calls `listener` for each notification that arrives, until `signal`.
+ * @param {(notification: Api.Notification) => unknown} listener
+ * @param {AbortSignal} signal
+ */
+export function onNotification(listener, signal) {
+  const listen = (/** @type {Event} */ arrived) => listener(/** @type {CustomEvent} */ (arrived).detail);
+  liveEvents.addEventListener("notification", listen, { signal });
 }
 
 /** Where a notification leads. @param {Api.Notification} notification */

@@ -1,9 +1,9 @@
 // The frame around every page: header, navigation, bell, account menu, footer.
 import { find, h, icon, replace } from "./dom.js";
-import { chooseLanguage, language, languages, t } from "./i18n.js";
+import { language, languages, t } from "./i18n.js";
 import { follow, liveEvents, unreadCount } from "./live.js";
-import { guard, loginPath, mayLeave, navigate, routerEvents, start } from "./router.js";
-import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents } from "./session.js";
+import { accountPath, guard, mayLeave, navigate, routerEvents, start } from "./router.js";
+import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents, speak } from "./session.js";
 
 /**
  * @param {string} href
@@ -11,10 +11,11 @@ import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents }
  * @param {string} text
  */
 function navLink(href, symbol, text) {
-  const here = href === "/" ? /^\/(events\/|$)/.test(location.pathname) : location.pathname.startsWith(href);
+  const [path] = href.split("?");
+  const here = path === "/" ? /^\/(events\/|$)/.test(location.pathname) : location.pathname.startsWith(path);
   return h(
     "a",
-    { href, "aria-current": here && (location.pathname === href ? "page" : "true") },
+    { href, "aria-current": here && (location.pathname === path ? "page" : "true") },
     icon(symbol),
     h("span", text),
   );
@@ -26,7 +27,7 @@ function drawNavigation() {
     navLink("/", "compass", t("nav.discover")),
     currentUser() && navLink("/me/bookings", "ticket", t("nav.bookings")),
     isOrganizer() && navLink("/organizer", "stage", t("nav.organizer")),
-    !currentUser() && navLink("/login", "user", t("nav.login")),
+    !currentUser() && navLink(accountPath("login"), "user", t("nav.login")),
   );
 }
 
@@ -36,8 +37,8 @@ function drawAccount() {
   if (!user) {
     replace(
       find("#account"),
-      h("a.button.plain.wide-only", { href: loginHref() }, t("nav.login")),
-      h("a.button", { href: "/register" }, t("nav.register")),
+      h("a.button.plain.wide-only", { href: accountPath("login") }, t("nav.login")),
+      h("a.button", { href: accountPath("register") }, t("nav.register")),
     );
     return;
   }
@@ -61,13 +62,10 @@ function drawAccount() {
     find("#account-menu"),
     h("p", h("strong", user.name), h("span.hint", user.email)),
     h("a", { href: "/me/notifications" }, icon("bell"), t("nav.notifications")),
-    isAdmin() && h("a", { href: "/admin" }, icon("user"), t("admin.title")),
+    h("a", { href: "/me/account" }, icon("user"), t("nav.settings")),
+    isAdmin() && h("a", { href: "/admin" }, icon("check"), t("admin.title")),
     h("button", { onclick: leave }, icon("close"), t("nav.logout")),
   );
-}
-
-function loginHref() {
-  return /^\/(login|register)?$/.test(location.pathname) ? "/login" : loginPath();
 }
 
 function bell() {
@@ -88,7 +86,7 @@ function drawFooter() {
     h("option", { value: code, selected: code === language }, name),
   );
   const select = h("select", { id: "language" }, choices);
-  select.addEventListener("change", () => chooseLanguage(select.value));
+  select.addEventListener("change", () => speak(select.value));
   replace(find("#footer"), h("p", t("footer.text")), h("label", { for: "language" }, t("footer.language")), select);
 }
 
@@ -110,6 +108,8 @@ routerEvents.addEventListener("change", () => {
   drawAccount();
 });
 liveEvents.addEventListener("count", () => document.querySelector("#bell")?.replaceWith(bell()));
+
+document.addEventListener("visibilitychange", () => document.hidden || void loadSession());
 
 drawFrame();
 void start();

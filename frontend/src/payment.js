@@ -1,10 +1,12 @@
 // Paying a held booking: the form, its locked state while the answer is open, and every way it can end.
 import { ApiError, get } from "./api.js";
-import { announce, h, pause } from "./dom.js";
+import { h, pause } from "./dom.js";
 import { explain, money, t } from "./i18n.js";
-import { carryOut, unanswered } from "./intent.js";
+import { carryOut, interrupted, unanswered } from "./intent.js";
 import { currentUser } from "./session.js";
 import { alertBox } from "./views.js";
+
+/** @typedef {ReturnType<typeof alertBox>["say"]} Say */
 
 /** The mock gateway's test cards: what each does is in its text. */
 const CARDS = /** @type {const} */ ([
@@ -43,10 +45,10 @@ export function paymentForm(booking, refresh, signal) {
     lock(true);
     say();
     try {
-      await settle(booking, await ask(), signal);
+      await settle(booking, await ask(), say, signal);
     } catch (error) {
       if (signal.aborted) return;
-      say(reason(error));
+      say(reason(error), isUnderWay(error));
     }
     await refresh().catch(() => undefined);
     if (!signal.aborted) lock(false);
@@ -66,7 +68,21 @@ export function paymentForm(booking, refresh, signal) {
     resume(booking, form, run, say);
   };
   form.addEventListener("submit", (event) => event.preventDefault());
-  begin().catch((error) => signal.aborted || say(explain(error)));
+  const again = h("button.button.plain.wide", { hidden: true }, t("action.retry"));
+  form.append(again);
+  const open = () =>
+    begin().catch((error) => {
+      if (signal.aborted) return;
+      choice.replaceChildren();
+      say(explain(error));
+      again.hidden = false;
+    });
+  again.addEventListener("click", () => {
+    again.hidden = true;
+    say();
+    void open();
+  });
+  void open();
   return form;
 }
 
@@ -107,32 +123,33 @@ const pendingKey = (booking) => `payment:${booking.id}`;
  * @param {Api.Booking} booking
  * @param {HTMLFormElement} form
  * @param {(ask: () => Promise<Api.Payment>) => Promise<void>} run
- * @param {(text?: string) => void} say
+ * @param {Say} say
  */
 function resume(booking, form, run, say) {
   const sent = unanswered(`pay:${booking.id}`, booker());
+  const stopped = interrupted(`pay:${booking.id}`, booker());
   const open = sessionStorage.getItem(pendingKey(booking));
-  if (sent) {
-    const choice = form.querySelector(`input[value="${CSS.escape(sent.payment_method)}"]`);
-    if (choice instanceof HTMLInputElement) choice.checked = true;
-    void run(() => charge(booking, sent.payment_method));
-  } else if (open) {
-    void run(() => get(`/payments/${open}`));
-  }
-  if (sent || open) say(t("pay.resuming"));
+  const method = (sent ?? stopped)?.payment_method;
+  const choice = method && form.querySelector(`input[value="${CSS.escape(method)}"]`);
+  if (choice instanceof HTMLInputElement) choice.checked = true;
+  if (sent) void run(() => charge(booking, method));
+  else if (open) void run(() => get(`/payments/${open}`));
+  if (sent || open) say(t("pay.resuming"), true);
+  else if (stopped) say(t("pay.once_more"), true);
 }
 
 /**
  * Waits until the payment is decided.
  * @param {Api.Booking} booking
  * @param {Api.Payment} payment
+ * @param {Say} say
  * @param {AbortSignal} signal
  */
-async function settle(booking, payment, signal) {
+async function settle(booking, payment, say, signal) {
   let waited = 0;
   while (payment.status === "Processing") {
     sessionStorage.setItem(pendingKey(booking), String(payment.id));
-    if (waited === 0) announce(t("pay.processing"));
+    if (waited === 0) say(t("pay.resuming"), true);
     await pause(Math.min(1000 + waited / 4, 5000), signal);
     waited += 1000;
     payment = await get(`/payments/${payment.id}`, { signal }).catch((error) => {
@@ -146,6 +163,10 @@ async function settle(booking, payment, signal) {
     throw new ApiError({ status: 402, code: failure?.code ?? "card_declined", detail: failure?.message });
   }
 }
+
+/** Whether a refusal says that the payment goes on. @param {unknown} error */
+const isUnderWay = (error) =>
+  error instanceof ApiError && ["payment_in_progress", "request_in_progress"].includes(error.code);
 
 /** @param {unknown} error */
 function reason(error) {

@@ -15,6 +15,7 @@ const ROUTES = [
   ["/events/:id", "event"],
   ["/login", "account"],
   ["/register", "account"],
+  ["/me/account", "settings", "user"],
   ["/me/bookings", "bookings", "user"],
   ["/me/bookings/:id", "booking", "user"],
   ["/me/notifications", "notifications", "user"],
@@ -48,8 +49,8 @@ const withoutSlash = (path) => path.replace(/(?<=.)\/+$/, "");
 /** Fires `change` after each navigation. */
 export const routerEvents = new EventTarget();
 
-/** Scroll positions by history entry. @type {Map<string, number>} */
-const positions = new Map();
+/** Where the visitor was on the page of a history entry. @type {Map<string, { scroll: number, focus?: string }>} */
+const places = new Map();
 let leaving = new AbortController();
 let entry = "";
 /** The address of the page on screen, without the place in it. */
@@ -91,11 +92,18 @@ export const mayLeave = async () => !hold?.unsaved() || hold.ask();
 export function rewriteUrl(/** @type {string} */ path) {
   history.replaceState(history.state, "", path);
   shown = address();
+  routerEvents.dispatchEvent(new Event("change"));
 }
 
-/** Where to log in, and to come back from there. */
-export function loginPath(next = location.pathname + location.search) {
-  return `/login?${new URLSearchParams({ next })}`;
+/**
+ * Where to log in or sign up, and to come back from there: to this page, or to where this page itself leads.
+ * @param {"login" | "register"} page
+ * @param {string} [next]
+ */
+export function accountPath(page, next) {
+  const query = new URLSearchParams(location.search);
+  next ??= /^\/(login|register)$/.test(location.pathname) ? nextPath(query) : location.pathname + location.search;
+  return next === "/" ? `/${page}` : `/${page}?${new URLSearchParams({ next })}`;
 }
 
 /**
@@ -112,9 +120,13 @@ export function nextPath(query) {
 /** Draws the page of the current address again. */
 export const reload = () => show({ focus: false });
 
-/** Leaves a page that is only for somebody who is logged in, once nobody is. */
+let drawnFor = currentUser()?.id;
+
+/** Draws a page that is only for somebody who is logged in anew, once it is nobody or somebody else. */
 export function guard() {
-  if (!currentUser() && routeOf(location.pathname)?.needs) void reload();
+  const id = currentUser()?.id;
+  if (id !== drawnFor && routeOf(location.pathname)?.needs) void reload();
+  drawnFor = id;
 }
 
 /** Takes over links and the back button, and shows the first page. */
@@ -126,7 +138,7 @@ export function start() {
   document.addEventListener("focusin", prefetch);
   addEventListener("popstate", () => void goBackOrForward());
   addEventListener("beforeunload", (event) => hold?.unsaved() && event.preventDefault());
-  addEventListener("scroll", () => positions.set(entry, scrollY), { passive: true });
+  addEventListener("scroll", () => places.set(entry, { ...places.get(entry), scroll: scrollY }), { passive: true });
   return show({ focus: false });
 }
 
@@ -157,7 +169,21 @@ function followLink(event) {
   if (link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
   if (link.hash && link.pathname === location.pathname) return;
   event.preventDefault();
+  // Not every browser focuses what is clicked.
+  link.focus({ preventScroll: true });
   void navigate(link.pathname + link.search);
+}
+
+/** Finds the focused part of a page again when the page is drawn anew. */
+function focusedPart() {
+  const { activeElement: part } = document;
+  if (!part || !find("#main").contains(part)) return undefined;
+  const href = part.getAttribute("href");
+  return part.id && !/^id-\d+$/.test(part.id)
+    ? `#${CSS.escape(part.id)}`
+    : href
+      ? `a[href="${CSS.escape(href)}"]`
+      : undefined;
 }
 
 /**
@@ -165,6 +191,8 @@ function followLink(event) {
  * @returns {Promise<void>}
  */
 async function show({ focus, restore = false }) {
+  const focused = focusedPart();
+  if (focused) places.set(entry, { scroll: scrollY, focus: focused });
   leaving.abort(new DOMException("left the page", "AbortError"));
   leaving = new AbortController();
   const { signal } = leaving;
@@ -173,16 +201,18 @@ async function show({ focus, restore = false }) {
   if (!history.state?.entry) history.replaceState({ position, entry: `${Date.now()}-${Math.random()}` }, "");
   entry = history.state.entry;
   shown = address();
-  const scroll = restore ? (positions.get(entry) ?? 0) : 0;
+  const { scroll = 0, focus: part = "" } = (restore && places.get(entry)) || {};
 
   const route = routeOf(location.pathname);
-  if (route?.needs && !currentUser()) return navigate(loginPath(), { replace: true });
+  if (route?.needs && !currentUser()) return navigate(accountPath("login"), { replace: true });
   routerEvents.dispatchEvent(new Event("change"));
   const root = h("div.page");
   await draw(root, route, { signal, restored: restore }, () => scrollTo(0, scroll));
   if (signal.aborted) return;
+  const before = part && root.querySelector(part);
+  if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+  else if (focus) focusHeading(root);
   if (restore) scrollTo(0, scroll);
-  if (focus) focusHeading(root);
 }
 
 /**
@@ -207,7 +237,7 @@ async function draw(root, route, { signal, restored }, placed) {
     if (error instanceof ApiError && error.status === 401) {
       endSession();
       if (signal.aborted) return;
-      void navigate(loginPath(), { replace: true });
+      void navigate(accountPath("login"), { replace: true });
       return;
     }
     root.replaceChildren(problemView(error, reload));

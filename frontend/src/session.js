@@ -1,8 +1,11 @@
 // Who is logged in. The cookies are HttpOnly; what is kept here is only the name to greet before the
 // service has answered.
-import { ApiError, apiEvents, get, post, rememberSession, sessionHint } from "./api.js";
+import { ApiError, apiEvents, get, post, refresh, rememberSession, request, sessionHint } from "./api.js";
+import { chooseLanguage, language, languages } from "./i18n.js";
 
 const WHO = "session.user";
+/** Set while a language that was chosen without an account waits for one. */
+const CHOSEN = "language.chosen";
 
 /** Fires `change` when somebody logs in or out, here or in another tab. */
 export const sessionEvents = new EventTarget();
@@ -41,9 +44,38 @@ export async function loadSession() {
   if (!sessionHint()) return set(null);
   try {
     set(await get("/users/me"));
+    await agreeOnLanguage();
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) endSession();
   }
+}
+
+/**
+ * Speaks that language from now on, here and in what is sent to the account.
+ * @param {string} code
+ */
+export async function speak(code) {
+  if (user) await changeProfile({ language: code }).catch(() => localStorage.setItem(CHOSEN, "1"));
+  else localStorage.setItem(CHOSEN, "1");
+  chooseLanguage(code);
+}
+
+/** Changes name or language of the account. The session is renewed, as its token tells services both. @param {{ name?: string, language?: string }} change */
+export async function changeProfile(change) {
+  set(await request("PATCH", "/users/me", { body: change }));
+  await refresh();
+}
+
+/** The account's language wins, unless another one was chosen here just before logging in. */
+async function agreeOnLanguage() {
+  const theirs = user?.language;
+  if (theirs === language) localStorage.removeItem(CHOSEN);
+  if (!user || theirs === language) return;
+  if (theirs && theirs in languages && !localStorage.getItem(CHOSEN)) return chooseLanguage(theirs);
+  await changeProfile({ language }).then(
+    () => localStorage.removeItem(CHOSEN),
+    () => undefined,
+  );
 }
 
 /**
@@ -54,6 +86,7 @@ export async function login(email, password) {
   const answer = await post("/users/login", { email, password, session: "cookie" });
   rememberSession(answer.expires_in);
   set(answer.user ?? (await get("/users/me")));
+  await agreeOnLanguage();
 }
 
 /**

@@ -118,6 +118,7 @@ export function eventCard(event) {
     title: sameClock(event) ? undefined : t("event.your_time", { time: eventTimeHere(event) }),
   });
   when.append(zonedTime(event.starts_at, event, { weekday: "short", hour: "numeric", minute: "2-digit" }));
+  const cancelled = event.status === "cancelled";
   return h(
     "article.card.event-card",
     h("div.card-cover", cover(event), dateLeaf(event)),
@@ -125,7 +126,7 @@ export function eventCard(event) {
       "div.card-body",
       h("h2", h("a.stretched", { href: `/events/${event.id}` }, event.title)),
       h("p.meta", when, " · ", event.venue),
-      h("p.card-foot", h("strong", price(event)), h(`span.pill.${tone}`, text)),
+      h("p.card-foot", h("strong", cancelled ? "" : price(event)), h(`span.pill.${tone}`, text)),
     ),
   );
 }
@@ -155,10 +156,10 @@ export function bookingState(booking) {
 
 /**
  * Asks before something that cannot be undone.
- * @param {{ title: string, text: string, yes: string, no?: string, danger?: boolean }} question
+ * @param {{ title: string, text: string, yes: string, no?: string, danger?: boolean, final?: boolean }} question
  * @returns {Promise<boolean>}
  */
-export function confirmDialog({ title, text, yes, no = t("action.back"), danger = false }) {
+export function confirmDialog({ title, text, yes, no = t("action.back"), danger = false, final = true }) {
   const id = uniqueId();
   const dialog = h(
     "dialog",
@@ -167,7 +168,7 @@ export function confirmDialog({ title, text, yes, no = t("action.back"), danger 
       "form",
       { method: "dialog" },
       h("h2", { id }, title),
-      h("p", text, " ", t("action.final")),
+      h("p", text, final && ` ${t("action.final")}`),
       h(
         "p.actions",
         h("button.button.plain", { type: "submit", value: "no" }, no),
@@ -208,9 +209,11 @@ export function alertBox() {
   const box = h("p.alert", { role: "alert", hidden: true });
   return {
     box,
-    /** @param {string} [text] nothing hides it */
-    say(text) {
+    /** @param {string} [text] nothing hides it @param {boolean} [calm] whether it is news and no failure */
+    say(text, calm = false) {
       box.hidden = !text;
+      box.classList.toggle("calm", calm);
+      box.setAttribute("role", calm ? "status" : "alert");
       box.textContent = text ?? "";
     },
   };

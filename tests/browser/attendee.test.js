@@ -133,7 +133,14 @@ journey("a free event is booked without payment and cancelled again", async (per
   await person.button("Cancel booking").click();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
 
-  await person.sees("This booking has been cancelled");
+  await person.sees("This booking has been cancelled.");
+  assert.equal(
+    await page
+      .getByText(/\bpay\b|charged|refund/i)
+      .filter({ visible: true })
+      .count(),
+    0,
+  );
 });
 
 journey("a paid booking is cancelled and the money goes back", async (person) => {
@@ -173,18 +180,87 @@ journey("the last seat is gone when somebody else was faster", async (person) =>
   await faster.leaves();
 });
 
-journey("a session that ended is no end: log in, and the payment goes on", async (person) => {
+journey("a session that ended is no end: log in, and pay once more", async (person) => {
   const { page } = person;
   await person.registers();
   await person.reserves(event);
   await person.sees("Choose a test card");
   await person.context.clearCookies();
-  await person.paysWith("Payment succeeds");
+  await person.paysWith("Payment takes a few seconds");
   await page.getByRole("heading", { name: "Welcome back" }).waitFor();
   await person.logsIn();
+  await person.sees("please confirm your payment once more");
+  assert.ok(await page.getByRole("radio", { name: "Payment takes a few seconds" }).isChecked());
+  await person.paysWith("Payment succeeds");
 
   await person.sees("You’re in!");
 });
+
+journey("held seats are shown at the event, and given back from there or from the booking", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await person.reserves(event, 2);
+  await page.goto(`/events/${event}`);
+  await person.sees(/We’re holding 2 seats for you until/);
+  await page.getByRole("link", { name: "Continue to payment" }).click();
+  await person.button("Release seats").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Release seats" }).click();
+  await person.sees("These seats are back on sale. You weren’t charged.");
+
+  await person.reserves(event);
+  await page.goto(`/events/${event}`);
+  await person.button("Release seats").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Release seats" }).click();
+  await page.getByRole("link", { name: "Continue to payment" }).waitFor({ state: "detached" });
+  await page.goto("/me/bookings");
+  await page.getByRole("listitem").nth(1).waitFor();
+  assert.equal(await page.getByRole("listitem").filter({ hasText: "Cancelled" }).count(), 2);
+});
+
+journey("a payment form that could not begin is tried again", async (person) => {
+  const { page } = person;
+  await person.registers();
+  let asked = 0;
+  await page.route("**/payments/config", (route) => (asked++ < 3 ? route.abort() : route.continue()));
+  await person.reserves(event);
+  await person.isTold("No connection");
+  await person.button("Try again").click();
+  await person.paysWith("Payment succeeds");
+
+  await person.sees("You’re in!");
+});
+
+journey("a payment that is being processed is no failure", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await person.reserves(event);
+  await person.paysWith("Payment takes a few seconds");
+  await page.getByRole("status").filter({ hasText: "Your payment is being processed." }).waitFor();
+  await page.reload();
+  await page.getByRole("status").filter({ hasText: "Your payment is being processed." }).waitFor();
+
+  assert.equal(await page.getByRole("alert").filter({ visible: true }).count(), 0);
+  await page.getByText("You’re in!").waitFor({ timeout: 40_000 });
+});
+
+visit(
+  "on a phone one sees what one buys before one pays",
+  async (person) => {
+    await person.registers();
+    await person.reserves(event, 2);
+    const pay = person.button(/^Pay /);
+    await pay.waitFor();
+    const top = async (/** @type {import("playwright-core").Locator} */ part) => (await part.boundingBox())?.y ?? NaN;
+
+    for (const part of [
+      person.page.getByRole("heading", { name: title }),
+      person.page.getByText("€25", { exact: true }),
+    ])
+      assert.ok((await top(part)) < (await top(person.page.getByRole("timer"))));
+    assert.ok((await top(person.page.getByRole("timer"))) < 740, "the time that is left is on the first screen");
+  },
+  { viewport: PHONE },
+);
 
 journey("a hold that runs out is told plainly", async (person) => {
   const { page } = person;

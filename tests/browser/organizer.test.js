@@ -72,7 +72,16 @@ journey("an event is edited, and cancelling it tells who booked", async (organiz
   await page.getByRole("dialog").getByRole("button", { name: "Cancel event" }).click();
   await page.getByRole("listitem").filter({ hasText: title }).getByText("Cancelled").waitFor();
 
-  await attendee.page.getByText("This booking has been cancelled").waitFor({ timeout: 40_000 });
+  await attendee.page.getByText("The organizer cancelled this event.").waitFor({ timeout: 40_000 });
+  await page.goto(`/organizer/events/${id}/bookings`);
+  await page.getByRole("searchbox").fill(attendee.email);
+  await page.getByRole("rowheader", { name: /Ada Attendee.*Cancelled/ }).waitFor();
+  const download = page.waitForEvent("download");
+  await organizer.button("Download CSV").click();
+  assert.match(await readFile(await (await download).path(), "utf8"), new RegExp(`${attendee.email}.*Cancelled`));
+  await page.goto(`/events/${id}`);
+  await organizer.sees("This event has been cancelled.");
+  assert.equal(await page.getByText(/^Free$|at the moment/).count(), 0);
   await attendee.leaves();
 });
 
@@ -353,6 +362,65 @@ journey("an organizer sees who comes, takes the list away, and reads what was so
   await page.getByRole("listitem").filter({ hasText: title }).getByText("2 of 40 sold · €25").waitFor();
   await Promise.all([stays.leaves(), leaves.leaves()]);
 });
+
+visit("an organizer’s pages follow what others book", async (organizer) => {
+  const { page } = organizer;
+  const title = unique("Late show");
+  await organizer.registers("organizer");
+  const id = await organizer.publishes({ title, price: "12.50", capacity: 40 });
+  await page.goto(`/organizer/events/${id}/bookings`);
+  await organizer.has("Seats sold", "0");
+  const overview = await organizer.context.newPage();
+  await overview.goto("/organizer");
+  await overview.getByText("0 of 40 sold").waitFor();
+
+  const attendee = await Person.arrives();
+  await attendee.registers();
+  await attendee.reserves(id, 3);
+  await attendee.paysWith("Payment succeeds");
+  await attendee.sees("You’re in!");
+
+  await page.getByRole("rowheader", { name: "Ada Attendee" }).waitFor({ timeout: 40_000 });
+  await organizer.has("Seats sold", "3");
+  await overview.getByText("3 of 40 sold · €37.50").waitFor({ timeout: 40_000 });
+  await attendee.leaves();
+});
+
+visit(
+  "revenue never breaks inside a number",
+  async (organizer) => {
+    const { page } = organizer;
+    await organizer.registers("organizer");
+    await organizer.publishes({ title: unique("A dear evening") });
+    await page.route("**/bookings/sales?*", (route) =>
+      route.fulfill({
+        json: {
+          items: [
+            {
+              event_id: "x",
+              currency: "HUF",
+              seats: 1,
+              amount: 123_456_789_00,
+              cancelled_seats: 0,
+              cancelled_amount: 0,
+            },
+            { event_id: "x", currency: "EUR", seats: 1, amount: 987_654_321, cancelled_seats: 0, cancelled_amount: 0 },
+          ],
+          next_cursor: null,
+        },
+      }),
+    );
+    await page.goto("/organizer");
+    await organizer.sees("€9,876,543.21");
+    await organizer.fitsTheScreen();
+    const lines = await page
+      .locator(".figure dd span")
+      .evaluateAll((parts) => parts.map((part) => part.getClientRects().length));
+
+    assert.deepEqual(lines, [1, 1]);
+  },
+  { viewport: { width: 320, height: 640 } },
+);
 
 journey("an administrator approves who wants to organize", async (admin) => {
   const { page } = admin;

@@ -128,14 +128,25 @@ export class Person {
     Object.assign(this, { email: account.email, password: account.password });
     await this.page.goto("/login");
     await this.logsIn();
-    await this.button(/Account:/).waitFor();
+    await this.button(/Account:|Konto:/).waitFor();
   }
 
+  /** Chooses the site's language. @param {string} language in its own words */
+  async speaks(language) {
+    const choice = this.page.getByRole("contentinfo").getByRole("combobox");
+    if ((await choice.locator(":checked").textContent()) === language) return;
+    const loaded = this.page.waitForEvent("load");
+    await choice.selectOption(language);
+    await loaded;
+    await choice.waitFor();
+  }
+
+  /** In any language. */
   async logsIn() {
-    const { page } = this;
-    await page.getByLabel("Email address").fill(this.email);
-    await page.getByLabel("Password").fill(this.password);
-    await page.getByRole("main").getByRole("button", { name: "Log in" }).click();
+    const main = this.page.getByRole("main");
+    await main.locator("[name=email]").fill(this.email);
+    await main.locator("[name=password]").fill(this.password);
+    await main.locator("[type=submit]").click();
   }
 
   /**
@@ -210,7 +221,7 @@ export class Person {
       };
       const parts = [
         ...document.querySelectorAll(
-          "a, button, input, select, textarea, label, legend, h1, h2, h3, p, dd, dt, time, [role]",
+          "a, button, input, select, textarea, label, legend, h1, h2, h3, p, dd, dt, time, span, td, th, img, [role]",
         ),
       ];
       return parts

@@ -40,6 +40,7 @@ const PRIVATE = [
   ["bookings", () => "/me/bookings"],
   ["booking", () => scene.booking],
   ["notifications", () => "/me/notifications"],
+  ["settings", () => "/me/account"],
   ["organizer", () => "/organizer"],
   ["organizer-new", () => "/organizer/events/new"],
   ["organizer-event", () => `/organizer/events/${scene.event}`],
@@ -81,22 +82,32 @@ for (const [size, viewport] of SIZES) {
   }
 }
 
-visit(
-  "every page fits a screen of 320 pixels, in every language",
-  async (person) => {
-    await person.returns(scene);
-    for (const [, path] of [...PRIVATE, ...PUBLIC]) {
-      for (const language of ["en", "de"]) {
-        await person.page.evaluate((code) => localStorage.setItem("language", code), language);
-        await person.page.goto(path());
-        await settled(person);
-        await person.fitsTheScreen();
-      }
+visit("every page fits a phone’s screen, in every language, with and without an account", async (person) => {
+  const { page } = person;
+  for (const width of [320, 360]) {
+    await page.setViewportSize({ width, height: 640 });
+    for (const language of ["English", "Deutsch"]) {
+      await page.context().clearCookies();
+      await page.goto("/");
+      await page.evaluate(() => localStorage.clear());
+      await page.goto("/");
+      await person.speaks(language);
+      for (const [name, path] of PUBLIC) await fits(person, name, path());
+      await person.returns(scene);
+      for (const [name, path] of [...PRIVATE, ...PUBLIC]) await fits(person, name, path());
     }
-    await person.screenshot("missing-320-german");
-  },
-  { viewport: { width: 320, height: 640 } },
-);
+  }
+  await person.speaks("English");
+});
+
+/** @param {Person} person @param {string} name @param {string} path */
+async function fits(person, name, path) {
+  await person.page.goto(path);
+  await settled(person);
+  await person.fitsTheScreen();
+  const { width = 0 } = person.page.viewportSize() ?? {};
+  await person.screenshot(`${name}-${width}-${await person.page.locator("html").getAttribute("lang")}`);
+}
 
 visit("no page loads more than 100 KB before compression", async (person) => {
   await person.returns(scene);
@@ -205,7 +216,7 @@ visit("errors stand beside the field they belong to", async (person) => {
   await person.sees("Enter a valid email address.");
   Object.assign(person, { email: scene.email });
   await person.fillsRegistration();
-  await person.isTold("already exists");
+  await person.sees("already exists");
 
   await page.goto("/login");
   Object.assign(person, { password: "not the password" });
@@ -306,8 +317,8 @@ visit("a span of time that nobody offers means any time, and says so", async (vi
 
 visit("the choice of seats shows its limits", async (visitor) => {
   await visitor.page.goto(`/events/${scene.event}?seats=99`);
-  const fewer = visitor.button("One seat fewer");
-  const more = visitor.button("One seat more");
+  const fewer = visitor.button("Remove one seat");
+  const more = visitor.button("Add one seat");
   await visitor.page.getByText("10 at most").waitFor();
 
   assert.equal(await visitor.page.getByRole("spinbutton").inputValue(), "10");

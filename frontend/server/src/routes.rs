@@ -21,10 +21,11 @@ use crate::{
 const EVENT_PAGE: &str = "/events/{id}";
 
 /// The other pages, each with its module in `frontend/src/router.js`.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/login",
     "/register",
+    "/me/account",
     "/me/bookings",
     "/me/bookings/{id}",
     "/me/notifications",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{
+    collections::BTreeSet,
     io::Read,
     sync::{
         Arc,
@@ -18,7 +19,11 @@ use axum::{
 };
 use flate2::read::GzDecoder;
 use frontend_server::{
-    Arguments, PaymentProvider, assets::ASSETS, events::Events, headers::content_security_policy, routes,
+    Arguments, PaymentProvider,
+    assets::{ASSETS, Asset},
+    events::Events,
+    headers::content_security_policy,
+    routes,
 };
 use http_body_util::BodyExt;
 use platform::server::with_defaults;
@@ -196,29 +201,40 @@ async fn stripes_form_may_load_where_stripe_takes_the_payments_and_nothing_else_
     assert!(!policy.contains("unsafe"));
 }
 
-/// The limit of all pages of attendees together in one language, pictures aside, before compression. The browser tests
-/// hold every single page to the same limit.
-const SITE_BYTES: usize = 100_000;
-/// The modules that only the pages of organizers and administrators load.
-const ORGANIZERS_ONLY: [&str; 6] = [
-    "/src/chart.js",
-    "/src/event-form.js",
-    "/src/pages/admin.js",
-    "/src/pages/organizer.js",
-    "/src/pages/organizer-bookings.js",
-    "/src/pages/organizer-event.js",
-];
+/// The limit of all that a page loads in one language, pictures aside, before compression.
+const PAGE_BYTES: usize = 100_000;
+
+/// The module at `path` and every module that it imports, directly or not.
+fn add_modules(path: &str, modules: &mut BTreeSet<String>) {
+    if !modules.insert(path.to_owned()) {
+        return;
+    }
+    let module = std::str::from_utf8(Asset::find(path).unwrap_or_else(|| panic!("no {path}")).raw).unwrap();
+    let folder = path.rsplit_once('/').unwrap().0;
+    for (start, _) in module.match_indices("from\"").chain(module.match_indices("import\"")) {
+        let name = module[start..].split('"').nth(1).unwrap();
+        let imported = match name.strip_prefix("../") {
+            Some(above) => format!("{}/{above}", folder.rsplit_once('/').unwrap().0),
+            None => format!("{folder}/{}", name.trim_start_matches("./")),
+        };
+        add_modules(&imported, modules);
+    }
+}
 
 #[test]
-fn all_pages_of_attendees_in_one_language_are_below_100_kb() {
-    let texts: Vec<_> = ASSETS.iter().filter(|asset| asset.path.starts_with("/src/texts/")).collect();
-    assert_eq!(texts.len(), 2);
-    for language in &texts {
-        let other = |path: &str| path.starts_with("/src/texts/") && path != language.path;
-        let left_out = |path: &str| other(path) || path == "/icon.svg" || ORGANIZERS_ONLY.contains(&path);
-        let fetched = ASSETS.iter().filter(|asset| !left_out(asset.path));
-        let bytes: usize = fetched.map(|asset| asset.raw.len()).sum();
-        assert!(bytes < SITE_BYTES, "{} bytes with {}", bytes, language.path);
+fn no_page_in_any_language_is_above_100_kb() {
+    let size = |path: &str| Asset::find(path).unwrap().raw.len();
+    let paths =
+        |folder: &'static str| ASSETS.iter().map(|asset| asset.path).filter(move |path| path.starts_with(folder));
+    let frame = size("/index.html") + size("/style.css");
+    for page in paths("/src/pages/") {
+        let mut modules = BTreeSet::new();
+        add_modules("/src/main.js", &mut modules);
+        add_modules(page, &mut modules);
+        for language in paths("/src/texts/") {
+            let bytes = frame + size(language) + modules.iter().map(|path| size(path)).sum::<usize>();
+            assert!((50_000..PAGE_BYTES).contains(&bytes), "{page} in {language}: {bytes} bytes");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 // Admins say who may organize events.
 import { everyPage, request } from "../api.js";
-import { h, replace, toast } from "../dom.js";
+import { h, replace } from "../dom.js";
 import { ago, explain, t } from "../i18n.js";
+import { toast } from "../toast.js";
 import { alertBox, emptyView, setTitle, skeletons, whileBusy } from "../views.js";
 
 /** @type {PageModule["render"]} */
@@ -34,7 +35,7 @@ function row(person, settled) {
       } catch (error) {
         return say(explain(error));
       }
-      toast(t(`admin.done_${role}`, { name: person.name }));
+      toast(t(`admin.done_${role}`, { name: person.name }), { tone: role === "organizer" ? "good" : "info" });
       item.remove();
       settled();
     });

@@ -1,13 +1,12 @@
 // One booking: hold and payment, then the ticket. Paying survives reload, double click and a lost network.
-import { ApiError, get, serverNow } from "../api.js";
+import { get, serverNow } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
-import { announce, h, icon, pause, replace, toast } from "../dom.js";
-import { clock, date, eventTime, explain, money, ownZone, sameClock, shortTime, t, tn } from "../i18n.js";
-import { carryOut } from "../intent.js";
-import { liveEvents } from "../live.js";
+import { announce, h, icon, pause, replace } from "../dom.js";
+import { cancelBooking, releaseButton } from "../hold.js";
+import { clock, date, eventTime, money, ownZone, sameClock, shortTime, t, tn } from "../i18n.js";
+import { onNotification } from "../live.js";
 import { paymentForm } from "../payment.js";
-import { currentUser } from "../session.js";
 import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
 
 /** @type {PageModule["render"]} */
@@ -15,12 +14,12 @@ export async function render(root, { id, signal }) {
   replace(root, skeletons("ticket-skeleton", 1));
   /** @type {Api.Booking} */
   let booking = await get(`/bookings/${id}`, { signal });
-  const event = /** @type {Api.EventItem | null} */ (
-    await get(`/api/events/${booking.event_id}`, { signal }).catch(() => null)
-  );
+  const findEvent = async () =>
+    /** @type {Api.EventItem | null} */ (await get(`/api/events/${booking.event_id}`, { signal }).catch(() => null));
+  let event = await findEvent();
   if (signal.aborted) return;
-  const title = event?.title ?? booking.event_title ?? t("booking.title", { id });
-  setTitle(title);
+  const title = () => event?.title ?? booking.event_title ?? t("booking.title", { id });
+  setTitle(title());
 
   const ticket = h("div.ticket-shade");
   const side = h("div.ticket-side");
@@ -30,7 +29,7 @@ export async function render(root, { id, signal }) {
   let drawing = new AbortController();
 
   const draw = () => {
-    replace(ticket, ticketView(booking, event, title));
+    replace(ticket, ticketView(booking, event, title()));
     page.classList.toggle("unpaid", booking.status === "Pending");
     // A declined payment must not take away the form that says so.
     const state = booking.status + (booking.status === "Pending" ? booking.amount : booking.payment_status);
@@ -52,13 +51,13 @@ export async function render(root, { id, signal }) {
     scrollTo(0, 0);
   };
   draw();
-  liveEvents.addEventListener(
-    "notification",
-    (arrived) => {
-      if (/** @type {CustomEvent} */ (arrived).detail.booking_id === booking.id) void refresh().catch(() => undefined);
-    },
-    { signal },
-  );
+  onNotification(async (notification) => {
+    if (notification.event_id !== booking.event_id) return;
+    event = (await findEvent()) ?? event;
+    if (signal.aborted) return;
+    draw();
+    await refresh().catch(() => undefined);
+  }, signal);
 }
 
 /**
@@ -100,8 +99,15 @@ function ticketView(booking, event, title) {
  */
 function sideView(booking, event, refresh, signal) {
   if (booking.status === "Pending" && !booking.amount) return waiting(refresh, signal);
-  if (booking.status === "Pending")
-    return [holdTimer(booking, event, refresh, signal), paymentForm(booking, refresh, signal)];
+  if (booking.status === "Pending") {
+    const { box, say } = alertBox();
+    return [
+      holdTimer(booking, event, refresh, signal),
+      paymentForm(booking, refresh, signal),
+      releaseButton(booking, say, refresh),
+      box,
+    ];
+  }
   if (booking.status === "Confirmed") return confirmedView(booking, event, refresh);
   const again = event?.status === "published" && Date.parse(event.starts_at) > Date.now();
   return [
@@ -199,16 +205,7 @@ function confirmedView(booking, event, refresh) {
       : t("booking.cancel_text");
     if (!(await confirmDialog({ title: t("booking.cancel_title"), text, yes: t("booking.cancel"), danger: true })))
       return;
-    await whileBusy(cancel, async () => {
-      try {
-        await carryOut(`cancel:${booking.id}`, currentUser()?.id ?? 0, `/bookings/${booking.id}/cancel`, {});
-        toast(t("booking.cancelled_toast"));
-      } catch (error) {
-        say(explain(error));
-        if (!(error instanceof ApiError)) return;
-      }
-      await refresh();
-    });
+    await whileBusy(cancel, () => cancelBooking(booking, t("booking.cancelled_toast"), say, refresh));
   });
   const until = booking.cancellable_until;
   const cancellable = Date.parse(until ?? event?.starts_at ?? "") > serverNow();

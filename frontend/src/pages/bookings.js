@@ -3,11 +3,16 @@ import { get } from "../api.js";
 import { isolated } from "../bidi.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
+import { keepFresh } from "../fresh.js";
 import { money, shortTime, t, tn, zonedTime } from "../i18n.js";
+import { onNotification } from "../live.js";
 import { bookingState, emptyView, moreButton, setTitle, skeletons } from "../views.js";
 
 /** Events by id, each asked for once. @type {Map<string, Promise<Api.EventItem | null>>} */
 const events = new Map();
+
+/** The bookings as they are drawn, by number. @type {Map<number, string>} */
+const shown = new Map();
 
 /** @type {PageModule["render"]} */
 export async function render(root, { signal }) {
@@ -16,12 +21,14 @@ export async function render(root, { signal }) {
   const foot = h("div");
   replace(root, h("h1", t("nav.bookings")), list, foot);
   events.clear();
+  shown.clear();
 
   /** @param {string | null} cursor */
   const load = async (cursor) => {
     /** @type {Api.Page<Api.Booking>} */
     const page = await get("/bookings", { query: { limit: 20, cursor }, signal });
-    if (cursor === null) list.replaceChildren();
+    if (signal.aborted) return;
+    if (cursor === null) replace(list);
     list.append(...page.items.map((booking) => row(booking)));
     replace(foot, page.next_cursor && moreButton(t("bookings.more"), () => load(page.next_cursor)));
     if (!list.children.length) {
@@ -32,11 +39,30 @@ export async function render(root, { signal }) {
       );
     }
   };
+  /** Draws a booking anew, or as the first one. @param {Api.Booking} booking */
+  const update = (booking) => {
+    if (signal.aborted || shown.get(booking.id) === JSON.stringify(booking)) return;
+    if (!list.isConnected) replace(root, h("h1", t("nav.bookings")), list, foot);
+    const old = list.querySelector(`a[href="/me/bookings/${booking.id}"]`);
+    if (old) old.closest("li")?.replaceWith(row(booking));
+    else list.prepend(row(booking));
+  };
   await load(null);
+  onNotification(async ({ booking_id: id, event_id: event }) => {
+    if (event) events.delete(event);
+    if (id) shown.delete(id);
+    if (id) await get(`/bookings/${id}`, { signal }).then(update, () => undefined);
+  }, signal);
+  keepFresh(async () => {
+    /** @type {Api.Page<Api.Booking>} */
+    const page = await get("/bookings", { query: { limit: 20 }, signal });
+    page.items.reverse().forEach(update);
+  }, signal);
 }
 
 /** @param {Api.Booking} booking */
 function row(booking) {
+  shown.set(booking.id, JSON.stringify(booking));
   const { tone, text } = bookingState(booking);
   const picture = h("span.thumb");
   const name = booking.event_title ?? t("booking.title", { id: booking.id });

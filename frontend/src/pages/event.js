@@ -1,16 +1,18 @@
 // One event: all a visitor needs to decide, and the panel to book.
 import { toMajor } from "../amounts.js";
-import { get } from "../api.js";
+import { get, serverNow } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
-import { announce, h, icon, pause, replace, toast, uniqueId } from "../dom.js";
-import { eventTime, eventTimeHere, explain, money, price, sameClock, t, tn } from "../i18n.js";
+import { announce, h, icon, replace, uniqueId } from "../dom.js";
+import { keepFresh } from "../fresh.js";
+import { releaseButton } from "../hold.js";
+import { date, eventTime, eventTimeHere, explain, money, price, sameClock, t, tn } from "../i18n.js";
 import { carryOut, unanswered } from "../intent.js";
-import { loginPath, navigate } from "../router.js";
+import { onNotification } from "../live.js";
+import { accountPath, navigate } from "../router.js";
 import { currentUser, sessionEvents } from "../session.js";
+import { toast } from "../toast.js";
 import { alertBox, availability, categoryName, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
-
-const REFRESH_MS = 15_000;
 
 /** @type {PageModule["render"]} */
 export async function render(root, { id, query, signal }) {
@@ -31,8 +33,56 @@ export async function render(root, { id, query, signal }) {
     ),
     structuredData(event),
   );
+  const holds = ownHolds(event, panel.holds, signal);
   sessionEvents.addEventListener("change", panel.show, { signal });
-  void keepFresh(event, panel.show, signal).catch(() => undefined);
+  sessionEvents.addEventListener("change", () => void holds(), { signal });
+  onNotification(({ event_id: about }) => about === event.id && void holds(), signal);
+  void holds();
+  // Seats come and go while the visitor reads.
+  keepFresh(async () => {
+    const before = JSON.stringify(event);
+    Object.assign(event, await get(`/api/events/${event.id}`, { signal }));
+    if (JSON.stringify(event) !== before) panel.show();
+    await holds();
+  }, signal);
+}
+
+/**
+ * Shows the seats of the event that the visitor holds but has not paid for.
+ * @param {Api.EventItem} event
+ * @param {HTMLElement} place
+ * @param {AbortSignal} signal
+ * @returns {() => Promise<void>} looks again
+ */
+function ownHolds(event, place, signal) {
+  const look = async () => {
+    /** @type {Api.Page<Api.Booking>} */
+    const page = currentUser()
+      ? await get("/bookings", { query: { status: "Pending", limit: 100 }, signal }).catch(() => ({ items: [] }))
+      : { items: [], next_cursor: null };
+    if (signal.aborted) return;
+    const held = page.items.filter(
+      ({ event_id: id, expires_at: end }) => id === event.id && end && Date.parse(end) > serverNow(),
+    );
+    replace(
+      place,
+      held.map((booking) => holdView(booking, look)),
+    );
+  };
+  return look;
+}
+
+/** @param {Api.Booking} booking @param {() => Promise<void>} look */
+function holdView(booking, look) {
+  const { box, say } = alertBox();
+  const time = date(booking.expires_at ?? "", { hour: "numeric", minute: "2-digit" });
+  return h(
+    "section.own-hold",
+    h("p", icon("clock"), h("span", tn("book.held", booking.seats, { time }))),
+    h("a.button.wide", { href: `/me/bookings/${booking.id}` }, t("book.continue")),
+    releaseButton(booking, say, look),
+    box,
+  );
 }
 
 /** @param {Api.EventItem} event */
@@ -87,6 +137,7 @@ function bookingPanel(event, wanted) {
   const limitHint = h("small.hint", { id: limitId });
   const total = h("output", { for: "seats" });
   const { box, say } = alertBox();
+  const holds = h("div.own-holds");
   const button = h("button.button.wide", { type: "submit" }, "");
   const limit = () => Math.max(1, Math.min(event.available, event.max_seats_per_booking ?? Infinity, event.max_seats_per_person ?? Infinity));
 
@@ -129,10 +180,12 @@ function bookingPanel(event, wanted) {
     retotal();
     replace(
       element,
-      h("p.price", h("strong", price(event)), event.price > 0 && h("span", t("price.per_seat"))),
+      event.status !== "cancelled" &&
+        h("p.price", h("strong", price(event)), event.price > 0 && h("span", t("price.per_seat"))),
       h(`p.pill.${tone}`, text),
+      holds,
       open ? meter(event) : undefined,
-      open ? chooser : h("p.hint", t(event.available === 0 ? "book.sold_out_hint" : "book.closed_hint")),
+      open ? chooser : h("p.hint", closedHint(event)),
     );
   };
   const book = (/** @type {number} */ count) => bookSeats(event, count, button, say, show);
@@ -145,10 +198,10 @@ function bookingPanel(event, wanted) {
   const unfinished = user && unanswered(`book:${event.id}`, user.id);
   if (unfinished) {
     seats.value = unfinished.seats;
-    say(t("book.resuming"));
+    say(t("book.resuming"), true);
     void book(unfinished.seats);
   }
-  return { element, show };
+  return { element, holds, show };
 }
 
 /**
@@ -157,6 +210,14 @@ function bookingPanel(event, wanted) {
  * @param {() => void} onclick
  */
 const stepButton = (symbol, label, onclick) => h("button", { "aria-label": label, onclick }, icon(symbol));
+
+/** Why the event cannot be booked. @param {Api.EventItem} event */
+function closedHint({ status, ends_at: end, available }) {
+  if (status === "cancelled") return t("book.cancelled_hint");
+  if (status === "draft") return t("book.draft_hint");
+  if (Date.parse(end) < Date.now()) return t("book.over_hint");
+  return t(available === 0 ? "book.sold_out_hint" : "book.closed_hint");
+}
 
 /** How full the event is. @param {Api.EventItem} event */
 function meter(event) {
@@ -177,7 +238,7 @@ function meter(event) {
  */
 async function bookSeats(event, seats, button, say, show) {
   const user = currentUser();
-  if (!user) return navigate(loginPath(`/events/${event.id}?seats=${seats}`));
+  if (!user) return navigate(accountPath("login", `/events/${event.id}?seats=${seats}`));
   if (button.disabled) return;
   await whileBusy(button, async () => {
     try {
@@ -185,28 +246,12 @@ async function bookSeats(event, seats, button, say, show) {
       await navigate(`/me/bookings/${booking.id}`);
     } catch (error) {
       if (/** @type {{ status?: number }} */ (error).status === 401)
-        return navigate(loginPath(`/events/${event.id}?seats=${seats}`));
+        return navigate(accountPath("login", `/events/${event.id}?seats=${seats}`));
       say(explain(error));
       Object.assign(event, await get(`/api/events/${event.id}`).catch(() => ({})));
       show();
     }
   });
-}
-
-/**
- * Seats come and go while the visitor reads.
- * @param {Api.EventItem} event
- * @param {() => void} show
- * @param {AbortSignal} signal
- */
-async function keepFresh(event, show, signal) {
-  for (;;) {
-    await pause(REFRESH_MS, signal);
-    if (document.hidden) continue;
-    const before = JSON.stringify(event);
-    Object.assign(event, await get(`/api/events/${event.id}`, { signal }).catch(() => ({})));
-    if (JSON.stringify(event) !== before) show();
-  }
 }
 
 /** For search engines (schema.org); a data block, which no browser runs. @param {Api.EventItem} event */

@@ -2,19 +2,9 @@
 import { get, post } from "../api.js";
 import { h, icon, replace } from "../dom.js";
 import { ago, date, explain, t } from "../i18n.js";
-import { hrefOf, liveEvents, markRead, setUnread, unreadCount } from "../live.js";
+import { hrefOf, liveEvents, looksOf, markRead, onNotification, setUnread, unreadCount } from "../live.js";
 import { currentUser } from "../session.js";
 import { alertBox, emptyView, moreButton, setTitle, skeletons, whileBusy } from "../views.js";
-
-/** @type {Record<string, string>} */
-const SYMBOLS = {
-  "booking.confirmed": "check",
-  "booking.cancelled": "close",
-  "booking.refunded": "ticket",
-  "booking.expired": "clock",
-  "event.changed": "calendar",
-  "event.cancelled": "warning",
-};
 
 /** @type {PageModule["render"]} */
 export async function render(root, { signal }) {
@@ -47,14 +37,10 @@ export async function render(root, { signal }) {
     if (!list.children.length) replace(foot, emptyView(t("notifications.empty"), t("notifications.empty_text")));
   };
   await load(null);
-  liveEvents.addEventListener(
-    "notification",
-    (arrived) => {
-      if (!list.children.length) foot.replaceChildren();
-      list.prepend(item(/** @type {CustomEvent<Api.Notification>} */ (arrived).detail));
-    },
-    { signal },
-  );
+  onNotification((notification) => {
+    if (!list.children.length) foot.replaceChildren();
+    list.prepend(item(notification));
+  }, signal);
 }
 
 /** @param {Api.Notification} notification */
@@ -64,7 +50,7 @@ function item(notification) {
   link.addEventListener("click", () => void markRead(notification).catch(() => undefined));
   return h(
     unread ? "li.card.row-card.unread" : "li.card.row-card",
-    h(`span.symbol.${notification.type.replace(".", "-")}`, icon(SYMBOLS[notification.type] ?? "bell")),
+    h(`span.symbol.${notification.type.replace(".", "-")}`, icon(looksOf(notification.type)[0])),
     h(
       "div",
       h("h2", link, unread && h("span.unseen.unread-word", ` (${t("notifications.unread")})`)),

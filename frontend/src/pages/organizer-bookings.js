@@ -3,7 +3,8 @@ import { get } from "../api.js";
 import { isolated } from "../bidi.js";
 import { salesChart } from "../chart.js";
 import { announce, h, icon, replace } from "../dom.js";
-import { explain, money, number, ownZone, shortTime, t, tn } from "../i18n.js";
+import { keepFresh } from "../fresh.js";
+import { explain, money, number, ownZone, shortTime, t, tn, tOr } from "../i18n.js";
 import {
   alertBox,
   iconButton,
@@ -16,6 +17,8 @@ import {
 } from "../views.js";
 import { eventFigures } from "./organizer.js";
 
+const PAGE_SIZE = 50;
+
 /** @type {PageModule["render"]} */
 export async function render(root, { id, signal }) {
   replace(root, skeletons("event-page-skeleton", 1));
@@ -23,34 +26,51 @@ export async function render(root, { id, signal }) {
   const event = await get(`/api/events/${id}`, { signal });
   setTitle(`${t("attendees.page")} · ${isolated(event.title)}`);
   const figures = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
-  /** @returns {Promise<Api.Sales>} */
-  const ask = () => get(`/bookings/events/${id}/sales`, { signal });
-  void loadPart(figures, signal, ask, (sales) => salesView(event, sales));
+  const people = attendees(event, signal);
   replace(
     root,
     h("p", h("a.back", { href: `/organizer/events/${id}` }, "← ", event.title)),
     h("h1", t("attendees.page")),
     figures,
-    attendees(event, signal),
+    people.element,
   );
+  /** @returns {Promise<[Api.EventItem, Api.Sales]>} */
+  const find = () =>
+    Promise.all([get(`/api/events/${id}`, { signal }), get(`/bookings/events/${id}/sales`, { signal })]);
+  let drawn = "";
+  /** @param {[Api.EventItem, Api.Sales]} found */
+  const draw = (found) => {
+    drawn = JSON.stringify(found);
+    return [eventFigures(found[0], found[1].totals), zoneHint(found[0]), salesCard(found[1])];
+  };
+  void loadPart(figures, signal, find, draw);
+  keepFresh(async () => {
+    const found = await find();
+    if (signal.aborted || JSON.stringify(found) === drawn) return;
+    const open = figures.querySelector("details")?.open;
+    replace(figures, draw(found));
+    figures.querySelector("details")?.toggleAttribute("open", open === true);
+    people.refresh();
+  }, signal);
 }
 
-/** @param {Api.EventItem} event @param {Api.Sales} sales */
-function salesView(event, sales) {
-  const cancelled = sales.totals.filter(({ cancelled_seats: seats }) => seats);
-  return [
-    eventFigures(event, sales.totals),
-    event.time_zone !== ownZone &&
-      h("p.hint", t("sales.zone", { zone: event.time_zone.replaceAll("_", " "), own: ownZone.replaceAll("_", " ") })),
-    h(
-      "section.card.sales",
-      h("h2", t("sales.title")),
-      sales.days.length ? salesChart(sales.days) : h("p.hint", t("sales.none")),
-      cancelled.map(({ cancelled_seats: n, cancelled_amount: amount, currency }) =>
-        h("p.hint", tn("sales.given_back", n, { amount: money(amount, currency) })),
-      ),
+/** Whose days the chart shows, where it is not the visitor's. @param {Api.EventItem} event */
+function zoneHint({ time_zone: zone }) {
+  const zones = { zone: zone.replaceAll("_", " "), own: ownZone.replaceAll("_", " ") };
+  return zone !== ownZone && h("p.hint", t("sales.zone", zones));
+}
+
+/** @param {Api.Sales} sales */
+function salesCard({ days, totals }) {
+  const cancelled = totals.filter(({ cancelled_seats: seats }) => seats);
+  return h(
+    "section.card.sales",
+    h("h2", t("sales.title")),
+    days.length ? salesChart(days) : h("p.hint", t("sales.none")),
+    cancelled.map(({ cancelled_seats: n, cancelled_amount: amount, currency }) =>
+      h("p.hint", tn("sales.given_back", n, { amount: money(amount, currency) })),
     ),
-  ];
+  );
 }
 
 /** @param {Api.EventItem} event @param {AbortSignal} signal */
@@ -71,7 +91,7 @@ function attendees(event, signal) {
   const load = async (cursor) => {
     asked.abort();
     asked = new AbortController();
-    const query = { search: searchText(search.value), limit: 50, cursor };
+    const query = { search: searchText(search.value), limit: PAGE_SIZE, cursor };
     /** @type {Api.Page<Api.Attendee>} */
     const page = await get(path, { query, signal: AbortSignal.any([signal, asked.signal]) });
     if (!cursor) body.replaceChildren();
@@ -99,26 +119,28 @@ function attendees(event, signal) {
       (error) => say(explain(error)),
     ),
   );
-  void show();
   const head = ["attendees.person", "book.seats", "attendees.paid"].map((key) =>
     h("th", { scope: "col" }, t(/** @type {import("../i18n.js").TextKey} */ (key))),
   );
-  return h(
+  const element = h(
     "section.attendees",
     h("div.page-head", h("h2", t("attendees.title")), sheet),
     h("div.search-box", icon("search"), search),
     box,
-    h("table", h("thead", h("tr", head)), body),
+    h("div.scroll", h("table", h("thead", h("tr", head)), body)),
     none,
     foot,
   );
+  // Whoever has loaded more pages keeps them.
+  return { element, refresh: () => body.children.length <= PAGE_SIZE && void show() };
 }
 
 /** @param {Api.Attendee} attendee @param {string} zone */
-function row({ booking_id: id, name, email, seats, amount, currency, created_at: at }, zone) {
+function row({ booking_id: id, name, email, seats, amount, currency, status, created_at: at }, zone) {
+  const state = status === "Confirmed" ? "" : ` · ${tOr(`booking.${status}`, status)}`;
   return h(
     "tr",
-    h("th", { scope: "row" }, name, h("small", email), h("small", `#${id} · ${shortTime(at, zone)}`)),
+    h("th", { scope: "row" }, name, h("small", email), h("small", `#${id} · ${shortTime(at, zone)}${state}`)),
     h("td", number(seats)),
     h("td", amount ? money(amount, currency) : t("price.free")),
   );

@@ -1,14 +1,16 @@
 // Create and edit an event, with a preview of its card; publish, cancel or delete it.
 import { ApiError, get, request } from "../api.js";
-import { h, icon, replace, toast } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { eventFields, typedTexts } from "../event-form.js";
 import { changesOf } from "../event-values.js";
 import { form, place } from "../forms.js";
+import { keepFresh } from "../fresh.js";
 import { t, tn } from "../i18n.js";
 import { carryOut } from "../intent.js";
 import { holdPage, navigate } from "../router.js";
 import { currentUser } from "../session.js";
 import { zoneNames } from "../time-zones.js";
+import { toast } from "../toast.js";
 import { alertBox, confirmDialog, eventCard, loadPart, setTitle, skeletons, whileBusy } from "../views.js";
 import { eventFigures } from "./organizer.js";
 
@@ -45,15 +47,22 @@ export async function render(root, { id, signal }) {
 }
 
 /**
- * What the event sold. It comes from booking-service, which may fail without the editor.
+ * What is sold and held, as it changes. It comes from booking-service, too, which may fail without the editor.
  * @param {Api.EventItem} event
  * @param {AbortSignal} signal
  */
 function figures(event, signal) {
   const place = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
-  /** @returns {Promise<Api.Sales>} */
-  const ask = () => get(`/bookings/events/${event.id}/sales`, { signal });
-  void loadPart(place, signal, ask, ({ totals }) => [eventFigures(event, totals)]);
+  /** @returns {Promise<[Api.EventItem, Api.Sales]>} */
+  const ask = () =>
+    Promise.all([get(`/api/events/${event.id}`, { signal }), get(`/bookings/events/${event.id}/sales`, { signal })]);
+  /** @param {[Api.EventItem, Api.Sales]} found */
+  const draw = ([now, { totals }]) => [eventFigures(now, totals)];
+  void loadPart(place, signal, ask, draw);
+  keepFresh(async () => {
+    const found = await ask();
+    if (!signal.aborted) replace(place, draw(found));
+  }, signal);
   return place;
 }
 
@@ -204,7 +213,7 @@ function dangers(event) {
     await whileBusy(button, async () => {
       if (draft) await request("DELETE", `/api/events/${event.id}`);
       else await request("PATCH", `/api/events/${event.id}`, { body: { status: "cancelled" } });
-      toast(t(draft ? "editor.deleted" : "editor.cancelled"));
+      toast(t(draft ? "editor.deleted" : "editor.cancelled"), { tone: "info" });
       await navigate("/organizer", { replace: true, asked: true });
     }).catch((error) => say(place(error, [])));
   });

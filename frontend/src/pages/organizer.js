@@ -3,27 +3,47 @@ import { everyPage } from "../api.js";
 import { isolated } from "../bidi.js";
 import { cover } from "../cover.js";
 import { h, icon, replace } from "../dom.js";
+import { keepFresh } from "../fresh.js";
 import { eventTime, money, number, t, tn } from "../i18n.js";
 import { currentUser } from "../session.js";
 import { availability, emptyView, failedPart, setTitle, skeletons } from "../views.js";
 
 /** @type {PageModule["render"]} */
-export async function render(root, { signal, ...rest }) {
+export async function render(root, { signal }) {
   setTitle(t("nav.organizer"));
   const create = h("a.button", { href: "/organizer/events/new" }, icon("plus"), t("organizer.create"));
   const body = h("div", h("div.figures", skeletons("figure-skeleton", 3)), h("div.list", skeletons("row-skeleton", 4)));
   replace(root, h("header.page-head", h("h1", t("organizer.title")), create), body);
-  /** @type {HTMLElement[]} */
-  const failures = [];
-  /** @type {[Api.EventItem[], Api.EventSales[]]} */
-  const [events, sales] = await Promise.all([
-    everyPage("/api/events", { organizer_id: currentUser()?.id }, signal),
-    everyPage("/bookings/sales", {}, signal).catch((error) => {
-      failures.push(failedPart(error, () => render(root, { signal, ...rest })));
-      return [];
-    }),
-  ]);
-  if (signal.aborted) return;
+  let drawn = "";
+  const look = async () => {
+    /** @type {HTMLElement[]} */
+    const failures = [];
+    /** @type {[Api.EventItem[], Api.EventSales[]]} */
+    const found = await Promise.all([
+      everyPage("/api/events", { organizer_id: currentUser()?.id }, signal),
+      everyPage("/bookings/sales", {}, signal).catch((error) => {
+        failures.push(failedPart(error, look));
+        return [];
+      }),
+    ]);
+    // What failed later leaves what is shown.
+    if (signal.aborted || (failures.length && drawn) || JSON.stringify(found) === drawn) return;
+    drawn = failures.length ? "" : JSON.stringify(found);
+    show(body, failures, ...found);
+  };
+  await look();
+  keepFresh(look, signal);
+}
+
+/**
+ * @param {HTMLElement} body
+ * @param {HTMLElement[]} failures
+ * @param {Api.EventItem[]} events
+ * @param {Api.EventSales[]} sales
+ */
+function show(body, failures, events, sales) {
+  const open = body.querySelector("details")?.open;
+  const focused = body.contains(document.activeElement) && document.activeElement?.getAttribute("href");
   if (!events.length) return replace(body, emptyView(t("organizer.empty"), t("organizer.empty_text")));
   const now = Date.now();
   const past = events.filter(({ ends_at: end }) => Date.parse(end) < now).reverse();
@@ -38,8 +58,11 @@ export async function render(root, { signal, ...rest }) {
     failures,
     h("dl.figures", totals(events, sales)),
     h("ul.list", events.filter((event) => !past.includes(event)).map(draw)),
-    past.length > 0 && h("details.past", h("summary", tn("organizer.past", past.length)), h("ul.list", past.map(draw))),
+    past.length > 0 &&
+      h("details.past", { open }, h("summary", tn("organizer.past", past.length)), h("ul.list", past.map(draw))),
   );
+  const before = focused && body.querySelector(`a[href="${CSS.escape(focused)}"]`);
+  if (before instanceof HTMLElement) before.focus({ preventScroll: true });
 }
 
 /** Seats that are paid or booked for free. @param {Api.EventItem} event */
@@ -53,6 +76,9 @@ function revenue(takings) {
   return [...sums].map(([currency, amount]) => money(amount, currency)).join(" + ");
 }
 
+/** The same, a piece for each currency: no amount breaks in the middle. @param {Api.Takings[]} takings */
+const revenueParts = (takings) => (revenue(takings) || "–").split(/(?<= \+) /);
+
 /** @param {Api.EventItem[]} events @param {Api.Takings[]} sales */
 function totals(events, sales) {
   const published = events.filter(({ status }) => status === "published");
@@ -62,7 +88,7 @@ function totals(events, sales) {
       t("organizer.sold"),
       published.reduce((sum, event) => sum + soldSeats(event), 0),
     ),
-    figure(t("organizer.revenue"), revenue(sales) || "–"),
+    figure(t("organizer.revenue"), ...revenueParts(sales)),
   ];
 }
 
@@ -77,13 +103,17 @@ export function eventFigures(event, sales) {
     figure(t("organizer.sold"), soldSeats(event)),
     figure(t("editor.held"), event.held ?? 0),
     figure(t("editor.available"), event.available),
-    figure(t("organizer.revenue"), revenue(sales) || "–"),
+    figure(t("organizer.revenue"), ...revenueParts(sales)),
   );
 }
 
-/** @param {string} name @param {string | number} value */
-const figure = (name, value) =>
-  h("div.card.figure", h("dt", name), h("dd", typeof value === "number" ? number(value) : value));
+/** @param {string} name @param {...(string | number)} values */
+function figure(name, ...values) {
+  const texts = values.map((value) => (typeof value === "number" ? number(value) : value));
+  const long = texts.some((text) => text.length > 9);
+  const shown = texts.length > 1 ? texts.map((text) => h("span", text)) : texts;
+  return h(long ? "div.card.figure.long" : "div.card.figure", h("dt", name), h("dd", shown));
+}
 
 /** @param {Api.EventItem} event @param {Api.Takings[]} sales */
 function row(event, sales) {
