@@ -13,6 +13,7 @@ mod journey;
 mod metrics;
 mod replicas;
 mod schema;
+mod slow_clients;
 
 use eventplatform_tests::stack::{Options, Stack};
 use tokio::sync::OnceCell;
