@@ -1,5 +1,5 @@
 //! Sessions that ended before their tokens do, and roles that were taken away: polled from user-service in the
-//! background and looked up without waiting (docs/decisions/0014-revocations.md).
+//! background and looked up without waiting (docs/decisions/0015-revocations.md).
 
 use std::{
     collections::{BTreeMap, HashSet},
