@@ -94,28 +94,43 @@ pub fn search_words(search: &str) -> Vec<String> {
     fold(search).split_whitespace().map(str::to_owned).collect()
 }
 
-/// The first line of the sheet.
-pub const SHEET_HEAD: &str = "booking_id,name,email,seats,amount,currency,booked_at,status\r\n";
+/// The first line of the sheet, after the mark by which spreadsheets know UTF-8.
+pub const SHEET_HEAD: &str =
+    "\u{feff}\"booking_id\",\"name\",\"email\",\"seats\",\"amount\",\"currency\",\"booked_at\",\"status\"\r\n";
 
 impl Attendee {
     /// The booking's line in the sheet: comma-separated values of RFC 4180, the amount in major units.
     pub fn sheet_line(&self) -> String {
         let Self { booking_id, name, email, seats, amount, currency, status, created_at } = self;
-        let (name, email, amount) = (cell(name), cell(email), money::decimal(*amount, currency));
-        let time = created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        format!("{booking_id},{name},{email},{seats},{amount},{currency},{time},{}\r\n", status.as_str())
+        let (name, email, currency_cell) = (cell(name), cell(email), cell(currency));
+        let amount = money::decimal(*amount, currency);
+        let time = cell(&created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        let status = cell(status.as_str());
+        format!("{booking_id},{name},{email},{seats},{amount},{currency_cell},{time},{status}\r\n")
     }
 }
 
-/// A text that somebody else wrote. Programs take what begins like a formula for one, unless an apostrophe stands
-/// before it (<https://owasp.org/www-community/attacks/CSV_Injection>).
+/// A text in quotes, in which no program finds a formula. One begins at the start of a cell, which an apostrophe keeps
+/// it from (<https://owasp.org/www-community/attacks/CSV_Injection>). Cells may start inside of the text too: a program
+/// whose country separates by semicolons, or that is told another separator, does not take the quotes for such.
 fn cell(text: &str) -> String {
-    let apostrophe = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
-    if text.contains(['"', ',', '\r', '\n']) {
-        format!("\"{apostrophe}{}\"", text.replace('"', "\"\""))
-    } else {
-        format!("{apostrophe}{text}")
-    }
+    let safe = text.split_inclusive(separates).map(|part| {
+        // Blanks and quotes before a formula do not hide it.
+        let start = part.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+        let apostrophe = if start.starts_with(FORMULA) { "'" } else { "" };
+        format!("{apostrophe}{}", part.replace('"', "\"\""))
+    });
+    let apostrophe = if text.starts_with(char::is_control) { "'" } else { "" };
+    format!("\"{apostrophe}{}\"", safe.collect::<String>())
+}
+
+/// What a formula begins with, and what programs of some countries take for the same.
+const FORMULA: [char; 20] =
+    ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '⁼', '⁺', '⁻', '₌', '₊', '₋', '−', '﬩'];
+
+/// Whether a program may end a cell there.
+fn separates(character: char) -> bool {
+    character.is_control() || matches!(character, ',' | ';' | '|' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -175,19 +190,54 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_like_a_formula_gets_an_apostrophe() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"] {
-            assert_eq!(cell(text), format!("'{text}"));
-        }
-        assert_eq!(cell("=HYPERLINK(\"http://x\",\"y\")"), "\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\"");
-        assert_eq!(cell("\r=1"), "\"'\r=1\"");
-        assert_eq!(cell("a-b@c=d"), "a-b@c=d");
+    fn every_text_is_quoted() {
+        assert_eq!(cell("Zoë"), "\"Zoë\"");
+        assert_eq!(cell(""), "\"\"");
+        assert_eq!(cell("Lovelace, Ada"), "\"Lovelace, Ada\"");
+        assert_eq!(cell("the \"great\""), "\"the \"\"great\"\"\"");
+        assert_eq!(cell("a-b@c=d"), "\"a-b@c=d\"");
     }
 
     #[test]
-    fn separators_and_quotes_are_quoted() {
-        assert_eq!(cell("Lovelace, Ada"), "\"Lovelace, Ada\"");
-        assert_eq!(cell("the \"great\""), "\"the \"\"great\"\"\"");
-        assert_eq!(cell("Zoë"), "Zoë");
+    fn what_begins_like_a_formula_gets_an_apostrophe() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "  =1+1", "＝1+1", "＋1", "－1", "＠x", "−1", "'=1", "\u{a0}=1"]
+        {
+            assert_eq!(cell(text), format!("\"'{text}\""));
+        }
+        assert_eq!(cell("\tx"), "\"'\tx\"");
+        assert_eq!(cell("\r=1"), "\"'\r'=1\"");
+        assert_eq!(cell("\"=1+1\""), "\"'\"\"=1+1\"\"\"");
+        assert_eq!(cell("=HYPERLINK(\"http://x\")"), "\"'=HYPERLINK(\"\"http://x\"\")\"");
+    }
+
+    #[test]
+    fn a_formula_does_not_begin_after_another_countrys_separator_either() {
+        for (text, safe) in [
+            ("x;=1+1", "x;'=1+1"),
+            ("x,=1+1", "x,'=1+1"),
+            ("x; \"=1+1", "x;' \"\"=1+1"),
+            ("x\t=1+1", "x\t'=1+1"),
+            ("x\n@y;-z|+w", "x\n'@y;'-z|'+w"),
+            ("x\u{2028}=1", "x\u{2028}'=1"),
+            ("x;＝1+1", "x;'＝1+1"),
+        ] {
+            assert_eq!(cell(text), format!("\"{safe}\""));
+        }
+    }
+
+    #[test]
+    fn a_line_has_numbers_bare_and_the_amount_in_major_units() {
+        let attendee = Attendee {
+            booking_id: 7,
+            name: "Ada".to_owned(),
+            email: "ada@example.org".to_owned(),
+            seats: 2,
+            amount: 1_234_500,
+            currency: "HUF".to_owned(),
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        let line = attendee.sheet_line();
+        assert_eq!(line, "7,\"Ada\",\"ada@example.org\",2,12345.00,\"HUF\",\"1970-01-01T00:00:00Z\"\r\n");
+        assert!(SHEET_HEAD.starts_with("\u{feff}\"booking_id\",\"name\""));
     }
 }
