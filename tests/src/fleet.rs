@@ -128,6 +128,7 @@ impl Settings {
             ("AMQP_URL", self.amqp(caller)),
             ("JWKS_URL", self.peer(caller, Program::User, "/.well-known/jwks.json")),
             ("TRUSTED_SERVICE_KEYS_DIR", self.secrets.trusted_keys().into()),
+            ("PAYMENT_PROVIDER", "mock".into()),
         ]
     }
 

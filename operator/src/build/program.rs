@@ -231,7 +231,11 @@ fn user(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
 }
 
 fn event(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
-    vec![pair("JWKS_URL", jwks_url(blueprint)), pair("TRUSTED_SERVICE_KEYS_DIR", TRUSTED_KEYS_DIR)]
+    vec![
+        pair("JWKS_URL", jwks_url(blueprint)),
+        pair("TRUSTED_SERVICE_KEYS_DIR", TRUSTED_KEYS_DIR),
+        pair("PAYMENT_PROVIDER", payment_provider(blueprint)),
+    ]
 }
 
 fn booking(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
@@ -242,14 +246,19 @@ fn booking(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
         file("PAYMENT_API_KEY_FILE", "payment-api-key"),
         file("PAYMENT_WEBHOOK_SECRET_FILE", "payment-webhook-secret"),
     ];
-    match blueprint.spec.payments.provider {
-        PaymentProvider::Mock => {
-            env.push(pair("PAYMENT_PROVIDER", "mock"));
-            env.push(pair("PAYMENT_API_URL", url(blueprint, Program::MockGateway)));
-        }
-        PaymentProvider::Stripe => env.push(pair("PAYMENT_PROVIDER", "stripe")),
+    env.push(pair("PAYMENT_PROVIDER", payment_provider(blueprint)));
+    if blueprint.spec.payments.provider == PaymentProvider::Mock {
+        env.push(pair("PAYMENT_API_URL", url(blueprint, Program::MockGateway)));
     }
     env
+}
+
+/// The word for it in the programs' settings.
+fn payment_provider(blueprint: &Blueprint<'_>) -> &'static str {
+    match blueprint.spec.payments.provider {
+        PaymentProvider::Mock => "mock",
+        PaymentProvider::Stripe => "stripe",
+    }
 }
 
 fn mock_gateway(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {

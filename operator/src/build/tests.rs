@@ -417,6 +417,7 @@ fn stripe_replaces_the_mock() {
     assert!(!has(&plan, Kind::Deployment, "demo-mock-gateway"));
     let booking = env(find(&plan, Kind::Deployment, "demo-booking"));
     assert_eq!(booking["PAYMENT_PROVIDER"], "stripe");
+    assert_eq!(env(find(&plan, Kind::Deployment, "demo-event"))["PAYMENT_PROVIDER"], "stripe");
     assert!(!booking.contains_key("PAYMENT_API_URL"));
     assert_eq!(derived(&plan, "demo-booking-config", "payment-api-key"), "stripe api-key");
 }

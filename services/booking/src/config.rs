@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use contracts::payment::Provider;
 use platform::config::ServiceArgs;
 
 /// Holds, sells and gives back seats, takes payments, and tells the platform about it.
@@ -29,25 +30,6 @@ pub enum Command {
     Migrate,
     /// Moves the messages that became dead letters back to this service's queue, and ends.
     RedriveDeadLetters,
-}
-
-/// Who moves the money.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Provider {
-    /// The platform's own mock gateway.
-    Mock,
-    /// Stripe, in test or live mode by its key.
-    Stripe,
-}
-
-impl Provider {
-    /// The word in the webhook's path.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mock => "mock",
-            Self::Stripe => "stripe",
-        }
-    }
 }
 
 /// Settings of this service.
@@ -83,8 +65,8 @@ pub struct BookingArgs {
     /// Until how many hours before its event a confirmed booking may be cancelled by its owner.
     #[arg(long, env = "CANCEL_DEADLINE_HOURS", default_value_t = 24)]
     pub cancel_deadline_hours: u32,
-    /// Who moves the money; both speak Stripe's API.
-    #[arg(long, env = "PAYMENT_PROVIDER", value_enum, default_value_t = Provider::Stripe)]
+    /// Who moves the money, `mock` or `stripe`; both speak Stripe's API.
+    #[arg(long, env = "PAYMENT_PROVIDER", default_value_t = Provider::Stripe)]
     pub payment_provider: Provider,
     /// Where the payment company's API is.
     #[arg(long, env = "PAYMENT_API_URL", default_value = "https://api.stripe.com")]

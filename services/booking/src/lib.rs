@@ -174,5 +174,5 @@ fn payment_gateway(args: &BookingArgs, http: Client) -> anyhow::Result<Stripe> {
         args.payment_webhook_secret_file.as_ref(),
     )?;
     let timeout = Duration::from_secs(args.payment_timeout_seconds);
-    Ok(Stripe::new(http, &args.payment_api_url, api_key, webhook_secret, timeout))
+    Ok(Stripe::new(http, &args.payment_api_url, args.payment_provider, api_key, webhook_secret, timeout))
 }

@@ -7,7 +7,9 @@ use chrono::TimeDelta;
 use platform::{Clock, auth::Verifier, idempotency::PgIdempotency};
 use tokio::sync::Notify;
 
-use crate::{config::Provider, event_client::EventClient, gateway::PaymentGateway, store::Store};
+use contracts::payment::Provider;
+
+use crate::{event_client::EventClient, gateway::PaymentGateway, store::Store};
 
 /// Shared by handlers and loops. Cheap to clone.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use contracts::payment::Provider;
 use platform::config::{Secret, ServiceArgs, server_url};
 use url::Url;
 
@@ -51,6 +52,9 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=3_600)
     )]
     pub change_quiet_seconds: u32,
+    /// Who moves the money, `mock` or `stripe`: prices that it cannot charge are refused.
+    #[arg(long, env = "PAYMENT_PROVIDER", default_value_t)]
+    pub payment_provider: Provider,
 }
 
 /// What the program does.

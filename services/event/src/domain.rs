@@ -2,7 +2,7 @@
 
 pub mod batch;
 pub mod change;
-mod currency;
+pub mod charge;
 pub mod event;
 mod person;
 pub mod reservation;

@@ -26,6 +26,7 @@ use std::{process, sync::Arc};
 
 use axum::Router;
 use chrono::TimeDelta;
+use contracts::payment::Provider;
 use mongodb::Database;
 use platform::{
     Clock,
@@ -74,6 +75,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What the operator of the platform decides.
     pub rules: Rules,
+    /// Who charges the prices.
+    pub payment_provider: Provider,
 }
 
 impl App {
@@ -89,6 +92,7 @@ impl App {
                 batch_max: config.batch_max as usize,
                 change_quiet: TimeDelta::seconds(config.change_quiet_seconds.into()),
             },
+            payment_provider: config.payment_provider,
         }))
     }
 
@@ -102,7 +106,8 @@ impl App {
         let cookies = Cookies::new(&parts.public_url);
         let verifier = Verifier::new(parts.access_keys.clone(), parts.service_keys, cookies, parts.clock.clone());
         let idempotency = MongoIdempotency::new(store.database(), parts.clock.clone());
-        let state = AppState { store, reads, capacity, idempotency, verifier, clock: parts.clock };
+        let payment_provider = parts.payment_provider;
+        let state = AppState { store, reads, capacity, idempotency, verifier, payment_provider, clock: parts.clock };
         Self { state, access_keys: parts.access_keys, lifecycle, outbox_wake }
     }
 

@@ -1,6 +1,7 @@
 //! What handlers share.
 
 use axum::extract::FromRef;
+use contracts::payment::Provider;
 use platform::{Clock, auth::Verifier, idempotency::MongoIdempotency};
 
 use crate::{capacity::Capacity, reads::Reads, store::Store};
@@ -18,6 +19,8 @@ pub struct AppState {
     pub idempotency: MongoIdempotency,
     /// Who is asking.
     pub verifier: Verifier,
+    /// Who charges the prices.
+    pub payment_provider: Provider,
     /// The time.
     pub clock: Clock,
 }

@@ -56,9 +56,9 @@ async fn ask_gateway(state: &AppState, refund: &Refund) -> Result<Result<Gateway
         return Ok(state.gateway.find_refund(id).await);
     }
     let payment = state.store.find_payment(refund.payment_id).await?;
-    let charge = payment.and_then(|payment| payment.gateway_id);
-    let charge = charge.ok_or(Interrupted::Broken("a refund of what was never charged"))?;
-    Ok(state.gateway.refund(&refund.gateway_key(), &charge, refund.amount).await)
+    let charge = payment.and_then(|payment| Some((payment.gateway_id?, payment.currency)));
+    let (charge, currency) = charge.ok_or(Interrupted::Broken("a refund of what was never charged"))?;
+    Ok(state.gateway.refund(&refund.gateway_key(), &charge, refund.amount, &currency).await)
 }
 
 /// Stores that the money went back: booking, attempt, refund and the word to the owner in one transaction.

@@ -1,5 +1,6 @@
 //! The company that moves the money, as this service sees it: [`PaymentGateway`]. [`stripe`] is its implementation
-//! for Stripe's API, which the mock gateway speaks as well.
+//! for Stripe's API, which the mock gateway speaks as well. Amounts are minor units of ISO 4217 on this side; the
+//! implementation converts.
 //!
 //! A charge goes in two steps. Creating one never moves money and gives it a name; confirming the named charge does.
 //! So whoever knows the name can always find out what became of it, and a cancelled charge never moves money later.
@@ -137,7 +138,13 @@ pub trait PaymentGateway: Send + Sync {
     /// Makes sure that a charge that moved no money never will.
     fn cancel<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
     /// Gives back the whole of a charge.
-    fn refund<'a>(&'a self, key: &'a str, charge_id: &'a str, amount: i64) -> GatewayResult<'a, GatewayRefund>;
+    fn refund<'a>(
+        &'a self,
+        key: &'a str,
+        charge_id: &'a str,
+        amount: i64,
+        currency: &'a str,
+    ) -> GatewayResult<'a, GatewayRefund>;
     /// What became of a refund.
     fn find_refund<'a>(&'a self, refund_id: &'a str) -> GatewayResult<'a, GatewayRefund>;
     /// The charge that a webhook is about, if it is about one. What else it says is not to be trusted.

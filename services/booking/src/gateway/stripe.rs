@@ -6,6 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::Context;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
+use contracts::payment::Provider;
 use platform::{client::WithContext, config::Secret};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -27,16 +28,34 @@ const LIST_LIMIT: &str = "100";
 pub struct Stripe {
     http: Client,
     base: String,
+    provider: Provider,
     timeout: Duration,
     api_key: Secret,
     webhook_secret: Secret,
 }
 
 impl Stripe {
-    /// The API at `base`, without a trailing slash; each call takes `timeout` at most.
-    pub fn new(http: Client, base: &str, api_key: Secret, webhook_secret: Secret, timeout: Duration) -> Self {
+    /// The API of `provider` at `base`; each call takes `timeout` at most.
+    pub fn new(
+        http: Client,
+        base: &str,
+        provider: Provider,
+        api_key: Secret,
+        webhook_secret: Secret,
+        timeout: Duration,
+    ) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { http, base, timeout, api_key, webhook_secret }
+        Self { http, base, provider, timeout, api_key, webhook_secret }
+    }
+
+    /// An amount in the provider's units.
+    fn units(&self, amount: i64, currency: &str) -> Result<String, GatewayFailure> {
+        let units = self.provider.units_of(amount, currency);
+        units.map(|units| units.to_string()).ok_or_else(|| GatewayFailure::Refused {
+            code: "amount_invalid".to_owned(),
+            parameter: Some("amount".to_owned()),
+            message: format!("{amount} minor units of {currency} are no amount of {}", self.provider),
+        })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -89,6 +108,7 @@ struct ListedIntent {
     #[serde(flatten)]
     intent: Intent,
     amount: i64,
+    currency: String,
     #[serde(default)]
     metadata: HashMap<String, String>,
 }
@@ -154,15 +174,16 @@ impl From<Intent> for Charge {
     }
 }
 
-impl From<IntentList> for ChargePage {
-    fn from(list: IntentList) -> Self {
-        let last = list.data.last().map(|listed| listed.intent.id.clone());
+impl IntentList {
+    fn into_page(self, provider: Provider) -> ChargePage {
+        let last = self.data.last().map(|listed| listed.intent.id.clone());
         // Whatever else the account is used for carries no booking.
-        let ours = list.data.into_iter().filter_map(|ListedIntent { intent, amount, metadata }| {
+        let ours = self.data.into_iter().filter_map(|ListedIntent { intent, amount, currency, metadata }| {
             let booking_id = metadata.get("booking_id")?.parse().ok()?;
+            let amount = provider.amount_of(amount, &currency.to_uppercase());
             Some(ListedCharge { charge: intent.into(), amount, booking_id })
         });
-        Self { charges: ours.collect(), next_after: last.filter(|_| list.has_more) }
+        ChargePage { charges: ours.collect(), next_after: last.filter(|_| self.has_more) }
     }
 }
 
@@ -214,7 +235,7 @@ impl PaymentGateway for Stripe {
     fn create<'a>(&'a self, key: &'a str, order: Order<'a>) -> GatewayResult<'a, Charge> {
         Box::pin(async move {
             let form = [
-                ("amount", order.amount.to_string()),
+                ("amount", self.units(order.amount, order.currency)?),
                 ("currency", order.currency.to_lowercase()),
                 ("payment_method_types[]", "card".to_owned()),
                 ("metadata[booking_id]", order.booking_id.to_string()),
@@ -246,7 +267,8 @@ impl PaymentGateway for Stripe {
             let since = since.timestamp().to_string();
             let mut query = vec![("limit", LIST_LIMIT), ("created[gte]", since.as_str())];
             query.extend(after.map(|after| ("starting_after", after)));
-            call::<IntentList>(self.request(Method::GET, "payment_intents").query(&query)).await.map(Into::into)
+            let list = call::<IntentList>(self.request(Method::GET, "payment_intents").query(&query)).await?;
+            Ok(list.into_page(self.provider))
         })
     }
 
@@ -259,9 +281,15 @@ impl PaymentGateway for Stripe {
         })
     }
 
-    fn refund<'a>(&'a self, key: &'a str, charge_id: &'a str, amount: i64) -> GatewayResult<'a, GatewayRefund> {
+    fn refund<'a>(
+        &'a self,
+        key: &'a str,
+        charge_id: &'a str,
+        amount: i64,
+        currency: &'a str,
+    ) -> GatewayResult<'a, GatewayRefund> {
         Box::pin(async move {
-            let amount = amount.to_string();
+            let amount = self.units(amount, currency)?;
             let form = [("payment_intent", charge_id), ("amount", amount.as_str())];
             match self.post::<RefundBody>("refunds", key, &form).await {
                 Err(GatewayFailure::Refused { code, .. }) if code == "charge_already_refunded" => {

@@ -48,6 +48,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Event {
     pub(crate) capacity: u32,
     pub(crate) price: i64,
+    pub(crate) currency: &'static str,
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) cancelled: bool,
     pub(crate) sales_closed: bool,
@@ -153,6 +154,7 @@ impl Neighbours {
         let event = Event {
             capacity,
             price,
+            currency: "EUR",
             starts_at,
             cancelled: false,
             sales_closed: false,
@@ -333,7 +335,7 @@ async fn hold(
             };
             let answer = json!({
                 "reservation_id": ask.reservation_id, "seats": ask.seats, "expires_at": reservation.expires_at,
-                "price": event.price, "currency": "EUR", "event_title": "Concert", "starts_at": event.starts_at,
+                "price": event.price, "currency": event.currency, "event_title": "Concert", "starts_at": event.starts_at,
                 "time_zone": TIME_ZONE, "organizer_id": ORGANIZER,
                 "event_version": event.version,
             });
@@ -419,7 +421,7 @@ fn stripe_error(status: u16, error: &Value) -> (u16, Value) {
 fn intent_body(id: &str, intent: &Intent) -> Value {
     json!({
         "id": id, "object": "payment_intent", "status": intent.status, "amount": intent.amount,
-        "last_payment_error": intent.error,
+        "currency": intent.currency, "last_payment_error": intent.error,
     })
 }
 

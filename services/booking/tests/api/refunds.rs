@@ -1,5 +1,7 @@
 //! Money that is owed goes back once, however the gateway behaves.
 
+use chrono::TimeDelta;
+
 use crate::{
     helpers::{ALICE, TestApp},
     neighbours::Trouble,
@@ -93,4 +95,22 @@ async fn two_sweepers_on_one_refund_give_the_money_back_once() {
     one.unwrap();
     other.unwrap();
     is_refunded_once(&app, booking).await;
+}
+
+#[tokio::test]
+async fn stripe_is_asked_in_its_own_units_and_told_of_in_ours() {
+    let app = TestApp::with(&["--payment-provider", "stripe"]).await;
+    let event = app.neighbours.event(10, 500);
+    app.neighbours.world().events.get_mut(&event).unwrap().currency = "ISK";
+
+    let booking = app.buys(&event, 2).await;
+    let listed = app.state().gateway.list(app.state().clock.now() - TimeDelta::days(1), None).await.unwrap();
+    app.cancel_request(ALICE, booking).send().await;
+    app.sweeps().await;
+
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.booking(booking).await["amount"], 1000);
+    assert_eq!(app.neighbours.charged(booking), (100_000, 1));
+    assert_eq!(app.neighbours.refunded(booking), 100_000);
+    assert_eq!((listed.charges[0].booking_id, listed.charges[0].amount), (booking, 1000));
 }

@@ -45,7 +45,7 @@ async fn stripe_knows_how_a_charge_is_refunded_and_a_refund_looked_up() {
     let mock = StripeMock::start();
     let gateway = mock.gateway();
 
-    let refund = gateway.refund("refund-7", "pi_3OqQ2Z2eZvKYlo2C", ORDER.amount).await.unwrap();
+    let refund = gateway.refund("refund-7", "pi_3OqQ2Z2eZvKYlo2C", ORDER.amount, ORDER.currency).await.unwrap();
     let id = refund.id.clone().unwrap();
     let found = gateway.find_refund(&id).await.unwrap();
 

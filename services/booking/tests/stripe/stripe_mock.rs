@@ -9,6 +9,7 @@ use std::{
 };
 
 use booking_service::gateway::stripe::Stripe;
+use contracts::payment::Provider;
 use platform::{client, config::Secret};
 use reqwest::StatusCode;
 
@@ -47,7 +48,8 @@ impl StripeMock {
 
     /// The same with another API key.
     pub(crate) fn gateway_with_key(&self, key: &str) -> Stripe {
-        Stripe::new(client::build(TIMEOUT), &self.url, Secret::new(key), Secret::new("whsec_ours"), TIMEOUT)
+        let (http, secret) = (client::build(TIMEOUT), Secret::new("whsec_ours"));
+        Stripe::new(http, &self.url, Provider::Stripe, Secret::new(key), secret, TIMEOUT)
     }
 
     /// Posts a form without the adapter.

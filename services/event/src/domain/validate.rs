@@ -4,11 +4,14 @@
 //! event can still be changed elsewhere, cancelled and deleted.
 
 use chrono::{DateTime, Datelike, Utc};
-use contracts::text::{TextFault, check_line, check_lines};
+use contracts::{
+    money::minor_digits,
+    text::{TextFault, check_line, check_lines},
+};
 use platform::error::FieldError;
 use url::Url;
 
-use super::{currency::is_active_currency, event::Details, time_zone::canonical_zone};
+use super::{event::Details, time_zone::canonical_zone};
 
 const MAX_TITLE: usize = 200;
 const MAX_DESCRIPTION: usize = 5_000;
@@ -138,7 +141,7 @@ impl Faults<'_> {
             });
         }
         if self.changes(|old| old.currency != details.currency) {
-            self.check(is_active_currency(&details.currency), "currency", || {
+            self.check(minor_digits(&details.currency).is_some(), "currency", || {
                 "must be an ISO 4217 code in use, such as EUR".to_owned()
             });
         }

@@ -27,7 +27,9 @@ pub use self::body::{EventResponse, NewEvent, UpdateEvent};
 use crate::{
     AppState,
     domain::{
-        Event, EventStatus, Refusal, is_sensible,
+        Event, EventStatus, Refusal,
+        charge::{require_chargeable, require_chargeable_change},
+        is_sensible,
         search::{EventFilter, Position, query_words},
     },
     reads::ListKey,
@@ -118,6 +120,7 @@ pub(super) async fn create_event(
         let new = body.clone();
         idempotency::run(&store, key, organizer_id, &body, move |operation_id| async move {
             let event = new.into_event(operation_id.to_string(), organizer_id, state.clock.now())?;
+            require_chargeable(&event.details, state.payment_provider)?;
             let event = state.store.insert_event(event).await?;
             state.reads.forget_lists();
             Ok(Created(EventResponse::from(&event)))
@@ -134,9 +137,11 @@ pub(super) async fn update_event(
     Path(EventPath { event_id }): Path<EventPath>,
     body: JsonBody<UpdateEvent>,
 ) -> ApiResult<Json<EventResponse>> {
-    require_manager(&state, &user, &event_id).await?;
+    let event = require_manager(&state, &user, &event_id).await?;
+    let patch = body.parse()?.into();
+    require_chargeable_change(&event, &patch, state.payment_provider)?;
 
-    let event = state.capacity.edit(&event_id, body.parse()?.into()).await?;
+    let event = state.capacity.edit(&event_id, patch).await?;
 
     Ok(Json(EventResponse::from(&event)))
 }
@@ -197,12 +202,12 @@ fn require_visible(event: &Event, user: Option<&Identity>) -> ApiResult<()> {
 }
 
 /// 403 `role_required` for attendees, 404 for the drafts of others, 403 `not_your_event` for their other events.
-async fn require_manager(state: &AppState, user: &AuthUser, event_id: &str) -> ApiResult<()> {
+async fn require_manager(state: &AppState, user: &AuthUser, event_id: &str) -> ApiResult<Event> {
     user.require_role(&[Role::Organizer, Role::Admin])?;
     let event = state.store.find_event(event_id).await?.ok_or(Refusal::EventNotFound)?;
     require_visible(&event, Some(user))?;
     if may_manage(&event, user) {
-        return Ok(());
+        return Ok(event);
     }
     Err(ApiError::forbidden("not_your_event", "only its organizer and admins may change this event"))
 }

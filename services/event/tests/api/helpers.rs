@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use contracts::{
     identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role},
+    payment::Provider,
     reservation::ReservationState,
 };
 use ed25519_dalek::{
@@ -81,6 +82,7 @@ impl TestApp {
             public_url: "http://localhost:8080".parse().unwrap(),
             clock: clock.clone(),
             rules: Rules { batch_max, change_quiet: TimeDelta::seconds(QUIET_SECONDS) },
+            payment_provider: Provider::Mock,
         });
         let router = with_defaults(app.router(), &Config::try_parse_from(["event-service"]).unwrap().service);
         Self { app, database, clock, keys, router }

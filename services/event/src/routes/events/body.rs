@@ -36,7 +36,7 @@ pub struct NewEvent {
     pub ends_at: DateTime<Utc>,
     /// Seats in all, 1 to 1,000,000.
     pub capacity: i64,
-    /// Per seat, in minor units of `currency`, 0 to 100,000,000; 0 is free.
+    /// Per seat, in minor units of `currency`, 0 to 99,999,999; 0 is free.
     pub price: i64,
     /// ISO 4217, such as `EUR`.
     pub currency: String,

@@ -1,0 +1,53 @@
+//! Which prices the payment provider can charge: the others are refused before somebody would have to pay them.
+
+use contracts::{money::minor_digits, payment::Provider};
+use platform::error::FieldError;
+
+use super::{
+    Refusal,
+    event::{Details, Event, EventPatch},
+};
+
+/// Refuses a new event whose price `provider` cannot charge.
+pub fn require_chargeable(details: &Details, provider: Provider) -> Result<(), Refusal> {
+    judge(details.price, &details.currency, details.max_seats_per_booking, provider)
+}
+
+/// Refuses a change to a price that `provider` cannot charge. A price that stays is not judged again.
+pub fn require_chargeable_change(event: &Event, patch: &EventPatch, provider: Provider) -> Result<(), Refusal> {
+    let Details { price, currency, max_seats_per_booking: seats, .. } = &event.details;
+    let next_price = patch.price.unwrap_or(*price);
+    let next_currency = patch.currency.as_deref().unwrap_or(currency).trim().to_ascii_uppercase();
+    let next_seats = patch.max_seats_per_booking.unwrap_or(*seats);
+    if (next_price, next_currency.as_str(), next_seats) == (*price, currency.as_str(), *seats) {
+        return Ok(());
+    }
+    judge(next_price, &next_currency, next_seats, provider)
+}
+
+/// Judges what one seat costs, and all that one booking may have.
+fn judge(price: i64, currency: &str, seats: i64, provider: Provider) -> Result<(), Refusal> {
+    // What is no price, or in no currency, is refused as such.
+    if price <= 0 || minor_digits(currency).is_none() {
+        return Ok(());
+    }
+    let whole = price.saturating_mul(seats.max(1));
+    let judged = [price, whole].into_iter().try_for_each(|amount| provider.require_chargeable(amount, currency));
+    judged.map_err(|reason| Refusal::Invalid(vec![FieldError::new("price", reason.message(provider, currency))]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stripe_cannot_charge_is_refused_where_stripe_takes_the_payments() {
+        for (price, currency) in [(5124, "KWD"), (1050, "MGA"), (1000, "CUP"), (49, "EUR")] {
+            assert!(matches!(judge(price, currency, 10, Provider::Stripe), Err(Refusal::Invalid(_))), "{currency}");
+            assert_eq!(judge(price, currency, 10, Provider::Mock), Ok(()), "{currency}");
+        }
+        for (price, currency) in [(0, "CUP"), (5120, "KWD"), (500, "ISK"), (2500, "EUR"), (-1, "EUR"), (100, "XXX")] {
+            assert_eq!(judge(price, currency, 10, Provider::Stripe), Ok(()), "{currency}");
+        }
+    }
+}
