@@ -357,7 +357,7 @@ journey("an organizer sees who comes, takes the list away, and reads what was so
   const lines = (await readFile(sheet, "utf8")).split("\r\n");
   assert.equal((await download).suggestedFilename(), `attendees-${id}.csv`);
   assert.equal(lines.length, 3);
-  assert.ok(lines[0].startsWith("\u{feff}\"booking_id\","), lines[0]);
+  assert.ok(lines[0].startsWith('\u{feff}"booking_id",'), lines[0]);
   assert.ok(lines[1].includes(`,"'=SUM(1,2)","${stays.email}",2,25.00,"EUR",`), lines[1]);
   await page.goto("/organizer");
   await page.getByRole("listitem").filter({ hasText: title }).getByText("2 of 40 sold · €25").waitFor();
