@@ -90,6 +90,14 @@ export function eventFields(event, typed, zoneNames) {
       value: event?.max_seats_per_booking ?? 10,
       accepted,
     }),
+    max_seats_per_person: make("max_seats_per_person", {
+      hint: t("editor.person_hint"),
+      type: "number",
+      min: 1,
+      max: 1_000_000,
+      value: event?.max_seats_per_person ?? "",
+      accepted,
+    }),
     price: make("price", {
       hint: t("editor.price_hint"),
       inputmode: "decimal",

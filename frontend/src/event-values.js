@@ -31,6 +31,7 @@ export function valuesOf(texts, before) {
     if (Number.isNaN(Date.parse(`${texts[name]}Z`))) return null;
     return old && wallClock(old, texts.time_zone) === texts[name] ? old : instantOf(texts[name], texts.time_zone);
   };
+  const perPerson = () => value("max_seats_per_person", () => Number(texts.max_seats_per_person) || null);
   return /** @type {any} */ ({
     title: text("title"),
     description: text("description"),
@@ -42,6 +43,8 @@ export function valuesOf(texts, before) {
     venue: text("venue"),
     capacity: number("capacity"),
     max_seats_per_booking: number("max_seats_per_booking"),
+    // A new event without it says nothing of it: an older event-service refuses what it does not know.
+    ...(before || texts.max_seats_per_person.trim() ? { max_seats_per_person: perPerson() } : {}),
     price: untouched("price", "currency") ? before?.event.price : (toMinor(texts.price, texts.currency) ?? 0),
     currency: text("currency"),
     sales_start_at: instant("sales_start_at"),

@@ -39,6 +39,7 @@ const SHOWN = {
   venue: "The Old Mill",
   capacity: "50",
   max_seats_per_booking: "10",
+  max_seats_per_person: "",
   price: "12.50",
   currency: "EUR",
   sales_start_at: "",
@@ -90,6 +91,17 @@ test("what is emptied is cleared", () => {
   assert.deepEqual(sent({ sales_end_at: "", description: "" }), { sales_end_at: null, description: "" });
   assert.deepEqual(sent({ category: "" }, { category: "music" }), {});
   assert.deepEqual(sent({ category: "film" }, { category: "music" }), { category: "film" });
+});
+
+test("the limit of a person is set, lifted, and left out of a new event that has none", () => {
+  const limited = { max_seats_per_person: 4 };
+  assert.deepEqual(sent({ max_seats_per_person: "4" }), limited);
+  assert.deepEqual(valuesOf({ ...SHOWN, max_seats_per_person: "" }, null).max_seats_per_person, undefined);
+  assert.equal(valuesOf({ ...SHOWN, max_seats_per_person: "4" }, null).max_seats_per_person, 4);
+  const texts = { ...SHOWN, max_seats_per_person: "4" };
+  const event = { ...EVENT, ...limited };
+  const lifted = valuesOf({ ...texts, max_seats_per_person: "" }, { event, texts });
+  assert.deepEqual(changesOf(lifted, event), { max_seats_per_person: null });
 });
 
 test("a new event is all that the form says", () => {
