@@ -36,8 +36,8 @@ pub async fn pay(
         AttemptState::Succeeded => settle::settle(state, payment.id).await?,
         AttemptState::Failed | AttemptState::Refunded => {}
     }
-    let payment = state.store.find_payment(payment.id).await?.ok_or(Interrupted::Broken("a payment vanished"))?;
-    let booking = state.store.find_booking(booking_id).await?.ok_or(Interrupted::Broken("a booking vanished"))?;
+    let found = state.store.find_payment_and_booking(payment.id).await?;
+    let (payment, booking) = found.ok_or(Interrupted::Broken("a payment vanished"))?;
     answer(payment, &booking)
 }
 

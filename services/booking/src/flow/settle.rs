@@ -45,12 +45,11 @@ pub async fn charged(state: &AppState, payment_id: i32) -> Result<(), Interrupte
 /// Gives a charged attempt its seats or orders its refund; leaves it to a sweeper while that is not known.
 pub async fn settle(state: &AppState, payment_id: i32) -> Result<(), Interrupted> {
     for _ in 0..ROUNDS {
-        let payment = state.store.find_payment(payment_id).await?.ok_or(Interrupted::Broken("a payment vanished"))?;
+        let found = state.store.find_payment_and_booking(payment_id).await?;
+        let (payment, booking) = found.ok_or(Interrupted::Broken("a payment vanished"))?;
         if payment.settled_at.is_some() {
             return Ok(());
         }
-        let booking = state.store.find_booking(payment.booking_id).await?;
-        let booking = booking.ok_or(Interrupted::Broken("a payment without a booking"))?;
         let done = match booking.status {
             BookingStatus::Pending | BookingStatus::Expired => match secure_seats(state, &booking).await? {
                 Seats::Sold => store_confirmed(state, &booking, &payment).await?,

@@ -2,8 +2,11 @@
 
 use uuid::Uuid;
 
-use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
-use crate::domain::{AttemptState, Payment, RefundReason, RefundState, payment::FAILED_BEFORE_CHARGE};
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit, bookings::bookings};
+use crate::domain::{
+    AttemptState, Booking, BookingStatus, CancelReason, Payment, PaymentStatus, RefundReason, RefundState,
+    payment::FAILED_BEFORE_CHARGE,
+};
 
 /// Why the insertion of an attempt came to nothing, or the attempt.
 #[derive(Debug)]
@@ -59,6 +62,18 @@ impl Store {
     /// The attempt of that number.
     pub async fn find_payment(&self, id: i32) -> sqlx::Result<Option<Payment>> {
         payments!("where p.id = $1", id).fetch_optional(&self.pool).await
+    }
+
+    /// The attempt of that number with its booking, as they stand at one moment: read one after the other they may not
+    /// belong together.
+    pub async fn find_payment_and_booking(&self, id: i32) -> sqlx::Result<Option<(Payment, Booking)>> {
+        let mut snapshot = self.pool.begin_with("begin isolation level repeatable read, read only").await?;
+        let payment = payments!("where p.id = $1", id).fetch_optional(&mut *snapshot).await?;
+        let Some(payment) = payment else { return Ok(None) };
+        let booking = bookings!("select", "from bookings where id = $1", payment.booking_id);
+        let booking = booking.fetch_one(&mut *snapshot).await?;
+        snapshot.rollback().await?;
+        Ok(Some((payment, booking)))
     }
 
     /// The attempt of that number, if the booking is that user's.

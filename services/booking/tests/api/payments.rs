@@ -1,6 +1,7 @@
 //! Bookings are paid: charged once, and only told failed when that is certain.
 
 use axum::http::StatusCode;
+use booking_service::flow::settle;
 use serde_json::{Value, json};
 
 use crate::{
@@ -342,4 +343,37 @@ async fn a_page_is_told_how_to_make_a_payment_method() {
     let told = stripe.get("/payments/config").send().await;
     assert_eq!(told.body, json!({ "provider": "stripe", "publishable_key": "pk_test_ours" }));
     assert!(!told.body.to_string().contains("sk_test_ours"));
+}
+
+#[tokio::test]
+async fn a_payment_that_another_replica_settles_meanwhile_is_no_fault() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.neighbours.always("confirm", Trouble::Fails);
+    let payment = app.pays(booking, "pm_card_visa").await.id();
+    app.neighbours.recover();
+    // The other replica commits after this one read the payment, and before it reads the booking.
+    let mut other = app.pool.begin().await.unwrap();
+    for sql in [
+        "lock table bookings in access exclusive mode",
+        "update bookings set status = 'Confirmed', payment_status = 'Paid'",
+        "update payments set settled_at = now(), lease_until = null",
+    ] {
+        sqlx::query(sql).execute(&mut *other).await.unwrap();
+    }
+
+    let state = app.state().clone();
+    let settling =
+        tokio::spawn(async move { settle::settle(&state, payment).await.map_err(|error| error.to_string()) });
+    until("it waits for the booking", async || {
+        let waiting = "select count(*) from pg_locks where not granted and relation = 'bookings'::regclass and $1 > 0";
+        let (waiting,): (i64,) = app.row(waiting, 1).await;
+        (waiting > 0).then_some(())
+    })
+    .await;
+    other.commit().await.unwrap();
+
+    assert_eq!(settling.await.unwrap(), Ok(()));
+    app.stands(booking, "Confirmed", "Paid").await;
 }
