@@ -1,8 +1,11 @@
 //! Refusals that several handlers share.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
-use platform::{ApiError, ApiResult, auth::Identity, trace};
+use platform::{ApiError, ApiResult, auth::Identity, mongo::bounded};
+
+/// The longest wait for the database: shorter than a request may take, longer than a conflict lasts.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// 404 unless the asker asks for their own notifications: nobody, admins included, learns of another's.
 pub(crate) fn require_own(asker: &Identity, user_id: i32) -> ApiResult<()> {
@@ -15,11 +18,11 @@ pub(crate) fn no_such_notifications() -> ApiError {
     ApiError::not_found("not_found", "there are no such notifications of yours")
 }
 
-/// Runs a query in a task of its own, so that it ends in order though the client may go midway.
-pub(crate) async fn undropped<T, E>(query: impl Future<Output = Result<T, E>> + Send + 'static) -> ApiResult<T>
+/// Runs work on the database in a task of its own, so that it ends in order though the client may go midway. 503 when
+/// the database has fallen silent.
+pub(crate) async fn undropped<T>(work: impl Future<Output = mongodb::error::Result<T>> + Send + 'static) -> ApiResult<T>
 where
     T: Send + 'static,
-    E: Into<ApiError> + Send + 'static,
 {
-    trace::spawn(query).await.map_err(ApiError::internal)?.map_err(Into::into)
+    Ok(bounded(DATABASE_TIMEOUT, work).await?)
 }

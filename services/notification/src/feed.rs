@@ -23,10 +23,12 @@ use crate::{
 pub(crate) const BUFFER: usize = 16;
 /// Notifications read at once.
 const BATCH: u32 = 100;
+/// How long a stream stays open while the database cannot be read.
+const MAX_OUTAGE: Duration = Duration::from_secs(10);
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The writing end of one stream. Runs in a task of its own, so that no query is dropped midway.
+/// The writing end of one stream. Runs in a task of its own.
 pub(crate) struct Feed {
     /// Where notifications are.
     pub(crate) store: Store,
@@ -46,6 +48,8 @@ pub(crate) struct Feed {
     pub(crate) session_id: String,
     /// Says when the session ends before the token does.
     pub(crate) revocations: Revocations,
+    /// Since when the database cannot be read, if it cannot.
+    pub(crate) failing_since: Option<Instant>,
     /// How often a comment is sent and the database is looked at without being woken.
     pub(crate) heartbeat: Duration,
 }
@@ -55,7 +59,7 @@ pub(crate) struct Feed {
 enum Over {
     /// The access token expired, or the session ended: refresh the session, then connect again.
     SessionExpired,
-    /// This replica stops, or the user has opened too many streams: connect again.
+    /// This replica stops, the database does not answer, or the user has opened too many streams: connect again.
     Closed,
     /// The reader has gone.
     Gone,
@@ -115,12 +119,25 @@ impl Feed {
 
     async fn send_what_is_new(&mut self) -> Result<(), Over> {
         loop {
-            let found = self.store.list_notifications_after(self.user_id, self.last, BATCH).await;
-            let notifications = found.unwrap_or_else(|error| {
-                // The next wake or heartbeat looks again; the stream stays open meanwhile.
-                tracing::warn!(error = %error, "cannot read what is new");
-                Vec::new()
-            });
+            let reading = self.store.list_notifications_after(self.user_id, self.last, BATCH);
+            let found = tokio::select! {
+                biased;
+                over = ending(self.subscription.over(), self.deadline, &self.events) => return Err(over),
+                found = reading => found,
+            };
+            let notifications = match found {
+                Ok(notifications) => {
+                    self.failing_since = None;
+                    notifications
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read what is new");
+                    let since = *self.failing_since.get_or_insert(Instant::now());
+                    // The reader connects again, and goes on after what it has. A short outage it does not notice: the
+                    // next wake or heartbeat looks again.
+                    return if since.elapsed() < MAX_OUTAGE { Ok(()) } else { Err(Over::Closed) };
+                }
+            };
             let full = notifications.len() == BATCH as usize;
             for notification in notifications {
                 let seq = notification.seq;

@@ -8,6 +8,8 @@ mod row;
 mod schema;
 mod transaction;
 
+use std::{future::Future, time::Duration};
+
 use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -17,7 +19,10 @@ use mongodb::{
     error::Result,
     options::ReturnDocument,
 };
-use platform::{mongo::sessions::Sessions, server::Lifecycle};
+use platform::{
+    mongo::{bounded, sessions::Sessions},
+    server::Lifecycle,
+};
 use uuid::Uuid;
 
 pub use self::row::Arrival;
@@ -27,9 +32,13 @@ use self::{
 };
 use crate::domain::{Counters, NewNotification, Notification};
 
+/// The longest wait for a query: shorter than a request may take.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// The database of notification-service. Cheap to clone.
 ///
-/// The driver's futures must not be dropped midway: callers that may be dropped run them in a task of their own.
+/// The driver's futures must not be dropped midway. Reads run in tasks of their own; whoever may be dropped while it writes
+/// does that in a task of its own.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
@@ -128,13 +137,18 @@ impl Store {
     }
 
     async fn find(&self, filter: Document, sort: Document, limit: u32) -> Result<Vec<Notification>> {
-        let rows = self.notifications.find(filter).sort(sort).limit(i64::from(limit)).await?;
-        rows.map_ok(Notification::from).try_collect().await
+        let notifications = self.notifications.clone();
+        query(async move {
+            let rows = notifications.find(filter).sort(sort).limit(i64::from(limit)).await?;
+            rows.map_ok(Notification::from).try_collect().await
+        })
+        .await
     }
 
     /// Where a user's notifications stand.
     pub async fn find_counters(&self, user_id: i32) -> Result<Counters> {
-        let row = self.counters.find_one(doc! { "_id": user_id }).await?;
+        let counters = self.counters.clone();
+        let row = query(async move { counters.find_one(doc! { "_id": user_id }).await }).await?;
         Ok(row.map(Counters::from).unwrap_or_default())
     }
 
@@ -210,4 +224,9 @@ impl Store {
             self.notifications.watch().pipeline(arrivals).await?;
         Ok(changes.with_type())
     }
+}
+
+/// [`bounded`] for one query: a server that has fallen silent would never answer it.
+async fn query<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    bounded(QUERY_TIMEOUT, work).await
 }

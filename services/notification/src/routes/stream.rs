@@ -29,7 +29,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::notifications::UserPath;
 use crate::{
     AppState,
-    error::{require_own, undropped},
+    error::require_own,
     feed::{BUFFER, Feed},
     language::language_of,
 };
@@ -60,19 +60,26 @@ pub(super) async fn stream_notifications(
     // Listening comes first: what is stored from here on wakes it, what was stored before is read.
     let subscription = state.hub.listen(user_id).ok_or_else(full)?;
 
-    let store = state.store.clone();
-    let counters = undropped(async move { store.find_counters(user_id).await }).await?;
+    let counters = state.store.find_counters(user_id).await?;
 
     let (events, received) = mpsc::channel(BUFFER);
     // A place that is not reached yet was not ours to give.
     let last = resume_after.unwrap_or(counters.last_seq).clamp(0, counters.last_seq);
     let heartbeat = state.heartbeat;
     let language = language_of(&user, &headers);
-    let revocations = state.verifier.revocations().clone();
-    let session_id = user.0.session_id;
-    let store = state.store;
-    let feed =
-        Feed { store, user_id, language, last, subscription, events, deadline, session_id, revocations, heartbeat };
+    let feed = Feed {
+        store: state.store,
+        user_id,
+        language,
+        last,
+        subscription,
+        events,
+        deadline,
+        session_id: user.0.session_id,
+        revocations: state.verifier.revocations().clone(),
+        failing_since: None,
+        heartbeat,
+    };
     task::spawn(&state.lifecycle, "event_stream", feed.run(counters));
     Ok(EventStream(received))
 }

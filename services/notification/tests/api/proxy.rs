@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a server, which a test cuts and mends.
+//! A TCP proxy in front of a server, which a test cuts, stalls and mends.
 
 use tokio::{
     io::copy_bidirectional,
@@ -6,40 +6,55 @@ use tokio::{
     sync::watch,
 };
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Line {
+    Open,
+    Cut,
+    Stalled,
+}
+
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    open: watch::Sender<bool>,
+    line: watch::Sender<Line>,
 }
 
 impl Proxy {
     pub(crate) async fn start(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (open, is_open) = watch::channel(true);
+        let (line, state) = watch::channel(Line::Open);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *is_open.borrow() {
-                    tokio::spawn(relay(client, server.clone(), is_open.clone()));
-                }
+                tokio::spawn(relay(client, server.clone(), state.clone()));
             }
         });
-        Self { port, open }
+        Self { port, line }
     }
 
     /// Ends all connections and takes no new ones.
     pub(crate) fn cut(&self) {
-        self.open.send_replace(false);
+        self.line.send_replace(Line::Cut);
+    }
+
+    /// Keeps all connections open and passes nothing on.
+    pub(crate) fn stall(&self) {
+        self.line.send_replace(Line::Stalled);
     }
 
     pub(crate) fn mend(&self) {
-        self.open.send_replace(true);
+        self.line.send_replace(Line::Open);
     }
 }
 
-async fn relay(mut client: TcpStream, server: String, mut is_open: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(server).await else { return };
-    tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = is_open.wait_for(|open| !open) => {}
+async fn relay(mut client: TcpStream, server: String, mut line: watch::Receiver<Line>) {
+    let now = *line.borrow();
+    if now == Line::Open {
+        let Ok(mut server) = TcpStream::connect(server).await else { return };
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+            _ = line.wait_for(|line| *line != Line::Open) => {}
+        }
     }
+    // Cut connections are dropped here; stalled ones stay as they are.
+    line.wait_for(|line| *line != Line::Stalled).await.ok();
 }

@@ -278,3 +278,25 @@ async fn a_stream_outlives_a_cut_from_mongodb_and_misses_nothing() {
     app.app.state().lifecycle.stop();
     other.end().await;
 }
+
+#[tokio::test]
+async fn while_mongodb_is_silent_no_stream_begins_and_those_that_are_open_end() {
+    let url = server("TEST_MONGODB_URL");
+    let proxy = Proxy::start(address(&url)).await;
+    let mongodb_url = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
+    let heartbeat = Duration::from_secs(1);
+    let app = TestApp::with(Choices { mongodb_url, heartbeat, ..Choices::default() }).await;
+    let mut open = app.streams(1).await;
+    open.next_named("ready", LATER).await;
+
+    proxy.stall();
+    let refused = tokio::time::timeout(LATER, app.get(1, "/notifications/1/stream")).await;
+    let end = open.next_named("end", 3 * LATER).await;
+
+    let (status, problem) = refused.expect("an answer in time");
+    assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")));
+    assert_eq!(end.data, json!({ "reason": "closed" }));
+    assert!(app.app.state().hub.is_empty(), "nobody listens any more");
+    proxy.mend();
+    app.app.state().lifecycle.stop();
+}
