@@ -53,6 +53,18 @@ pub enum Message {
 }
 
 impl Message {
+    /// The JSON `type` of every message. What is not among them comes from a newer version.
+    pub const TYPES: [&str; 8] = [
+        "booking.confirmed",
+        "booking.cancelled",
+        "booking.refunded",
+        "booking.expired",
+        "event.changed",
+        "event.cancelled",
+        "holder.event_changed",
+        "holder.event_cancelled",
+    ];
+
     /// The topic routing key, the same word as the JSON `type`.
     pub fn routing_key(&self) -> &'static str {
         match self {

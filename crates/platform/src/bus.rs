@@ -4,6 +4,7 @@
 //! Declarations are idempotent and the same on RabbitMQ 3.10 and 4.
 
 mod consumer;
+mod hold;
 mod publisher;
 mod redrive;
 
@@ -20,6 +21,7 @@ use lapin::{
 
 pub use self::{
     consumer::{Failure, Received, start_consumer},
+    hold::retry_queue,
     publisher::Publisher,
     redrive::{redrive, start_counting_dead_letters},
 };

@@ -23,7 +23,7 @@ pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure>
     match message {
         Message::EventCancelled(event) => call_off(state, id, event).await.map_err(failure)?,
         Message::EventChanged(event) => change(state, id, event).await.map_err(failure)?,
-        other => return Err(Failure::Poison(anyhow::anyhow!("{} is none of ours", other.routing_key()))),
+        other => return Err(Failure::Unsupported(anyhow::anyhow!("{} is none of ours", other.routing_key()))),
     }
     state.store.store_processed(id).await.map_err(failure)?;
     failpoint!("booking.consumer.processed");

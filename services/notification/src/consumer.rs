@@ -33,10 +33,11 @@ impl Consumer {
 
     /// Stores what the message tells a person. The same message again changes nothing.
     ///
-    /// `Unavailable` while MongoDB is away, `Poison` for a message that is for no person.
+    /// `Unavailable` while MongoDB is away, `Unsupported` for a message that is for no person: a newer version may have
+    /// something to tell of it.
     pub async fn handle(&self, received: Received) -> Result<(), Failure> {
         let new = NewNotification::from_message(received.id, &received.message, self.clock.now())
-            .map_err(|error| Failure::Poison(error.into()))?;
+            .map_err(|error| Failure::Unsupported(error.into()))?;
         match self.insert(&new).await {
             Ok(Some(seq)) => {
                 metrics::counter!("eventplatform_notifications_total", "type" => new.kind.as_str()).increment(1);

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use anyhow::anyhow;
 use contracts::message::{Message, Queue};
 use futures::StreamExt;
 use lapin::{
@@ -10,12 +11,17 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
     types::{AMQPValue, FieldTable},
 };
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::Bus;
+use super::{
+    Bus,
+    hold::{HELD_FOR, Holder, held_since},
+};
 use crate::{
+    Clock,
     server::Lifecycle,
     task::{Progress, supervise},
     trace::{self, RequestContext, TRACEPARENT},
@@ -48,6 +54,8 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// It can never work: the message becomes a dead letter at once.
     Poison(anyhow::Error),
+    /// This version does not know such messages: others get it, and after ten minutes it becomes a dead letter.
+    Unsupported(anyhow::Error),
 }
 
 /// Starts to hand the messages of `queue` to `handler`, up to `concurrency` at a time; ends with `lifecycle`. Reconnects
@@ -102,9 +110,11 @@ where
             .basic_consume(queue.name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await?;
         tracing::info!(queue = queue.name, "consuming");
+        let holder = Holder::new(&connection, *queue);
+        let holder = &holder;
         let mut broken = deliveries
             .take_until(stop.cancelled())
-            .map(|delivery| async move { handle(delivery?, *queue, stop, handler).await })
+            .map(|delivery| async move { handle(delivery?, holder, *queue, stop, handler).await })
             .buffer_unordered(usize::from(*concurrency))
             .filter_map(|result: anyhow::Result<()>| std::future::ready(result.err()))
             .boxed();
@@ -128,7 +138,13 @@ async fn say_while_connected(connection: &Connection, progress: &Progress) {
     }
 }
 
-async fn handle<H, Fut>(delivery: Delivery, queue: Queue, stop: &CancellationToken, handler: &H) -> anyhow::Result<()>
+async fn handle<H, Fut>(
+    delivery: Delivery,
+    holder: &Holder<'_>,
+    queue: Queue,
+    stop: &CancellationToken,
+    handler: &H,
+) -> anyhow::Result<()>
 where
     H: Fn(Received) -> Fut,
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
@@ -141,19 +157,23 @@ where
     }
     let span = tracing::info_span!("message", queue = queue.name, message_id, trace_id = context.trace.trace_id());
     let outcome = context.scope(attempt(&delivery, &message_id, stop, handler)).instrument(span).await;
+    let outcome = match outcome {
+        Some(Err(Failure::Unsupported(error))) => hold_back(&delivery, &message_id, holder, error).await?,
+        outcome => outcome.map(|result| result.map(|()| "handled")),
+    };
     let label = match &outcome {
-        Some(Ok(())) => "handled",
-        Some(Err(Failure::Poison(_))) => "dead_lettered",
+        Some(Ok(label)) => label,
+        Some(Err(Failure::Poison(_) | Failure::Unsupported(_))) => "dead_lettered",
         Some(Err(_)) => "failed",
         None => "returned",
     };
     metrics::counter!("eventplatform_messages_total", "queue" => queue.name, "outcome" => label).increment(1);
     match outcome {
-        Some(Ok(())) => {
+        Some(Ok(_)) => {
             crate::failpoint!("bus.handled");
             delivery.ack(BasicAckOptions::default()).await?
         }
-        Some(Err(Failure::Poison(error))) => {
+        Some(Err(Failure::Poison(error) | Failure::Unsupported(error))) => {
             tracing::error!(message_id, error = format!("{error:#}"), "message became a dead letter");
             delivery.reject(BasicRejectOptions { requeue: false }).await?
         }
@@ -165,6 +185,30 @@ where
         None => delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?,
     };
     Ok(())
+}
+
+/// Leaves a message of an unknown type to a newer replica; gives it back as a failure if that took too long already.
+async fn hold_back(
+    delivery: &Delivery,
+    message_id: &str,
+    holder: &Holder<'_>,
+    error: anyhow::Error,
+) -> anyhow::Result<Option<Result<&'static str, Failure>>> {
+    let now = Clock::system().now();
+    let since = held_since(delivery).unwrap_or(now);
+    if now - since >= HELD_FOR {
+        return Ok(Some(Err(Failure::Unsupported(error))));
+    }
+    match holder.hold(delivery, since).await {
+        Ok(()) => {
+            tracing::warn!(message_id, error = format!("{error:#}"), "message held back for a newer replica");
+            Ok(Some(Ok("held_back")))
+        }
+        Err(failed) if holder.is_connected() => {
+            Ok(Some(Err(Failure::Unsupported(error.context(format!("it cannot be held back: {failed:#}"))))))
+        }
+        Err(failed) => Err(failed),
+    }
 }
 
 /// Tries until it is done, failed for another reason than an absent dependency, or the process stops (`None`).
@@ -180,7 +224,7 @@ where
 {
     let received = match parse(delivery, message_id) {
         Ok(received) => received,
-        Err(error) => return Some(Err(Failure::Poison(error))),
+        Err(failure) => return Some(Err(failure)),
     };
     let mut pause = PAUSE;
     loop {
@@ -199,10 +243,26 @@ where
     }
 }
 
-fn parse(delivery: &Delivery, message_id: &str) -> anyhow::Result<Received> {
-    let id = message_id.parse().map_err(|_| anyhow::anyhow!("message_id {message_id:?} is not a UUID"))?;
-    let message = serde_json::from_slice(&delivery.data)?;
-    Ok(Received { id, message })
+fn parse(delivery: &Delivery, message_id: &str) -> Result<Received, Failure> {
+    let id = message_id.parse();
+    let id = id.map_err(|_| Failure::Poison(anyhow!("message_id {message_id:?} is not a UUID")))?;
+    match serde_json::from_slice(&delivery.data) {
+        Ok(message) => Ok(Received { id, message }),
+        Err(error) => Err(match unknown_type(&delivery.data) {
+            Some(kind) => Failure::Unsupported(anyhow!("messages of type {kind:?} are not known here")),
+            None => Failure::Poison(error.into()),
+        }),
+    }
+}
+
+/// The `type` of a body that has one which is not known here.
+fn unknown_type(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Typed {
+        r#type: String,
+    }
+    let Typed { r#type } = serde_json::from_slice(body).ok()?;
+    (!Message::TYPES.contains(&r#type.as_str())).then_some(r#type)
 }
 
 fn traceparent(delivery: &Delivery) -> Option<String> {

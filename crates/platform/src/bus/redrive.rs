@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use contracts::message::Queue;
+use contracts::message::{DEAD_LETTER_EXCHANGE, Queue};
 use lapin::{
     Channel, Confirmation, Connection,
     message::Delivery,
@@ -12,7 +12,7 @@ use lapin::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, dead_letter_queue};
+use super::{Bus, dead_letter_queue, hold::bind_back};
 use crate::{
     server::Lifecycle,
     task::{Progress, supervise},
@@ -32,6 +32,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(15);
 pub async fn redrive(bus: &Bus, queue: Queue) -> anyhow::Result<u32> {
     let (connection, channel) = bus.open().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let back = answer(bind_back(&channel, queue)).await?;
     let dead = dead_letter_queue(queue);
     let mut moved = 0;
     let mut remaining = 1;
@@ -41,7 +42,7 @@ pub async fn redrive(bus: &Bus, queue: Queue) -> anyhow::Result<u32> {
         if moved == 0 {
             remaining = letter.message_count + 1;
         }
-        answer(drive_back(&channel, queue, &letter.delivery)).await?;
+        answer(drive_back(&channel, queue, &back, &letter.delivery)).await?;
         moved += 1;
         remaining -= 1;
         tracing::info!(queue = queue.name, moved, remaining, "dead letter driven back");
@@ -50,7 +51,7 @@ pub async fn redrive(bus: &Bus, queue: Queue) -> anyhow::Result<u32> {
     Ok(moved)
 }
 
-async fn drive_back(channel: &Channel, queue: Queue, letter: &Delivery) -> anyhow::Result<()> {
+async fn drive_back(channel: &Channel, queue: Queue, back: &str, letter: &Delivery) -> anyhow::Result<()> {
     // Of the headers only the trace goes along: the rest tells of the death.
     let mut headers = FieldTable::default();
     if let Some(traceparent) = letter.properties.headers().as_ref().and_then(|old| old.inner().get(TRACEPARENT)) {
@@ -58,8 +59,9 @@ async fn drive_back(channel: &Channel, queue: Queue, letter: &Delivery) -> anyho
     }
     let properties = letter.properties.clone().with_headers(headers);
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let confirm =
-        channel.basic_publish("".into(), queue.name.into(), mandatory, &letter.data, properties).await?.await?;
+    let publishing =
+        channel.basic_publish(DEAD_LETTER_EXCHANGE.into(), back.into(), mandatory, &letter.data, properties);
+    let confirm = publishing.await?.await?;
     ensure!(matches!(confirm, Confirmation::Ack(None)), "{} did not take a message back", queue.name);
     letter.ack(BasicAckOptions::default()).await?;
     Ok(())

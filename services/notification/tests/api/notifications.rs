@@ -103,12 +103,12 @@ async fn every_kind_of_message_for_a_person_becomes_its_notification() {
 }
 
 #[tokio::test]
-async fn a_message_for_services_is_refused_as_poison() {
+async fn a_message_for_services_is_left_to_a_newer_version() {
     let app = TestApp::start().await;
 
     let refused = app.handles(Uuid::new_v4(), Message::EventChanged(event())).await;
 
-    assert!(matches!(refused, Err(platform::bus::Failure::Poison(_))));
+    assert!(matches!(refused, Err(platform::bus::Failure::Unsupported(_))));
     app.end().await;
 }
 
