@@ -22,7 +22,7 @@ use lapin::{
 pub use self::{
     consumer::{Failure, Received, start_consumer},
     hold::retry_queue,
-    publisher::Publisher,
+    publisher::{PublishFailure, Publisher, Refusal},
     redrive::{redrive, start_counting_dead_letters},
 };
 use crate::config::Secret;

@@ -4,8 +4,14 @@
 //! (never "ids above the last": transactions commit out of order), publishes them with confirms and then marks them.
 //! No lock spans a confirm: a claim is a lease, and a second relay may publish the same row again when it runs out.
 //! Consumers are idempotent by message id.
+//!
+//! What a message says is its consumers' concern: the stored bytes are published under the stored routing key. A row
+//! that cannot be published (no routing key, too large, no queue for it, refused by RabbitMQ) is tried again after
+//! growing pauses, behind the rows that were not tried yet. It is never taken for published, and holds nothing up.
 
-use std::{future::Future, sync::Arc, time::Duration};
+pub mod postgres;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use contracts::message::Message;
@@ -13,19 +19,27 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    bus::Publisher,
+    bus::{PublishFailure, Publisher, Refusal},
     server::Lifecycle,
     task::{Next, Schedule, repeat},
 };
 
 /// How long a claimed row is left to the relay that claimed it.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(20);
+/// The largest body that is published, in bytes. RabbitMQ 4 takes 16 MiB unless told otherwise.
+pub const MAX_BODY: usize = 1024 * 1024;
 /// Rows claimed at once.
 const BATCH: u32 = 200;
 /// The longest a row waits when nobody woke the relay.
 const POLL: Duration = Duration::from_millis(500);
+/// The pause after a row was refused for the first time; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause of a row that RabbitMQ refused: what is mended there should show soon.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
+/// The longest pause of a row that cannot be sent at all.
+const MAX_UNUSABLE_PAUSE: Duration = Duration::from_secs(600);
 
-/// A row of an outbox.
+/// A message to be written to an outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxMessage {
     /// Becomes the AMQP `message_id`; consumers go by it.
@@ -38,14 +52,74 @@ pub struct OutboxMessage {
     pub created_at: DateTime<Utc>,
 }
 
+/// A row of an outbox, as it is stored.
+#[derive(Clone, Debug)]
+pub struct OutboxRow<Id> {
+    /// Names the row in its store.
+    pub id: Id,
+    /// Becomes the AMQP `message_id`; consumers go by it.
+    pub message_id: String,
+    /// The topic to publish to; `None` if the row has none.
+    pub routing_key: Option<String>,
+    /// JSON; `None` if it is larger than [`MAX_BODY`].
+    pub body: Option<Vec<u8>>,
+    /// The trace that the fact came about in.
+    pub traceparent: Option<String>,
+    /// How often it was refused.
+    pub attempts: u32,
+    /// When it came about.
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<OutboxMessage> for OutboxRow<Uuid> {
+    fn from(message: OutboxMessage) -> Self {
+        Self {
+            id: message.id,
+            message_id: message.id.to_string(),
+            routing_key: Some(message.message.routing_key().to_owned()),
+            body: Some(serde_json::to_vec(&message.message).expect("a message is plain data")),
+            traceparent: message.traceparent,
+            attempts: 0,
+            created_at: message.created_at,
+        }
+    }
+}
+
 /// Where rows live.
 pub trait OutboxStore: Send + Sync + 'static {
-    /// Leases up to `limit` rows that are neither published nor leased, oldest first.
-    fn claim(&self, limit: u32) -> impl Future<Output = anyhow::Result<Vec<OutboxMessage>>> + Send;
+    /// Names a row.
+    type Id: Clone + Send + Sync;
+
+    /// Leases up to `limit` rows that are neither published nor leased: those that were refused least often first, and
+    /// of these the oldest.
+    fn claim(&self, limit: u32) -> impl Future<Output = anyhow::Result<Vec<OutboxRow<Self::Id>>>> + Send;
     /// Marks rows as published.
-    fn mark_published(&self, ids: &[Uuid]) -> impl Future<Output = anyhow::Result<()>> + Send;
-    /// Gives up the leases of rows that could not be published.
-    fn release(&self, ids: &[Uuid]) -> impl Future<Output = anyhow::Result<()>> + Send;
+    fn mark_published(&self, ids: &[Self::Id]) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Gives up the leases of rows that nobody tried to publish.
+    fn release(&self, ids: &[Self::Id]) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Counts that rows were refused, and leaves them alone for a while.
+    fn postpone(&self, ids: &[Self::Id], pause: Duration) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// What waits in an outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Backlog {
+    /// Rows not yet published.
+    pub unpublished: u64,
+    /// Those of them that were tried and cannot be published as they are.
+    pub refused: u64,
+    /// Age of the oldest row that was not refused, in seconds; 0 if there is none.
+    pub lag_seconds: f64,
+}
+
+impl Backlog {
+    /// Sets the gauges of the outbox.
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    pub fn show(&self) {
+        metrics::gauge!("eventplatform_outbox_unpublished").set(self.unpublished as f64);
+        metrics::gauge!("eventplatform_outbox_refused").set(self.refused as f64);
+        metrics::gauge!("eventplatform_outbox_lag_seconds").set(self.lag_seconds);
+    }
 }
 
 /// Starts to publish; ends with `lifecycle`. `wake` shortens the wait after a commit.
@@ -58,38 +132,87 @@ pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Pu
             if outcome.is_err() {
                 metrics::counter!("eventplatform_outbox_failures_total").increment(1);
             }
-            outcome
+            outcome.map_err(|error| error.context("outbox not published"))
         }
     });
 }
 
-/// Publishes one batch.
-async fn publish_batch(store: &impl OutboxStore, publisher: &Publisher) -> anyhow::Result<Next> {
+/// Publishes one batch. Fails when RabbitMQ or the database is away.
+async fn publish_batch<S: OutboxStore>(store: &S, publisher: &Publisher) -> anyhow::Result<Next> {
     let batch = store.claim(BATCH).await?;
     if batch.is_empty() {
         return Ok(Next::Later);
     }
     crate::failpoint!("relay.claimed");
     let results = publisher.publish_all(&batch).await;
-    let (mut published, mut failed, mut last_error) = (Vec::new(), Vec::new(), None);
-    for (row, result) in batch.iter().zip(results) {
-        match result {
-            Ok(()) => published.push(row.id),
-            Err(error) => {
-                failed.push(row.id);
-                last_error = Some(error);
-            }
-        }
-    }
-    metrics::counter!("eventplatform_outbox_published_total").increment(published.len() as u64);
-    if !published.is_empty() {
+    let outcome = Outcome::of(&batch, results);
+    metrics::counter!("eventplatform_outbox_published_total").increment(outcome.published.len() as u64);
+    if !outcome.published.is_empty() {
         crate::failpoint!("relay.published");
-        store.mark_published(&published).await?;
+        store.mark_published(&outcome.published).await?;
         crate::failpoint!("relay.marked");
     }
-    if let Some(error) = last_error {
-        store.release(&failed).await?;
+    for (pause, ids) in &outcome.refused {
+        store.postpone(ids, *pause).await?;
+    }
+    if let Some(error) = outcome.unavailable {
+        store.release(&outcome.untried).await?;
         return Err(error);
     }
     Ok(if batch.len() >= BATCH as usize { Next::AtOnce } else { Next::Later })
+}
+
+/// What became of a batch.
+struct Outcome<Id> {
+    published: Vec<Id>,
+    /// By the pause until they are tried again.
+    refused: BTreeMap<Duration, Vec<Id>>,
+    untried: Vec<Id>,
+    unavailable: Option<anyhow::Error>,
+}
+
+impl<Id: Clone> Outcome<Id> {
+    fn of(batch: &[OutboxRow<Id>], results: Vec<Result<(), PublishFailure>>) -> Self {
+        let (published, refused, untried) = (Vec::new(), BTreeMap::<_, Vec<Id>>::new(), Vec::new());
+        let mut outcome = Self { published, refused, untried, unavailable: None };
+        for (row, result) in batch.iter().zip(results) {
+            match result {
+                Ok(()) => outcome.published.push(row.id.clone()),
+                Err(PublishFailure::Refused(refusal)) => {
+                    report(row, &refusal);
+                    outcome.refused.entry(pause(row.attempts, &refusal)).or_default().push(row.id.clone());
+                }
+                Err(PublishFailure::Unavailable(error)) => {
+                    outcome.untried.push(row.id.clone());
+                    outcome.unavailable = Some(error);
+                }
+            }
+        }
+        outcome
+    }
+}
+
+fn report<Id>(row: &OutboxRow<Id>, refusal: &Refusal) {
+    let OutboxRow { message_id, routing_key, attempts, .. } = row;
+    tracing::error!(message_id, routing_key, attempts, reason = %refusal, "an outbox row cannot be published");
+    metrics::counter!("eventplatform_outbox_refusals_total", "reason" => refusal.reason()).increment(1);
+}
+
+/// The pause after a row was refused again, `attempts` times before.
+fn pause(attempts: u32, refusal: &Refusal) -> Duration {
+    let longest = if refusal.is_unusable() { MAX_UNUSABLE_PAUSE } else { MAX_PAUSE };
+    FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        assert_eq!(pause(0, &Refusal::NoRoutingKey), FIRST_PAUSE);
+        assert_eq!(pause(3, &Refusal::NoRoutingKey), FIRST_PAUSE * 8);
+        assert_eq!(pause(u32::MAX, &Refusal::NoRoutingKey), MAX_UNUSABLE_PAUSE);
+        assert_eq!(pause(30, &Refusal::Nacked), MAX_PAUSE);
+    }
 }

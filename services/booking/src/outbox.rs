@@ -12,5 +12,5 @@ use crate::state::AppState;
 /// Starts the relay; it ends with `lifecycle`.
 pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
     let publisher = Publisher::new(bus.clone());
-    start_relay(lifecycle, state.store.clone(), publisher, state.relay_wake.clone());
+    start_relay(lifecycle, state.store.outbox(), publisher, state.relay_wake.clone());
 }

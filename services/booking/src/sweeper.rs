@@ -134,9 +134,7 @@ pub async fn purge(state: AppState) -> sqlx::Result<()> {
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 async fn gauges(state: AppState) -> sqlx::Result<()> {
-    let lag = state.store.outbox_lag().await?;
-    metrics::gauge!("eventplatform_outbox_lag_seconds").set(lag.seconds);
-    metrics::gauge!("eventplatform_outbox_unpublished").set(lag.messages as f64);
+    state.store.outbox().backlog().await?.show();
     let unresolved = state.store.count_unresolved_payments().await?;
     metrics::gauge!("eventplatform_unresolved_payments").set(unresolved.count as f64);
     metrics::gauge!("eventplatform_unresolved_payments_oldest_seconds").set(unresolved.oldest_seconds);

@@ -26,12 +26,9 @@ pub fn start(lifecycle: &Lifecycle, store: &Store) {
     repeat(lifecycle, "ledger_check", Schedule::every(LEDGER_EVERY), move || ledger(store.clone(), patrol.clone()));
 }
 
-/// Sets `eventplatform_outbox_unpublished` and `eventplatform_outbox_lag_seconds`.
+/// Sets the gauges of the outbox.
 async fn outbox(store: Store) -> mongodb::error::Result<()> {
-    let backlog = store.outbox_backlog().await?;
-    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-    metrics::gauge!("eventplatform_outbox_unpublished").set(backlog.rows as f64);
-    metrics::gauge!("eventplatform_outbox_lag_seconds").set(backlog.oldest_seconds);
+    store.outbox_backlog().await?.show();
     gauges_kept("outbox");
     Ok(())
 }

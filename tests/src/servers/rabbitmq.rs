@@ -131,6 +131,7 @@ fn configuration(port: u16, password: &str) -> String {
          default_user = {USER}\n\
          default_pass = {password}\n\
          disk_free_limit.absolute = 50MB\n\
+         max_message_size = 524288\n\
          log.file = false\n\
          log.console = true\n\
          log.console.level = warning\n"

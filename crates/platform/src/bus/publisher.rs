@@ -1,12 +1,13 @@
 //! Publishing: persistent, mandatory, confirmed. A message counts as published only on a clean confirm.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use contracts::message::EXCHANGE;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, PublisherConfirm,
+    BasicProperties, Channel, Confirmation, Connection, ErrorKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
+    protocol::AMQPErrorKind,
     types::{AMQPValue, FieldTable},
 };
 use tokio::{
@@ -15,11 +16,70 @@ use tokio::{
 };
 
 use super::{Bus, declare_topology};
-use crate::{outbox::OutboxMessage, trace::TRACEPARENT};
+use crate::{
+    outbox::{MAX_BODY, OutboxRow},
+    trace::TRACEPARENT,
+};
 
-/// The longest wait for the confirms of one call; RabbitMQ withholds them under a memory or disk alarm. Shorter than
-/// the lease of an outbox row.
+/// The longest that one call takes; RabbitMQ withholds confirms under a memory or disk alarm. Shorter than the lease of
+/// an outbox row.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest routing key or message id, in bytes: AMQP's short strings.
+const MAX_SHORT_STRING: usize = 255;
+
+/// Why a message was not published.
+#[derive(Debug)]
+pub enum PublishFailure {
+    /// RabbitMQ is away, or did not answer in time: that says nothing of the message.
+    Unavailable(anyhow::Error),
+    /// This message cannot be published as it is, whatever becomes of others.
+    Refused(Refusal),
+}
+
+/// What is wrong with a message that cannot be published.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// It has no routing key, or none that AMQP can carry.
+    NoRoutingKey,
+    /// Its body or its id is too large.
+    TooLarge,
+    /// No queue is bound to its routing key.
+    Unroutable(String),
+    /// RabbitMQ refused it without a reason: a queue is full, say.
+    Nacked,
+    /// RabbitMQ closed the channel because of it.
+    ChannelClosed(String),
+}
+
+impl Refusal {
+    /// One word for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoRoutingKey => "no_routing_key",
+            Self::TooLarge => "too_large",
+            Self::Unroutable(_) => "unroutable",
+            Self::Nacked => "nacked",
+            Self::ChannelClosed(_) => "channel_closed",
+        }
+    }
+
+    /// Whether that is certain without asking RabbitMQ.
+    pub fn is_unusable(&self) -> bool {
+        matches!(self, Self::NoRoutingKey | Self::TooLarge)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoutingKey => f.write_str("it has no usable routing key"),
+            Self::TooLarge => f.write_str("it is too large"),
+            Self::Unroutable(reply) => write!(f, "no queue took the message: {reply}"),
+            Self::Nacked => f.write_str("RabbitMQ refused the message"),
+            Self::ChannelClosed(reply) => write!(f, "RabbitMQ closed the channel: {reply}"),
+        }
+    }
+}
 
 /// Publishes to the platform's exchange over one connection, made anew when it breaks. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +88,8 @@ pub struct Publisher {
     open: Arc<Mutex<Option<(Connection, Channel)>>>,
 }
 
+type Open = Option<(Connection, Channel)>;
+
 impl Publisher {
     /// A publisher that connects at its first message.
     pub fn new(bus: Bus) -> Self {
@@ -35,32 +97,66 @@ impl Publisher {
     }
 
     /// Publishes all and waits for their confirms; one result per message, in order.
-    pub async fn publish_all(&self, messages: &[OutboxMessage]) -> Vec<anyhow::Result<()>> {
+    pub async fn publish_all<Id>(&self, rows: &[OutboxRow<Id>]) -> Vec<Result<(), PublishFailure>> {
+        let envelopes: Vec<_> = rows.iter().map(Envelope::of).collect();
+        let usable: Vec<&Envelope> = envelopes.iter().flatten().collect();
+        let mut results = self.publish(&usable).await.into_iter();
+        let result = |envelope: &Result<Envelope, Refusal>| match envelope {
+            Ok(_) => results.next().expect("a result for each"),
+            Err(refusal) => Err(PublishFailure::Refused(refusal.clone())),
+        };
+        envelopes.iter().map(result).collect()
+    }
+
+    async fn publish(&self, envelopes: &[&Envelope<'_>]) -> Vec<Result<(), PublishFailure>> {
         let mut open = self.open.lock().await;
-        let channel = match self.channel(&mut open).await {
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
+        let mut results = self.publish_together(&mut open, envelopes, deadline).await;
+        if envelopes.len() > 1 && results.iter().any(closed_the_channel) {
+            // It was closed for all of them, and nobody says because of which: each on its own.
+            for (envelope, result) in envelopes.iter().zip(&mut results) {
+                if closed_the_channel(result) || matches!(result, Err(PublishFailure::Unavailable(_))) {
+                    *result = self.publish_together(&mut open, &[envelope], deadline).await.remove(0);
+                }
+            }
+        }
+        if results.iter().any(|result| matches!(result, Err(PublishFailure::Refused(Refusal::Unroutable(_))))) {
+            // Somebody may have removed a queue or a binding.
+            self.declare(&mut open, deadline).await.ok();
+        }
+        results
+    }
+
+    async fn publish_together(
+        &self,
+        open: &mut Open,
+        envelopes: &[&Envelope<'_>],
+        deadline: Instant,
+    ) -> Vec<Result<(), PublishFailure>> {
+        let channel = match self.channel(open, deadline).await {
             Ok(channel) => channel,
             Err(error) => {
                 let reason = format!("{error:#}");
-                return messages.iter().map(|_| Err(anyhow!(reason.clone()))).collect();
+                return envelopes.iter().map(|_| Err(PublishFailure::Unavailable(anyhow!(reason.clone())))).collect();
             }
         };
-        let deadline = Instant::now() + CONFIRM_TIMEOUT;
-        let mut pending = Vec::with_capacity(messages.len());
-        for message in messages {
-            pending.push(send(&channel, message, deadline).await);
+        let mut pending = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            pending.push(send(&channel, envelope, deadline).await);
         }
         crate::failpoint!("bus.sent");
         if crate::guard_removed!("bus.publisher_confirms") {
-            return messages.iter().map(|_| Ok(())).collect();
+            return envelopes.iter().map(|_| Ok(())).collect();
         }
-        let mut results = Vec::with_capacity(messages.len());
+        let mut results = Vec::with_capacity(pending.len());
         for confirm in pending {
             results.push(match confirm {
                 Ok(confirm) => settle(confirm, deadline).await,
-                Err(error) => Err(error),
+                Err(failure) => Err(failure),
             });
         }
-        if results.iter().any(Result::is_err) {
+        let broken = |result| closed_the_channel(result) || matches!(result, Err(PublishFailure::Unavailable(_)));
+        if results.iter().any(broken) {
             // Whatever went wrong, a new connection declares the topology again and starts clean.
             *open = None;
         }
@@ -70,51 +166,106 @@ impl Publisher {
     /// Whether RabbitMQ answers: opens the connection if there is none and repeats a declaration.
     pub async fn ping(&self) -> Result<(), String> {
         let mut open = self.open.lock().await;
-        let alive = async { anyhow::Ok(declare_topology(&self.channel(&mut open).await?).await?) }.await;
-        alive.map_err(|error| {
-            *open = None;
-            format!("{error:#}")
-        })
+        let alive = self.declare(&mut open, Instant::now() + CONFIRM_TIMEOUT).await;
+        alive.map_err(|error| format!("{error:#}"))
     }
 
-    async fn channel(&self, open: &mut Option<(Connection, Channel)>) -> anyhow::Result<Channel> {
+    /// Declares the topology once more; closes a connection on which that is not possible.
+    async fn declare(&self, open: &mut Open, deadline: Instant) -> anyhow::Result<()> {
+        let declaring = async { anyhow::Ok(declare_topology(&self.channel(open, deadline).await?).await?) };
+        let declared = timeout_at(deadline, declaring).await.context("RabbitMQ does not answer").flatten();
+        if declared.is_err() {
+            *open = None;
+        }
+        declared
+    }
+
+    async fn channel(&self, open: &mut Open, deadline: Instant) -> anyhow::Result<Channel> {
         if let Some((connection, channel)) = open
             && connection.status().connected()
             && channel.status().connected()
         {
             return Ok(channel.clone());
         }
-        let (connection, channel) = self.bus.open().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let opening = async {
+            let (connection, channel) = self.bus.open().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            anyhow::Ok((connection, channel))
+        };
+        let (connection, channel) = timeout_at(deadline, opening).await.context("RabbitMQ does not answer")??;
         *open = Some((connection, channel.clone()));
         Ok(channel)
     }
 }
 
-async fn send(channel: &Channel, row: &OutboxMessage, deadline: Instant) -> anyhow::Result<PublisherConfirm> {
-    let payload = serde_json::to_vec(&row.message)?;
-    let mut headers = FieldTable::default();
-    if let Some(traceparent) = &row.traceparent {
-        headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.as_str().into()));
-    }
-    let properties = BasicProperties::default()
-        .with_message_id(row.id.to_string().into())
-        .with_content_type("application/json".into())
-        .with_type(row.message.routing_key().into())
-        .with_timestamp(u64::try_from(row.created_at.timestamp()).unwrap_or(0))
-        .with_delivery_mode(2)
-        .with_headers(headers);
-    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let key = row.message.routing_key().into();
-    let sending = channel.basic_publish(EXCHANGE.into(), key, mandatory, &payload, properties);
-    Ok(timeout_at(deadline, sending).await.context("RabbitMQ takes no messages")??)
+/// A row as AMQP carries it.
+struct Envelope<'a> {
+    routing_key: &'a str,
+    body: &'a [u8],
+    properties: BasicProperties,
 }
 
-async fn settle(confirm: PublisherConfirm, deadline: Instant) -> anyhow::Result<()> {
-    match timeout_at(deadline, confirm).await.context("RabbitMQ did not confirm in time")?? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(returned)) => bail!("no queue took the message: {}", returned.reply_text),
-        Confirmation::Nack(_) => bail!("RabbitMQ refused the message"),
-        Confirmation::NotRequested => bail!("the channel lost its confirm mode"),
+impl<'a> Envelope<'a> {
+    fn of<Id>(row: &'a OutboxRow<Id>) -> Result<Self, Refusal> {
+        let routing_key = row.routing_key.as_deref().filter(|key| (1..=MAX_SHORT_STRING).contains(&key.len()));
+        let routing_key = routing_key.ok_or(Refusal::NoRoutingKey)?;
+        let body = row.body.as_deref().filter(|body| body.len() <= MAX_BODY).ok_or(Refusal::TooLarge)?;
+        if row.message_id.len() > MAX_SHORT_STRING {
+            return Err(Refusal::TooLarge);
+        }
+        let mut headers = FieldTable::default();
+        if let Some(traceparent) = &row.traceparent {
+            headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.as_str().into()));
+        }
+        let properties = BasicProperties::default()
+            .with_message_id(row.message_id.as_str().into())
+            .with_content_type("application/json".into())
+            .with_type(routing_key.into())
+            .with_timestamp(u64::try_from(row.created_at.timestamp()).unwrap_or(0))
+            .with_delivery_mode(2)
+            .with_headers(headers);
+        Ok(Self { routing_key, body, properties })
     }
+}
+
+async fn send(
+    channel: &Channel,
+    envelope: &Envelope<'_>,
+    deadline: Instant,
+) -> Result<PublisherConfirm, PublishFailure> {
+    let Envelope { routing_key, body, properties } = envelope;
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let sending = channel.basic_publish(EXCHANGE.into(), (*routing_key).into(), mandatory, body, properties.clone());
+    match timeout_at(deadline, sending).await {
+        Ok(sent) => sent.map_err(failure),
+        Err(_) => Err(PublishFailure::Unavailable(anyhow!("RabbitMQ takes no messages"))),
+    }
+}
+
+async fn settle(confirm: PublisherConfirm, deadline: Instant) -> Result<(), PublishFailure> {
+    let Ok(confirmed) = timeout_at(deadline, confirm).await else {
+        return Err(PublishFailure::Unavailable(anyhow!("RabbitMQ did not confirm in time")));
+    };
+    match confirmed.map_err(failure)? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(returned)) => {
+            Err(PublishFailure::Refused(Refusal::Unroutable(returned.reply_text.to_string())))
+        }
+        Confirmation::Nack(_) => Err(PublishFailure::Refused(Refusal::Nacked)),
+        Confirmation::NotRequested => Err(PublishFailure::Unavailable(anyhow!("the channel lost its confirm mode"))),
+    }
+}
+
+/// A channel is closed because of what was sent on it, a connection for other reasons.
+fn failure(error: lapin::Error) -> PublishFailure {
+    match error.kind() {
+        ErrorKind::ProtocolError(closed) if matches!(closed.kind(), AMQPErrorKind::Soft(_)) => {
+            PublishFailure::Refused(Refusal::ChannelClosed(closed.to_string()))
+        }
+        _ => PublishFailure::Unavailable(error.into()),
+    }
+}
+
+fn closed_the_channel(result: &Result<(), PublishFailure>) -> bool {
+    matches!(result, Err(PublishFailure::Refused(Refusal::ChannelClosed(_))))
 }

@@ -9,9 +9,11 @@ use std::{
 };
 
 use anyhow::anyhow;
+use chrono::{TimeDelta, Utc};
 use contracts::message::Message;
+use lapin::types::{AMQPValue, FieldTable};
 use platform::{
-    bus::{DELIVERY_LIMIT, Failure},
+    bus::{DELIVERY_LIMIT, Failure, retry_queue},
     trace::{RequestContext, TraceContext},
 };
 
@@ -143,7 +145,7 @@ async fn the_trace_of_the_publisher_goes_on_in_the_handler() {
     let mut row = row();
     row.traceparent = Some(trace.to_string());
 
-    broker.publisher.publish_all(&[row]).await.remove(0).unwrap();
+    broker.publisher.publish_all(&[row.into()]).await.remove(0).unwrap();
 
     assert_eq!(traces.recv().await.unwrap(), trace.trace_id());
     consumer.stop().await;
@@ -162,8 +164,59 @@ async fn a_message_larger_than_a_frame_arrives_whole() {
         fact.title = "x".repeat(100_000);
     }
 
-    broker.publisher.publish_all(std::slice::from_ref(&row)).await.remove(0).unwrap();
+    broker.publisher.publish_all(&[row.clone().into()]).await.remove(0).unwrap();
 
     assert_eq!(messages.recv().await.unwrap(), row.message);
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_of_a_type_of_tomorrow_waits_for_a_newer_replica_and_holds_nothing_up() {
+    let broker = Broker::alone().await;
+    let (old, newer) = (AtomicUsize::default(), AtomicUsize::default());
+    let counts = Arc::new((old, newer));
+    let count = counts.clone();
+    broker.publishes_raw(&uuid::Uuid::new_v4().to_string(), "{\"type\":\"event.of_tomorrow\",\"new\":1}").await;
+    let learned = broker.publishes().await;
+    let known = broker.publishes().await;
+
+    let consumer = TestConsumer::start(bus_at(&url()), 1, move |received, before| {
+        let count = count.clone();
+        async move {
+            if received.id == learned && before == 0 {
+                count.0.fetch_add(1, Ordering::SeqCst);
+                return Err(Failure::Unsupported(anyhow!("not known yet")));
+            }
+            count.1.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+
+    until("the others are handled at once", async || consumer.times(known) == 1).await;
+    assert_eq!(consumer.times(learned), 1, "it waits");
+    until("a newer replica handles it", async || consumer.times(learned) == 2).await;
+    assert_eq!((counts.0.load(Ordering::SeqCst), counts.1.load(Ordering::SeqCst)), (1, 2));
+    until("the unknown one waits", async || broker.waiting(retry_queue(QUEUE)).await == 1).await;
+    assert_eq!((broker.dead_letters().await, consumer.handed.lock().unwrap().len()), (0, 3));
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_of_an_unknown_type_becomes_a_dead_letter_after_ten_minutes() {
+    let broker = Broker::alone().await;
+    let ago = |minutes| {
+        let mut headers = FieldTable::default();
+        let since = Utc::now() - TimeDelta::minutes(minutes);
+        headers.insert("x-held-since".into(), AMQPValue::LongLongInt(since.timestamp_millis()));
+        headers
+    };
+    let body = "{\"type\":\"event.of_tomorrow\"}";
+    broker.publishes_with(&uuid::Uuid::new_v4().to_string(), body, ago(9)).await;
+    broker.publishes_with(&uuid::Uuid::new_v4().to_string(), body, ago(11)).await;
+
+    let consumer = TestConsumer::start(bus_at(&url()), 4, |_, _| async { Ok(()) });
+
+    until("one is a dead letter", async || broker.dead_letters().await == 1).await;
+    until("the other waits", async || broker.waiting(retry_queue(QUEUE)).await == 1).await;
     consumer.stop().await;
 }

@@ -10,11 +10,11 @@ use chrono::{DateTime, Utc};
 use contracts::message::{BOOKING_QUEUE, EventFact, Message, Queue};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions},
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions},
     types::FieldTable,
 };
 use platform::{
-    bus::{Bus, Failure, Publisher, Received, dead_letter_queue, start_consumer},
+    bus::{Bus, Failure, Publisher, Received, dead_letter_queue, retry_queue, start_consumer},
     config::Secret,
     outbox::OutboxMessage,
     server::Lifecycle,
@@ -59,19 +59,25 @@ impl Broker {
         for queue in [QUEUE.name.to_owned(), dead_letter_queue(QUEUE)] {
             channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
         }
+        channel.queue_delete(retry_queue(QUEUE).into(), QueueDeleteOptions::default()).await.unwrap();
         Self { publisher, channel, _connection: connection, _turn: turn }
     }
 
     /// Publishes a message as the relay does; gives its id.
     pub(crate) async fn publishes(&self) -> Uuid {
         let row = row();
-        self.publisher.publish_all(std::slice::from_ref(&row)).await.remove(0).unwrap();
+        self.publisher.publish_all(&[row.clone().into()]).await.remove(0).unwrap();
         row.id
     }
 
     /// Puts bytes into the queue.
     pub(crate) async fn publishes_raw(&self, id: &str, body: &str) {
-        let properties = BasicProperties::default().with_message_id(id.into()).with_delivery_mode(2);
+        self.publishes_with(id, body, FieldTable::default()).await;
+    }
+
+    pub(crate) async fn publishes_with(&self, id: &str, body: &str, headers: FieldTable) {
+        let properties =
+            BasicProperties::default().with_message_id(id.into()).with_delivery_mode(2).with_headers(headers);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let publishing = self.channel.basic_publish("".into(), QUEUE.name.into(), options, body.as_bytes(), properties);
         publishing.await.unwrap().await.unwrap();

@@ -20,7 +20,6 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 pub use self::{
     events::Holder,
-    outbox::OutboxLag,
     payments::{NewAttempt, Started, UnresolvedPayments},
     reconciliation::{PatrolLag, Round},
     sales::Keyless,

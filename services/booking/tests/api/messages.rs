@@ -169,7 +169,7 @@ async fn a_changed_event_is_taken_over_and_its_holders_are_told_once() {
 }
 
 #[tokio::test]
-async fn messages_that_are_none_of_ours_are_poison() {
+async fn messages_that_are_none_of_ours_are_left_to_a_newer_version() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(50, 2500);
     let booking = app.buys(&event, 2).await;
@@ -178,7 +178,7 @@ async fn messages_that_are_none_of_ours_are_poison() {
 
     let refused = consumer::handle(app.state(), Received { id: Uuid::new_v4(), message }).await;
 
-    assert!(matches!(refused, Err(Failure::Poison(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Failure::Unsupported(_))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn messages_of_event_service_are_consumed_from_the_queue() {
     };
 
     let publisher = Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap());
-    publisher.publish_all(&[message]).await.remove(0).unwrap();
+    publisher.publish_all(&[message.into()]).await.remove(0).unwrap();
 
     until("money and seats went back", async || {
         let refunded = app.standing(booking).await.1 == "Refunded";
@@ -272,4 +272,53 @@ async fn messages_of_event_service_are_consumed_from_the_queue() {
     .await;
     lifecycle.stop();
     app.is_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for_published() {
+    let (_connection, mut heard) = listen("booking.*").await;
+    let app = TestApp::start().await;
+    let (unusable, of_tomorrow) = (450, Uuid::new_v4());
+    app.execute(
+        "insert into outbox (id, message, created_at)
+         select gen_random_uuid(), message, case when n > 1 then now() - interval '1 hour' else '-infinity' end
+         from generate_series(1, 90) n,
+              unnest(array['[]', '5', '{\"type\": \"\"}', '{\"type\": \"nobody.listens\"}', '{}']::jsonb[]) message",
+    )
+    .await;
+    sqlx::query("insert into outbox (id, message) values ($1, '{\"type\": \"booking.of_tomorrow\", \"seats\": 1.50}')")
+        .bind(of_tomorrow)
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let event = app.neighbours.event(10, 2500);
+    app.buys(&event, 2).await;
+    let ours = app.outbox("booking.confirmed").await[0].0;
+
+    let lifecycle = Lifecycle::new();
+    let bus = Bus::new(&Secret::new(amqp_url()), "test").unwrap();
+    booking_service::outbox::start(app.state(), &bus, &lifecycle);
+
+    let listening = async {
+        let (mut facts, mut body) = (0, Vec::new());
+        while facts < 1 || body.is_empty() {
+            let delivery = heard.next().await.unwrap().unwrap();
+            let id = delivery.properties.message_id().as_ref().unwrap().to_string();
+            facts += usize::from(id == ours.to_string());
+            if id == of_tomorrow.to_string() {
+                body = delivery.data;
+            }
+        }
+        body
+    };
+    let body = tokio::time::timeout(Duration::from_secs(30), listening).await.unwrap();
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains(r#""type": "booking.of_tomorrow""#) && body.contains("1.50"), "as it was stored: {body}");
+    let refused = until("every other row was tried", async || {
+        let backlog = app.state().store.outbox().backlog().await.unwrap();
+        (backlog.refused == unusable && backlog.unpublished == unusable).then_some(backlog)
+    })
+    .await;
+    assert!(refused.lag_seconds < 1.0, "rows that are refused are no lag: {refused:?}");
+    lifecycle.stop();
 }

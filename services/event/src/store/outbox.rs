@@ -1,15 +1,23 @@
 //! The rows of the outbox: written with the change that they tell of, leased by a relay, removed once published.
+//!
+//! The relay reads them as plain documents: one that does not make sense must not keep the others from being read.
 
-use bson::{Bson, DateTime as BsonDateTime, doc};
+use std::time::Duration;
+
+use bson::{Bson, DateTime as BsonDateTime, Document, doc};
+use chrono::DateTime;
 use futures::TryStreamExt;
-use mongodb::error::{Error, Result};
-use platform::outbox::{CLAIM_LEASE, OutboxMessage, OutboxStore};
+use mongodb::{
+    Collection,
+    error::{Error, Result},
+};
+use platform::outbox::{Backlog, CLAIM_LEASE, MAX_BODY, OutboxMessage, OutboxRow, OutboxStore};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Store, query};
 
-/// A document of `outbox`.
+/// A document of `outbox` as it is written. Once it was refused, it also counts its `attempts`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct OutboxRecord {
     #[serde(rename = "_id")]
@@ -22,15 +30,6 @@ pub(crate) struct OutboxRecord {
     /// Names the claim.
     #[serde(default)]
     lease_token: Option<String>,
-}
-
-/// How much waits in the outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Backlog {
-    /// Rows not yet published.
-    pub rows: u64,
-    /// How long the oldest has waited, in seconds.
-    pub oldest_seconds: f64,
 }
 
 impl TryFrom<&OutboxMessage> for OutboxRecord {
@@ -48,16 +47,20 @@ impl TryFrom<&OutboxMessage> for OutboxRecord {
     }
 }
 
-impl TryFrom<OutboxRecord> for OutboxMessage {
-    type Error = anyhow::Error;
-
-    fn try_from(record: OutboxRecord) -> anyhow::Result<Self> {
-        Ok(Self {
-            id: record.id.parse()?,
-            message: bson::deserialize_from_bson(record.message)?,
-            traceparent: record.traceparent,
-            created_at: record.created_at.into(),
-        })
+/// A row as the relay publishes it, whatever it holds.
+fn to_row(mut document: Document) -> OutboxRow<Bson> {
+    let id = document.remove("_id").unwrap_or_default();
+    let message = document.remove("message").unwrap_or_default();
+    // The same JSON as that of the message it was made from.
+    let body = serde_json::to_value(&message).unwrap_or_default();
+    OutboxRow {
+        message_id: id.as_str().map_or_else(|| id.to_string(), ToOwned::to_owned),
+        id,
+        routing_key: body["type"].as_str().map(ToOwned::to_owned),
+        body: Some(body.to_string().into_bytes()).filter(|body| body.len() <= MAX_BODY),
+        traceparent: document.get_str("traceparent").ok().map(ToOwned::to_owned),
+        attempts: document.get("attempts").and_then(Bson::as_i32).map_or(0, i32::unsigned_abs),
+        created_at: document.get_datetime("created_at").map_or(DateTime::UNIX_EPOCH, |at| at.to_chrono()),
     }
 }
 
@@ -66,23 +69,37 @@ impl Store {
     pub async fn outbox_backlog(&self) -> Result<Backlog> {
         let store = self.clone();
         query(async move {
-            let oldest = store.outbox.find_one(doc! {}).sort(doc! { "created_at": 1 }).await?;
-            let Some(oldest) = oldest else { return Ok(Backlog::default()) };
-            let waited = store.server_time().await? - oldest.created_at.to_chrono();
-            let rows = store.outbox.count_documents(doc! {}).await?;
-            Ok(Backlog { rows, oldest_seconds: waited.as_seconds_f64() })
+            let rows = store.outbox_documents();
+            let unpublished = rows.count_documents(doc! {}).await?;
+            if unpublished == 0 {
+                return Ok(Backlog::default());
+            }
+            let refused = rows.count_documents(doc! { "attempts": { "$gt": 0 } }).await?;
+            let fresh = doc! { "attempts": null, "created_at": { "$type": "date" } };
+            let oldest = rows.find_one(fresh).sort(doc! { "created_at": 1 }).await?.map(to_row);
+            let now = store.server_time().await?;
+            let lag_seconds = oldest.map_or(0.0, |row| (now - row.created_at).as_seconds_f64());
+            Ok(Backlog { unpublished, refused, lag_seconds })
         })
         .await
     }
 
-    async fn claim_rows(&self, limit: u32) -> Result<Vec<OutboxRecord>> {
-        if self.outbox.find_one(doc! {}).await?.is_none() {
+    fn outbox_documents(&self) -> Collection<Document> {
+        self.outbox.clone_with_type()
+    }
+
+    async fn claim_rows(&self, limit: u32) -> Result<Vec<Document>> {
+        let rows = self.outbox_documents();
+        if rows.find_one(doc! {}).await?.is_none() {
             return Ok(Vec::new());
         }
         let now = self.server_time().await?;
         let free = doc! { "lease_until": { "$lte": BsonDateTime::from(now) } };
-        let found = self.outbox.find(free.clone()).sort(doc! { "created_at": 1 }).limit(i64::from(limit)).await?;
-        let ids: Vec<String> = found.map_ok(|row| row.id).try_collect().await?;
+        // A row that was never refused has no `attempts`, which comes before every number.
+        let order = doc! { "attempts": 1, "created_at": 1 };
+        let found = rows.find(free.clone()).sort(order.clone()).limit(i64::from(limit)).projection(doc! { "_id": 1 });
+        let found: Vec<Document> = found.await?.try_collect().await?;
+        let ids: Vec<Bson> = found.into_iter().filter_map(|mut row| row.remove("_id")).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -90,38 +107,95 @@ impl Store {
         let lease = doc! { "$set": { "lease_until": BsonDateTime::from(now + CLAIM_LEASE), "lease_token": &token } };
         let mut still_free = free;
         still_free.insert("_id", doc! { "$in": &ids });
-        self.outbox.update_many(still_free, lease).await?;
+        rows.update_many(still_free, lease).await?;
         let ours = doc! { "_id": { "$in": ids }, "lease_token": token };
-        self.outbox.find(ours).sort(doc! { "created_at": 1 }).await?.try_collect().await
+        rows.find(ours).sort(order).await?.try_collect().await
     }
 }
 
 impl OutboxStore for Store {
-    async fn claim(&self, limit: u32) -> anyhow::Result<Vec<OutboxMessage>> {
+    type Id = Bson;
+
+    async fn claim(&self, limit: u32) -> anyhow::Result<Vec<OutboxRow<Bson>>> {
         let store = self.clone();
         let rows = query(async move { store.claim_rows(limit).await }).await?;
-        let readable = rows.into_iter().filter_map(|row| {
-            let id = row.id.clone();
-            // One that cannot be read stays where it is and is reported again; the others do not wait for it.
-            OutboxMessage::try_from(row).inspect_err(|error| tracing::error!(id, %error, "unreadable outbox row")).ok()
-        });
-        Ok(readable.collect())
+        Ok(rows.into_iter().map(to_row).collect())
     }
 
-    async fn mark_published(&self, ids: &[Uuid]) -> anyhow::Result<()> {
-        let (outbox, ids) = (self.outbox.clone(), texts(ids));
-        query(async move { outbox.delete_many(doc! { "_id": { "$in": ids } }).await }).await?;
+    async fn mark_published(&self, ids: &[Bson]) -> anyhow::Result<()> {
+        let (rows, those) = (self.outbox_documents(), those(ids));
+        query(async move { rows.delete_many(those).await }).await?;
         Ok(())
     }
 
-    async fn release(&self, ids: &[Uuid]) -> anyhow::Result<()> {
-        let (outbox, ids) = (self.outbox.clone(), texts(ids));
+    async fn release(&self, ids: &[Bson]) -> anyhow::Result<()> {
+        let (rows, those) = (self.outbox_documents(), those(ids));
         let free = doc! { "$set": { "lease_until": BsonDateTime::from_millis(0) } };
-        query(async move { outbox.update_many(doc! { "_id": { "$in": ids } }, free).await }).await?;
+        query(async move { rows.update_many(those, free).await }).await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, ids: &[Bson], pause: Duration) -> anyhow::Result<()> {
+        let (store, those) = (self.clone(), those(ids));
+        query(async move {
+            let until = BsonDateTime::from(store.server_time().await? + pause);
+            let later = doc! { "$set": { "lease_until": until }, "$inc": { "attempts": 1_i32 } };
+            store.outbox_documents().update_many(those, later).await
+        })
+        .await?;
         Ok(())
     }
 }
 
-fn texts(ids: &[Uuid]) -> Vec<String> {
-    ids.iter().map(Uuid::to_string).collect()
+fn those(ids: &[Bson]) -> Document {
+    doc! { "_id": { "$in": ids } }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::message::{EventFact, Message};
+
+    use super::*;
+
+    fn document(message: &Message) -> Document {
+        let (id, created_at) = (Uuid::nil(), DateTime::from_timestamp_millis(1_700_000_000_000).unwrap());
+        let message = OutboxMessage { id, message: message.clone(), traceparent: Some("00-ab".to_owned()), created_at };
+        bson::serialize_to_document(&OutboxRecord::try_from(&message).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_row_is_published_as_it_was_told() {
+        let at = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
+        let message = Message::EventChanged(EventFact {
+            event_id: "e1".to_owned(),
+            title: "Jazz \u{1f3b7}".to_owned(),
+            venue: "Hall".to_owned(),
+            starts_at: at,
+            ends_at: at,
+            time_zone: "Europe/Berlin".to_owned(),
+            changed: vec!["title".to_owned()],
+            version: i64::MAX,
+            occurred_at: at,
+        });
+
+        let row = to_row(document(&message));
+
+        assert_eq!(serde_json::from_slice::<Message>(&row.body.unwrap()).unwrap(), message);
+        assert_eq!((row.routing_key.as_deref(), row.message_id), (Some("event.changed"), Uuid::nil().to_string()));
+        assert_eq!((row.traceparent.as_deref(), row.attempts), (Some("00-ab"), 0));
+    }
+
+    #[test]
+    fn a_row_that_makes_no_sense_has_no_routing_key() {
+        let nonsense = [
+            doc! {},
+            doc! { "_id": 7, "message": 5, "created_at": "x" },
+            doc! { "message": { "type": 5 }, "attempts": 3 },
+        ];
+
+        let rows = nonsense.map(to_row);
+
+        assert!(rows.iter().all(|row| row.routing_key.is_none()));
+        assert_eq!((rows[1].message_id.as_str(), rows[2].attempts), ("7", 3));
+    }
 }

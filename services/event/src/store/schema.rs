@@ -35,7 +35,12 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
         index("event_id_user_id_state", doc! { "event_id": 1, "user_id": 1, "state": 1 }),
     ];
     database.collection::<Document>("reservations").create_indexes(reservations).await?;
-    database.collection::<Document>("outbox").create_index(index("created_at", doc! { "created_at": 1 })).await?;
+    let outbox = [
+        index("created_at", doc! { "created_at": 1 }),
+        // The relay's: rows that were refused come last.
+        index("attempts_created_at", doc! { "attempts": 1, "created_at": 1 }),
+    ];
+    database.collection::<Document>("outbox").create_indexes(outbox).await?;
     database.collection::<Document>("untold_changes").create_index(index("due_at", doc! { "due_at": 1 })).await?;
     sessions::create_indexes(database).await?;
     MongoIdempotency::new(database, Clock::system()).create_indexes().await
