@@ -234,10 +234,11 @@ mod tests {
             seats: 2,
             amount: 1_234_500,
             currency: "HUF".to_owned(),
+            status: BookingStatus::Confirmed,
             created_at: DateTime::UNIX_EPOCH,
         };
         let line = attendee.sheet_line();
-        assert_eq!(line, "7,\"Ada\",\"ada@example.org\",2,12345.00,\"HUF\",\"1970-01-01T00:00:00Z\"\r\n");
+        assert_eq!(line, "7,\"Ada\",\"ada@example.org\",2,12345.00,\"HUF\",\"1970-01-01T00:00:00Z\",\"Confirmed\"\r\n");
         assert!(SHEET_HEAD.starts_with("\u{feff}\"booking_id\",\"name\""));
     }
 }

@@ -42,11 +42,11 @@ fn fact(event_id: &str, title: &str, version: i64, now: DateTime<Utc>) -> EventF
 }
 
 impl TestApp {
-    fn event_fact(&self, event_id: &str, title: &str, version: i64) -> EventFact {
+    pub(crate) fn event_fact(&self, event_id: &str, title: &str, version: i64) -> EventFact {
         fact(event_id, title, version, self.clock().now())
     }
 
-    async fn receives(&self, id: Uuid, message: Message) {
+    pub(crate) async fn receives(&self, id: Uuid, message: Message) {
         consumer::handle(self.state(), Received { id, message }).await.unwrap();
     }
 
