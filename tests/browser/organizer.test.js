@@ -94,7 +94,10 @@ visit("an event can be edited while its sales cannot be told", async (organizer)
   await page.route("**/bookings/sales*", (route) => route.fulfill({ status: 500, body: "" }));
 
   await page.goto(`/organizer/events/${id}`);
-  await page.getByRole("alert").filter({ has: page.getByRole("button", { name: "Try again" }) }).waitFor();
+  await page
+    .getByRole("alert")
+    .filter({ has: page.getByRole("button", { name: "Try again" }) })
+    .waitFor();
   await page.getByLabel("Venue").fill("The other hall");
   await organizer.button("Save changes").click();
   await organizer.sees("Changes saved");

@@ -119,7 +119,7 @@ visit("no page loads more than 100 KB before compression", async (person) => {
     const bytes = await visitor.page.evaluate(() => {
       const loaded = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
       const site = /** @type {PerformanceResourceTiming[]} */ (loaded).filter(
-        ({ name: url, entryType }) => entryType === "navigation" || /\.(js|css|svg)$/.test(url),
+        ({ name: url, entryType }) => entryType === "navigation" || /\.(js|json|css|svg)$/.test(url),
       );
       return site.reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0);
     });

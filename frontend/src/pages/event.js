@@ -139,7 +139,11 @@ function bookingPanel(event, wanted) {
   const { box, say } = alertBox();
   const holds = h("div.own-holds");
   const button = h("button.button.wide", { type: "submit" }, "");
-  const limit = () => Math.max(1, Math.min(event.available, event.max_seats_per_booking ?? Infinity, event.max_seats_per_person ?? Infinity));
+  const limit = () =>
+    Math.max(
+      1,
+      Math.min(event.available, event.max_seats_per_booking ?? Infinity, event.max_seats_per_person ?? Infinity),
+    );
 
   const retotal = () => {
     const count = Math.min(Math.max(1, Math.trunc(Number(seats.value)) || 1), limit());

@@ -5,16 +5,7 @@ import { salesChart } from "../chart.js";
 import { announce, h, icon, replace } from "../dom.js";
 import { keepFresh } from "../fresh.js";
 import { explain, money, number, ownZone, shortTime, t, tn, tOr } from "../i18n.js";
-import {
-  alertBox,
-  iconButton,
-  loadPart,
-  moreButton,
-  searchText,
-  setTitle,
-  skeletons,
-  whileBusy,
-} from "../views.js";
+import { alertBox, iconButton, loadPart, moreButton, searchText, setTitle, skeletons, whileBusy } from "../views.js";
 import { eventFigures } from "./organizer.js";
 
 const PAGE_SIZE = 50;

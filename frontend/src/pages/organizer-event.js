@@ -91,7 +91,12 @@ function editor(event, zones, signal) {
     content: [
       group(t("editor.what"), fields.title, fields.description, row(fields.category, fields.image_url)),
       group(t("editor.when"), row(fields.starts_at, fields.ends_at), fields.time_zone, fields.venue),
-      group(t("editor.seats"), row(fields.price, fields.currency), fields.capacity, row(fields.max_seats_per_booking, fields.max_seats_per_person)),
+      group(
+        t("editor.seats"),
+        row(fields.price, fields.currency),
+        fields.capacity,
+        row(fields.max_seats_per_booking, fields.max_seats_per_person),
+      ),
       group(t("editor.sales"), row(fields.sales_start_at, fields.sales_end_at)),
     ],
     submit: publishes ? t("editor.publish") : t("editor.save"),

@@ -120,9 +120,10 @@ impl Feed {
     async fn send_what_is_new(&mut self) -> Result<(), Over> {
         loop {
             let reading = self.store.list_notifications_after(self.user_id, self.last, BATCH);
+            let ended = self.revocations.ended(&self.session_id);
             let found = tokio::select! {
                 biased;
-                over = ending(self.subscription.over(), self.deadline, &self.events) => return Err(over),
+                over = ending(self.subscription.over(), self.deadline, ended, &self.events) => return Err(over),
                 found = reading => found,
             };
             let notifications = match found {

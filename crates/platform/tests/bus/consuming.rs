@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::anyhow;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use contracts::message::Message;
 use lapin::types::{AMQPValue, FieldTable};
 use platform::{
+    Clock,
     bus::{DELIVERY_LIMIT, Failure, retry_queue},
     trace::{RequestContext, TraceContext},
 };
@@ -206,7 +207,7 @@ async fn a_message_of_an_unknown_type_becomes_a_dead_letter_after_ten_minutes() 
     let broker = Broker::alone().await;
     let ago = |minutes| {
         let mut headers = FieldTable::default();
-        let since = Utc::now() - TimeDelta::minutes(minutes);
+        let since = Clock::system().now() - TimeDelta::minutes(minutes);
         headers.insert("x-held-since".into(), AMQPValue::LongLongInt(since.timestamp_millis()));
         headers
     };

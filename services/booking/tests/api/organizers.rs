@@ -165,7 +165,8 @@ async fn the_sheet_has_every_attendee_and_no_formula() {
     let time = "\"EUR\",\"2026-03-04T05:06:07Z\",\"Confirmed\"";
     let bert = format!("{bert},\"User 21\",\"user21@example.org\",1,12.50,{time}");
     let anna = format!("{anna},\"'=cmd|'/c calc'!A1, \"\"x\"\"\",\"user20@example.org\",2,25.00,{time}");
-    let head = "\u{feff}\"booking_id\",\"name\",\"email\",\"seats\",\"amount\",\"currency\",\"booked_at\",\"status\"".to_owned();
+    let head = "\u{feff}\"booking_id\",\"name\",\"email\",\"seats\",\"amount\",\"currency\",\"booked_at\",\"status\""
+        .to_owned();
     assert_eq!(sheet, [head.clone(), bert.clone(), anna]);
     assert_eq!(found, [head, bert]);
 }

@@ -175,6 +175,8 @@ mod tests {
             time_zone: "Europe/Berlin".to_owned(),
             changed: vec!["title".to_owned()],
             version: i64::MAX,
+            edited_version: None,
+            untold: false,
             occurred_at: at,
         });
 

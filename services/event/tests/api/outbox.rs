@@ -192,7 +192,7 @@ async fn a_change_is_told_once_however_many_replicas_look() {
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
     app.edits(&id, &json!({ "venue": "Park" })).await.assert_ok();
     app.edits(&id, &json!({ "title": "Open air" })).await.assert_ok();
-    let taken_over = app.app.state().store.outbox_backlog().await.unwrap().rows;
+    let taken_over = app.app.state().store.outbox_backlog().await.unwrap().unpublished;
 
     eventually("it was quiet", || async {
         let looks = join_all([look(&app), look(&replica), look(&app), look(&replica)]).await;
@@ -202,6 +202,6 @@ async fn a_change_is_told_once_however_many_replicas_look() {
     let again = look(&replica).await;
 
     assert_eq!((taken_over, again), (2, 0));
-    assert_eq!(app.app.state().store.outbox_backlog().await.unwrap().rows, 3);
+    assert_eq!(app.app.state().store.outbox_backlog().await.unwrap().unpublished, 3);
     app.end().await;
 }

@@ -59,6 +59,7 @@ pub(super) struct Confirmed {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "reasons are named as in `CancelReason`")]
 pub(super) struct Cancelled {
     pub(super) title: String,
     pub(super) body: String,
