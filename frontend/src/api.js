@@ -205,7 +205,8 @@ async function renew() {
     rememberSession((await response.json()).expires_in ?? 300);
     return true;
   }
-  if (response.status >= 500) throw await ApiError.from(response);
+  // These pass, and say nothing of the session.
+  if (response.status >= 500 || [408, 425, 429].includes(response.status)) throw await ApiError.from(response);
   rememberSession(null);
   apiEvents.dispatchEvent(new Event("signed-out"));
   return false;

@@ -196,8 +196,9 @@ impl Progress {
         let state =
             State { succeeded_at: Instant::now(), failures: 0, panics: 0, last_failure: String::new(), done: false };
         let progress = Self { task, stalled_after, state: Arc::new(Mutex::new(state)) };
-        // From the beginning, so that a loop that never succeeds is missed too.
+        // From the beginning, so that a loop that never succeeds is missed too, and the first panic is seen as an increase.
         progress.write_down(now());
+        metrics::counter!("eventplatform_task_panics_total", "task" => task).increment(0);
         progress
     }
 

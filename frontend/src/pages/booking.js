@@ -32,7 +32,11 @@ export async function render(root, { id, signal }) {
     replace(ticket, ticketView(booking, event, title()));
     page.classList.toggle("unpaid", booking.status === "Pending");
     // A declined payment must not take away the form that says so.
-    const state = booking.status + (booking.status === "Pending" ? booking.amount : booking.payment_status);
+    const shown =
+      booking.status === "Pending"
+        ? [booking.amount]
+        : [booking.payment_status, booking.cancellable_until, event?.status, event?.starts_at, event?.venue];
+    const state = JSON.stringify([booking.status, ...shown]);
     if (state === drawn) return;
     drawn = state;
     drawing.abort();

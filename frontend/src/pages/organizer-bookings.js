@@ -122,6 +122,7 @@ function attendees(event, signal) {
     none,
     foot,
   );
+  void show();
   // Whoever has loaded more pages keeps them.
   return { element, refresh: () => body.children.length <= PAGE_SIZE && void show() };
 }

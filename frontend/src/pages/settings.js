@@ -42,7 +42,7 @@ function profileForm() {
     label: t("account.name"),
     required: true,
     autocomplete: "name",
-    maxlength: 100,
+    longest: 100,
     value: user.name,
   });
   const spoken = field({
@@ -70,13 +70,13 @@ function passwordForm() {
   const password = (name, label, rest) => field({ name, label, type: "password", required: true, ...rest });
   const old = password("current_password", t("account.current_password"), {
     autocomplete: "current-password",
-    maxlength: 1000,
+    longest: 1000,
   });
   const next = password("new_password", t("account.new_password"), {
     hint: t("account.password_hint", { n: 8 }),
     autocomplete: "new-password",
-    minlength: 8,
-    maxlength: 128,
+    shortest: 8,
+    longest: 128,
   });
   return form([old, next], {
     // Password managers want to know whose password it is.

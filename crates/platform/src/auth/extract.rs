@@ -95,18 +95,23 @@ where
     }
 }
 
-/// The person behind the first valid one of several tokens; what is wrong with the first one if none is valid.
+/// The person behind the valid one of several tokens that was issued last; what is wrong with the first one if none is
+/// valid. An older version sets and clears one of the cookies only, so another may be left of somebody else.
 async fn any_valid(verifier: &Verifier, tokens: &[&str]) -> ApiResult<Identity> {
-    let mut refusal = None;
+    let (mut latest, mut refusal): (Option<Identity>, _) = (None, None);
     for token in tokens {
         match verifier.verify_access(token).await {
+            Ok(identity) if latest.as_ref().is_none_or(|latest| latest.expires_at < identity.expires_at) => {
+                latest = Some(identity);
+            }
+            Ok(_) => {}
             Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
                 refusal.get_or_insert(error);
             }
-            result => return result,
+            Err(error) => return Err(error),
         }
     }
-    Err(refusal.unwrap_or_else(login_required))
+    latest.ok_or_else(|| refusal.unwrap_or_else(login_required))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -28,6 +28,8 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 /// The pause doubles with each fetch that fails in a row, up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The pause while there is no key at all: everybody waits for the first one.
+const FIRST_KEY_PAUSE: Duration = Duration::from_millis(200);
 /// The longest that a fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long after the start of a fetch requests wait for it.
@@ -97,9 +99,13 @@ impl AccessKeys {
             return Ok(key);
         }
         let Some(source) = &self.inner.source else { return Err(invalid_token()) };
+        // Without any key, nobody can be served before a fetch has ended.
+        let first_key = self.is_empty().await;
+        if first_key && let Some(until) = source.paused_until() {
+            tokio::time::sleep_until(until).await;
+        }
         if let Some(running) = self.fetch_unless_paused(source) {
-            // Without any key, nobody can be served before the fetch has ended.
-            running.wait(if self.is_empty().await { FETCH_TIMEOUT } else { WAIT }).await;
+            running.wait(if first_key { FETCH_TIMEOUT } else { WAIT }).await;
         }
         if let Some(key) = self.get(kid).await {
             return Ok(key);
@@ -139,7 +145,7 @@ impl AccessKeys {
     }
 
     fn fetch_unless_paused(&self, source: &Source) -> Option<Running> {
-        let paused = lock(&source.fetches).paused_until.is_some_and(|until| Instant::now() < until);
+        let paused = source.paused_until().is_some_and(|until| Instant::now() < until);
         (!paused).then(|| self.fetch(source))
     }
 
@@ -170,9 +176,11 @@ impl AccessKeys {
             Ok(keys) => self.replace(keys).await,
             Err(error) => tracing::debug!(error = format!("{error:#}"), "keys of user-service not fetched"),
         }
+        let no_key = self.is_empty().await;
         let mut fetches = lock(&source.fetches);
         fetches.failures_in_a_row = if failed { fetches.failures_in_a_row + 1 } else { 0 };
-        fetches.paused_until = Some(Instant::now() + pause(fetches.failures_in_a_row));
+        let pause = if no_key { FIRST_KEY_PAUSE } else { pause(fetches.failures_in_a_row) };
+        fetches.paused_until = Some(Instant::now() + pause);
         fetches.running = None;
     }
 }
@@ -185,6 +193,10 @@ impl Running {
 }
 
 impl Source {
+    fn paused_until(&self) -> Option<Instant> {
+        lock(&self.fetches).paused_until
+    }
+
     async fn get(&self) -> anyhow::Result<HashMap<String, DecodingKey>> {
         let response = self.client.get(&self.url).send().await?.error_for_status()?;
         let set: JwkSet = response.json().await?;
@@ -281,13 +293,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_failed_is_not_tried_again_at_once() {
-        let (keys, fetches) = user_service(0, Then::Fails).await;
+        let (keys, fetches) = user_service(1, Then::Fails).await;
+        keys.find("known").await.unwrap();
+        end_pause(&keys);
 
         for _ in 0..20 {
-            assert_eq!(refusal(&keys, "known").await, "keys_unavailable");
+            assert_eq!(refusal(&keys, "made up").await, "invalid_token");
         }
 
-        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn without_any_key_everybody_waits_for_one_fetch_after_a_short_pause() {
+        let (keys, fetches) = user_service(0, Then::Fails).await;
+        assert_eq!(refusal(&keys, "known").await, "keys_unavailable");
+
+        let refusals = join_all((0..20).map(|_| refusal(&keys, "known"))).await;
+
+        assert!(refusals.iter().all(|code| *code == "keys_unavailable"));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@ use anyhow::anyhow;
 use contracts::message::{Message, Queue};
 use futures::StreamExt;
 use lapin::{
-    Connection,
+    Connection, ErrorKind,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
+    protocol::AMQPErrorKind,
     types::{AMQPValue, FieldTable},
 };
 use serde::Deserialize;
@@ -204,11 +205,18 @@ async fn hold_back(
             tracing::warn!(message_id, error = format!("{error:#}"), "message held back for a newer replica");
             Ok(Some(Ok("held_back")))
         }
-        Err(failed) if holder.is_connected() => {
+        // Only what RabbitMQ refuses will be refused again; a late answer says nothing.
+        Err(failed) if is_refused(&failed) => {
             Ok(Some(Err(Failure::Unsupported(error.context(format!("it cannot be held back: {failed:#}"))))))
         }
         Err(failed) => Err(failed),
     }
+}
+
+/// Whether RabbitMQ closed the channel over it: a missing right, or a queue that is declared otherwise.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let refused = |kind: &ErrorKind| matches!(kind, ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)));
+    error.chain().filter_map(|cause| cause.downcast_ref::<lapin::Error>()).any(|error| refused(error.kind()))
 }
 
 /// Tries until it is done, failed for another reason than an absent dependency, or the process stops (`None`).

@@ -54,10 +54,6 @@ impl<'a> Holder<'a> {
         Self { connection, queue, channel: Mutex::default() }
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.connection.status().connected()
-    }
-
     /// Stores a copy that is delivered later. The message itself is the caller's to acknowledge.
     pub(super) async fn hold(&self, delivery: &Delivery, since: DateTime<Utc>) -> anyhow::Result<()> {
         let holding = async {

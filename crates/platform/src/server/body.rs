@@ -1,6 +1,9 @@
 //! Request bodies, read whole before anything scarce is taken for the request: a slow client waits in nobody's way.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -9,9 +12,27 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::activity::Activity;
 use crate::{ApiError, error::Kind, extract::MAX_BODY_BYTES};
+
+/// Memory for the bodies of all requests of a process together, in KiB.
+const BUDGET_KIB: usize = 32 * 1024;
+/// When somebody is told to come back for whose body there is no memory.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+static BUDGET: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(BUDGET_KIB)));
+
+/// A part of the budget, given back with the request that it goes along with.
+#[derive(Clone)]
+struct Share(#[expect(dead_code, reason = "dropping it gives the memory back")] Arc<OwnedSemaphorePermit>);
+
+/// Why a body was not read.
+enum Unread {
+    BrokenOff,
+    NoMemory,
+}
 
 /// The request with its body in memory, or the answer to a client that did not send it in time or broke it off.
 ///
@@ -22,14 +43,18 @@ pub(super) async fn buffer(request: Request, limit: Duration) -> Result<Request,
     if request.body().is_end_stream() || request.extensions().get::<MatchedPath>().is_none() {
         return Ok(request);
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     if announced_length(&parts.headers).is_some_and(|length| length > MAX_BODY_BYTES) {
         return Ok(Request::from_parts(parts, Body::empty()));
     }
     let _upload = parts.extensions.get::<Activity>().map(Activity::upload);
     match tokio::time::timeout(limit, read(body)).await {
-        Ok(Ok(bytes)) => Ok(Request::from_parts(parts, bytes.into())),
-        Ok(Err(_)) => Err(interrupted().into_response()),
+        Ok(Ok((bytes, share))) => {
+            parts.extensions.insert(share);
+            Ok(Request::from_parts(parts, bytes.into()))
+        }
+        Ok(Err(Unread::BrokenOff)) => Err(interrupted().into_response()),
+        Ok(Err(Unread::NoMemory)) => Err(no_memory().into_response()),
         Err(_) => Err(timed_out(limit, parts.version)),
     }
 }
@@ -39,19 +64,44 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Reads to the end, or just past the limit. Memory grows with what has arrived, not with what was announced.
-async fn read(mut body: Body) -> Result<Bytes, axum::Error> {
-    let mut whole = Vec::new();
+async fn read(mut body: Body) -> Result<(Bytes, Option<Share>), Unread> {
+    let (mut whole, mut held) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Unread::BrokenOff)?.into_data() else { continue };
+        reserve(&mut held, whole.len() + data.len())?;
         if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
+            return Ok((data, share(held)));
         }
         whole.extend_from_slice(&data);
         if whole.len() > MAX_BODY_BYTES {
             break;
         }
     }
-    Ok(whole.into())
+    Ok((whole.into(), share(held)))
+}
+
+/// Makes the part of the budget that is held large enough for so many bytes.
+fn reserve(held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Unread> {
+    let missing = bytes.div_ceil(1024).saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+    let missing = u32::try_from(missing).map_err(|_| Unread::NoMemory)?;
+    if missing == 0 {
+        return Ok(());
+    }
+    let more = BUDGET.clone().try_acquire_many_owned(missing).map_err(|_| Unread::NoMemory)?;
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Ok(())
+}
+
+fn share(held: Option<OwnedSemaphorePermit>) -> Option<Share> {
+    held.map(|permit| Share(Arc::new(permit)))
+}
+
+fn no_memory() -> ApiError {
+    let detail = "too many bodies arrive at this moment; ask again, with the same Idempotency-Key if you sent one";
+    ApiError::too_many_requests("overloaded", detail, RETRY_AFTER_SECONDS)
 }
 
 fn interrupted() -> ApiError {

@@ -289,8 +289,13 @@ impl PaymentGateway for Stripe {
         currency: &'a str,
     ) -> GatewayResult<'a, GatewayRefund> {
         Box::pin(async move {
-            let amount = self.units(amount, currency)?;
-            let form = [("payment_intent", charge_id), ("amount", amount.as_str())];
+            let units = self.units(amount, currency)?;
+            let mut form = vec![("payment_intent", charge_id)];
+            // A refund is of the whole charge, which Stripe takes if no amount is given. Charges that an earlier version
+            // made have other units in these currencies.
+            if units == amount.to_string() {
+                form.push(("amount", units.as_str()));
+            }
             match self.post::<RefundBody>("refunds", key, &form).await {
                 Err(GatewayFailure::Refused { code, .. }) if code == "charge_already_refunded" => {
                     Ok(GatewayRefund { id: None, state: GatewayRefundState::Succeeded })

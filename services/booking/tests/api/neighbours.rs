@@ -551,9 +551,11 @@ async fn refund(State(neighbours): State<Neighbours>, headers: HeaderMap, body: 
     neighbours
         .serve("refund", |world| {
             once(world, &headers, |world| {
-                let amount: i64 = form["amount"].parse().unwrap();
                 let charge = form["payment_intent"].clone();
                 let intent = world.intents.get_mut(&charge).unwrap();
+                // Without an amount, what is left goes back.
+                let rest = intent.captured - intent.refunded;
+                let amount: i64 = form.get("amount").map_or(rest, |amount| amount.parse().unwrap());
                 if intent.refunded + amount > intent.captured {
                     let code = "charge_already_refunded";
                     return stripe_error(400, &json!({ "type": "invalid_request_error", "code": code }));

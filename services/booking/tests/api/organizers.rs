@@ -213,7 +213,7 @@ async fn who_had_booked_is_still_told_after_an_event_is_cancelled() {
     // Who left before, and who never paid, had no booking any more.
     assert_eq!((ids(&all), ids(&found)), (vec![i64::from(anna)], vec![i64::from(anna)]));
     assert_eq!(all.body["items"][0]["status"], "Cancelled");
-    assert!(sheet[1].starts_with(&format!("{anna},")) && sheet[1].ends_with(",Cancelled"), "{sheet:?}");
+    assert!(sheet[1].starts_with(&format!("{anna},")) && sheet[1].ends_with(",\"Cancelled\""), "{sheet:?}");
     assert_eq!(sheet.len(), 2);
 }
 

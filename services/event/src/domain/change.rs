@@ -102,7 +102,7 @@ impl Event {
             return (None, None);
         }
         let (before, after) = (self.details.essentials(), next.details.essentials());
-        if before == after {
+        if before.changed(&after).is_empty() {
             return (None, untold);
         }
         let (told, first_at) = untold.map_or((before, edit.now), |untold| (untold.told, untold.first_at));

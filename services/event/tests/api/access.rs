@@ -147,6 +147,6 @@ async fn the_description_of_the_api_names_every_route() {
 
     let paths = answer.assert_ok()["paths"].as_object().unwrap();
     let routes: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
-    assert_eq!((answer.body["openapi"].as_str(), paths.len(), routes), (Some("3.1.0"), 6, 9));
+    assert_eq!((answer.body["openapi"].as_str(), paths.len(), routes), (Some("3.1.0"), 7, 10));
     app.end().await;
 }

@@ -27,9 +27,16 @@ use crate::{domain::Status, error::Refusal, state::AppState, store::User};
 
 /// Every URL of the service.
 pub fn router(state: AppState) -> Router {
-    let people = ApiRouter::new()
+    // These wait for passwords to be hashed. Others must not wait for them.
+    let hashing = ApiRouter::new()
         .api_route("/users/register", post_with(users::register, |op| op.summary("Register")))
         .api_route("/users/login", post_with(sessions::login, |op| op.summary("Log in, by tokens or by cookies")))
+        .api_route("/users/me/password", post_with(passwords::change, |op| op.summary("Change my password")))
+        .api_route(
+            "/users/password-reset",
+            post_with(passwords::reset, |op| op.summary("Set a new password by a reset token")),
+        );
+    let people = ApiRouter::new()
         .api_route(
             "/users/token/refresh",
             post_with(sessions::refresh, |op| op.summary("Exchange a refresh token for new tokens or cookies")),
@@ -57,11 +64,6 @@ pub fn router(state: AppState) -> Router {
                 }),
         )
         .api_route("/users/events", get_with(events::list_events, |op| op.summary("Available events")))
-        .api_route("/users/me/password", post_with(passwords::change, |op| op.summary("Change my password")))
-        .api_route(
-            "/users/password-reset",
-            post_with(passwords::reset, |op| op.summary("Set a new password by a reset token")),
-        )
         .api_route("/users", get_with(users::list_users, |op| op.summary("List people (admins)")))
         .api_route("/users/{id}", patch_with(users::update_user, |op| op.summary("Change a role or status (admins)")))
         .api_route(
@@ -75,7 +77,8 @@ pub fn router(state: AppState) -> Router {
             "/.well-known/revocations.json",
             get_with(keys::revocations, |op| op.summary("Ended sessions and changed roles (services)")),
         );
-    openapi::finish(limited(people).merge(keys), "user-service", "/users/openapi.json").with_state(state)
+    let table = limited(hashing).merge(limited(people)).merge(keys);
+    openapi::finish(table, "user-service", "/users/openapi.json").with_state(state)
 }
 
 /// The person behind a token as the database has them now, so that a role taken away, a closed account and an ended

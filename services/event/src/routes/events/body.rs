@@ -57,7 +57,8 @@ pub struct NewEvent {
     pub max_seats_per_booking: Option<i64>,
     /// Seats that one person may have, held and sold, 1 to 1,000,000. If absent, one person may hold as many seats as
     /// one booking may have, and buy any number; of a free event, have as many as one booking may have.
-    #[serde(default)]
+    // Left out where it is absent: the fingerprint of a request is that of replicas which do not know the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seats_per_person: Option<i64>,
     /// `published` if absent.
     #[serde(default)]
