@@ -1,5 +1,5 @@
-// Amounts of money between minor units, in which they are kept, and major units, in which people write them. Never by
-// way of binary fractions.
+// Converts amounts of money between minor units, in which they are stored, and major units, in which people write them.
+// It never uses binary fractions.
 import { CURRENCIES, STRIPE_DIGITS } from "./currencies.js";
 
 /** @type {Map<string, number>} */
@@ -11,8 +11,8 @@ const digits = new Map(
 export const currencies = [...digits.keys()].sort();
 
 /**
- * How many digits follow the point in a currency: 2 for EUR, 0 for JPY. The services decide, not the browser, which has
- * other numbers for some. A currency that went out of use has two.
+ * How many digits follow the point in a currency: 2 for EUR, 0 for JPY. The services decide this, because browsers use
+ * other numbers for some currencies. A currency that went out of use has two.
  * @param {string} currency
  */
 export const currencyDigits = (currency) => digits.get(currency) ?? 2;
@@ -25,7 +25,7 @@ export function toMajor(amount, currency) {
 }
 
 /**
- * Minor units of an amount as people write it; null if it is none, or has more digits than its currency.
+ * The minor units of an amount as people write it; null if it is not an amount, or has more digits than its currency.
  * @param {string} text
  * @param {string} currency
  */

@@ -35,7 +35,7 @@ export class NetworkError extends Error {}
 /** Fires `signed-out` when the services no longer know the session. */
 export const apiEvents = new EventTarget();
 
-/** Tells this site's other tabs, with the path, that something was written. */
+/** Tells the site's other tabs the path to which something was written. */
 export const writes = new BroadcastChannel("writes");
 
 let skew = 0;

@@ -1,7 +1,7 @@
 // Building the page from code: elements, icons, live announcements. Strings always become text, never markup.
 //
-// Any string may be what somebody wrote, in a script that runs the other way: an element that holds one string takes
-// its direction, and a string among other things is isolated from them.
+// Users may have written any string, in a script of either direction. An element with a single string takes its
+// direction, and a string beside other children is isolated from them.
 import { isolated } from "./bidi.js";
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
@@ -46,7 +46,7 @@ export function h(selector, ...rest) {
 }
 
 /**
- * Whether people type free text into it.
+ * Whether people type free text into the element.
  * @param {Element} element
  * @param {Props} [props]
  */

@@ -1,4 +1,4 @@
-// The fields of an event, and what they say as event-service wants it.
+// The form fields of an event, and their values in the form that event-service expects.
 import { currencies, toMajor, toMinor } from "./amounts.js";
 import { MAX_PRICE, valuesOf } from "./event-values.js";
 import { field } from "./forms.js";
@@ -29,7 +29,7 @@ export function eventFields(event, typed, zoneNames) {
   const make = (name, options) => field({ name, label: tOr(`editor.${name}`, name), ...options });
   const required = true;
   const moment = { type: "datetime-local", min: "1970-01-01T00:00", max: "2999-12-31T23:59" };
-  // What an event has already is not judged again.
+  // Values that an event already has are not validated again.
   const accepted = event !== null;
 
   /** @type {Fields} */
@@ -124,7 +124,7 @@ export function eventFields(event, typed, zoneNames) {
   const first = texts();
   const before = event && { event, texts: first };
   const read = () => valuesOf(texts(), before);
-  /** What was typed and differs from what was there. */
+  /** The typed texts that differ from the first ones. */
   const edited = () => {
     const entries = /** @type {[keyof Wanted, string][]} */ (Object.entries(texts()));
     return /** @type {Partial<Texts>} */ (Object.fromEntries(entries.filter(([name, text]) => text !== first[name])));
@@ -145,7 +145,7 @@ function priceFault(text, currency) {
   return amount > MAX_PRICE ? t("editor.price_high", { most: money(MAX_PRICE, currency) }) : undefined;
 }
 
-/** Moving the start keeps how long the event takes. @param {Fields} fields */
+/** Moving the start keeps the event's duration. @param {Fields} fields */
 function endFollowsStart({ starts_at: start, ends_at: end }) {
   let from = start.control.value;
   start.control.addEventListener("input", () => {
@@ -158,7 +158,7 @@ function endFollowsStart({ starts_at: start, ends_at: end }) {
 }
 
 /**
- * Says which instant is meant where a clock is set forward or back.
+ * Shows which instant is meant where a clock is set forward or back.
  * @param {Fields} fields
  * @param {() => Wanted} read
  */
@@ -187,7 +187,7 @@ function explainClocks(fields, read) {
 }
 
 /**
- * Where typed texts wait for somebody whose session ended, and those of a new event for a reload too.
+ * Keeps typed texts for somebody whose session ended, and those of a new event also over a reload.
  * @param {number} user
  * @param {string} form
  */

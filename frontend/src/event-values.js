@@ -1,5 +1,5 @@
-// What the texts in the form of an event say, as event-service wants it: instants in UTC, money in minor units. What was
-// not edited stays as it is, whatever the form shows of it: it knows no seconds, and not which of two equal hours.
+// Converts the texts of an event's form into what event-service expects: instants in UTC, money in minor units.
+// Unedited values stay as they are, because the form shows no seconds, and not which of two equal hours is meant.
 import { toMinor } from "./amounts.js";
 import { instantOf, wallClock } from "./zones.js";
 
@@ -43,7 +43,7 @@ export function valuesOf(texts, before) {
     venue: text("venue"),
     capacity: number("capacity"),
     max_seats_per_booking: number("max_seats_per_booking"),
-    // A new event without it says nothing of it: an older event-service refuses what it does not know.
+    // A new event without a limit omits the field, because an older event-service refuses unknown fields.
     ...(before || texts.max_seats_per_person.trim() ? { max_seats_per_person: perPerson() } : {}),
     price: untouched("price", "currency") ? before?.event.price : (toMinor(texts.price, texts.currency) ?? 0),
     currency: text("currency"),
@@ -53,7 +53,7 @@ export function valuesOf(texts, before) {
 }
 
 /**
- * What is to be changed of an event: the body of a PATCH.
+ * The changes of an event: the body of a PATCH.
  * @param {Partial<Record<keyof Api.EventItem, unknown>>} wanted
  * @param {Api.EventItem} event
  */

@@ -12,7 +12,7 @@ import { alertBox, whileBusy } from "./views.js";
  * @property {HTMLElement} root
  * @property {Control} control
  * @property {(message: string) => void} fail shows `message` beside the field; "" clears it
- * @property {(text?: string) => void} note says something about the value in the place of the hint
+ * @property {(text?: string) => void} note shows a text about the value instead of the hint
  * @property {() => boolean} check
  */
 
@@ -26,7 +26,7 @@ import { alertBox, whileBusy } from "./views.js";
  * @property {number} [shortest] in characters
  * @property {number} [longest] in characters
  * @property {(value: string) => string | undefined} [rule] what is wrong with a value beyond HTML's own checks
- * @property {boolean} [accepted] whether the service has accepted the first value, so that it is not judged again
+ * @property {boolean} [accepted] whether the service has accepted the first value, so that it is not validated again
  */
 
 /**
@@ -82,8 +82,8 @@ function complaint(control) {
 }
 
 /**
- * Characters are counted as the services count them: an emoji is one, which HTML's own limits would take for two, and a
- * password is counted in its normal form.
+ * Counts characters as the services do: an emoji is one, while HTML's own limits count two, and a password is counted
+ * in its normal form.
  * @param {Control} control
  * @param {number} shortest
  * @param {number} longest
@@ -129,7 +129,7 @@ export function place(error, fields) {
     return !target;
   });
   if (errors.length && !rest.length) return t("form.correct");
-  // Services speak English; what has no field here is told in detail to whoever reads that.
+  // Services answer in English, so only readers of English see the details of faults without a field here.
   const details = language === "en" ? rest.map(({ field: name, message }) => `${name}: ${message}`) : [];
   return [explain(error), ...details].join(" ");
 }

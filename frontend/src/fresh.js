@@ -1,11 +1,11 @@
-// Pages that show what others change: they look again while they are on screen.
+// Pages that show data that others change reload it while they are on screen.
 import { writes } from "./api.js";
 
 const EVERY_MS = 15_000;
 
 /**
  * Calls `look` now and then, when the page comes back on screen, and after another tab has written something.
- * @param {() => Promise<unknown>} look its failure leaves what is shown
+ * @param {() => Promise<unknown>} look if it fails, the page stays as it is
  * @param {AbortSignal} signal
  */
 export function keepFresh(look, signal) {

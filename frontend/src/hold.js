@@ -1,4 +1,4 @@
-// Seats that are held but not paid: giving them back before the time is over.
+// Releases seats that are held but not paid, before their time is over.
 import { ApiError } from "./api.js";
 import { h } from "./dom.js";
 import { explain, t } from "./i18n.js";
@@ -10,7 +10,7 @@ import { confirmDialog, whileBusy } from "./views.js";
 /**
  * @param {Api.Booking} booking
  * @param {(text?: string) => void} say
- * @param {() => Promise<unknown>} refresh draws anew what is left
+ * @param {() => Promise<unknown>} refresh draws the page again
  */
 export function releaseButton(booking, say, refresh) {
   const button = h("button.button.plain.wide", t("booking.release"));

@@ -24,7 +24,7 @@ function chosenLanguage() {
   return wishes.find((wish) => wish && wish in languages) ?? "en";
 }
 
-/** Shows the site in that language from now on. @param {string} code */
+/** Shows the site in this language from now on. @param {string} code */
 export function chooseLanguage(code) {
   localStorage.setItem(LANGUAGE, code);
   if (code !== language) location.reload();
@@ -104,7 +104,7 @@ function format(Format, options) {
 export const number = (value) => format(Intl.NumberFormat, {}).format(value);
 
 /**
- * An amount with its currency; whole ones without digits after the point.
+ * An amount with its currency; whole amounts without digits after the point.
  * @param {number} amount minor units
  * @param {string} currency
  */
@@ -155,11 +155,11 @@ const DAY_AND_TIME = /** @type {const} */ ({
 /** `Fri, 12 Jun 2026, 20:00`. @param {string} instant @param {string} [zone] */
 export const shortTime = (instant, zone) => date(instant, DAY_AND_TIME, zone);
 
-/** An event's clock names its zone to visitors whose own clock shows something else. @param {Zoned} event */
+/** Times of an event name the zone if the visitor's own clock shows another time. @param {Zoned} event */
 const naming = (event) => (sameClock(event) ? {} : /** @type {const} */ ({ timeZoneName: "short" }));
 
 /**
- * An instant by an event's clock.
+ * An instant in an event's time zone.
  * @param {string} instant
  * @param {Zoned} event
  * @param {Intl.DateTimeFormatOptions} [options]
@@ -173,7 +173,7 @@ export const zonedTime = (instant, event, options = DAY_AND_TIME) =>
  */
 export const eventTime = (event) => range(event, event.time_zone, naming(event));
 
-/** The same by the visitor's own clock. @param {Zoned & { ends_at: string }} event */
+/** The same in the visitor's own time zone. @param {Zoned & { ends_at: string }} event */
 export const eventTimeHere = (event) => range(event, ownZone, {});
 
 /**
@@ -188,7 +188,7 @@ function range({ starts_at: start, ends_at: end }, zone, more) {
 
 /** @typedef {{ starts_at: string, time_zone: string }} Zoned */
 
-/** Whether the event's clock shows the visitor's time. @param {Zoned} event */
+/** Whether the event's clock shows the same time as the visitor's. @param {Zoned} event */
 export function sameClock(event) {
   const options = /** @type {const} */ ({ dateStyle: "short", timeStyle: "short" });
   return date(event.starts_at, options, event.time_zone) === date(event.starts_at, options);

@@ -12,7 +12,7 @@ export function icalendar(event, origin) {
     "PRODID:-//Event Booking Platform//EN",
     "BEGIN:VEVENT",
     `UID:${event.id}`,
-    // In a file that is no invitation both say when the event was last revised.
+    // In a file that is not an invitation, both properties say when the event was last revised.
     `DTSTAMP:${revised}`,
     `LAST-MODIFIED:${revised}`,
     `SEQUENCE:${event.version}`,
@@ -32,14 +32,14 @@ export function icalendar(event, origin) {
 /** @param {string} instant */
 const stamp = (instant) => new Date(instant).toISOString().replace(/[-:]|\.\d+/g, "");
 
-/** Text without a character that would end its line or that the format forbids. @param {string} text */
+/** Text without characters that would end its line or that the format forbids. @param {string} text */
 const escape = (text) =>
   text
     .replace(/[\\;,]/g, "\\$&")
     .replace(/\r\n|[\r\n\v\f\u0085\u2028\u2029]/g, "\\n")
     .replace(/(?!\t)\p{Cc}/gu, "");
 
-/** Longer lines go on in the next one, after a space; no character is cut in two. @param {string} line */
+/** Folds long lines: each continues after a space, and no character is cut in two. @param {string} line */
 function fold(line) {
   const octets = new TextEncoder();
   let [folded, length] = ["", 0];

@@ -39,7 +39,7 @@ export function unanswered(name, user) {
 }
 
 /**
- * The body of an intent that was refused because the session was over.
+ * The body of an intent that was refused because the session had ended.
  * @param {string} name
  * @param {number} user
  * @returns {any}
@@ -63,7 +63,7 @@ async function send(name, user, path, body) {
     return answer;
   } catch (error) {
     if (error instanceof ApiError && isFinal(error)) forget(name);
-    // Nothing was done without a session, and nobody may find it done by logging in: they are asked once more.
+    // Without a session nothing was done. Logging in must not do it by itself, so the user is asked once more.
     if (error instanceof ApiError && error.status === 401) keep(name, user, JSON.stringify(body), 0);
     throw error;
   }

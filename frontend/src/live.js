@@ -21,7 +21,7 @@ let unread = 0;
 let stream;
 /** Whose stream it is. */
 let owner = 0;
-/** The last event of the owner's stream, after which a new connection goes on. */
+/** The last event of the owner's stream, after which a new connection continues. */
 let last = "";
 let retryMs = 1000;
 let timer = 0;
@@ -58,7 +58,7 @@ async function count(userId) {
 
 /** @param {number} userId */
 function connect(userId) {
-  // What came while nobody was connected is sent first.
+  // Events from the time without a connection are sent first.
   const source = new EventSource(`/notifications/${userId}/stream${last && `?last_event_id=${last}`}`);
   stream = source;
   let counted = 0;
@@ -101,7 +101,7 @@ function arrive(notification) {
   const { type, title, body, event_id: event } = notification;
   const [symbol, tone] = looksOf(type);
   const href = hrefOf(notification);
-  // The booking's own page shows what became of it.
+  // The booking's own page shows the result itself.
   const shown = type.startsWith("booking.") && location.pathname === href;
   if (!shown) toast(title, { detail: body, href, symbol, tone, about: event ?? undefined });
   liveEvents.dispatchEvent(new CustomEvent("notification", { detail: notification }));

@@ -164,7 +164,7 @@ async function settle(booking, payment, say, signal) {
   }
 }
 
-/** Whether a refusal says that the payment goes on. @param {unknown} error */
+/** Whether a refusal says that the payment is still being processed. @param {unknown} error */
 const isUnderWay = (error) =>
   error instanceof ApiError && ["payment_in_progress", "request_in_progress"].includes(error.code);
 

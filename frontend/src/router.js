@@ -53,10 +53,10 @@ export const routerEvents = new EventTarget();
 const places = new Map();
 let leaving = new AbortController();
 let entry = "";
-/** The address of the page on screen, without the place in it. */
+/** The address of the page on screen, without the fragment. */
 let shown = "";
 const address = () => location.pathname + location.search;
-/** How many entries of the history are before the page on screen. */
+/** How many history entries come before the page on screen. */
 let position = 0;
 
 /** @typedef {{ unsaved: () => boolean, ask: () => Promise<boolean> }} Hold */
@@ -77,7 +77,7 @@ export async function navigate(path, { replace = false, asked = false } = {}) {
 }
 
 /**
- * Has the visitor asked before the page is left while it has something unsaved.
+ * Asks the visitor before the page is left with unsaved edits.
  * @param {Hold & { signal: AbortSignal }} page
  */
 export function holdPage({ unsaved, ask, signal }) {
@@ -85,7 +85,7 @@ export function holdPage({ unsaved, ask, signal }) {
   signal.addEventListener("abort", () => (hold = null));
 }
 
-/** Whether the page on screen may be left: nothing is unsaved, or the visitor gives it up. */
+/** Whether the page on screen may be left: nothing is unsaved, or the visitor discards it. */
 export const mayLeave = async () => !hold?.unsaved() || hold.ask();
 
 /** Rewrites the address of the current page, for filters that a reload or the back button should find again. */
@@ -96,7 +96,7 @@ export function rewriteUrl(/** @type {string} */ path) {
 }
 
 /**
- * Where to log in or sign up, and to come back from there: to this page, or to where this page itself leads.
+ * The address to log in or sign up, which leads back to this page, or to where this page itself leads.
  * @param {"login" | "register"} page
  * @param {string} [next]
  */
@@ -122,7 +122,7 @@ export const reload = () => show({ focus: false });
 
 let drawnFor = currentUser()?.id;
 
-/** Draws a page that is only for somebody who is logged in anew, once it is nobody or somebody else. */
+/** Draws a page for logged-in users again once nobody, or somebody else, is logged in. */
 export function guard() {
   const id = currentUser()?.id;
   if (id !== drawnFor && routeOf(location.pathname)?.needs) void reload();
@@ -142,13 +142,13 @@ export function start() {
   return show({ focus: false });
 }
 
-/** Whether the browser is on its way back to the page on screen, which the visitor is asked about. */
+/** Whether the browser is returning to the page on screen while the visitor is asked. */
 let returning = false;
 
 /** The browser's buttons. The address has changed already, so it is put back while the visitor is asked. */
 async function goBackOrForward() {
   if (returning) return void (returning = false);
-  // A link within the page makes an entry of its own and leaves nothing.
+  // A link within the page makes its own history entry and does not leave the page.
   if (!history.state) history.replaceState({ position: ++position, entry }, "");
   const steps = (history.state.position ?? 0) - position;
   if (address() === shown) return void (position += steps);
@@ -169,12 +169,12 @@ function followLink(event) {
   if (link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
   if (link.hash && link.pathname === location.pathname) return;
   event.preventDefault();
-  // Not every browser focuses what is clicked.
+  // Not every browser focuses a clicked element.
   link.focus({ preventScroll: true });
   void navigate(link.pathname + link.search);
 }
 
-/** Finds the focused part of a page again when the page is drawn anew. */
+/** Finds the focused element again after the page is redrawn. */
 function focusedPart() {
   const { activeElement: part } = document;
   if (!part || !find("#main").contains(part)) return undefined;

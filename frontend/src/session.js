@@ -4,7 +4,7 @@ import { ApiError, apiEvents, get, post, refresh, rememberSession, request, sess
 import { chooseLanguage, language, languages } from "./i18n.js";
 
 const WHO = "session.user";
-/** Set while a language that was chosen without an account waits for one. */
+/** Set after a language was chosen without an account, until a login applies it. */
 const CHOSEN = "language.chosen";
 
 /** Fires `change` when somebody logs in or out, here or in another tab. */
@@ -51,7 +51,7 @@ export async function loadSession() {
 }
 
 /**
- * Speaks that language from now on, here and in what is sent to the account.
+ * Uses this language from now on, here and in notifications to the account.
  * @param {string} code
  */
 export async function speak(code) {
@@ -60,7 +60,7 @@ export async function speak(code) {
   chooseLanguage(code);
 }
 
-/** Changes name or language of the account. The session is renewed, as its token tells services both. @param {{ name?: string, language?: string }} change */
+/** Changes name or language of the account, and refreshes the session, whose token carries both. @param {{ name?: string, language?: string }} change */
 export async function changeProfile(change) {
   set(await request("PATCH", "/users/me", { body: change }));
   await refresh();

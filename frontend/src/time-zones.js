@@ -1,15 +1,15 @@
-// Which time zones an event can be in: those that event-service takes and this browser knows as well.
+// The time zones that an event can be in: those that both event-service and this browser know.
 import { get } from "./api.js";
 
 /**
  * @typedef {object} ZoneNames
  * @property {string[]} names sorted
- * @property {(name: string) => string} inUse the name in use of a zone that the browser calls by another one
+ * @property {(name: string) => string} inUse the name in use of a zone that the browser calls by another name
  */
 
 /**
  * @param {AbortSignal} signal
- * @returns {Promise<ZoneNames>} what the browser knows, while event-service does not answer
+ * @returns {Promise<ZoneNames>} only what the browser knows while event-service does not answer
  */
 export async function zoneNames(signal) {
   const known = Intl.supportedValuesOf("timeZone");

@@ -1,9 +1,9 @@
-// Messages that stand in a corner for some seconds. They never cover a main button.
+// Messages that appear in a corner for some seconds. They never cover a main button.
 import { find, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
 const SHOWN_MS = 7000;
-/** More at once would cover a phone. */
+/** The most messages at once; more would cover a phone's screen. */
 const MOST = 2;
 /** The corners, the best first; each is a class of `.toasts`. On a phone left and right are the same. */
 const CORNERS = ["bottom right", "top right", "bottom left", "top left"];

@@ -44,7 +44,7 @@ export function problemView(error, retry) {
 }
 
 /**
- * A part of a page that could not be had, in its place.
+ * Shows in place of a part of a page that it could not be loaded.
  * @param {unknown} error
  * @param {() => unknown} retry
  */
@@ -54,7 +54,7 @@ export function failedPart(error, retry) {
 }
 
 /**
- * Fills a part of a page by itself: whatever becomes of it, the rest of the page stays.
+ * Fills one part of a page independently: if it fails, the rest of the page stays.
  * @template T
  * @param {Element} place
  * @param {AbortSignal} signal
@@ -79,10 +79,10 @@ export function skeletons(kind, count) {
   return Array.from({ length: count }, () => h(`div.skeleton.${kind}`, { "aria-hidden": "true" }));
 }
 
-/** The most that the services search for, in characters. */
+/** The longest search that the services accept, in characters. */
 const MAX_SEARCH = 200;
 
-/** What is searched for. @param {unknown} typed */
+/** The text to search for. @param {unknown} typed */
 export const searchText = (typed) => [...String(typed ?? "").trim()].slice(0, MAX_SEARCH).join("");
 
 /** Whether an event can be booked, and if not, why. @param {Api.EventItem} event */
@@ -209,7 +209,7 @@ export function alertBox() {
   const box = h("p.alert", { role: "alert", hidden: true });
   return {
     box,
-    /** @param {string} [text] nothing hides it @param {boolean} [calm] whether it is news and no failure */
+    /** @param {string} [text] nothing hides it @param {boolean} [calm] whether it is information and not a failure */
     say(text, calm = false) {
       box.hidden = !text;
       box.classList.toggle("calm", calm);

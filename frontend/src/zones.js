@@ -15,14 +15,14 @@ export function wallClock(instant, zone) {
 }
 
 /**
- * The instants at which the clock shows `wall`, the earlier first: one as a rule, two when it is set back, none when it
+ * The instants at which the clock shows `wall`, the earlier first: normally one, two when it is set back, none when it
  * is set forward.
  * @param {string} wall such as `2026-06-12T20:00`
  * @param {string} zone IANA
  */
 export function instantsOf(wall, zone) {
   const asIfUtc = Date.parse(`${wall}Z`);
-  // No zone is more than a day away from UTC, so these are the offsets before and after a change that is near.
+  // No zone is more than a day away from UTC, so these are the offsets before and after any nearby change.
   const offsets = new Set([offset(asIfUtc - DAY, zone), offset(asIfUtc + DAY, zone)]);
   return [...offsets]
     .filter((ahead) => offset(asIfUtc - ahead, zone) === ahead)
@@ -32,8 +32,8 @@ export function instantsOf(wall, zone) {
 }
 
 /**
- * The instant that `wall` means: the earlier where the clock shows it twice, and where it skips it, as much later as it
- * skips.
+ * The instant that `wall` means: the earlier one if the clock shows it twice. If the clock skips it, the instant is
+ * later by as much as the clock skips.
  * @param {string} wall such as `2026-06-12T20:00`
  * @param {string} zone IANA
  */
@@ -82,7 +82,7 @@ function offset(milliseconds, zone) {
   /** @param {string} type */
   const part = (type) => Number(parts.find((candidate) => candidate.type === type)?.value);
   const shown = new Date(0);
-  // Unlike Date.UTC, these take the first hundred years for what they are.
+  // Unlike Date.UTC, these do not read the years 0 to 99 as 1900 to 1999.
   shown.setUTCFullYear(part("year"), part("month") - 1, part("day"));
   shown.setUTCHours(part("hour"), part("minute"), part("second"));
   return shown.getTime() - Math.floor(milliseconds / 1000) * 1000;

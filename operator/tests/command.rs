@@ -1,4 +1,4 @@
-//! The command line: what it takes from the environment is its own settings and no other program's.
+//! The command line: from the environment it reads only its own settings, not those of other programs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -1,4 +1,4 @@
-// Accounts: getting in from everywhere and back again, settings, sessions, and what other tabs learn of it.
+// Accounts: login from every page and back, settings, sessions, and what other tabs notice.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { PHONE, Person, goHome, journey, unique, visit } from "./people.js";

@@ -1,4 +1,4 @@
-// What the form of an event sends: what was edited, and nothing that is read back from what it shows.
+// The form of an event sends what was edited, and never values that are read back from what it shows.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { changesOf, valuesOf } from "../../frontend/src/event-values.js";

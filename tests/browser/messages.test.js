@@ -1,4 +1,4 @@
-// What is said while the site is used: messages in the corner, focus and place after the back button.
+// Messages in the corner, and focus and scroll position after the back button.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { Person, goHome, journey, unique, visit } from "./people.js";

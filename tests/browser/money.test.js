@@ -1,4 +1,4 @@
-// Amounts between minor units and what people write: the digits are those of the services, whatever the browser knows.
+// Amounts between minor units and what people write: the services decide the digits, not the browser.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { currencies, currencyDigits, toMajor, toMinor, toStripe } from "../../frontend/src/amounts.js";

@@ -1,4 +1,4 @@
-//! Slow and silent clients of every program, beside somebody who just wants a seat.
+//! Slow and silent clients of every program, while a user logs in, books a seat and pays.
 //!
 //! `SLOW_CLIENTS=10 SLOW_CLIENTS_ROUNDS=50 stack test -- -p eventplatform-tests --test e2e slow_clients -- --nocapture` prints
 //! the figures of `docs/reliability.md`.

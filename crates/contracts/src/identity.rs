@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a person may do. Organizers manage their own events; admins manage people and every event.
 ///
-/// In the order of what they may do: the greater role may do all that the lesser may.
+/// Ordered by what they may do: a greater role may do everything that a lesser one may.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -95,20 +95,20 @@ pub struct AccessClaims {
     pub language: Option<Language>,
 }
 
-/// A code that only a newer version knows counts as no choice, so that its tokens stay valid here.
+/// An unknown code, which a newer version may send, counts as no choice, so that the token stays valid here.
 fn known_language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Language>, D::Error> {
     let code = Option::<String>::deserialize(deserializer)?;
     Ok(code.as_deref().and_then(Language::parse))
 }
 
-/// What access tokens do not know yet, as user-service publishes it at `/.well-known/revocations.json`: everything that
-/// changed within the lifetime of an access token. Names nobody; fields are added, never removed.
+/// What user-service publishes at `/.well-known/revocations.json`: the sessions that ended and the roles that changed
+/// within the lifetime of an access token. It names nobody. Fields are added, never removed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct RevocationList {
-    /// Sessions that ended; their tokens are over.
+    /// Sessions that ended; their tokens are no longer valid.
     #[serde(default)]
     pub sessions: Vec<String>,
-    /// The present roles of users whose role changed, by id: their tokens may name another one.
+    /// The present roles of users whose role changed, by user id: their tokens may name an older role.
     #[serde(default)]
     pub roles: BTreeMap<i32, Role>,
 }

@@ -53,7 +53,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// The JSON `type` of every message. What is not among them comes from a newer version.
+    /// The JSON `type` of every message. Any other type comes from a newer version.
     pub const TYPES: [&str; 8] = [
         "booking.confirmed",
         "booking.cancelled",
@@ -133,11 +133,11 @@ pub struct EventFact {
     pub changed: Vec<String>,
     /// Grows with every change, so that an older message never overwrites a newer one.
     pub version: i64,
-    /// The version that the last of those changes made: whose seats were taken at that version or later knows of them.
-    /// Older replicas do not say it: it is `version` then.
+    /// The version that the last of those changes made. Whoever took seats at that version or later knows of them.
+    /// Older replicas do not send it; `version` takes its place then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_version: Option<i64>,
-    /// Holders are told later, together with whatever else changes soon; until then it is only taken over.
+    /// Holders are told later, together with further changes. Until then consumers only store the change.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
     /// When it came about.
@@ -145,7 +145,7 @@ pub struct EventFact {
 }
 
 impl EventFact {
-    /// The version from which on people who take seats know of the change.
+    /// People who took seats at this version or later know of the change.
     pub fn known_from(&self) -> i64 {
         self.edited_version.unwrap_or(self.version)
     }

@@ -3,7 +3,8 @@
 /// The currencies of ISO 4217 that are in use as money (no funds, metals or testing codes), in alphabetical order, each
 /// with the number of digits of its minor unit. List one of 2026-01-01, published by <https://www.six-group.com/>.
 ///
-/// The site takes them from here (`make generate`): browsers know other numbers of digits for some.
+/// The site's table is generated from this one (`make generate`), because browsers use other numbers of digits for
+/// some.
 #[rustfmt::skip]
 pub const CURRENCIES: [(&str, u32); 155] = [
     ("AED", 2), ("AFN", 2), ("ALL", 2), ("AMD", 2), ("AOA", 2), ("ARS", 2), ("AUD", 2), ("AWG", 2), ("AZN", 2),
@@ -70,7 +71,7 @@ mod tests {
             (500, "JPY", "500"),
             (1500, "KWD", "1.500"),
             (0, "EUR", "0.00"),
-            // Browsers would have none.
+            // Browsers use no digits here.
             (1_234_500, "HUF", "12345.00"),
             (1_234_500, "IDR", "12345.00"),
             (1_234_500, "IQD", "1234.500"),

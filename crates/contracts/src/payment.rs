@@ -1,43 +1,45 @@
-//! Who moves the money, and which amounts it can charge: event-service refuses the others, booking-service converts.
+//! The payment providers, and which amounts they can charge: event-service refuses the others, booking-service
+//! converts.
 
 use std::{fmt, str::FromStr};
 
 use crate::money::{decimal, minor_digits};
 
-/// Who moves the money.
+/// A payment provider.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Provider {
     /// The platform's own mock gateway, which charges everything.
     #[default]
     Mock,
-    /// Stripe, in test or live mode by its key.
+    /// Stripe; its key decides between test and live mode.
     Stripe,
 }
 
 /// Why an amount cannot be charged.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NotChargeable {
-    /// Not in this currency.
+    /// The provider does not charge in this currency.
     Currency,
-    /// Only multiples of so many minor units.
+    /// The amount must be a multiple of this many minor units.
     Steps(i64),
-    /// Not less than so many minor units.
+    /// The amount must be at least this many minor units.
     Minimum(i64),
-    /// Not more than so many minor units.
+    /// The amount must be at most this many minor units.
     Maximum(i64),
 }
 
-/// How many digits Stripe's amounts have where that is not the number of ISO 4217: ISK and UGX lost theirs, and keep
-/// them at Stripe; MGA is divided by five (<https://docs.stripe.com/currencies#special-cases>).
+/// How many digits Stripe's amounts have where ISO 4217 has another number: ISK and UGX lost their minor units but keep
+/// them at Stripe, and MGA is divided by five (<https://docs.stripe.com/currencies#special-cases>).
 pub const STRIPE_DIGITS: [(&str, u32); 3] = [("ISK", 2), ("MGA", 0), ("UGX", 2)];
-/// Currencies whose last of three digits has to be 0 (<https://docs.stripe.com/currencies#three-decimal>).
+/// Currencies with three digits of which the last must be 0 (<https://docs.stripe.com/currencies#three-decimal>).
 const STRIPE_TENS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
-/// Currencies in use that Stripe does not charge in (<https://docs.stripe.com/currencies#presentment-currencies>).
+/// Currencies that are in use but that Stripe does not charge in
+/// (<https://docs.stripe.com/currencies#presentment-currencies>).
 const NOT_AT_STRIPE: [&str; 18] = [
     "BTN", "CUP", "ERN", "GHS", "IQD", "IRR", "KPW", "LYD", "MRU", "SDG", "SSP", "STN", "SVC", "SYP", "TMT", "VED",
     "VES", "ZWG",
 ];
-/// The least that is charged in the currency of one's own account, in minor units
+/// The least that can be charged in the currency of the Stripe account, in minor units
 /// (<https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>). In others it depends on the exchange rate.
 const STRIPE_MINIMUM: [(&str, i64); 31] = [
     ("AED", 200),
@@ -72,11 +74,11 @@ const STRIPE_MINIMUM: [(&str, i64); 31] = [
     ("USD", 50),
     ("ZAR", 50),
 ];
-/// The most that cards are charged at once, in Stripe's units.
+/// The most that a card can be charged at once, in Stripe's units.
 const STRIPE_MAXIMUM: i64 = 999_999_999_999;
 
 impl Provider {
-    /// The word in settings and in the webhook's path.
+    /// The name in settings and in the webhook's path.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mock => "mock",
@@ -92,19 +94,19 @@ impl Provider {
         }
     }
 
-    /// An amount in the units of its API; `None` if they are too coarse for it.
+    /// An amount in the units of the provider's API; `None` if those are too coarse for it.
     pub fn units_of(self, amount: i64, currency: &str) -> Option<i64> {
         let (many, few) = self.factors(currency);
         (amount % few == 0).then(|| amount.saturating_mul(many) / few)
     }
 
-    /// What its API calls `units`, as an amount.
+    /// The amount that the provider's API expresses as `units`.
     pub fn amount_of(self, units: i64, currency: &str) -> i64 {
         let (many, few) = self.factors(currency);
         units.saturating_mul(few) / many
     }
 
-    /// What an amount is multiplied with and divided by to be one in its units.
+    /// The factor and the divisor that convert an amount into the provider's units.
     fn factors(self, currency: &str) -> (i64, i64) {
         let ours = minor_digits(currency).unwrap_or(2);
         let theirs = match self {
@@ -137,7 +139,7 @@ fn require_chargeable_by_stripe(amount: i64, currency: &str) -> Result<(), NotCh
 }
 
 impl NotChargeable {
-    /// What is wrong with a price in `currency`, for people.
+    /// What is wrong with a price in `currency`, in words for people.
     pub fn message(&self, provider: Provider, currency: &str) -> String {
         let name = match provider {
             Provider::Mock => "the mock gateway",
@@ -199,7 +201,7 @@ mod tests {
             assert_eq!(Provider::Stripe.amount_of(units, currency), amount, "{units} {currency}");
         }
         assert_eq!(Provider::Stripe.units_of(1050, "MGA"), None);
-        // Refunds are owed whatever may be charged today.
+        // Old payments must stay refundable, even if the amount could not be charged today.
         assert_eq!(Provider::Stripe.units_of(10, "EUR"), Some(10));
     }
 

@@ -15,7 +15,7 @@ pub struct DecreaseCapacity {
     pub seats: u32,
     /// How long the seats are held unless confirmed, 1 to 86,400 seconds.
     pub hold_seconds: u32,
-    /// Whose seats they are: limits per person count by it. Without it they count as nobody's.
+    /// Whose seats they are, for the limits per person. Without it they count towards nobody's limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<i32>,
     /// The seats are paid for already: the limit on held seats does not apply.
@@ -44,7 +44,7 @@ pub struct Hold {
     pub time_zone: String,
     /// Who runs the event, and may see its attendees.
     pub organizer_id: i32,
-    /// The event's version at that time: changes with a higher one came afterwards. Older replicas do not say it.
+    /// The event's version at that time; changes with a higher one came later. Older replicas do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_version: Option<i64>,
 }

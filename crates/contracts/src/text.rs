@@ -1,7 +1,7 @@
-//! Text that people write: which characters it may have, how it compares, and how it stands in a sentence.
+//! Text that people write: which characters it may have, how it is compared, and how it is quoted in a sentence.
 //!
-//! Here, and not in a service, because they have to agree: user-service accepts the names that booking-service
-//! searches, and event-service the titles that notification-service quotes.
+//! This is shared because services have to agree: user-service accepts the names that booking-service searches, and
+//! event-service the titles that notification-service quotes.
 
 mod characters;
 mod fold;
@@ -12,14 +12,14 @@ pub use self::{
 };
 
 /// `text` inside a first-strong isolate (U+2068 … U+2069), so that its direction changes nothing around it
-/// (<https://unicode.org/reports/tr9/#Explicit_Directional_Isolates>). Direction controls in it go: a stray one
-/// could end the isolate early.
+/// (<https://unicode.org/reports/tr9/#Explicit_Directional_Isolates>). Direction controls in it are removed: a
+/// stray one could end the isolate early.
 pub fn isolated(text: &str) -> String {
     let inner: String = text.chars().filter(|c| !is_bidi_control(*c)).collect();
     format!("\u{2068}{inner}\u{2069}")
 }
 
-/// Whether a character does nothing but set the direction of text (Unicode's property Bidi_Control).
+/// Whether a character only sets the direction of text (Unicode's property Bidi_Control).
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -3,7 +3,7 @@
 //! - [`keys`]: the public keys of user-service, cached; they go on working while it is down
 //! - [`cookie`]: names and attributes of the session cookies, and the same-origin rule for them
 //! - [`extract`]: the extractors [`AuthUser`], [`OptionalUser`] and [`ServiceCaller`]
-//! - [`revocations`]: sessions that ended before their tokens do, and roles that were taken away
+//! - [`revocations`]: sessions that ended before their tokens expire, and roles that were withdrawn
 //! - [`service_token`]: tokens that services show to each other
 
 pub mod cookie;
@@ -78,13 +78,13 @@ impl Verifier {
         &self.inner.cookies
     }
 
-    /// What is known of ended sessions and changed roles; nothing until somebody keeps it fresh.
+    /// Known ended sessions and changed roles; empty until polling starts.
     pub fn revocations(&self) -> &Revocations {
         &self.inner.revocations
     }
 
-    /// The person behind an access token; 401 `invalid_token` if it is none of ours, `token_expired` if it is over, and
-    /// `session_over` if its session is.
+    /// The person behind an access token. Fails with 401: `invalid_token` if we did not issue it, `token_expired` if it
+    /// has expired, `session_over` if its session has ended.
     pub async fn verify_access(&self, token: &str) -> ApiResult<Identity> {
         let header = decode_header(token).map_err(|_| invalid_token())?;
         if header.typ.as_deref() != Some(ACCESS_TOKEN_TYPE) {

@@ -15,7 +15,7 @@ pub struct ServiceArgs {
     /// Address of the admin listener: /livez, /readyz, /metrics. Never exposed by the ingress.
     #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:9090")]
     pub admin_addr: SocketAddr,
-    /// How it logs.
+    /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
     /// The origin that browsers see; names the session cookies and decides whether they are Secure.
@@ -24,10 +24,10 @@ pub struct ServiceArgs {
     /// Longest time until a response begins, in seconds.
     #[arg(long, env = "REQUEST_TIMEOUT_SECONDS", default_value_t = 30)]
     pub request_timeout_seconds: u64,
-    /// Longest time until a request's body has arrived, in seconds. A client that takes longer gets 408.
+    /// Longest time for a request's body to arrive, in seconds. A client that takes longer gets 408.
     #[arg(long, env = "REQUEST_BODY_TIMEOUT_SECONDS", default_value_t = 10)]
     pub request_body_timeout_seconds: u64,
-    /// The most connections to the public listener. One more takes the place of one that only waits for its client.
+    /// The most connections to the public listener. Beyond that, a new one replaces one that only waits for its client.
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 2048, value_parser = connections)]
     pub max_connections: usize,
     /// How long connections are still accepted after SIGTERM, in seconds, while routers take the process out.
@@ -65,13 +65,13 @@ fn connections(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
 }
 
-/// How a program logs.
+/// The settings for logging.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// Log level or filter, such as `info` or `warn,booking_service=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
     pub log_level: String,
-    /// Shape of the logs; `auto` is text on a terminal and JSON elsewhere.
+    /// Format of the logs; `auto` is text on a terminal and JSON elsewhere.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, global = true)]
     pub log_format: LogFormat,
 }
@@ -163,7 +163,7 @@ pub fn server_url(name: &str, value: Option<&str>, file: Option<&PathBuf>) -> an
     Ok(secret)
 }
 
-/// Whether a host of a URL, with or without a port, is this machine by name or loopback address.
+/// Whether the host of a URL, with or without a port, is this machine: `localhost` or a loopback address.
 fn is_this_machine(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -262,7 +262,7 @@ impl From<anyhow::Error> for ApiError {
 }
 
 impl From<sqlx::Error> for ApiError {
-    /// A database that does not answer is 503, a value that it cannot hold 400; everything else that reaches this place
+    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
     /// is our mistake.
     fn from(cause: sqlx::Error) -> Self {
         if crate::postgres::is_unavailable(&cause) {
@@ -270,7 +270,7 @@ impl From<sqlx::Error> for ApiError {
         }
         if crate::postgres::is_unfit_value(&cause) {
             let refused = Self::bad_request("unfit_value", "a text, number or time in the request cannot be stored");
-            // Logged all the same: whatever gets this far should have been refused by name before.
+            // Logged nevertheless: validation should have refused the value and named its field.
             return Self { cause: Some(cause.into()), ..refused };
         }
         Self::internal(cause)

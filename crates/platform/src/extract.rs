@@ -78,7 +78,7 @@ fn is_json(media_type: Option<&str>) -> bool {
     media_type.is_some_and(|t| t == "application/json" || (t.starts_with("application/") && t.ends_with("+json")))
 }
 
-/// Refuses a body that is compressed: none is unpacked, so that its limit is the limit of what it holds.
+/// Refuses a compressed body: none is unpacked, so that the limit applies to the content.
 fn require_plain(headers: &HeaderMap) -> ApiResult<()> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings.all(|value| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -91,7 +91,7 @@ fn require_plain(headers: &HeaderMap) -> ApiResult<()> {
     ))
 }
 
-/// A body as it came, for signatures over its bytes. 413 `body_too_large` over [`MAX_BODY_BYTES`], 415
+/// A body as it arrived, for signatures over its bytes. 413 `body_too_large` over [`MAX_BODY_BYTES`], 415
 /// `unsupported_encoding` for a compressed one.
 #[derive(Debug)]
 pub struct RawBody(pub Bytes);

@@ -230,7 +230,7 @@ impl OperationInput for IdempotencyKey {
 
 impl StoredAnswer {
     fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        // A cookie is a secret of one browser.
+        // A cookie is the secret of one browser, so it is neither stored nor replayed.
         let kept = headers.iter().filter(|(name, _)| *name != header::SET_COOKIE);
         let lines = kept.filter_map(|(name, value)| Some(format!("{name}: {}", value.to_str().ok()?)));
         Self { status: status.as_u16(), headers: lines.collect(), body: body.to_vec() }

@@ -1,7 +1,7 @@
-//! JSON from outside, read strictly: an object is an object, a name is given once, an enumeration is its word.
+//! JSON from outside, read strictly: a struct must be an object, each name may appear once, an enum must be its word.
 //!
 //! What `serde` derives also accepts an array for a struct and `{"word": null}` for a word. Bodies are therefore read
-//! into a tree first, and the tree refuses both. Faults name the field, not the line.
+//! into a tree first, and the tree refuses both. Errors name the field, not the line.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// The value in `json`, or what is wrong with it in words for the client.
+/// The value in `json`, or a description for the client of what is wrong with it.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     let tree: Tree = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     T::deserialize(tree).map_err(|error| error.to_string())
 }
 
-/// Any JSON value, with the members of objects in their order.
+/// Any JSON value; objects keep the order of their members.
 #[derive(Clone, Debug)]
 enum Tree {
     Null,
@@ -111,12 +111,12 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
-/// Puts the name of a member before what is wrong within it.
+/// Prefixes an error with the name of the member it is in.
 fn within(name: &str, error: &Error) -> Error {
     Error::custom(format!("{name}: {error}"))
 }
 
-/// A member's value that knows its name, for faults.
+/// The value of a member together with its name, for error messages.
 struct Member {
     name: String,
     value: Tree,

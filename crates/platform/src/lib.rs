@@ -7,7 +7,7 @@
 //!   [`page`]: cursor pagination
 //! - [`auth`]: who is asking; [`idempotency`]: N identical requests, one effect, N identical answers
 //! - [`client`]: outgoing HTTP; [`bus`]: RabbitMQ; [`outbox`]: the relay from a database to RabbitMQ
-//! - [`task`]: background loops that survive their panics
+//! - [`task`]: background loops that restart after a panic
 //! - [`clock`]: the only place that reads the time; [`openapi`]: the description made from the code
 //! - [`postgres`] and [`mongo`]: connections with deadlines
 //! - `failpoint`: where tests kill or stall a process; absent from release builds

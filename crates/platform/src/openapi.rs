@@ -8,7 +8,7 @@ use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, routing::get};
 
 /// Turns a service's URL table into its router, and serves the table's description at `path`.
 ///
-/// The schemas were collected while the table was made; to change how would lose those that it refers to.
+/// The schemas were collected while the route table was built. Other settings now would lose those that it refers to.
 pub fn finish<S: Clone + Send + Sync + 'static>(table: ApiRouter<S>, title: &str, path: &str) -> Router<S> {
     let mut api = OpenApi {
         info: Info { title: title.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), ..Info::default() },

@@ -5,9 +5,9 @@
 //! No lock spans a confirm: a claim is a lease, and a second relay may publish the same row again when it runs out.
 //! Consumers are idempotent by message id.
 //!
-//! What a message says is its consumers' concern: the stored bytes are published under the stored routing key. A row
-//! that cannot be published (no routing key, too large, no queue for it, refused by RabbitMQ) is tried again after
-//! growing pauses, behind the rows that were not tried yet. It is never taken for published, and holds nothing up.
+//! The relay does not read messages: it publishes the stored bytes under the stored routing key. A row that cannot be
+//! published (no routing key, too large, no queue for it, refused by RabbitMQ) is tried again after growing pauses,
+//! after the rows that were not tried yet. It is never marked as published, and does not hold up other rows.
 
 pub mod postgres;
 
@@ -32,42 +32,42 @@ pub const MAX_BODY: usize = 1024 * 1024;
 const BATCH: u32 = 200;
 /// The longest a row waits when nobody woke the relay.
 const POLL: Duration = Duration::from_millis(500);
-/// The pause after a row was refused for the first time; it doubles each time.
+/// The pause after a row's first refusal; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause of a row that RabbitMQ refused: what is mended there should show soon.
+/// The longest pause for a row that RabbitMQ refused, so that a repair there takes effect soon.
 const MAX_PAUSE: Duration = Duration::from_secs(20);
-/// The longest pause of a row that cannot be sent at all.
+/// The longest pause for a row that cannot be sent at all.
 const MAX_UNUSABLE_PAUSE: Duration = Duration::from_secs(600);
 
 /// A message to be written to an outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxMessage {
-    /// Becomes the AMQP `message_id`; consumers go by it.
+    /// Becomes the AMQP `message_id`, by which consumers recognize duplicates.
     pub id: Uuid,
     /// The fact.
     pub message: Message,
-    /// The trace that the fact came about in.
+    /// The trace in which the message was written.
     pub traceparent: Option<String>,
-    /// When it came about.
+    /// When the message was written.
     pub created_at: DateTime<Utc>,
 }
 
 /// A row of an outbox, as it is stored.
 #[derive(Clone, Debug)]
 pub struct OutboxRow<Id> {
-    /// Names the row in its store.
+    /// Identifies the row in its store.
     pub id: Id,
-    /// Becomes the AMQP `message_id`; consumers go by it.
+    /// Becomes the AMQP `message_id`, by which consumers recognize duplicates.
     pub message_id: String,
     /// The topic to publish to; `None` if the row has none.
     pub routing_key: Option<String>,
     /// JSON; `None` if it is larger than [`MAX_BODY`].
     pub body: Option<Vec<u8>>,
-    /// The trace that the fact came about in.
+    /// The trace in which the message was written.
     pub traceparent: Option<String>,
     /// How often it was refused.
     pub attempts: u32,
-    /// When it came about.
+    /// When the message was written.
     pub created_at: DateTime<Utc>,
 }
 
@@ -87,17 +87,17 @@ impl From<OutboxMessage> for OutboxRow<Uuid> {
 
 /// Where rows live.
 pub trait OutboxStore: Send + Sync + 'static {
-    /// Names a row.
+    /// Identifies a row.
     type Id: Clone + Send + Sync;
 
-    /// Leases up to `limit` rows that are neither published nor leased: those that were refused least often first, and
-    /// of these the oldest.
+    /// Leases up to `limit` rows that are neither published nor leased, those with the fewest refusals first, then the
+    /// oldest.
     fn claim(&self, limit: u32) -> impl Future<Output = anyhow::Result<Vec<OutboxRow<Self::Id>>>> + Send;
     /// Marks rows as published.
     fn mark_published(&self, ids: &[Self::Id]) -> impl Future<Output = anyhow::Result<()>> + Send;
-    /// Gives up the leases of rows that nobody tried to publish.
+    /// Releases the leases of rows that were not tried.
     fn release(&self, ids: &[Self::Id]) -> impl Future<Output = anyhow::Result<()>> + Send;
-    /// Counts that rows were refused, and leaves them alone for a while.
+    /// Records that rows were refused, and sets their pauses.
     fn postpone(&self, ids: &[Self::Id], pause: Duration) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
@@ -106,7 +106,7 @@ pub trait OutboxStore: Send + Sync + 'static {
 pub struct Backlog {
     /// Rows not yet published.
     pub unpublished: u64,
-    /// Those of them that were tried and cannot be published as they are.
+    /// Unpublished rows that were refused at least once.
     pub refused: u64,
     /// Age of the oldest row that was not refused, in seconds; 0 if there is none.
     pub lag_seconds: f64,
@@ -122,7 +122,7 @@ impl Backlog {
     }
 }
 
-/// Starts to publish; ends with `lifecycle`. `wake` shortens the wait after a commit.
+/// Starts publishing; ends with `lifecycle`. `wake` shortens the wait after a commit.
 pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Publisher, wake: Arc<Notify>) {
     let store = Arc::new(store);
     repeat(lifecycle, "outbox_relay", Schedule::every(POLL).or_woken_by(wake), move || {
@@ -162,10 +162,10 @@ async fn publish_batch<S: OutboxStore>(store: &S, publisher: &Publisher) -> anyh
     Ok(if batch.len() >= BATCH as usize { Next::AtOnce } else { Next::Later })
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 struct Outcome<Id> {
     published: Vec<Id>,
-    /// By the pause until they are tried again.
+    /// Refused rows by the pause until the next try.
     refused: BTreeMap<Duration, Vec<Id>>,
     untried: Vec<Id>,
     unavailable: Option<anyhow::Error>,
@@ -198,7 +198,7 @@ fn report<Id>(row: &OutboxRow<Id>, refusal: &Refusal) {
     metrics::counter!("eventplatform_outbox_refusals_total", "reason" => refusal.reason()).increment(1);
 }
 
-/// The pause after a row was refused again, `attempts` times before.
+/// The pause after a refusal of a row that was refused `attempts` times before.
 fn pause(attempts: u32, refusal: &Refusal) -> Duration {
     let longest = if refusal.is_unusable() { MAX_UNUSABLE_PAUSE } else { MAX_PAUSE };
     FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(longest)

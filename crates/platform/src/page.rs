@@ -62,12 +62,12 @@ pub fn encode_cursor<C: Serialize>(position: &C) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).expect("a cursor is plain data"))
 }
 
-/// The position that a cursor stands for; 400 `invalid_cursor` for what no list of ours hands out.
+/// The position that a cursor stands for; 400 `invalid_cursor` if we did not issue it.
 pub fn decode_cursor<C: DeserializeOwned>(cursor: Option<&str>) -> ApiResult<Option<C>> {
     cursor.map(|text| position(text).ok_or_else(invalid_cursor)).transpose()
 }
 
-/// 400: not a cursor of ours, or of another list.
+/// 400: we did not issue the cursor, or it belongs to another list.
 pub fn invalid_cursor() -> ApiError {
     ApiError::bad_request("invalid_cursor", "cursor: take next_cursor of the page before, unchanged")
 }
@@ -78,7 +78,8 @@ fn position<C: DeserializeOwned>(text: &str) -> Option<C> {
     if is_made_here(&value) { serde_json::from_value(value).ok() } else { None }
 }
 
-/// Positions are numbers, ids and codes, alone or in an array. Databases take no other text: PostgreSQL has no NUL.
+/// Positions are numbers, ids and codes, alone or in an array. Other text may fail in a database: PostgreSQL cannot
+/// store NUL.
 fn is_made_here(value: &Value) -> bool {
     match value {
         Value::Number(_) => true,

@@ -47,7 +47,7 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the error says that a value cannot be stored or compared as it is: text with a NUL or not in the database's
+/// Whether the error says that a value cannot be stored or compared: text with a NUL or outside the database's
 /// encoding, a number or an instant out of range, a text that is too long. Such values come from outside.
 pub fn is_unfit_value(error: &sqlx::Error) -> bool {
     // Of class 22: right truncation, numeric and datetime out of range or malformed, NUL and other encodings, in JSON too.

@@ -2,8 +2,8 @@
 //!
 //! On SIGTERM it is unready at once, accepts for some seconds more (routers take their time to notice), then drains.
 //!
-//! - `listener`: accepts connections, and closes those that get nowhere; `activity`: what each of them is doing
-//! - `socket` and `refusal`: hyper's own answers in the shape of ours; `headers`: what every answer carries
+//! - `listener`: accepts connections, and closes those that make no progress; `activity`: what each of them is doing
+//! - `socket` and `refusal`: give hyper's own answers our format; `headers`: the headers of every answer
 //! - `requests`: what happens around every request; `body`: its body; `admission`: how many are worked on at once
 //! - `lifecycle`: the phases of a process
 
@@ -35,11 +35,11 @@ use self::listener::Listener;
 pub use self::{admission::limited, lifecycle::Lifecycle, requests::with_defaults};
 use crate::{config::ServiceArgs, health::Readiness, telemetry};
 
-/// Connections to the admin listener at once: probes, scrapers, and somebody who looks.
+/// Connections to the admin listener at once: probes, scrapers, and an operator's requests.
 const ADMIN_CONNECTIONS: usize = 64;
-/// File descriptors that are not for clients: databases, RabbitMQ, neighbours, the admin listener, files.
+/// File descriptors kept for other uses than clients: databases, RabbitMQ, neighbours, the admin listener, files.
 const OTHER_DESCRIPTORS: usize = 256;
-/// Samples of histograms are kept one by one until they are counted into their buckets; a scrape does so, too.
+/// How often samples of histograms are counted into their buckets. Until then, or a scrape, each one takes memory.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);
 
 /// Serves `router` with the platform's defaults, and the admin listener, until SIGTERM or SIGINT and the drain.
@@ -75,7 +75,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// The configured maximum, or what the descriptors of this process allow, of which it takes as many as it may have.
+/// The configured maximum, or what the file descriptors allow. It first raises this process's limit as far as possible.
 fn max_connections(args: &ServiceArgs) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -131,7 +131,7 @@ async fn readyz(State((readiness, lifecycle)): State<(Readiness, Lifecycle)>) ->
     }
 }
 
-/// Requests are served whatever becomes of background loops: those that do not get on are named.
+/// Readiness does not depend on background loops; those that make no progress are only named.
 fn ready(failing_loops: &[String]) -> serde_json::Value {
     if failing_loops.is_empty() {
         return serde_json::json!({ "status": "ready" });

@@ -1,13 +1,14 @@
-//! Background tasks: a loop that panics is started again, and whoever looks at metrics or readiness sees it.
+//! Background tasks: a loop that panics is restarted, and metrics and `/readyz` show it.
 //!
 //! - [`repeat`] runs one round after the other: sweepers, relays, gauges. Most loops are this.
-//! - [`supervise`] runs a loop of its own making, such as a consumer; it says by [`Progress`] that it gets on.
-//! - [`spawn`] runs something once whose outcome nobody waits for, such as an event stream.
+//! - [`supervise`] runs a loop with a structure of its own, such as a consumer; it reports its progress by
+//!   [`Progress`].
+//! - [`spawn`] runs once something that nobody waits for, such as an event stream.
 //!
-//! A panic never ends a loop: it would end on one replica after the other, for they meet the same data. Metrics:
+//! A panic never ends a loop: replicas meet the same data, so the loop would end on one after the other. Metrics:
 //! `eventplatform_task_panics_total`, `eventplatform_task_failures_total` and
-//! `eventplatform_task_last_success_timestamp_seconds`, each with the label `task`. `/readyz` names the loops that do
-//! not get on, and stays 200: requests do not need them, and the other replicas meet the same data.
+//! `eventplatform_task_last_success_timestamp_seconds`, each with the label `task`. `/readyz` names the loops that
+//! make no progress, and stays 200: requests do not need them, and other replicas meet the same data.
 
 use std::{
     any::Any,
@@ -25,16 +26,16 @@ use crate::{Clock, server::Lifecycle};
 
 /// The first pause after a failure or a panic; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause after a failure: mostly a server was away, and recovery should not wait long.
+/// The longest pause after a failure. Mostly a server was away, and recovery should start soon after.
 const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause after a panic.
 const MAX_PANIC_PAUSE: Duration = Duration::from_secs(60);
-/// A loop that does not succeed for this long, and the pause between its rounds, does not get on.
+/// A loop that does not succeed for this long, plus the pause between its rounds, counts as failing.
 const STALLED_AFTER: Duration = Duration::from_secs(300);
-/// Failures in a row that say that a loop does not get on.
+/// A loop with this many failures in a row counts as failing.
 const FAILURES_SHOWN: u32 = 5;
 
-/// What a round of [`repeat`] found.
+/// The result of a round of [`repeat`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Next {
     /// There is more to do: the next round follows at once.
@@ -57,7 +58,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// After `pause`, and up to a quarter more, so that replicas do not move in step.
+    /// After `pause`, plus up to a quarter, so that replicas do not run in step.
     pub fn every(pause: Duration) -> Self {
         Self { pause, wake: None }
     }
@@ -69,7 +70,8 @@ impl Schedule {
     }
 }
 
-/// Runs `round` until the process stops, the first time at once. A failure is logged and tried again; a panic too.
+/// Runs `round` until the process stops, the first time at once. After a failure or a panic, it is logged and run
+/// again.
 pub fn repeat<F, Fut, N, E>(lifecycle: &Lifecycle, task: &'static str, schedule: Schedule, round: F)
 where
     F: Fn() -> Fut + Send + Sync + 'static,
@@ -117,7 +119,7 @@ async fn notified(wake: Option<&Arc<Notify>>) {
     }
 }
 
-/// Runs the loop that `start` makes, and makes another one when it panics. A loop that returns is done.
+/// Runs the loop that `start` makes, and starts a new one when it panics. A loop that returns is done.
 pub fn supervise<F, Fut>(lifecycle: &Lifecycle, task: &'static str, start: F)
 where
     F: Fn(Progress) -> Fut + Send + Sync + 'static,
@@ -162,7 +164,7 @@ where
     progress.done();
 }
 
-/// Runs `work` once, and says so if it panics. The process waits for it before it ends.
+/// Runs `work` once, and reports a panic. The process waits for it before it ends.
 pub fn spawn<Fut>(lifecycle: &Lifecycle, task: &'static str, work: Fut)
 where
     Fut: Future<Output = ()> + Send + 'static,
@@ -175,7 +177,7 @@ where
     });
 }
 
-/// Says whether a loop gets on. Cheap to clone.
+/// Reports whether a loop makes progress. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress {
     task: &'static str,
@@ -196,13 +198,13 @@ impl Progress {
         let state =
             State { succeeded_at: Instant::now(), failures: 0, panics: 0, last_failure: String::new(), done: false };
         let progress = Self { task, stalled_after, state: Arc::new(Mutex::new(state)) };
-        // From the beginning, so that a loop that never succeeds is missed too, and the first panic is seen as an increase.
+        // Set at the start, so that a loop that never succeeds is noticed too, and so is the first panic.
         progress.write_down(now());
         metrics::counter!("eventplatform_task_panics_total", "task" => task).increment(0);
         progress
     }
 
-    /// The loop did what it is there for, or found nothing to do.
+    /// The loop did its work, or found nothing to do.
     pub fn succeeded(&self) {
         let mut state = self.lock();
         (state.succeeded_at, state.failures, state.panics) = (Instant::now(), 0, 0);
@@ -210,7 +212,7 @@ impl Progress {
         self.write_down(now());
     }
 
-    /// The loop could not do what it is there for, and will try again.
+    /// The loop could not do its work, and will try again.
     pub fn failed(&self, error: &anyhow::Error) {
         let error = format!("{error:#}");
         tracing::warn!(task = self.task, error, "a background loop failed; trying again");
@@ -220,7 +222,7 @@ impl Progress {
         state.last_failure = error;
     }
 
-    /// Gives the pause until the loop is started again.
+    /// Returns the pause until the loop is restarted.
     fn panicked(&self, panic: &(dyn Any + Send)) -> Duration {
         let message = message(panic);
         count_panic(self.task);
@@ -234,11 +236,11 @@ impl Progress {
 
     fn done(&self) {
         self.lock().done = true;
-        // Not a number: no rule compares it with anything.
+        // NaN, which no alert rule's comparison matches.
         self.write_down(f64::NAN);
     }
 
-    /// Why the loop does not get on; `None` if it does.
+    /// Why the loop makes no progress; `None` if it does.
     pub(crate) fn trouble(&self) -> Option<String> {
         let state = self.lock();
         let (task, stalled) = (self.task, state.succeeded_at.elapsed());
@@ -279,13 +281,13 @@ fn count_panic(task: &'static str) {
     metrics::counter!("eventplatform_task_panics_total", "task" => task).increment(1);
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// The pause after that many failures in a row: doubled each time, up to `longest`, and any part of its second half.
+/// The pause after that many failures in a row: it doubles each time, up to `longest`; its second half is random.
 fn backoff(in_a_row: u32, longest: Duration) -> Duration {
     let doublings = in_a_row.saturating_sub(1).min(16);
     let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(longest);

@@ -1,4 +1,4 @@
-//! What an access token is worth: to whom the extractors give which identity.
+//! Access tokens: which identity the extractors return for which token.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 use axum::{

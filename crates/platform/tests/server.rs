@@ -161,7 +161,7 @@ async fn a_client_that_does_not_finish_its_head_is_cut_off() {
     server.stop().await;
 }
 
-/// What a raw connection is answered until it is closed, as head and body.
+/// Everything that a raw connection is answered until it is closed, as head and body.
 async fn exchange(address: SocketAddr, sent: &[u8]) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(sent).await.unwrap();

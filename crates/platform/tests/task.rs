@@ -1,4 +1,4 @@
-//! Background tasks: what becomes of a loop that panics, fails or hangs, by a clock that the tests move.
+//! Background tasks: what happens to a loop that panics, fails or hangs, with a clock that the tests advance.
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 

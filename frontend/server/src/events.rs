@@ -1,7 +1,7 @@
 //! Which events exist, so that the page of one that does not is answered 404.
 //!
-//! event-service is asked as anybody would ask it, and its answers are kept for a moment. Without an answer the page
-//! goes out as if the event existed: the page itself asks again.
+//! It asks event-service like any visitor and caches the answers briefly. Without an answer the page is served as if
+//! the event existed, because the page itself asks again.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,10 +22,10 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_AGE: Duration = Duration::from_secs(5);
 /// How many answers are kept.
 const MAX_ANSWERS: u64 = 10_000;
-/// How long nobody asks after event-service has given no answer, so that pages do not wait for it one by one.
+/// The pause after event-service gave no answer. Nothing is asked during it, so that pages do not wait one by one.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What is known of events. Cheap to clone.
+/// What is known about events. Cheap to clone.
 #[derive(Clone)]
 pub struct Events {
     source: Option<Arc<Source>>,
@@ -50,7 +50,7 @@ impl Events {
         Self { source: url.map(|url| Arc::new(source(url))) }
     }
 
-    /// Whether there is certainly no event of that id, as far as visitors can see.
+    /// Whether visitors certainly cannot see an event with that id.
     pub async fn is_missing(&self, id: &str) -> bool {
         if !is_event_id(id) {
             return true;
@@ -73,7 +73,7 @@ impl Source {
         match self.answers.try_get_with_by_ref(id, self.ask(id)).await {
             Ok(missing) => missing,
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "event-service was not to be asked about an event");
+                tracing::warn!(error = format!("{error:#}"), "could not ask event-service about an event");
                 *self.silent_until() = Some(Instant::now() + PAUSE);
                 false
             }
@@ -94,7 +94,7 @@ impl Source {
     }
 }
 
-/// Whether that can be an event's id, and so a part of a path.
+/// Whether it can be an event's id, and so is safe as part of a path.
 fn is_event_id(id: &str) -> bool {
     let fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&id.len()) && id.bytes().all(fit)

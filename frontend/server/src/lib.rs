@@ -35,7 +35,8 @@ pub struct Arguments {
     /// Who moves the money; `stripe` lets the browser load Stripe's card form.
     #[arg(long, env = "PAYMENT_PROVIDER", value_enum, default_value_t)]
     pub payment_provider: PaymentProvider,
-    /// event-service, asked whether an event exists before its page is answered; without it every event's page is 200.
+    /// URL of event-service, to ask whether an event exists before its page is served; without it every event's page is
+    /// 200.
     #[arg(long, env = "EVENT_SERVICE_URL")]
     pub event_service_url: Option<Url>,
 }

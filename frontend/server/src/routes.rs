@@ -62,7 +62,7 @@ async fn page_of_the_site(headers: HeaderMap) -> Response {
     page(StatusCode::OK, &headers)
 }
 
-/// The same page, for search engines and previews with the status of the event.
+/// The same page, with a status that tells search engines and previews whether the event exists.
 async fn event_page(
     State(events): State<Events>,
     id: Result<Path<String>, PathRejection>,
@@ -88,7 +88,7 @@ async fn without_slash(uri: Uri) -> Redirect {
     Redirect::permanent(&format!("{path}{query}"))
 }
 
-/// What browsers and others ask for that have not read the page's link to its icon.
+/// Clients that have not read the page's link to its icon ask for this path.
 async fn favicon(headers: HeaderMap) -> Response {
     assets::answer(Asset::find("/icon.svg").expect("the build embeds icon.svg"), StatusCode::OK, &headers)
 }

@@ -9,7 +9,7 @@ import { currentUser, isOrganizer, login, register, sessionEvents } from "../ses
 import { toast } from "../toast.js";
 import { setTitle } from "../views.js";
 
-/** The address that was typed last, for whoever turns out to need the other form. */
+/** The address that was typed last, for users who switch to the other form. */
 let typed = "";
 
 /** @type {PageModule["render"]} */
@@ -35,11 +35,11 @@ export function render(root, { query, signal }) {
       ),
     ),
   );
-  // Whoever logs in elsewhere, in another tab, is logged in here too.
+  // A login in another tab is a login here too.
   sessionEvents.addEventListener("change", () => busy || goOn(), { signal });
 }
 
-/** While a form of this page is at work, it says itself where to go. */
+/** While a form of this page is working, it decides itself where to go next. */
 let busy = false;
 
 /** @param {() => Promise<void>} work */

@@ -165,7 +165,7 @@ function endText({ status, payment_status: payment, cancel_reason: reason, refun
 function holdTimer(booking, event, refresh, signal) {
   if (!booking.expires_at) return undefined;
   const end = Date.parse(booking.expires_at);
-  // Beside the event's time this one, by the visitor's clock, has to say which it is.
+  // This time is in the visitor's zone. Beside the event's time it has to name its zone.
   const zoned = event && !sameClock(event) ? /** @type {const} */ ({ timeZoneName: "short" }) : {};
   const clockOptions = /** @type {const} */ ({ hour: "numeric", minute: "2-digit", ...zoned });
   const total = (end - Date.parse(booking.created_at)) / 1000;

@@ -38,7 +38,7 @@ export async function render(root, { id, query, signal }) {
   sessionEvents.addEventListener("change", () => void holds(), { signal });
   onNotification(({ event_id: about }) => about === event.id && void holds(), signal);
   void holds();
-  // Seats come and go while the visitor reads.
+  // The number of free seats changes while the visitor reads.
   keepFresh(async () => {
     const before = JSON.stringify(event);
     Object.assign(event, await get(`/api/events/${event.id}`, { signal }));

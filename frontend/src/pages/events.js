@@ -40,7 +40,7 @@ export async function render(root, { query, signal, restored }) {
     { id: "when", name: "when" },
     SPANS.map((name) => h("option", { value: name }, t(`when.${name}`))),
   );
-  // A span that nobody offers means any time, as the choice then says.
+  // An unknown span means any time, and that is what the control then shows.
   span.value = SPANS.find((name) => name === query.get("when")) ?? "any";
   const seats = h("input", { id: "seats", type: "checkbox", name: "seats", checked: query.get("seats") === "1" });
   const categories = categoryChoices(query.get("category") ?? "");
@@ -181,13 +181,14 @@ function toQuery(filters) {
 }
 
 /**
- * Days are the visitor's own. Events count that go on in the span. Without one, what has not ended is listed.
+ * Days are the visitor's own. Events that take place in the span count. Without a span, events that have not ended are
+ * listed.
  * @param {string} name
  * @returns {[Date | null, Date | null]}
  */
 function spanOf(name) {
   const now = new Date();
-  // The same address for everybody who asks in this minute.
+  // Everybody who asks in the same minute uses the same URL.
   now.setSeconds(0, 0);
   /** @param {number} days from today */
   const midnight = (days) => new Date(now.getFullYear(), now.getMonth(), now.getDate() + days);

@@ -45,7 +45,7 @@ export async function render(root, { id, signal }) {
   }, signal);
 }
 
-/** Whose days the chart shows, where it is not the visitor's. @param {Api.EventItem} event */
+/** Names the time zone of the chart if it is not the visitor's. @param {Api.EventItem} event */
 function zoneHint({ time_zone: zone }) {
   const zones = { zone: zone.replaceAll("_", " "), own: ownZone.replaceAll("_", " ") };
   return zone !== ownZone && h("p.hint", t("sales.zone", zones));
@@ -123,7 +123,7 @@ function attendees(event, signal) {
     foot,
   );
   void show();
-  // Whoever has loaded more pages keeps them.
+  // Users who have loaded more pages keep them.
   return { element, refresh: () => body.children.length <= PAGE_SIZE && void show() };
 }
 

@@ -47,7 +47,7 @@ export async function render(root, { id, signal }) {
 }
 
 /**
- * What is sold and held, as it changes. It comes from booking-service, too, which may fail without the editor.
+ * The sold and held seats, kept up to date. They also need booking-service, whose failure must not break the editor.
  * @param {Api.EventItem} event
  * @param {AbortSignal} signal
  */
@@ -114,7 +114,7 @@ function editor(event, zones, signal) {
     typed.forget();
   };
   const unsaved = () => !settled && Object.keys(edited()).length > 0;
-  // A new event outlasts a reload; changes of one that is there outlast a session that ends, and nothing else.
+  // Drafts of a new event survive a reload. Changes to an existing one survive only the end of the session.
   if (event) typed.forget();
   else element.addEventListener("input", () => typed.keep(edited()));
   signal.addEventListener("abort", () => unsaved() && !currentUser() && typed.keep(edited()));

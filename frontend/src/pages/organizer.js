@@ -26,7 +26,7 @@ export async function render(root, { signal }) {
         return [];
       }),
     ]);
-    // What failed later leaves what is shown.
+    // A later failure leaves the page as it is.
     if (signal.aborted || (failures.length && drawn) || JSON.stringify(found) === drawn) return;
     drawn = failures.length ? "" : JSON.stringify(found);
     show(body, failures, ...found);
@@ -68,7 +68,7 @@ function show(body, failures, events, sales) {
 /** Seats that are paid or booked for free. @param {Api.EventItem} event */
 export const soldSeats = (event) => event.sold ?? event.capacity - event.available - (event.held ?? 0);
 
-/** What was paid; nothing if nothing was. @param {Api.Takings[]} takings by currency, any number of times */
+/** What was paid; empty if nothing was. @param {Api.Takings[]} takings by currency, any number of times */
 function revenue(takings) {
   /** @type {Map<string, number>} */
   const sums = new Map();
@@ -76,7 +76,7 @@ function revenue(takings) {
   return [...sums].map(([currency, amount]) => money(amount, currency)).join(" + ");
 }
 
-/** The same, a piece for each currency: no amount breaks in the middle. @param {Api.Takings[]} takings */
+/** The same, with one element per currency, so that no line breaks within an amount. @param {Api.Takings[]} takings */
 const revenueParts = (takings) => (revenue(takings) || "–").split(/(?<= \+) /);
 
 /** @param {Api.EventItem[]} events @param {Api.Takings[]} sales */

@@ -1,4 +1,4 @@
-// The account: name, language, password, sessions, and the wish to organize events.
+// The account: name, language, password, sessions, and the request to organize events.
 import { everyPage, post, request } from "../api.js";
 import { h, replace } from "../dom.js";
 import { field, form } from "../forms.js";
@@ -94,7 +94,7 @@ function passwordForm() {
   }).element;
 }
 
-/** What has become of the wish to organize events. */
+/** The state of the request to organize events. */
 function organizerWish() {
   if (isOrganizer()) return h("p", t("account.is_organizer"));
   if (currentUser()?.requested_role === "organizer") return h("p", t("account.asked"));

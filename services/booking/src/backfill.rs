@@ -1,5 +1,5 @@
-//! Makes the search keys of attendees where they are missing: in rows that an older version of this service wrote,
-//! which may still run beside this one. Safe on every replica at once, and may stop anywhere.
+//! Adds missing search keys of attendees to rows that an older version of this service wrote, which may still run
+//! beside this one. Safe to run on every replica at once, and to stop anywhere.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use platform::{
 
 use crate::{domain::sales::attendee_key, store::Store};
 
-/// Rows of one round.
+/// Rows per round.
 const ROUND: i64 = 500;
-/// The pause between looks at whether an older replica has written.
+/// The pause between checks for rows of an older replica.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts to make search keys.
+/// Starts to add search keys.
 pub fn start(lifecycle: &Lifecycle, store: &Store) {
     let store = store.clone();
     repeat(lifecycle, "search_keys", Schedule::every(PAUSE), move || {
@@ -27,7 +27,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store) {
     });
 }
 
-/// One round; says how many keys it made.
+/// One round; returns how many keys it added.
 pub async fn attendee_keys(store: &Store, limit: i64) -> sqlx::Result<u64> {
     let rows = store.list_without_attendee_key(limit).await?;
     if rows.is_empty() {

@@ -65,7 +65,7 @@ pub struct BookingArgs {
     /// Until how many hours before its event a confirmed booking may be cancelled by its owner.
     #[arg(long, env = "CANCEL_DEADLINE_HOURS", default_value_t = 24)]
     pub cancel_deadline_hours: u32,
-    /// Who moves the money, `mock` or `stripe`; both speak Stripe's API.
+    /// The payment provider, `mock` or `stripe`; both speak Stripe's API.
     #[arg(long, env = "PAYMENT_PROVIDER", default_value_t = Provider::Stripe)]
     pub payment_provider: Provider,
     /// Where the payment company's API is.

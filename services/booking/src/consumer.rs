@@ -59,8 +59,7 @@ async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<
     }
 }
 
-/// Takes the change over, then tells everybody whose seats were taken before it; unless that is left to a later
-/// message.
+/// Stores the change, then tells everybody who took seats before it, unless a later message is to tell them.
 async fn change(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
     state.store.store_event_change(&event).await?;
     failpoint!("booking.consumer.changed");

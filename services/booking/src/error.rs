@@ -122,7 +122,7 @@ pub fn rejected(booking: &Booking) -> ApiError {
     }
 }
 
-/// The answer to somebody who holds enough seats of the event: it passes when the first hold ends.
+/// The answer to somebody who holds as many seats of the event as allowed, until the first hold ends.
 pub fn held_seats_limit(detail: String, retry_after_seconds: Option<u32>) -> ApiError {
     ApiError::too_many_requests(Refusal::HeldSeatsLimit.code(), detail, retry_after_seconds.unwrap_or(1))
 }

@@ -53,9 +53,9 @@ pub enum Refusal {
     EventNotFound,
     /// More seats than the event allows for one booking.
     TooManySeats,
-    /// The person holds as many seats of the event as may be held without paying. Passes by itself.
+    /// The person holds as many unpaid seats of the event as allowed. This refusal is temporary.
     HeldSeatsLimit,
-    /// The person has as many seats of the event as one person may have.
+    /// The person has as many seats of the event as allowed.
     PersonLimitReached,
     /// The reservation is released; the id never comes back.
     ReservationReleased,
@@ -75,7 +75,7 @@ pub enum CallFailure {
         refusal: Refusal,
         /// For people.
         detail: String,
-        /// When to ask again, in seconds, if it may be different then.
+        /// After how many seconds to ask again, if the refusal is temporary.
         retry_after_seconds: Option<u32>,
     },
     /// It may or may not have come about.
@@ -121,7 +121,7 @@ impl Refusal {
     }
 }
 
-/// A refusal that is none of ours.
+/// A refusal with an unknown code.
 #[derive(Debug, Error)]
 #[error("{status} {code}: {detail}")]
 struct Unexpected {
@@ -143,7 +143,7 @@ pub fn is_event_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(fit)
 }
 
-/// Whether the neighbour could not read the body, so that nothing came of it.
+/// Whether event-service could not read the body, and so did nothing.
 fn is_unreadable(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == "invalid_json")
 }
@@ -182,8 +182,8 @@ impl EventClient {
     pub async fn hold(&self, event_id: &str, ask: &DecreaseCapacity) -> Result<Hold, CallFailure> {
         let path = format!("{event_id}/decrease_capacity");
         match self.put(&path, ask).await {
-            // A replica from before there were limits per person refuses fields that it does not know. It is asked
-            // without them, until no such replica is left to run beside this version.
+            // Replicas older than the limits per person refuse the new fields. They are asked without them, until no
+            // such replica runs beside this version.
             Err(CallFailure::Unknown(error)) if is_unreadable(&error) => {
                 self.put(&path, &DecreaseCapacity { user_id: None, paid: false, ..ask.clone() }).await
             }

@@ -26,7 +26,7 @@ const BATCH: i64 = 64;
 const CONCURRENCY: usize = 64;
 /// Pause between two looks at the gauges.
 const GAUGES: Duration = Duration::from_secs(5);
-/// Pause between two removals of what is old.
+/// Pause between two deletions of old rows.
 const PURGE: Duration = Duration::from_secs(600);
 
 /// Starts the loops; they end with `lifecycle`.
@@ -45,7 +45,7 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     repeat(lifecycle, "purge", Schedule::every(PURGE), move || purge(s.clone()));
 }
 
-/// A full batch may have left some.
+/// After a full batch, more rows may be due.
 async fn next(round: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
     let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
     Ok(if round.await? >= full { Next::AtOnce } else { Next::Later })
@@ -124,7 +124,7 @@ where
     count
 }
 
-/// Removes what is old.
+/// Deletes old rows.
 pub async fn purge(state: AppState) -> sqlx::Result<()> {
     let store = &state.store;
     let removed = state.idempotency.purge().await? + store.purge_messages().await? + store.purge_rejected().await?;

@@ -1,5 +1,5 @@
-//! Makes the search keys of events that have none, or older ones: those that an older version of this service wrote,
-//! which may still run beside this one. Safe on every replica at once, and may stop anywhere.
+//! Adds missing or outdated search keys to events that an older version of this service wrote, which may still run
+//! beside this one. Safe to run on every replica at once, and to stop anywhere.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use platform::{
 
 use crate::store::Store;
 
-/// Events of one round.
+/// Events per round.
 const ROUND: u32 = 100;
-/// The pause between looks at whether an older replica has written.
+/// The pause between checks for events of an older replica.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts to make search keys.
+/// Starts to add search keys.
 pub fn start(lifecycle: &Lifecycle, store: &Store) {
     let store = store.clone();
     repeat(lifecycle, "search_keys", Schedule::every(PAUSE), move || {

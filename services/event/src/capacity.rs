@@ -37,12 +37,12 @@ pub struct Capacity {
     inner: Arc<Inner>,
 }
 
-/// What the operator of the platform decides.
+/// Rules that the operator of the platform sets.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// The most requests of one event that are committed together.
     pub batch_max: usize,
-    /// For how long an event may not change before its holders are told of what changed.
+    /// How long an event must stay unchanged before its holders are told what changed.
     pub change_quiet: TimeDelta,
 }
 
@@ -63,7 +63,7 @@ struct Waiting {
 }
 
 impl Capacity {
-    /// The queues of a replica that works by those rules; `outbox_wake` is told when messages were written.
+    /// The queues of a replica that follows those rules; `outbox_wake` is notified when messages were written.
     pub fn new(store: Store, reads: Reads, lifecycle: Lifecycle, outbox_wake: Arc<Notify>, rules: Rules) -> Self {
         let (batch_max, change_quiet, queues) = (rules.batch_max.max(1), rules.change_quiet, Mutex::default());
         Self { inner: Arc::new(Inner { store, reads, lifecycle, outbox_wake, batch_max, change_quiet, queues }) }
@@ -97,7 +97,7 @@ impl Capacity {
         }
     }
 
-    /// Tells holders of what changed, if the time for that has come.
+    /// Tells holders what changed, if that is due.
     pub async fn tell_change(&self, event_id: &str) -> Result<(), Failure> {
         self.submit(event_id, Operation::TellChange).await.map(drop)
     }

@@ -43,8 +43,8 @@ pub struct Config {
     /// The most requests of one event that are committed together; 1 commits them one by one.
     #[arg(long, env = "BATCH_MAX", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub batch_max: u32,
-    /// For how long an event may not change before its holders are told of what changed, in seconds; they are told
-    /// after ten times as long at the latest. Cancellations do not wait.
+    /// How long an event must stay unchanged before its holders are told what changed, in seconds. They are told after
+    /// ten times as long at the latest. Cancellations do not wait.
     #[arg(
         long,
         env = "CHANGE_QUIET_SECONDS",
@@ -52,7 +52,7 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=3_600)
     )]
     pub change_quiet_seconds: u32,
-    /// Who moves the money, `mock` or `stripe`: prices that it cannot charge are refused.
+    /// The payment provider, `mock` or `stripe`. Prices that it cannot charge are refused.
     #[arg(long, env = "PAYMENT_PROVIDER", default_value_t)]
     pub payment_provider: Provider,
 }

@@ -47,18 +47,18 @@ pub enum Refusal {
         /// Seats that one booking may have.
         max: i64,
     },
-    /// The person holds as many seats of the event as may be held without paying.
+    /// The person holds as many unpaid seats of the event as allowed.
     #[error("one person may hold at most {max} seats")]
     HeldSeatsLimit {
-        /// Seats that one person may hold.
+        /// The most seats that one person may hold.
         max: i64,
-        /// How long the earliest of the person's holds still lasts, in whole seconds, at least 1.
+        /// Whole seconds until the person's earliest hold ends, at least 1.
         retry_after_seconds: u32,
     },
-    /// The person has as many seats of the event as one person may have.
+    /// The person has as many seats of the event as allowed.
     #[error("one person may have at most {max} seats")]
     PersonLimitReached {
-        /// Seats that one person may have, held and sold.
+        /// The most seats that one person may have, held and sold.
         max: i64,
     },
     /// The reservation's id stands for other seats, or for another event.

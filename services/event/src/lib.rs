@@ -73,9 +73,9 @@ pub struct Parts {
     pub public_url: Url,
     /// The time. Holds go by the database's instead.
     pub clock: Clock,
-    /// What the operator of the platform decides.
+    /// Rules that the operator of the platform sets.
     pub rules: Rules,
-    /// Who charges the prices.
+    /// The payment provider, which charges the prices.
     pub payment_provider: Provider,
 }
 
@@ -132,8 +132,7 @@ impl App {
         outbox::start_relay(&self.lifecycle, store, Publisher::new(bus), wake);
     }
 
-    /// Starts to end holds whose time is up and what dead replicas left open, to make search keys and to keep the
-    /// gauges.
+    /// Starts to end expired holds and the transactions of dead replicas, to add search keys and to update the gauges.
     pub fn spawn_loops(&self) {
         let AppState { store, capacity, .. } = &self.state;
         store.start_presence(&self.lifecycle);

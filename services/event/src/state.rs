@@ -19,7 +19,7 @@ pub struct AppState {
     pub idempotency: MongoIdempotency,
     /// Who is asking.
     pub verifier: Verifier,
-    /// Who charges the prices.
+    /// The payment provider, which charges the prices.
     pub payment_provider: Provider,
     /// The time.
     pub clock: Clock,

@@ -83,7 +83,7 @@ impl Store {
         platform::mongo::server_time(&self.database).await
     }
 
-    /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
+    /// Starts to tell the other replicas that this one is alive, and to end transactions that dead ones left open.
     pub fn start_presence(&self, lifecycle: &Lifecycle) {
         self.sessions.start_presence(lifecycle);
     }

@@ -1,5 +1,5 @@
-//! Ends holds whose time is up and tells holders of changes that have waited long enough, on every replica. Two that
-//! find the same one do no harm: the second changes nothing.
+//! Ends expired holds and tells holders of changes that have waited long enough, on every replica. If two replicas find
+//! the same one, the second changes nothing.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -37,7 +37,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store, capacity: &Capacity) {
     });
 }
 
-/// One round over the changes that holders have to be told of by now; says how many there were.
+/// One round over the changes that holders are due to be told of; returns how many there were.
 pub async fn tell_changes(store: &Store, capacity: &Capacity) -> anyhow::Result<usize> {
     let due = store.list_due_changes(store.now().await?, ROUND).await?;
     for result in join_all(due.iter().map(|event_id| capacity.tell_change(event_id))).await {
@@ -46,7 +46,7 @@ pub async fn tell_changes(store: &Store, capacity: &Capacity) -> anyhow::Result<
     Ok(due.len())
 }
 
-/// One round over the holds whose time is up; says how many it ended.
+/// One round over the expired holds; returns how many it ended.
 pub async fn sweep(store: &Store, capacity: &Capacity) -> anyhow::Result<usize> {
     let now = store.now().await?;
     let mut by_event: HashMap<String, Vec<Uuid>> = HashMap::new();

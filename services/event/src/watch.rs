@@ -18,7 +18,7 @@ const LEDGER_EVERY: Duration = Duration::from_secs(30);
 /// Events compared at a time: all get their turn, and no round costs much.
 const LEDGER_PAGE: u32 = 200;
 
-/// Starts to keep the gauges.
+/// Starts to update the gauges.
 pub fn start(lifecycle: &Lifecycle, store: &Store) {
     let outbox_store = store.clone();
     repeat(lifecycle, "outbox_gauges", Schedule::every(OUTBOX_EVERY), move || outbox(outbox_store.clone()));
@@ -48,13 +48,13 @@ pub struct Patrol {
 }
 
 impl Patrol {
-    /// Compares the next `limit` events; gives the number of those that differed when last looked at. After an error
-    /// the next step compares the same ones.
+    /// Compares the next `limit` events; returns how many events differed when last compared. After an error the next
+    /// step compares the same ones.
     pub async fn step(&mut self, store: &Store, limit: u32) -> mongodb::error::Result<usize> {
         let LedgerPage { checked, differences } = store.check_ledger_page(self.after.clone(), limit).await?;
         // The last event of a full page; a page that is not full reaches the end.
         let last = checked.last().filter(|_| checked.len() >= limit as usize).cloned();
-        // Also events that are gone since: they lie in what was looked at, but not among what was found.
+        // This also drops deleted events: they are in the range compared, but no longer found.
         let (after, until) = (self.after.take(), last.as_ref());
         self.drifting
             .retain(|id| after.as_ref().is_some_and(|after| id <= after) || until.is_some_and(|last| id > last));

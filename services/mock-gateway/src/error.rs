@@ -153,7 +153,7 @@ fn declined(intent: &PaymentIntent, message: String) -> StripeError {
 }
 
 impl From<sqlx::Error> for StripeError {
-    /// A database that does not answer is 503, a value that it cannot hold 400; everything else that reaches this place
+    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
     /// is our mistake.
     fn from(cause: sqlx::Error) -> Self {
         if is_lock_timeout(&cause) {
@@ -168,7 +168,7 @@ impl From<sqlx::Error> for StripeError {
             return Self::api_error(message).with_status(StatusCode::SERVICE_UNAVAILABLE);
         }
         if postgres::is_unfit_value(&cause) {
-            tracing::warn!(%cause, "a value that cannot be stored");
+            tracing::warn!(%cause, "the database cannot store a value of the request");
             return Self::invalid_request("Invalid request: a text or number in it cannot be stored.");
         }
         tracing::error!(%cause, "request failed");

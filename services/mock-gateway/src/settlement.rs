@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// How often old idempotency keys are forgotten.
 const PURGE: Duration = Duration::from_secs(600);
 
-/// Starts to settle, and to forget old idempotency keys.
+/// Starts to settle payments, and to delete old idempotency keys.
 pub(crate) fn start(lifecycle: &Lifecycle, state: &AppState) {
     let s = state.clone();
     repeat(lifecycle, "settlement", Schedule::every(POLL), move || settle_due(s.clone()));

@@ -63,7 +63,7 @@ pub(crate) async fn deliver(state: AppState, progress: Progress) {
             () = state.events_waiting.notified() => {}
             Some(delivered) = under_way.join_next() => {
                 if let Err(panicked) = delivered {
-                    // Its lease runs out, and it is tried again then.
+                    // It is tried again when its lease runs out.
                     progress.failed(&panicked.into());
                 }
             }
@@ -91,7 +91,7 @@ async fn measure(state: &AppState) {
 
 async fn deliver_one(state: AppState, event: DueEvent) {
     if let Err(error) = attempt(&state, &event).await {
-        // Its lease runs out, and it is tried again then.
+        // It is tried again when its lease runs out.
         tracing::warn!(event = event.id, %error, "webhook left to its lease");
     }
 }

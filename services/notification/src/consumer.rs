@@ -33,8 +33,8 @@ impl Consumer {
 
     /// Stores what the message tells a person. The same message again changes nothing.
     ///
-    /// `Unavailable` while MongoDB is away, `Unsupported` for a message that is for no person: a newer version may have
-    /// something to tell of it.
+    /// `Unavailable` while MongoDB is away, `Unsupported` for a message that is for no person: a newer version may
+    /// make a notification of it.
     pub async fn handle(&self, received: Received) -> Result<(), Failure> {
         let new = NewNotification::from_message(received.id, &received.message, self.clock.now())
             .map_err(|error| Failure::Unsupported(error.into()))?;

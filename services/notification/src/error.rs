@@ -18,8 +18,8 @@ pub(crate) fn no_such_notifications() -> ApiError {
     ApiError::not_found("not_found", "there are no such notifications of yours")
 }
 
-/// Runs work on the database in a task of its own, so that it ends in order though the client may go midway. 503 when
-/// the database has fallen silent.
+/// Runs work on the database in its own task, so that it completes even if the client disconnects. 503 if the database
+/// does not answer.
 pub(crate) async fn undropped<T>(work: impl Future<Output = mongodb::error::Result<T>> + Send + 'static) -> ApiResult<T>
 where
     T: Send + 'static,

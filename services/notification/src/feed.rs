@@ -34,7 +34,7 @@ pub(crate) struct Feed {
     pub(crate) store: Store,
     /// Whose they are.
     pub(crate) user_id: i32,
-    /// In which language they are told.
+    /// The reader's language.
     pub(crate) language: Language,
     /// Up to which place the reader has them.
     pub(crate) last: i64,
@@ -46,9 +46,9 @@ pub(crate) struct Feed {
     pub(crate) deadline: Instant,
     /// The reader's session.
     pub(crate) session_id: String,
-    /// Says when the session ends before the token does.
+    /// Tells when the session ends before the token expires.
     pub(crate) revocations: Revocations,
-    /// Since when the database cannot be read, if it cannot.
+    /// Since when the database cannot be read; `None` if it can.
     pub(crate) failing_since: Option<Instant>,
     /// How often a comment is sent and the database is looked at without being woken.
     pub(crate) heartbeat: Duration,
@@ -132,10 +132,10 @@ impl Feed {
                     notifications
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read what is new");
+                    tracing::warn!(%error, "cannot read new notifications");
                     let since = *self.failing_since.get_or_insert(Instant::now());
-                    // The reader connects again, and goes on after what it has. A short outage it does not notice: the
-                    // next wake or heartbeat looks again.
+                    // The reader connects again and continues after its last event. It does not notice a short outage:
+                    // the next wake or heartbeat reads again.
                     return if since.elapsed() < MAX_OUTAGE { Ok(()) } else { Err(Over::Closed) };
                 }
             };

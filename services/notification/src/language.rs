@@ -1,4 +1,4 @@
-//! In which language somebody reads.
+//! The language in which somebody reads.
 
 use axum::http::{HeaderMap, header};
 use contracts::identity::Language;
@@ -9,7 +9,7 @@ pub(crate) fn language_of(reader: &Identity, headers: &HeaderMap) -> Language {
     reader.language.or_else(|| accepted(headers)).unwrap_or(Language::En)
 }
 
-/// The language of the platform that `Accept-Language` likes best (RFC 9110, section 12.5.4).
+/// The platform's language that `Accept-Language` prefers (RFC 9110, section 12.5.4).
 fn accepted(headers: &HeaderMap) -> Option<Language> {
     let wishes = headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?;
     let mut best: Option<(Language, f32)> = None;

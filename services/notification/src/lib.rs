@@ -3,7 +3,7 @@
 //! - [`config`]: settings; [`App`]: the service put together; [`state`]: what handlers share
 //! - [`routes`]: the URL table, listing, marking as read, the event stream; [`error`]: their shared refusals
 //! - [`consumer`]: messages from RabbitMQ in; [`domain`]: which message becomes which notification;
-//!   [`texts`]: what it says, in every language; `language`: which one somebody reads
+//!   [`texts`]: what it says, in every language; `language`: which of them somebody reads
 //! - [`store`]: MongoDB: the queries, the transactions, the schema
 //! - [`hub`]: who listens on this replica; [`watcher`]: what other replicas stored; [`feed`]: one open stream
 
@@ -44,7 +44,7 @@ use self::{consumer::Consumer, hub::Hub, store::Store};
 
 /// The name in logs, in RabbitMQ and in MongoDB.
 const NAME: &str = "notification-service";
-/// Connections to the public listener beside those of the streams, at least.
+/// The least number of connections to the public listener besides those of the streams.
 const OTHER_CONNECTIONS: usize = 512;
 /// How often an idle stream sends a comment.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -161,7 +161,7 @@ impl App {
         self.spawn_presence();
         self.spawn_watcher();
         self.spawn_consumer();
-        // Each stream keeps a connection: there have to be some left for everything else.
+        // Each stream occupies a connection, and some must be left for everything else.
         let connections = config.service.max_connections.max(config.streams_max + OTHER_CONNECTIONS);
         let service = ServiceArgs { max_connections: connections, ..config.service.clone() };
         server::serve(&service, self.router(), self.readiness(), lifecycle).await

@@ -37,8 +37,8 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The database of notification-service. Cheap to clone.
 ///
-/// The driver's futures must not be dropped midway. Reads run in tasks of their own; whoever may be dropped while it writes
-/// does that in a task of its own.
+/// The driver's futures must not be dropped midway. Reads run in tasks of their own; writers that may be
+/// dropped midway use a task of their own too.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
@@ -68,7 +68,7 @@ impl Store {
         platform::mongo::ping(&self.database).await
     }
 
-    /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
+    /// Starts to tell the other replicas that this one is alive, and to end transactions that dead ones left open.
     pub fn start_presence(&self, lifecycle: &Lifecycle) {
         self.sessions.start_presence(lifecycle);
     }
@@ -226,7 +226,7 @@ impl Store {
     }
 }
 
-/// [`bounded`] for one query: a server that has fallen silent would never answer it.
+/// [`bounded`] for one query, because a silent server would never answer it.
 async fn query<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     bounded(QUERY_TIMEOUT, work).await
 }

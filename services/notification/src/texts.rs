@@ -22,7 +22,7 @@ pub struct Text {
 /// The words of one notification in every language, so that its reader may change the language later.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Texts {
-    /// English, which is also what a reader of an unknown language gets.
+    /// English, which readers of an unknown language also get.
     pub english: Text,
     /// German; absent where an older version stored the notification.
     pub german: Option<Text>,

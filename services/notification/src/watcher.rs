@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many such looks until change streams are tried again.
 const LOOKS: u32 = 120;
 
-/// Starts to wake the listeners of `hub` for what any replica stores.
+/// Starts to wake the listeners of `hub` for notifications that any replica stores.
 pub fn start(lifecycle: &Lifecycle, store: &Store, hub: &Hub) {
     let (store, hub, stop) = (store.clone(), hub.clone(), lifecycle.stopping());
     supervise(lifecycle, "change_stream", move |progress| watch(store.clone(), hub.clone(), stop.clone(), progress));

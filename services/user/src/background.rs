@@ -52,7 +52,7 @@ impl FirstAdmin {
             }
             None => {}
         }
-        // Not at start: an admin who was made long ago does not keep a new version from starting.
+        // Not checked at start, so that an admin that exists already does not keep a new version from starting.
         self.password.check_for(self.email.as_str()).map_err(anyhow::Error::msg).context("ADMIN_PASSWORD")?;
         let hash = state.hasher.hash(self.password.clone()).await.map_err(|error| anyhow!("{error}"))?;
         state.store.insert_admin(&self.email, &hash).await?;

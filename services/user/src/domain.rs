@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::password::Password;
 
 /// Wrong passwords for one account from one client in [`FAILURE_WINDOW`], whether the account exists or not, before that
-/// client has to wait. A client is a browser that the owner logged in from before, or else an address.
+/// client has to wait. A client is a browser that the owner has logged in from before, or otherwise an address.
 pub const MAX_FAILURES_PER_CLIENT: u32 = 10;
 /// Wrong passwords from one address in [`FAILURE_WINDOW`], for any account, before it has to wait.
 pub const MAX_FAILURES_PER_ADDRESS: u32 = 50;
@@ -73,7 +73,7 @@ pub fn account_key(typed: &str) -> String {
     typed.trim().to_ascii_lowercase()
 }
 
-/// A display name: 1 to 100 characters without blanks around it, at least one of them visible, and none that is not.
+/// A display name: 1 to 100 characters, at least one visible and none refused as invisible, without blanks around it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name(String);
 

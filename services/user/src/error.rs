@@ -51,11 +51,11 @@ pub enum Refusal {
     /// Nobody has that id.
     #[error("there is no such user")]
     UserNotFound,
-    /// None of one's own, or over already.
+    /// The session belongs to somebody else, or has ended.
     #[error("there is no such session")]
     SessionNotFound,
-    /// Whoever asks to become an organizer is one already, or an admin.
-    #[error("you may create events already")]
+    /// The person asks to become an organizer, but is one already, or an admin.
+    #[error("you can create events already")]
     AlreadyOrganizer,
     /// An admin who would take their own rights away.
     #[error("your own role and status are another administrator's to change")]

@@ -82,7 +82,7 @@ impl PasswordHasher {
     }
 }
 
-/// A worker that is nobody else's until this is dropped and its work is done.
+/// Exclusive use of a worker, until this is dropped and its work is done.
 pub struct Worker {
     held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     memory: Arc<Mutex<Pool>>,
@@ -122,7 +122,7 @@ impl Worker {
     }
 }
 
-/// Whether a stored PHC string was made with other parameters than today's.
+/// Whether a stored PHC string was made with other parameters than the present ones.
 pub fn is_outdated(stored: &str) -> bool {
     !stored.starts_with(&phc_prefix())
 }

@@ -147,9 +147,9 @@ impl SigningKeys {
     }
 }
 
-/// The last key by name that has been published for long enough. Right after a start none has: then the one that this
-/// process has published longest, and of several as old the first by name, which is the elder one while keys are being
-/// rotated.
+/// Of the keys that have been published for long enough, the last by name. Right after a start there is none: then the
+/// key that this process has published longest, and of equally old ones the first by name, which during a rotation is
+/// the older key.
 fn signer(ring: &KeyRing, now: DateTime<Utc>) -> Option<(&str, &Key)> {
     let proven = ring.iter().rfind(|(_, key)| now - key.since >= PUBLISHED_BEFORE_SIGNING);
     let first = || ring.iter().min_by_key(|(_, key)| key.since);

@@ -25,7 +25,7 @@ pub struct AppState {
     pub idempotency: PgIdempotency,
     /// argon2id.
     pub hasher: PasswordHasher,
-    /// One account's passwords are verified a few at a time.
+    /// Limits how many passwords of one account are verified at a time.
     pub turns: Turns,
     /// The keys of access tokens.
     pub signing: SigningKeys,

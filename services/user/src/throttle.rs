@@ -1,7 +1,7 @@
 //! How often a password may be guessed, and by whom.
 //!
-//! Whoever guesses from somewhere has few tries there, and all strangers together have a slower limit per account. The
-//! owner's own browsers and addresses are no strangers: nobody else can lock them out.
+//! Each client has few guesses per account, and all strangers together have a further limit per account. The owner's
+//! own browsers and addresses do not count as strangers, so nobody else can lock them out.
 
 use std::net::IpAddr;
 
@@ -15,17 +15,17 @@ use crate::{
     store::{Acquaintance, ClientKeys, RateLimit},
 };
 
-/// The limits that one guess goes by.
+/// The limits that apply to one guess.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GuessLimits {
-    /// Of the account from this client.
+    /// The limit for the account from this client.
     pub client: RateLimit,
-    /// That one and the others.
+    /// All limits, including that one.
     pub all: Vec<RateLimit>,
 }
 
 impl GuessLimits {
-    /// Of a login to what was typed as an e-mail address, whether such an account exists or not.
+    /// For a login with this e-mail address, as typed, whether such an account exists or not.
     pub fn of_login(typed_email: &str, address: IpAddr, keys: &ClientKeys, known: Acquaintance) -> Self {
         let account = domain::account_key(typed_email);
         if let (true, Some(device)) = (known.device, &keys.device) {
@@ -41,14 +41,14 @@ impl GuessLimits {
         Self { client, all }
     }
 
-    /// Of the present password, asked for once more within a session.
+    /// For the present password, when it is asked for again within a session.
     pub fn of_session(session_id: &str) -> Self {
         let client = of_client("password in session", &[session_id.as_bytes()]);
         Self { all: vec![client.clone()], client }
     }
 }
 
-/// What a new password of an account gives back to its owner, who set it from `address`.
+/// The limits that are reset when an account's owner sets a new password from `address`.
 pub fn account_limits(email: &str, address: IpAddr) -> Vec<RateLimit> {
     let account = domain::account_key(email);
     vec![
@@ -57,7 +57,7 @@ pub fn account_limits(email: &str, address: IpAddr) -> Vec<RateLimit> {
     ]
 }
 
-/// Of accounts that are registered from an address.
+/// The limit for registrations from an address.
 pub fn registration_limit(address: IpAddr, max: u32) -> RateLimit {
     RateLimit::new("registrations from address", &[&network(address)], max, REGISTRATION_WINDOW)
 }
@@ -74,8 +74,8 @@ pub fn network(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Lets two guesses of one client at a time go on: each is reserved as a failure until it proves right, so more of them
-/// would use up the limit although all are right.
+/// Lets one client check two passwords at a time. Each counts as a failure until it proves right, so more at once would
+/// use up the limit even if all are right.
 #[derive(Clone, Debug, Default)]
 pub struct Turns(std::sync::Arc<Lanes>);
 
@@ -89,7 +89,7 @@ impl Default for Lanes {
 }
 
 impl Turns {
-    /// Waits until it is the turn of a guess under that limit. Others that share its lane by chance wait along.
+    /// Waits for the turn of a guess under that limit. Limits that share its lane by chance wait too.
     pub async fn wait(&self, limit: &RateLimit) -> Option<SemaphorePermit<'_>> {
         let lane = limit.key().first().map_or(0, |byte| usize::from(byte % 64));
         // The semaphores are never closed.

@@ -26,7 +26,7 @@ impl TokenKey {
         hex::encode(self.derive("fingerprint", secret))
     }
 
-    /// What a client is recognized by. Addresses are few enough to be guessed from a plain hash.
+    /// The hash by which a client is recognized. It is keyed, because addresses could be guessed from a plain hash.
     pub fn client(&self, kind: &str, value: &[u8]) -> Vec<u8> {
         self.derive(kind, value).to_vec()
     }

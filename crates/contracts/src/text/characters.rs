@@ -1,4 +1,4 @@
-//! Which characters text may have: none that nobody sees, and none that turns the text around it about.
+//! Which characters text may have: none that are invisible, and none that change the direction of the text around them.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use icu_properties::props::{
 };
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
-/// Joins what stands on both sides of it.
+/// ZWJ: joins the characters on both sides of it.
 const ZWJ: char = '\u{200d}';
-/// Keeps apart what would join.
+/// ZWNJ: keeps characters apart that would join.
 const ZWNJ: char = '\u{200c}';
-/// Asks for the coloured picture of an emoji.
+/// Variation selector 16: shows an emoji as a coloured picture.
 const EMOJI_STYLE: char = '\u{fe0f}';
-/// Asks for an emoji as text.
+/// Variation selector 15: shows an emoji as text.
 const TEXT_STYLE: char = '\u{fe0e}';
-/// What flags of parts of a country are made of, before the tags that name the part.
+/// The black flag. Followed by tags, it makes the flag of a part of a country.
 const BLACK_FLAG: char = '\u{1f3f4}';
 /// The parts of countries whose flags Unicode recommends for interchange: England, Scotland, Wales. Any other sequence
-/// of tags shows as a black flag, whatever it hides.
+/// of tags shows as a black flag and hides its content.
 const FLAG_TAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
 /// Characters that Unicode counts as letters or symbols but that show nothing: the blank of braille, the null
 /// notehead, and blank hieroglyphs.
@@ -30,14 +30,14 @@ const BLANKS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{13441}', '\u{13442}'];
 pub enum TextFault {
     /// A control character; in one line also an end of line.
     Control,
-    /// A character that nobody sees, or that sets the direction of text.
+    /// An invisible character, or one that sets the direction of text.
     Invisible,
-    /// There is nothing to see: only blanks, or marks without a letter.
+    /// Nothing visible: only blanks, or marks without a letter.
     Blank,
 }
 
 impl TextFault {
-    /// What to tell whoever wrote it.
+    /// The message for the author of the text.
     pub fn message(self) -> &'static str {
         match self {
             Self::Control => "must not contain control characters",
@@ -53,7 +53,7 @@ impl fmt::Display for TextFault {
     }
 }
 
-/// Checks one line that has to show something: a name, a title, a place.
+/// Checks one line that must have something visible: a name, a title, a place.
 pub fn check_line(text: &str) -> Result<(), TextFault> {
     check_characters(text, |_| false)?;
     if text.chars().any(is_visible) { Ok(()) } else { Err(TextFault::Blank) }
@@ -80,14 +80,15 @@ fn check_characters(text: &str, is_line_end: fn(char) -> bool) -> Result<(), Tex
     Ok(())
 }
 
-/// Controls, and the two separators that end a line as controls do.
+/// Control characters, and the two separators that also end a line.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Whether nobody sees a character, wherever it stands.
+/// Whether a character is invisible everywhere.
 fn is_hidden(c: char) -> bool {
-    // Signs under numbers and joints of hieroglyphs are formats by category, but are seen. Three are of no one script.
+    // Signs under numbers and joiners of hieroglyphs are visible, although their category is Format. Three have no own
+    // script.
     let seen = Script::for_char(c) != Script::Common || matches!(c, '\u{605}' | '\u{6dd}' | '\u{8e2}');
     let format = GeneralCategory::for_char(c) == GeneralCategory::Format && !seen;
     // U+FFFC stands for an object that plain text does not have.
@@ -110,7 +111,7 @@ fn is_visible(c: char) -> bool {
     shows && !is_hidden(c) && !BLANKS.contains(&c)
 }
 
-/// The characters of the flag of a part of a country that `chars` begin with.
+/// The length, in characters, of the flag of a part of a country at the beginning of `chars`.
 fn flag_length(chars: &[char]) -> Option<usize> {
     let (first, tags) = chars.split_first()?;
     let end = tags.iter().position(|c| *c == '\u{e007f}').filter(|_| *first == BLACK_FLAG)?;
@@ -142,7 +143,7 @@ fn joins_emoji(before: &[char], after: &[char]) -> bool {
         && after.first().is_some_and(|c| ExtendedPictographic::for_char(*c))
 }
 
-/// A letter that lost its vowel before it, or after it as in Bengali (A2 and B of UAX #31, section 2.3.1
+/// A letter without its vowel on the left, or on the right as in Bengali (A2 and B of UAX #31, section 2.3.1
 /// <https://unicode.org/reports/tr31/#Layout_and_Format_Control_Characters>).
 fn is_in_conjunct(before: &[char], after: &[char]) -> bool {
     let is_virama = |c: &char| canonical_combining_class(*c) == 9;
@@ -151,7 +152,7 @@ fn is_in_conjunct(before: &[char], after: &[char]) -> bool {
     after_virama || before_virama
 }
 
-/// Letters on both sides that would join (A1 of the same section).
+/// Letters on both sides, which would join (A1 of the same section).
 fn parts_joining_letters(before: &[char], after: &[char]) -> bool {
     let letter = |c: &&char| JoiningType::for_char(**c) != JoiningType::Transparent;
     let left = before.iter().rev().find(letter).map(|c| JoiningType::for_char(*c));
@@ -160,7 +161,7 @@ fn parts_joining_letters(before: &[char], after: &[char]) -> bool {
         && matches!(right, Some(JoiningType::DualJoining | JoiningType::RightJoining))
 }
 
-/// A letter that shows its joining form without a neighbour, as in abbreviations of the Hijri year.
+/// A letter that takes its joining form without a neighbour, as in abbreviations of the Hijri year.
 fn shapes_arabic(previous: Option<char>) -> bool {
     previous.is_some_and(|c| JoiningType::for_char(c) == JoiningType::DualJoining)
 }

@@ -1,4 +1,4 @@
-//! Text folded for comparing: what people take for the same letters comes out the same.
+//! Text folded for comparison: letters that people take for the same fold to the same.
 
 use caseless::default_case_fold_str;
 use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, EnumeratedProperty, GeneralCategory};
@@ -7,15 +7,15 @@ use unicode_normalization::{
     char::{canonical_combining_class, is_combining_mark},
 };
 
-/// `text` for comparing: compatibility forms resolved (NFKC's), full case folding, without diacritics and invisible
-/// characters, letters that do not decompose as their plain ones (ø as o, æ as ae), blanks as single spaces.
+/// `text` folded for comparison: compatibility forms resolved (as in NFKC), full case folding, no diacritics and no
+/// invisible characters, plain letters for those that do not decompose (o for ø, ae for æ), single spaces for blanks.
 ///
-/// The result is decomposed, so that the beginning of a Hangul syllable is the beginning of its key. The dotted and
-/// the dotless i of Turkish are both `i`: people without a Turkish keyboard type nothing else.
+/// The result is decomposed, so that the beginning of a Hangul syllable is the beginning of its key. Turkish dotted and
+/// dotless i are both `i`: people without a Turkish keyboard cannot type the other one.
 ///
-/// Stored keys are made of this: who changes what it gives raises [`FOLD_VERSION`].
+/// Stored keys are made with this function: whoever changes its result raises [`FOLD_VERSION`].
 pub fn fold(text: &str) -> String {
-    // In small letters first: the standard library knows letters that the tables of folding are too old for.
+    // Lower case first: the standard library knows newer letters than the tables for case folding.
     let plain: String = text.nfkd().filter(|c| !is_dropped(*c)).flat_map(char::to_lowercase).collect();
     let folded = default_case_fold_str(&plain);
     let mut key = String::with_capacity(folded.len());
@@ -25,20 +25,20 @@ pub fn fold(text: &str) -> String {
     key.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The version of what [`fold`] and [`words`] give. Keys that were stored by another one are made anew.
+/// The version of the results of [`fold`] and [`words`]. Keys that another version stored are computed again.
 pub const FOLD_VERSION: i32 = 1;
 
 /// The words of `text`, folded: runs of letters, digits and their marks.
 pub fn words(text: &str) -> impl Iterator<Item = String> {
     let folded = fold(text);
     let parts = folded.split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c));
-    // A mark without a letter is no word.
+    // A mark without a letter is not a word.
     let words: Vec<String> = parts.filter(|word| word.contains(char::is_alphanumeric)).map(str::to_owned).collect();
     words.into_iter()
 }
 
-/// Diacritics and what nobody sees. Vowel signs and the voicing marks of kana are no diacritics: they have combining
-/// classes of their own, or none.
+/// Diacritics and invisible characters. Vowel signs and the voicing marks of kana do not count as diacritics: they have
+/// combining classes of their own, or none.
 fn is_dropped(c: char) -> bool {
     match canonical_combining_class(c) {
         // Overlays; the points of Hebrew, Arabic and Syriac; everything below, above and around a letter.
@@ -47,7 +47,7 @@ fn is_dropped(c: char) -> bool {
     }
 }
 
-/// A folded character as it is typed on a plain keyboard.
+/// A folded character as people type it on a plain keyboard.
 fn push_plain(key: &mut String, c: char) {
     let plain = match c {
         'æ' => "ae",
@@ -81,7 +81,7 @@ fn push_plain(key: &mut String, c: char) {
         '‘' | '’' | '‛' | 'ʻ' | 'ʼ' | 'ʹ' | '`' | '′' => "'",
         '“' | '”' | '„' | '‟' | '«' | '»' => "\"",
         '‐' | '‒' | '–' | '—' | '―' | '−' => "-",
-        // Only stretches the letter before it.
+        // It only stretches the letter before it.
         'ـ' => "",
         _ => return key.push(c),
     };

@@ -12,7 +12,7 @@ use crate::{ApiError, ApiResult};
 #[derive(Clone, Debug)]
 pub struct Cookies {
     access: String,
-    /// The name that the version before gave the access cookie, where it is another one.
+    /// The name of the access cookie in the previous version, where it differs.
     earlier_access: Option<String>,
     refresh: String,
     device: String,
@@ -21,11 +21,11 @@ pub struct Cookies {
 
 /// The path that the refresh cookie is sent to, and no other.
 const REFRESH_PATH: &str = "/users";
-/// The path that the device cookie is sent to, and no other.
+/// The only path that the device cookie is sent to.
 const DEVICE_PATH: &str = "/users/login";
-/// How long a browser is known, in seconds: 180 days.
+/// How long a browser stays known, in seconds: 180 days.
 const DEVICE_SECONDS: i64 = 180 * 86_400;
-/// Cookies of one name that are looked at.
+/// The most cookies of one name that are tried.
 const MAX_DUPLICATES: usize = 8;
 
 impl Cookies {
@@ -33,7 +33,7 @@ impl Cookies {
     pub fn new(public_url: &Url) -> Self {
         let secure = public_url.scheme() == "https";
         let port = public_url.port_or_known_default().unwrap_or(80);
-        // No other host and no plain connection can set a cookie of the first kind; it has no path but `/`.
+        // No other host and no unencrypted connection can set a `__Host-` cookie; it requires the path `/`.
         let (host, plain) = if secure { ("__Host-", "__Secure-") } else { ("", "") };
         Self {
             access: format!("{host}evp{port}_access"),
@@ -44,26 +44,26 @@ impl Cookies {
         }
     }
 
-    /// The access tokens that the request's cookies carry, the best name first. Where several are of one name, any that
-    /// is valid counts.
+    /// The access tokens in the request's cookies, those with the safest name first. Where several cookies have one
+    /// name, any valid one counts.
     pub fn access_tokens<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
         let earlier = self.earlier_access.iter().flat_map(|name| find(headers, name));
         distinct(find(headers, &self.access).chain(earlier))
     }
 
-    /// The refresh tokens that the request's cookies carry.
+    /// The refresh tokens in the request's cookies.
     pub fn refresh_tokens<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
         distinct(find(headers, &self.refresh))
     }
 
-    /// The token by which a browser is known.
+    /// The token by which a browser is recognized.
     pub fn device_token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         find(headers, &self.device).next()
     }
 
     /// `Set-Cookie` values that begin or go on with a session.
     ///
-    /// The access cookie is also set under its earlier name, as replicas of the version before read no other.
+    /// The access cookie is also set under its earlier name, because replicas of the previous version read no other.
     pub fn set(&self, access: &str, access_seconds: i64, refresh: &str, refresh_seconds: i64) -> Vec<HeaderValue> {
         let mut cookies = vec![
             self.header(&self.access, access, "/", access_seconds),
@@ -73,7 +73,7 @@ impl Cookies {
         cookies
     }
 
-    /// The `Set-Cookie` value by which a browser is known at its next login.
+    /// The `Set-Cookie` value by which a browser is recognized at its next login.
     pub fn set_device(&self, token: &str) -> HeaderValue {
         self.header(&self.device, token, DEVICE_PATH, DEVICE_SECONDS)
     }
@@ -89,10 +89,11 @@ impl Cookies {
         HeaderValue::from_str(&text).expect("tokens and paths are visible ASCII")
     }
 
-    /// Refuses an unsafe request that came with a cookie from another origin: 403 `cross_origin`.
+    /// Refuses an unsafe request with cookies that comes from another origin: 403 `cross_origin`.
     ///
-    /// The browser sets `Origin` and scripts cannot. It has to be the public URL's, or the host that was asked under
-    /// the public URL's scheme: a platform has other names too, and in development each service is asked directly.
+    /// Only the browser can set `Origin`, scripts cannot. It must be that of the public URL, or the requested host
+    /// under the public URL's scheme: a platform may have other names, and in development each service is asked
+    /// directly.
     pub fn require_same_origin(&self, parts: &Parts) -> ApiResult<()> {
         if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
@@ -108,8 +109,8 @@ impl Cookies {
     }
 }
 
-/// The origin of a URL without path, its scheme's own port or none being the same; `None` for `null` and whatever else
-/// is none.
+/// The origin of a URL without a path. The scheme's default port and no port are the same. `None` for `null` and
+/// anything else that is not an origin.
 fn origin(text: &str) -> Option<Origin> {
     let url = Url::parse(text).ok()?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();

@@ -95,8 +95,9 @@ where
     }
 }
 
-/// The person behind the valid one of several tokens that was issued last; what is wrong with the first one if none is
-/// valid. An older version sets and clears one of the cookies only, so another may be left of somebody else.
+/// The person behind the valid token that was issued last; if none is valid, what is wrong with the first one.
+///
+/// Older versions set and clear only one of the cookies, so the other may still be somebody else's.
 async fn any_valid(verifier: &Verifier, tokens: &[&str]) -> ApiResult<Identity> {
     let (mut latest, mut refusal): (Option<Identity>, _) = (None, None);
     for token in tokens {

@@ -1,7 +1,7 @@
 //! The public keys that verify access tokens: fetched from user-service, cached, kept while it is down.
 //!
-//! A token with a known `kid` is checked at once, whatever else goes on. One with an unknown `kid` may be somebody's with
-//! a new key, or anybody's with none: it makes the keys be fetched in the background, and waits for that only shortly.
+//! A token with a known `kid` is always checked at once. An unknown `kid` may belong to a new key, or somebody made it
+//! up. It starts a fetch of the keys in the background, and the request waits for that only briefly.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use crate::{
     task::{Schedule, repeat},
 };
 
-/// The pause after a fetch, in which unknown `kid`s are answered from the cache.
+/// The pause after a fetch. During it, unknown `kid`s are answered from the cache.
 const PAUSE: Duration = Duration::from_secs(2);
 /// The pause doubles with each fetch that fails in a row, up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_KEY_PAUSE: Duration = Duration::from_millis(200);
 /// The longest that a fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long after the start of a fetch requests wait for it.
+/// How long requests wait for a fetch, counted from its start.
 const WAIT: Duration = Duration::from_millis(500);
 /// Keys that user-service withdrew are forgotten after this time. New ones are known before they sign: user-service
 /// publishes them two minutes earlier.
@@ -55,12 +55,12 @@ struct Source {
     fetches: Mutex<Fetches>,
 }
 
-/// What is remembered of the fetches so far.
+/// The state of fetching.
 #[derive(Default)]
 struct Fetches {
-    /// The one under way; its sender is dropped at the end.
+    /// The fetch under way; its sender is dropped when it ends.
     running: Option<Running>,
-    /// No request starts another one until then.
+    /// No request starts another fetch before this time.
     paused_until: Option<Instant>,
     failures_in_a_row: u32,
 }
@@ -117,7 +117,7 @@ impl AccessKeys {
         Err(invalid_token())
     }
 
-    /// Starts to fetch now and every minute. A failed fetch keeps the keys at hand.
+    /// Starts to fetch the keys now and every minute. A failed fetch keeps the known keys.
     pub fn start_refreshing(&self, lifecycle: &Lifecycle) {
         if self.inner.source.is_none() {
             return;
@@ -159,7 +159,7 @@ impl AccessKeys {
         let running = Running { since: Instant::now(), ended };
         fetches.running = Some(running.clone());
         let keys = self.clone();
-        // In a task of its own: the request that caused it may go away.
+        // In its own task, because the request that caused it may be cancelled.
         tokio::spawn(async move {
             keys.fetch_once().await;
             drop(sender);
@@ -186,7 +186,7 @@ impl AccessKeys {
 }
 
 impl Running {
-    /// Waits for the end of the fetch, but for none that began longer ago than `limit`.
+    /// Waits for the end of the fetch, until `limit` after its start.
     async fn wait(mut self, limit: Duration) {
         tokio::time::timeout_at(self.since + limit, self.ended.changed()).await.ok();
     }

@@ -1,5 +1,5 @@
-//! Sessions that ended before their tokens do, and roles that were taken away: polled from user-service in the
-//! background and looked up without waiting (docs/decisions/0015-revocations.md).
+//! Sessions that ended before their tokens expire, and roles that were withdrawn. They are polled from user-service in
+//! the background and looked up without waiting (docs/decisions/0015-revocations.md).
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,12 +19,12 @@ use crate::{
     task::{Schedule, repeat},
 };
 
-/// How often the list is asked for. With [`FETCH_TIMEOUT`] it keeps the promise that a session ends within 30 s.
+/// How often the list is polled. Together with [`FETCH_TIMEOUT`], a session ends everywhere within 30 s.
 const POLL_EVERY: Duration = Duration::from_secs(5);
 /// The longest that one poll may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is known of ended sessions and changed roles. Cheap to clone; every clone sees the same.
+/// The known ended sessions and changed roles. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Revocations {
     known: Arc<watch::Sender<Known>>,
@@ -43,7 +43,7 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Puts a newer list in the place of the present one.
+    /// Replaces the list by a newer one.
     pub fn replace(&self, list: RevocationList) {
         self.known.send_replace(Known { sessions: list.sessions.into_iter().collect(), roles: list.roles });
     }
@@ -59,15 +59,15 @@ impl Revocations {
         self.known.subscribe().wait_for(|known| known.sessions.contains(session_id)).await.ok();
     }
 
-    /// The role that a token of a user still gives: the one it names, or the present one if that is lower.
+    /// The role that a user's token still grants: the one it names, or the present one if that is lower.
     pub fn role_of(&self, user_id: i32, named: Role) -> Role {
         self.known.borrow().roles.get(&user_id).map_or(named, |present| named.min(*present))
     }
 
     /// Starts to poll the list that user-service publishes beside the keys at `jwks_url`. A poll that fails keeps what
-    /// is known: then tokens end by their own lifetime.
+    /// is known; tokens then end by their own lifetime.
     pub fn start_polling(&self, lifecycle: &Lifecycle, jwks_url: &str) {
-        // Every poll on a connection of its own, so that it reaches whichever replica is there now.
+        // Every poll opens a new connection, so that it reaches whichever replica is there now.
         let http = client::builder(FETCH_TIMEOUT).pool_max_idle_per_host(0).build();
         let http = http.expect("the settings are constants that fit together");
         let poll = (self.clone(), http, jwks_url.to_owned(), Arc::new(Mutex::new(None)));
@@ -172,7 +172,7 @@ mod tests {
                     return StatusCode::NOT_MODIFIED.into_response();
                 }
                 let list = service.answer.lock().expect("not poisoned").clone();
-                // A field of a newer version is passed over.
+                // Fields of a newer version are ignored.
                 let mut body = serde_json::to_value(list.expect("an answer")).expect("plain data");
                 body["since"] = json!(1);
                 ([(header::ETAG, "\"1\"")], axum::Json(body)).into_response()

@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// How often a consumer without messages says that it is connected.
+/// How often a consumer without messages reports that it is connected.
 const CONNECTED_EVERY: Duration = Duration::from_secs(15);
 
 /// A message as a handler gets it.
@@ -55,7 +55,8 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// It can never work: the message becomes a dead letter at once.
     Poison(anyhow::Error),
-    /// This version does not know such messages: others get it, and after ten minutes it becomes a dead letter.
+    /// This version does not know the message's type. Other replicas get it; after ten minutes it becomes a dead
+    /// letter.
     Unsupported(anyhow::Error),
 }
 
@@ -128,7 +129,7 @@ where
     }
 }
 
-/// Never ends: a consumer waits for its messages to say that the connection broke.
+/// Never ends: a consumer learns from its message stream that the connection broke.
 async fn say_while_connected(connection: &Connection, progress: &Progress) {
     let mut ticks = tokio::time::interval(CONNECTED_EVERY);
     loop {
@@ -188,7 +189,7 @@ where
     Ok(())
 }
 
-/// Leaves a message of an unknown type to a newer replica; gives it back as a failure if that took too long already.
+/// Leaves a message of an unknown type to a newer replica. After too long a time it returns it as a failure.
 async fn hold_back(
     delivery: &Delivery,
     message_id: &str,
@@ -263,7 +264,7 @@ fn parse(delivery: &Delivery, message_id: &str) -> Result<Received, Failure> {
     }
 }
 
-/// The `type` of a body that has one which is not known here.
+/// The `type` of a body, if this version does not know it.
 fn unknown_type(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Typed {

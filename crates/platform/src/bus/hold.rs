@@ -1,8 +1,8 @@
-//! Messages of a type that this version does not know: held back for a while, for a newer replica may be on its way.
+//! Holds back messages of a type that this version does not know, because a newer replica may be starting.
 //!
-//! They wait in the queue `<queue>.retry`, from where RabbitMQ puts them back into their queue after some seconds, until
-//! a replica takes them that knows the type. None of that counts against the delivery limit. The queue is declared when
-//! it is needed for the first time, so a broker whose rights do not include it is as good otherwise.
+//! They wait in the queue `<queue>.retry`. RabbitMQ moves them back into their queue after some seconds, until a
+//! replica that knows the type takes them. This does not count against the delivery limit. The queue is declared when
+//! it is first needed, so without the right to declare it everything else works.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use tokio::sync::Mutex;
 use super::quorum;
 use crate::trace::TRACEPARENT;
 
-/// How long a message waits until it is delivered again.
+/// How long a message waits before it is delivered again.
 const PAUSE_MS: i32 = 5_000;
-/// How long a message is held back altogether; then it becomes a dead letter.
+/// How long a message is held back in total; then it becomes a dead letter.
 pub(super) const HELD_FOR: TimeDelta = TimeDelta::minutes(10);
-/// The longest wait for one of RabbitMQ's answers.
+/// The longest wait for an answer of RabbitMQ.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Header: since when the message is held back, in milliseconds since 1970.
 const HELD_SINCE: &str = "x-held-since";
 
-/// The queue that messages of `queue` are held back in.
+/// The queue that holds back messages of `queue`.
 pub fn retry_queue(queue: Queue) -> String {
     format!("{}.retry", queue.name)
 }
@@ -62,7 +62,7 @@ impl<'a> Holder<'a> {
                 Some(channel) => channel,
                 None => self.open().await?,
             };
-            // Of the headers only the trace goes along: the rest tells of former stays in this queue.
+            // Only the trace header is copied: the others record earlier stays in this queue.
             let mut headers = FieldTable::default();
             headers.insert(HELD_SINCE.into(), AMQPValue::LongLongInt(since.timestamp_millis()));
             let old = delivery.properties.headers().as_ref();
@@ -82,7 +82,7 @@ impl<'a> Holder<'a> {
         tokio::time::timeout(ANSWER_TIMEOUT, holding).await.context("RabbitMQ does not answer")?
     }
 
-    /// A channel of its own: one that RabbitMQ closes takes no deliveries along.
+    /// A separate channel: if RabbitMQ closes it, no deliveries are lost with it.
     async fn open(&self) -> anyhow::Result<Channel> {
         let channel = self.connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -105,8 +105,8 @@ impl<'a> Holder<'a> {
     }
 }
 
-/// Binds a queue to the dead letters' exchange, and gives the key by which messages come back to it from there. The
-/// default exchange would do, but the programs need no right to that one.
+/// Binds a queue to the dead-letter exchange, and returns the key by which messages come back to the queue from there.
+/// The default exchange would do, but the programs have no right to it.
 pub(super) async fn bind_back(channel: &Channel, queue: Queue) -> lapin::Result<String> {
     let (key, bind) = (format!("{}.back", queue.name), QueueBindOptions::default());
     let (name, none) = (queue.name.into(), FieldTable::default());

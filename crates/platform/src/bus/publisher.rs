@@ -30,22 +30,22 @@ const MAX_SHORT_STRING: usize = 255;
 /// Why a message was not published.
 #[derive(Debug)]
 pub enum PublishFailure {
-    /// RabbitMQ is away, or did not answer in time: that says nothing of the message.
+    /// RabbitMQ is away, or did not answer in time. This says nothing about the message.
     Unavailable(anyhow::Error),
-    /// This message cannot be published as it is, whatever becomes of others.
+    /// This message cannot be published as it is; others may be fine.
     Refused(Refusal),
 }
 
 /// What is wrong with a message that cannot be published.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// It has no routing key, or none that AMQP can carry.
+    /// It has no routing key that AMQP can carry.
     NoRoutingKey,
     /// Its body or its id is too large.
     TooLarge,
     /// No queue is bound to its routing key.
     Unroutable(String),
-    /// RabbitMQ refused it without a reason: a queue is full, say.
+    /// RabbitMQ refused it without a reason, for example because a queue is full.
     Nacked,
     /// RabbitMQ closed the channel because of it.
     ChannelClosed(String),
@@ -63,7 +63,7 @@ impl Refusal {
         }
     }
 
-    /// Whether that is certain without asking RabbitMQ.
+    /// Whether we know this without asking RabbitMQ.
     pub fn is_unusable(&self) -> bool {
         matches!(self, Self::NoRoutingKey | Self::TooLarge)
     }
@@ -113,7 +113,7 @@ impl Publisher {
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
         let mut results = self.publish_together(&mut open, envelopes, deadline).await;
         if envelopes.len() > 1 && results.iter().any(closed_the_channel) {
-            // It was closed for all of them, and nobody says because of which: each on its own.
+            // RabbitMQ closed the channel for the whole batch without naming a message, so each is tried on its own.
             for (envelope, result) in envelopes.iter().zip(&mut results) {
                 if closed_the_channel(result) || matches!(result, Err(PublishFailure::Unavailable(_))) {
                     *result = self.publish_together(&mut open, &[envelope], deadline).await.remove(0);
@@ -121,7 +121,7 @@ impl Publisher {
             }
         }
         if results.iter().any(|result| matches!(result, Err(PublishFailure::Refused(Refusal::Unroutable(_))))) {
-            // Somebody may have removed a queue or a binding.
+            // A queue or a binding may have been removed.
             self.declare(&mut open, deadline).await.ok();
         }
         results
@@ -170,7 +170,7 @@ impl Publisher {
         alive.map_err(|error| format!("{error:#}"))
     }
 
-    /// Declares the topology once more; closes a connection on which that is not possible.
+    /// Declares the topology once more; closes the connection if that fails.
     async fn declare(&self, open: &mut Open, deadline: Instant) -> anyhow::Result<()> {
         let declaring = async { anyhow::Ok(declare_topology(&self.channel(open, deadline).await?).await?) };
         let declared = timeout_at(deadline, declaring).await.context("RabbitMQ does not answer").flatten();
@@ -238,7 +238,7 @@ async fn send(
     let sending = channel.basic_publish(EXCHANGE.into(), (*routing_key).into(), mandatory, body, properties.clone());
     match timeout_at(deadline, sending).await {
         Ok(sent) => sent.map_err(failure),
-        Err(_) => Err(PublishFailure::Unavailable(anyhow!("RabbitMQ takes no messages"))),
+        Err(_) => Err(PublishFailure::Unavailable(anyhow!("RabbitMQ accepts no messages"))),
     }
 }
 
@@ -256,7 +256,7 @@ async fn settle(confirm: PublisherConfirm, deadline: Instant) -> Result<(), Publ
     }
 }
 
-/// A channel is closed because of what was sent on it, a connection for other reasons.
+/// RabbitMQ closes a channel because of what was sent on it, and a connection for other reasons.
 fn failure(error: lapin::Error) -> PublishFailure {
     match error.kind() {
         ErrorKind::ProtocolError(closed) if matches!(closed.kind(), AMQPErrorKind::Soft(_)) => {

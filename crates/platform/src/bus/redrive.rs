@@ -67,7 +67,7 @@ async fn drive_back(channel: &Channel, queue: Queue, back: &str, letter: &Delive
     Ok(())
 }
 
-/// Starts to keep the gauge `eventplatform_dead_letters` at how many dead letters of `queue` wait.
+/// Starts to update the gauge `eventplatform_dead_letters`: how many dead letters of `queue` wait.
 pub fn start_counting_dead_letters(lifecycle: &Lifecycle, bus: Bus, queue: Queue) {
     let stop = lifecycle.stopping();
     supervise(lifecycle, "dead_letters", move |progress| {

@@ -141,8 +141,8 @@ impl Sessions {
         lock(&self.inner.abandoned).push(session);
     }
 
-    /// Starts to tell the other replicas every second or two that this one is alive, and to end the sessions of those that
-    /// are not. Goes on until the process has drained: requests and loops run transactions until then.
+    /// Starts to tell the other replicas every second or two that this one is alive, and to end the sessions of dead
+    /// ones. It continues until the process has drained, because requests and loops run transactions until then.
     pub fn start_presence(&self, lifecycle: &Lifecycle) {
         let (sessions, stop) = (self.clone(), lifecycle.drained());
         let start = move |progress| sessions.clone().keep_present(stop.clone(), progress);

@@ -14,8 +14,8 @@
 //! create index outbox_published on outbox (published_at) where published_at is not null;
 //! ```
 //!
-//! The queries are checked when they run, not when they compile: this crate has no database of its own. None of them
-//! fails on a row that does not make sense, for the other rows would wait for it.
+//! The queries are checked at run time, not at compile time, because this crate has no database of its own. None of
+//! them fails on an invalid row, because the other rows would wait for it.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::trace::RequestContext;
 /// Published messages are kept this long.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Writes a message that is published once the transaction of `connection` is committed. The same id is written once.
+/// Writes a message, to be published once the transaction of `connection` commits. An id is written only once.
 pub async fn enqueue(connection: &mut PgConnection, id: Uuid, message: &Message) -> sqlx::Result<()> {
     let traceparent = RequestContext::current().map(|context| context.trace.to_string());
     sqlx::query("insert into outbox (id, message, traceparent) values ($1, $2, $3) on conflict (id) do nothing")
@@ -68,7 +68,7 @@ impl PgOutbox {
         Ok(Backlog { unpublished: unpublished.unsigned_abs(), refused: refused.unsigned_abs(), lag_seconds })
     }
 
-    /// Deletes what was published long ago; returns how many rows.
+    /// Deletes messages that were published long ago; returns how many.
     pub async fn purge(&self) -> sqlx::Result<u64> {
         let sql = "delete from outbox where published_at < now() - make_interval(secs => $1)";
         Ok(sqlx::query(sql).bind(RETENTION.as_secs_f64()).execute(&self.pool).await?.rows_affected())

@@ -1,4 +1,4 @@
-//! What one connection is doing, and until when it may go on without getting anywhere.
+//! What one connection is doing, and how long it may go on without progress.
 
 use std::{
     pin::Pin,
@@ -11,12 +11,12 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::{sync::Notify, time::Instant};
 
-/// The longest until the head of a request is complete: from the connection's start, or from the head's first byte.
+/// The longest time for the head of a request, from the connection's start or from the head's first byte.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request. Longer than the 60 s of nginx and most load balancers: whoever
-/// closes first must not be the one that cannot tell the other side in time.
+/// How long a connection may wait for its next request. Longer than the 60 s of nginx and most load balancers, so
+/// that they close first: otherwise they could send a request on a connection that we are just closing.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may take nothing of an answer. An event stream says something every 15 s.
+/// How long a client may read nothing of an answer. An event stream sends something every 15 s.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The state of one connection, shared by its socket, its requests and the listener. Cheap to clone.
@@ -28,7 +28,7 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    /// A deadline has come nearer.
+    /// Notified when a deadline has moved closer.
     changed: Notify,
 }
 
@@ -36,24 +36,25 @@ struct Inner {
 struct State {
     /// Requests whose answer is not sent yet.
     requests: usize,
-    /// Of these, the ones whose body is not here yet.
+    /// Of these, the ones whose body has not arrived yet.
     uploads: usize,
     /// Of these, the ones whose answer has begun.
     answers: usize,
     served: bool,
     http2: bool,
-    /// Since when nothing but the client has been waited for.
+    /// Since when the connection has waited only for the client.
     waiting_since: Instant,
-    /// When the first byte of the next head came; HTTP/1 only, where bytes between requests are nothing else.
+    /// When the first byte of the next head arrived. HTTP/1 only: there, bytes between requests always belong to a
+    /// head.
     head_since: Option<Instant>,
-    /// When the client last took a part of an answer.
+    /// When the client last accepted a part of an answer.
     answered_at: Instant,
-    /// Since when the socket takes no more bytes.
+    /// Since when the socket accepts no more bytes.
     blocked_since: Option<Instant>,
 }
 
 impl Activity {
-    /// A connection that was accepted just now.
+    /// A connection that was just accepted.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let state = State {
@@ -70,7 +71,7 @@ impl Activity {
         Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
-    /// A request's head has come. It is under way until the guard is dropped.
+    /// A request's head has arrived. The request is under way until the guard is dropped.
     pub(super) fn request(&self, http2: bool) -> Underway {
         let mut state = self.lock();
         state.requests += 1;
@@ -80,7 +81,7 @@ impl Activity {
         Underway { activity: self.clone(), answering: false }
     }
 
-    /// The body of a request is being waited for, until the guard is dropped.
+    /// The connection waits for the body of a request until the guard is dropped.
     pub(super) fn upload(&self) -> Upload {
         let mut state = self.lock();
         state.uploads += 1;
@@ -88,7 +89,7 @@ impl Activity {
         Upload { activity: self.clone() }
     }
 
-    /// Bytes have come.
+    /// Bytes have arrived.
     pub(super) fn received(&self) {
         let mut state = self.lock();
         if state.requests == 0 && state.served && !state.http2 && state.head_since.is_none() {
@@ -97,12 +98,12 @@ impl Activity {
         }
     }
 
-    /// The socket took bytes, or (`blocked`) takes no more for now.
+    /// The socket accepted bytes, or (`blocked`) accepts no more for now.
     pub(super) fn wrote(&self, blocked: bool) {
         let mut state = self.lock();
         if !blocked {
             if state.blocked_since.take().is_some() {
-                // The rest of an answer is being taken, however slowly.
+                // The client is reading the rest of an answer, however slowly.
                 state.waiting_since = Instant::now();
             }
         } else if state.blocked_since.is_none() {
@@ -111,7 +112,7 @@ impl Activity {
         }
     }
 
-    /// Since when only the client has been waited for; `None` while a request is worked on or answered.
+    /// Since when the connection has waited only for the client; `None` while a request is worked on or answered.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.requests == state.uploads).then_some(state.waiting_since)
@@ -122,7 +123,7 @@ impl Activity {
         self.lock().requests == 0
     }
 
-    /// Waits until the client has had its time.
+    /// Returns once the client has exceeded a deadline.
     pub(super) async fn overdue(&self) {
         loop {
             let deadline = self.lock().deadline();
@@ -142,7 +143,7 @@ impl Activity {
 }
 
 impl State {
-    /// When to look again, or to give up. What handlers and bodies may take is bounded elsewhere.
+    /// When to check again, or to give up. The time of handlers and bodies is limited elsewhere.
     fn deadline(&self) -> Instant {
         let nothing_sent = self.blocked_since.map(|since| since + STALL_TIMEOUT);
         let nothing_taken = (self.answers > 0).then(|| self.answered_at + STALL_TIMEOUT);
@@ -187,7 +188,7 @@ impl Drop for Underway {
     }
 }
 
-/// A body that is being waited for.
+/// A body that has not arrived yet.
 #[derive(Debug)]
 pub(super) struct Upload {
     activity: Activity,

@@ -1,4 +1,4 @@
-//! Request bodies, read whole before anything scarce is taken for the request: a slow client waits in nobody's way.
+//! Request bodies, read whole before the request takes anything scarce, so that a slow client blocks nobody.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -19,14 +19,14 @@ use crate::{ApiError, error::Kind, extract::MAX_BODY_BYTES};
 
 /// Memory for the bodies of all requests of a process together, in KiB.
 const BUDGET_KIB: usize = 32 * 1024;
-/// When somebody is told to come back for whose body there is no memory.
+/// `Retry-After` of a request whose body found no memory.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 static BUDGET: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(BUDGET_KIB)));
 
-/// A part of the budget, given back with the request that it goes along with.
+/// A part of the budget. It is released when the request is dropped.
 #[derive(Clone)]
-struct Share(#[expect(dead_code, reason = "dropping it gives the memory back")] Arc<OwnedSemaphorePermit>);
+struct Share(#[expect(dead_code, reason = "dropping it releases the memory")] Arc<OwnedSemaphorePermit>);
 
 /// Why a body was not read.
 enum Unread {
@@ -34,10 +34,10 @@ enum Unread {
     NoMemory,
 }
 
-/// The request with its body in memory, or the answer to a client that did not send it in time or broke it off.
+/// The request with its body in memory, or the answer if the client was too slow or broke off.
 ///
-/// A body over the limit is handed on as too large, unread or cut off just past the limit: handlers refuse it with 413,
-/// but only after 401, 403 and 404.
+/// A body over the limit is passed on unread, or cut off just past the limit. Handlers then refuse it with 413, but
+/// only after 401, 403 and 404.
 pub(super) async fn buffer(request: Request, limit: Duration) -> Result<Request, Response> {
     // Nobody reads the body of a request to an unknown route.
     if request.body().is_end_stream() || request.extensions().get::<MatchedPath>().is_none() {

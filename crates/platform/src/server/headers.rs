@@ -1,15 +1,15 @@
-//! Headers that every answer carries, whoever made it: a handler, the router, or the HTTP implementation itself.
+//! Headers that every answer carries, whether a handler, the router or the HTTP implementation made it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::config::ServiceArgs;
 
-/// Applies where a handler says nothing else: answers carry personal data, tokens and prices of the moment.
+/// The default, because answers carry personal data, tokens and prices of the moment.
 const ALWAYS: [(HeaderName, HeaderValue); 2] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
 ];
-/// A year, for this host alone: whether its subdomains speak TLS is not ours to say.
+/// A year, for this host only: we do not know whether its subdomains speak TLS.
 const HSTS: (HeaderName, HeaderValue) =
     (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
 

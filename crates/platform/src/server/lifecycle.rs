@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::task::Progress;
 
-/// How long loops may take to end that end last.
+/// How long the loops that end last may take to end.
 const LAST_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shared by everything that has to end in order. Cheap to clone.
@@ -51,17 +51,17 @@ impl Lifecycle {
         self.tasks.spawn(task);
     }
 
-    /// Has [`Lifecycle::failing_loops`] tell of a loop.
+    /// Registers a loop for [`Lifecycle::failing_loops`].
     pub(crate) fn watch(&self, progress: Progress) {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
     }
 
-    /// The background loops that do not get on, each with the reason.
+    /// The background loops that make no progress, each with the reason.
     pub fn failing_loops(&self) -> Vec<String> {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::trouble).collect()
     }
 
-    /// Cancelled when requests and background loops have ended, or had their time to.
+    /// Cancelled when requests and background loops have ended, or the time for that is over.
     pub fn drained(&self) -> CancellationToken {
         self.drained.clone()
     }

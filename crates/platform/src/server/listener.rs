@@ -1,6 +1,6 @@
-//! Accepts connections, no more than fit, and closes those that keep others out or get nowhere.
+//! Accepts connections up to a limit, and closes those that keep others out or make no progress.
 //!
-//! `axum::serve` bounds neither the number of connections nor their silence, hence this loop.
+//! `axum::serve` limits neither the number of connections nor how long they stay silent, hence this loop.
 
 use std::{
     collections::HashMap,
@@ -28,17 +28,17 @@ use super::{
 };
 use crate::{config::ServiceArgs, extract::ClientAddr};
 
-/// Requests of one HTTP/2 connection at once.
+/// The most requests at once on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 64;
-/// How often HTTP/2 clients are asked whether they are there, and how long they may take to answer.
+/// How often HTTP/2 clients are pinged, and how long they may take to answer.
 const HTTP2_PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
-/// The largest head of an HTTP/1 request. Over 64 KiB, so that a URI of more than that is told what is too long.
+/// The largest head of an HTTP/1 request. Over 64 KiB, so that a URI longer than that is answered 414.
 const MAX_HEAD_BYTES: usize = 96 * 1024;
 
-/// A listener and what its connections go by.
+/// A listener and the settings of its connections.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
-    /// In metrics: `public` or `admin`.
+    /// Its label in metrics: `public` or `admin`.
     pub(super) name: &'static str,
     pub(super) router: Router,
     pub(super) max_connections: usize,
@@ -46,7 +46,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Accepts until `stop`, then lets what is under way finish, for the drain time at most.
+    /// Accepts until `stop`, then lets open requests finish, for the drain time at most.
     pub(super) async fn run(self, stop: CancellationToken) {
         let open = Connections::new(self.name, self.max_connections);
         let graceful = GracefulShutdown::new();
@@ -61,8 +61,8 @@ impl Listener {
                     }
                 }
                 Err(error) => {
-                    // Out of descriptors, mostly: some come free by waiting.
-                    tracing::warn!(%error, "cannot accept");
+                    // Mostly for want of file descriptors: some become free while we wait.
+                    tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -119,7 +119,7 @@ fn respond(
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The time for a head is kept by `Activity`, for connections of which hyper does not know the protocol yet, too.
+    // `Activity` enforces the time for a head, also before hyper knows the protocol of a connection.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let (interval, timeout) = HTTP2_PING;
     builder
@@ -133,10 +133,10 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 /// The open connections of one listener. Cheap to clone.
 ///
-/// Where all places are taken, a new connection gets the place of one that only waits for its client: of the address
-/// with the most connections, the one that has waited longest. So silent clients cannot lock anybody out, and behind a
-/// proxy, where all come from one address, the oldest of them go first. Where every connection has a request that is
-/// worked on, a new one is closed at once.
+/// At the limit, a new connection replaces one that only waits for its client: of the address with the most
+/// connections, the one that has waited longest. So silent clients cannot lock anybody out. Behind a proxy, where all
+/// connections come from one address, those that have waited longest are closed first. If every connection has a
+/// request that is worked on, the new one is closed at once.
 #[derive(Clone)]
 struct Connections {
     inner: Arc<Mutex<Table>>,
@@ -156,7 +156,7 @@ struct Entry {
     evicted: CancellationToken,
 }
 
-/// A connection's place, free again when it is dropped.
+/// A connection's place; dropping it frees the place.
 struct Place {
     id: u64,
     activity: Activity,
@@ -200,7 +200,7 @@ impl Connections {
 }
 
 impl Table {
-    /// Gives a place up, if there is one to give.
+    /// Evicts a connection, if one only waits for its client.
     fn evict(&mut self) -> bool {
         let mut of_network = HashMap::<IpAddr, usize>::new();
         for entry in self.open.values() {
@@ -224,7 +224,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: of IPv6, the network that a household gets.
+/// What counts as one address: for IPv6, the network that a household gets.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -1,7 +1,7 @@
-//! Answers that hyper makes itself, to heads that it cannot read, get the body and the headers of every other refusal.
+//! Gives the answers that hyper itself makes to unreadable heads the body and the headers of every other refusal.
 //!
 //! hyper answers them with an empty 400, 414 or 431 and closes the connection; no handler and no middleware sees them.
-//! So the socket looks at what is written, and puts a problem in the place of such an answer.
+//! So the socket looks at what is written, and replaces such an answer by a problem document.
 
 use axum::http::StatusCode;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ pub(super) fn replacement(head: &[u8], defaults: DefaultHeaders) -> Option<Vec<u
 
 fn words(status: u16) -> Option<(&'static str, &'static str)> {
     match status {
-        400 => Some(("malformed_request", "this is not HTTP as RFC 9112 has it")),
+        400 => Some(("malformed_request", "this is not valid HTTP (RFC 9112)")),
         414 => Some(("uri_too_long", "the URI is too long")),
         431 => Some(("headers_too_large", "the request has too many headers, or too large ones")),
         _ => None,

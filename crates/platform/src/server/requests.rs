@@ -22,7 +22,7 @@ use crate::{
     trace::{REQUEST_ID, RequestContext, TRACEPARENT},
 };
 
-/// The longest path that is shown in logs and refusals, in bytes.
+/// The longest path that logs and refusals show, in bytes.
 const SHOWN_PATH: usize = 128;
 
 /// Wraps a router in the platform's defaults; [`super::serve`] does so itself, tests that bind no port call it.
@@ -38,12 +38,12 @@ pub fn with_defaults(router: Router, args: &ServiceArgs) -> Router {
         .layer(from_fn(move |request: Request, next: Next| around(defaults, request, next)))
 }
 
-/// What every request of a program goes by.
+/// The settings for every request of a program.
 #[derive(Clone, Copy)]
 struct Defaults {
-    /// Until the answer begins, once the body is here.
+    /// The longest time from the complete body to the start of the answer.
     time: Duration,
-    /// Until the body is here.
+    /// The longest time for the body to arrive.
     body_time: Duration,
     headers: DefaultHeaders,
 }
@@ -54,16 +54,16 @@ async fn unknown_route(uri: Uri) -> ApiError {
 
 async fn unknown_method(method: Method, uri: Uri) -> ApiError {
     let kind = Kind::BadRequest(StatusCode::METHOD_NOT_ALLOWED);
-    let detail = format!("{} does not take {}", shown(uri.path()), shown(method.as_str()));
+    let detail = format!("{} does not allow {}", shown(uri.path()), shown(method.as_str()));
     ApiError::new(kind, "method_not_allowed", detail)
 }
 
-/// The beginning of what a client may make as long as it likes.
+/// The beginning of a text whose length the client chooses.
 fn shown(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN_PATH)]
 }
 
-/// The method as a label of metrics and logs. Clients may make methods up, and each label stays for good.
+/// The method as a label of metrics and logs. Clients may invent methods, and every label would stay for good.
 fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")

@@ -206,8 +206,8 @@ impl Booking {
         if amount == 0 { Err(PayRefusal::Free) } else { Ok((amount, currency)) }
     }
 
-    /// Until when its owner may cancel it once it is confirmed: `deadline` before the event starts. Moving the event
-    /// takes that right from nobody: whoever took seats before may cancel until it starts.
+    /// Until when its owner may cancel it once it is confirmed: `deadline` before the event starts, or until it starts
+    /// if the event was moved after the seats were taken.
     pub fn cancellable_until(&self, deadline: TimeDelta) -> Option<DateTime<Utc>> {
         let deadline = if self.moved { TimeDelta::zero() } else { deadline };
         self.event_starts_at.map(|starts_at| starts_at - deadline)

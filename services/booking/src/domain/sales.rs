@@ -56,17 +56,17 @@ pub struct EventSales {
     pub cancelled_amount: i64,
 }
 
-/// A day by a clock on the wall, and when it begins.
+/// A day in a time zone, and when it begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Day {
-    /// What the calendar shows.
+    /// The date in the calendar.
     pub date: NaiveDate,
     /// Its first instant.
     pub begins_at: DateTime<Utc>,
 }
 
-/// The days by the clock of `zone` from the one of `first` to the one after `last`. They are 23 or 25 hours long where
-/// clocks change, and need not begin at midnight: a clock may skip it.
+/// The days in `zone` from that of `first` to the one after that of `last`. They are 23 or 25 hours long where clocks
+/// change, and need not begin at midnight, because a clock may skip it.
 pub fn days(zone: Tz, first: DateTime<Utc>, last: DateTime<Utc>) -> Vec<Day> {
     let local = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
     let dates = local(first).iter_days().take_while(|date| date.pred_opt().is_none_or(|day| day <= local(last)));
@@ -84,17 +84,17 @@ fn beginning(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
     }
 }
 
-/// What a search for attendees is compared with: the name and the address of one, folded.
+/// The key by which searches find an attendee: the name and the address, folded.
 pub fn attendee_key(name: &str, email: &str) -> String {
     format!("{}\n{}", fold(name), fold(email))
 }
 
-/// The parts of a search, each of which has to be somewhere in the key of an attendee. None are in no key.
+/// The words of a search, each of which has to be part of an attendee's key. A search without words finds nobody.
 pub fn search_words(search: &str) -> Vec<String> {
     fold(search).split_whitespace().map(str::to_owned).collect()
 }
 
-/// The first line of the sheet, after the mark by which spreadsheets know UTF-8.
+/// The first line of the sheet, after the byte order mark that tells spreadsheets it is UTF-8.
 pub const SHEET_HEAD: &str =
     "\u{feff}\"booking_id\",\"name\",\"email\",\"seats\",\"amount\",\"currency\",\"booked_at\",\"status\"\r\n";
 
@@ -110,12 +110,12 @@ impl Attendee {
     }
 }
 
-/// A text in quotes, in which no program finds a formula. One begins at the start of a cell, which an apostrophe keeps
-/// it from (<https://owasp.org/www-community/attacks/CSV_Injection>). Cells may start inside of the text too: a program
-/// whose country separates by semicolons, or that is told another separator, does not take the quotes for such.
+/// A text in quotes, changed so that no program reads a formula in it. A formula starts at the beginning of a cell, so
+/// an apostrophe goes first (<https://owasp.org/www-community/attacks/CSV_Injection>). A cell may also start inside the
+/// text: a program with another separator, such as the semicolon of some countries, does not recognize the quotes.
 fn cell(text: &str) -> String {
     let safe = text.split_inclusive(separates).map(|part| {
-        // Blanks and quotes before a formula do not hide it.
+        // Programs also find a formula after blanks and quotes.
         let start = part.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
         let apostrophe = if start.starts_with(FORMULA) { "'" } else { "" };
         format!("{apostrophe}{}", part.replace('"', "\"\""))
@@ -124,11 +124,11 @@ fn cell(text: &str) -> String {
     format!("\"{apostrophe}{}\"", safe.collect::<String>())
 }
 
-/// What a formula begins with, and what programs of some countries take for the same.
+/// The characters that begin a formula, and those that programs of some countries treat as the same.
 const FORMULA: [char; 20] =
     ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '⁼', '⁺', '⁻', '₌', '₊', '₋', '−', '﬩'];
 
-/// Whether a program may end a cell there.
+/// Whether some program ends a cell at this character.
 fn separates(character: char) -> bool {
     character.is_control() || matches!(character, ',' | ';' | '|' | '\u{2028}' | '\u{2029}')
 }

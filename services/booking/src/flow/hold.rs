@@ -56,7 +56,7 @@ pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> Api
     }
 }
 
-/// Whether it was refused for a reason that passes: the same request is then answered anew.
+/// Whether the refusal is temporary, so that the same request may succeed later.
 fn is_worth_another_try(booking: &Booking) -> bool {
     booking.rejection_code.as_deref() == Some(Refusal::HeldSeatsLimit.code())
 }
@@ -99,8 +99,8 @@ async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResu
     }
 }
 
-/// Asks event-service to hold the booking's seats under its present reservation id. Those that are paid for already
-/// are held whatever else their owner holds.
+/// Asks event-service to hold the booking's seats under its present reservation id. Seats that are
+/// already paid for are held whatever else their owner holds.
 pub(super) async fn ask_for_seats(state: &AppState, booking: &Booking, paid: bool) -> Result<Hold, CallFailure> {
     let ask = DecreaseCapacity {
         reservation_id: booking.reservation_id,

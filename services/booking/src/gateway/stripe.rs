@@ -320,7 +320,7 @@ impl PaymentGateway for Stripe {
         let object = event.data.object;
         let is_intent = object.object.as_deref() == Some("payment_intent");
         let charge = if is_intent { object.id } else { object.payment_intent };
-        // What cannot be an id names no charge of ours, and is no text for the database.
+        // An invalid id names no charge of ours, and the database might refuse the text.
         Ok(charge.filter(|id| (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())))
     }
 }

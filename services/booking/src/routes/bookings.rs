@@ -77,8 +77,8 @@ pub(super) struct BookingResponse {
     payment_status: PaymentStatus,
     /// When the hold ends or ended unless it is paid; null until the seats are held.
     expires_at: Option<DateTime<Utc>>,
-    /// Until when its owner may cancel it for a refund; null unless it is Confirmed. Some time before the event, or
-    /// until it starts if start or venue changed since.
+    /// Until when its owner may cancel it for a refund; null unless it is Confirmed. The deadline is some time before
+    /// the event, or the event's start if start or venue changed after the booking.
     cancellable_until: Option<DateTime<Utc>>,
     /// When it was made.
     created_at: DateTime<Utc>,

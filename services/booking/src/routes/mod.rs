@@ -51,10 +51,10 @@ pub fn router(state: AppState) -> Router {
             "/payments/config",
             get_with(payments::get_config, |op| op.summary("What a page needs for its payment form")),
         );
-    // So have webhooks: anybody may send some, and neither payments nor genuine webhooks wait for the other.
+    // Webhooks have one too: anybody may send them, so payments and webhooks must not wait for each other.
     let webhooks = ApiRouter::new().api_route(
         "/payments/webhooks/{provider}",
-        post_with(webhooks::receive_webhook, |op| op.summary("What the payment company has to say")),
+        post_with(webhooks::receive_webhook, |op| op.summary("Receive a webhook of the payment provider")),
     );
     let table = limited(bookings).merge(limited(payments)).merge(limited(webhooks));
     platform::openapi::finish(table, "booking-service", "/bookings/openapi.json").with_state(state)

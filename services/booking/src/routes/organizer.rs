@@ -120,7 +120,7 @@ pub(super) struct DayResponse {
 pub(super) struct SalesResponse {
     /// The event.
     event_id: String,
-    /// IANA zone of the venue, by which days are told apart; UTC where that is not known.
+    /// IANA zone of the venue, in which days are counted; UTC if the zone is unknown.
     time_zone: String,
     /// All days together; one item for each currency, none if nothing was sold.
     totals: Vec<Takings>,
@@ -150,7 +150,7 @@ pub(super) struct Sheet {
     body: Body,
 }
 
-/// Bookings of an event, newest first: those that are Confirmed, or were until the event was cancelled.
+/// Bookings of an event, newest first: those that are Confirmed, or were Confirmed until the event was cancelled.
 pub(super) async fn list_attendees(
     State(state): State<AppState>,
     user: AuthUser,
@@ -166,7 +166,7 @@ pub(super) async fn list_attendees(
     Ok(Json(Page::of(rows, limit, |attendee| attendee.booking_id).map(AttendeeResponse::from)))
 }
 
-/// The same bookings as comma-separated values; sent while they are read.
+/// The same bookings as comma-separated values, streamed while they are read.
 pub(super) async fn export_attendees(
     State(state): State<AppState>,
     user: AuthUser,
@@ -205,7 +205,7 @@ pub(super) async fn get_sales(
     Path(EventPath { event_id }): Path<EventPath>,
 ) -> ApiResult<Json<SalesResponse>> {
     let EventSummary { time_zone, .. } = require_organizer(&state, &user, &event_id).await?;
-    // A zone that is not known (any more) must not take the figures away.
+    // The figures must stay available if the zone is unknown or was removed.
     let zone = time_zone.parse().unwrap_or(Tz::UTC);
     let days = state.store.list_sales_by_day(&event_id, zone).await?;
     let time_zone = zone.name().to_owned();
@@ -238,7 +238,7 @@ async fn require_organizer(state: &AppState, user: &AuthUser, event_id: &str) ->
     Ok(event)
 }
 
-/// The words of a search; `None` if nothing is asked for.
+/// The words of a search; `None` if the query is empty.
 fn parse_search(search: Option<String>) -> ApiResult<Option<Vec<String>>> {
     let search = search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     if search.as_ref().is_some_and(|text| text.chars().count() > MAX_SEARCH || text.contains('\0')) {

@@ -62,7 +62,7 @@ impl OperationOutput for Noticed {
     type Inner = Self;
 
     fn inferred_responses(_ctx: &mut GenContext, _operation: &mut Operation) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-        let response = ApiResponse { description: "The event was noticed.".to_owned(), ..ApiResponse::default() };
+        let response = ApiResponse { description: "The event was accepted.".to_owned(), ..ApiResponse::default() };
         vec![(Some(ApiStatus::Code(200)), response)]
     }
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
 use crate::domain::{Booking, BookingStatus, CancelReason, Change, NewBooking, PaymentStatus, sales::attendee_key};
 
-/// Refused bookings are kept this long: a day longer than the records of the requests that made them.
+/// Rejected bookings are kept this long: a day longer than the stored answers to the requests that made them.
 const REJECTED_RETENTION: Duration = platform::idempotency::RETENTION.saturating_add(Duration::from_secs(24 * 3600));
-/// Refused bookings that are deleted in one transaction.
+/// Rejected bookings that are deleted in one transaction.
 const REJECTED_BATCH: i64 = 500;
 
 /// A query that gives bookings: `$before`, the columns, `$after`.
@@ -69,7 +69,7 @@ impl Store {
         Ok((found, false))
     }
 
-    /// Deletes a booking that was refused, and whose seats are known not to be held; says whether it is gone.
+    /// Deletes a rejected booking whose seats are known not to be held; returns whether it was deleted.
     pub async fn forget_rejected(&self, booking: &Booking) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "delete from bookings where id = $1 and status = 'Rejected' and not release_pending",
@@ -80,7 +80,7 @@ impl Store {
         Ok(result.rows_affected() == 1)
     }
 
-    /// Deletes bookings that were refused long ago and never paid for; returns how many.
+    /// Deletes bookings that were rejected long ago and never paid for; returns how many.
     pub async fn purge_rejected(&self) -> sqlx::Result<u64> {
         let mut removed = 0;
         loop {

@@ -5,7 +5,7 @@ use contracts::message::EventFact;
 use super::{Store, Unit, bookings::bookings};
 use crate::domain::{Booking, BookingStatus, CancelReason, PaymentStatus};
 
-/// A change of one of these is a reason not to come: it opens cancellation until the event starts.
+/// A change of one of these fields may keep attendees away, so it opens cancellation until the event starts.
 const MOVES: [&str; 2] = ["starts_at", "venue"];
 
 /// Somebody with a booking of an event.
@@ -18,10 +18,10 @@ pub struct Holder {
 }
 
 impl Store {
-    /// Takes over what an event is called and when it starts, unless a newer message told already; and whether it was
-    /// moved for those who took their seats before.
+    /// Stores an event's title and start, unless a newer message was applied before, and whether the event was moved
+    /// for those who took their seats before.
     ///
-    /// Once its holders were told of a move, that stays so. Until then it may be taken back.
+    /// Once holders were told of a move, the mark stays. Until then the move may be reverted.
     pub async fn store_event_change(&self, event: &EventFact) -> sqlx::Result<u64> {
         let moved = event.changed.iter().any(|field| MOVES.contains(&field.as_str()));
         let result = sqlx::query!(

@@ -1,4 +1,4 @@
-//! Messages to publish (`outbox`) and messages consumed (`processed_messages`), and what of them is old enough to go.
+//! Messages to publish (`outbox`) and messages consumed (`processed_messages`), and the deletion of old ones.
 
 use std::time::Duration;
 

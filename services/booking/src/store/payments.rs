@@ -64,7 +64,7 @@ impl Store {
         payments!("where p.id = $1", id).fetch_optional(&self.pool).await
     }
 
-    /// The attempt of that number with its booking, as they stand at one moment: read one after the other they may not
+    /// The attempt of that number with its booking, both read at one moment. Read one after the other, they might not
     /// belong together.
     pub async fn find_payment_and_booking(&self, id: i32) -> sqlx::Result<Option<(Payment, Booking)>> {
         let mut snapshot = self.pool.begin_with("begin isolation level repeatable read, read only").await?;

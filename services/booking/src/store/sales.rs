@@ -11,7 +11,7 @@ use crate::domain::{
     sales::{self, Day},
 };
 
-/// A booking without a key for the search of attendees.
+/// A booking without a search key for its attendee.
 #[derive(Clone, Debug)]
 pub struct Keyless {
     /// The booking's number.
@@ -23,9 +23,9 @@ pub struct Keyless {
 }
 
 impl Store {
-    /// Bookings of an event that stand, or stood until the event was called off: newest first, with numbers below
-    /// `before`. Each of the words, folded, is part of the name or the address; a single one may be the number of a
-    /// booking.
+    /// Bookings of an event that are Confirmed, or were until the event was cancelled, newest first, with numbers below
+    /// `before`. Each of the folded words must be part of the name or the address; a single word may be a booking's
+    /// number.
     pub async fn list_attendees(
         &self,
         event_id: &str,
@@ -55,7 +55,7 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` bookings without a key for the search, oldest first.
+    /// Up to `limit` bookings without a search key, oldest first.
     pub async fn list_without_attendee_key(&self, limit: i64) -> sqlx::Result<Vec<Keyless>> {
         sqlx::query_as!(
             Keyless,
@@ -66,7 +66,7 @@ impl Store {
         .await
     }
 
-    /// Stores the keys of bookings whose names and addresses are as they were read; says how many.
+    /// Stores the keys of bookings whose names and addresses have not changed since they were read; returns how many.
     pub async fn store_attendee_keys(&self, rows: &[Keyless], keys: &[String]) -> sqlx::Result<u64> {
         let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
         let names: Vec<String> = rows.iter().map(|row| row.user_name.clone()).collect();
@@ -85,9 +85,9 @@ impl Store {
         Ok(result.rows_affected())
     }
 
-    /// What was sold of an event on each day, by the clock of `zone`; days without any are left out.
+    /// Seats of an event sold on each day in `zone`; days without sales are left out.
     ///
-    /// The days are worked out here: the database may know other zones than the rest of the platform, by other names.
+    /// The days are computed here, because the database may know other zones, or other names for them.
     pub async fn list_sales_by_day(&self, event_id: &str, zone: Tz) -> sqlx::Result<Vec<DaySales>> {
         let days = self.list_days(event_id, zone).await?;
         let begins_at: Vec<NaiveDateTime> = days.iter().map(|day| day.begins_at.naive_utc()).collect();
@@ -105,7 +105,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        // Bucket 0 is what comes before the first day, where no booking is.
+        // Bucket 0 is the time before the first day, which has no bookings.
         let day = |bucket: i32| usize::try_from(bucket - 1).ok().and_then(|at| days.get(at));
         let sales = rows.into_iter().filter_map(|row| {
             Some(DaySales {
@@ -120,7 +120,7 @@ impl Store {
         Ok(sales.collect())
     }
 
-    /// The days on which an event was booked, with those between, and one more for what is booked meanwhile.
+    /// The days from an event's first booking to its last, and one more for bookings made meanwhile.
     async fn list_days(&self, event_id: &str, zone: Tz) -> sqlx::Result<Vec<Day>> {
         let span = sqlx::query!(
             "select min(created_at) as first, max(created_at) as last from bookings where event_id = $1",

@@ -1,4 +1,4 @@
-//! Limits per person, which event-service decides; and refused bookings, which do not stay for ever.
+//! Limits per person, which event-service enforces, and rejected bookings, which are deleted after a while.
 
 use crate::{
     helpers::{ALICE, Answer, TestApp},

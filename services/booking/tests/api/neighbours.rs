@@ -52,7 +52,7 @@ pub(crate) struct Event {
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) cancelled: bool,
     pub(crate) sales_closed: bool,
-    /// What it says of its version; older ones say nothing.
+    /// The event version that it sends; older versions send none.
     pub(crate) version: Option<i64>,
     /// Holds end so much later than asked.
     pub(crate) hold_shift: TimeDelta,

@@ -37,12 +37,12 @@ pub enum Operation {
     Edit {
         /// The fields to change.
         patch: Box<EventPatch>,
-        /// For how long nothing may change before holders are told.
+        /// How long nothing may change before holders are told.
         quiet: TimeDelta,
         /// The trace that the change belongs to.
         traceparent: Option<String>,
     },
-    /// Tell holders of a change whose time to be told has come.
+    /// Tell holders of a change that is due.
     TellChange,
     /// Remove the event, or cancel it where a seat is taken or was ever sold.
     Delete {
@@ -62,12 +62,12 @@ impl Operation {
         }
     }
 
-    /// Whether it has to do with what holders are told.
+    /// Whether it reads or changes what holders are told.
     pub fn tells(&self) -> bool {
         matches!(self, Self::Edit { .. } | Self::Delete { .. } | Self::TellChange)
     }
 
-    /// Whose seats are counted before it is admitted, if anybody's.
+    /// The person whose seats are counted before it is admitted, if any.
     pub fn person(&self) -> Option<i32> {
         match self {
             Self::Hold(ask) => ask.user_id,
@@ -87,7 +87,7 @@ pub enum Answer {
     Event(Box<Event>),
     /// The event is gone.
     Deleted,
-    /// Whoever had to be told is told.
+    /// Holders are told, if that was still needed.
     Told,
 }
 
@@ -117,22 +117,22 @@ pub struct BatchOutcome {
     pub releases: Vec<Uuid>,
     /// What is to be done with the event.
     pub event: EventChange,
-    /// What is left to be told, if that is not as it was.
+    /// Changes that holders are to be told later, if they differ from before.
     pub untold: Option<Option<UntoldChange>>,
     /// Facts to be told, to be written in the same transaction.
     pub messages: Vec<OutboxMessage>,
 }
 
-/// What a batch is applied to, as read in its transaction.
+/// The state that a batch is applied to, as read in its transaction.
 #[derive(Clone, Debug, Default)]
 pub struct AsRead {
     /// The event, if there is one.
     pub event: Option<Event>,
-    /// The reservations that operations name, and those that are held by persons who ask for seats. May repeat.
+    /// The reservations that operations name, and the holds of persons who ask for seats. May contain duplicates.
     pub reservations: Vec<Reservation>,
-    /// The seats that persons who ask for some have bought; those who have none may be absent.
+    /// The seats bought by persons who ask for seats; those without any may be absent.
     pub sold: HashMap<i32, i64>,
-    /// What holders were not told yet; read only for operations that have to do with it.
+    /// Changes that holders were not told yet; read only for operations that need them.
     pub untold: Option<UntoldChange>,
 }
 
@@ -224,8 +224,8 @@ impl Work<'_> {
         Ok(Answer::Held(answer))
     }
 
-    /// Ends the holds of a person whose time is up, which a sweeper would do a moment later: who was told to come back
-    /// when they end comes back just then.
+    /// Ends a person's expired holds. The sweeper would do so a moment later, but a client that was told to retry when
+    /// they end retries at that very moment.
     fn end_expired_holds(&mut self, user_id: i32) -> Result<(), Refusal> {
         let over = self.held_by(user_id).filter(|hold| hold.is_expired(self.now)).map(|hold| hold.id);
         for id in over.collect::<Vec<_>>() {

@@ -1,7 +1,7 @@
 //! Changes that holders are not told of yet.
 //!
-//! Whoever corrects three fields one after the other is told of once. So a change waits until nothing has changed for
-//! a quiet time, or for ten of them since the first; what was changed back meanwhile is not told at all.
+//! An organizer who corrects three fields one after the other causes one notification. So a change waits until nothing
+//! has changed for a quiet time, or ten of them since the first change. Reverted changes are not reported.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::message::Message;
@@ -14,9 +14,9 @@ const LONGEST_WAIT: i32 = 10;
 /// What attendees rely on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Essentials {
-    /// What it is called.
+    /// The title.
     pub title: String,
-    /// Where it is.
+    /// The venue.
     pub venue: String,
     /// IANA zone of the venue.
     pub time_zone: String,
@@ -26,14 +26,14 @@ pub struct Essentials {
     pub ends_at: DateTime<Utc>,
 }
 
-/// That an event is not as its holders were last told.
+/// The event differs from what its holders were last told.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UntoldChange {
-    /// As they were last told.
+    /// What they were last told.
     pub told: Essentials,
-    /// When it was first changed since.
+    /// When it first changed after that.
     pub first_at: DateTime<Utc>,
-    /// When they are told, unless it is changed again before.
+    /// When they are told, unless it changes again before.
     pub due_at: DateTime<Utc>,
     /// The version that the last change made.
     pub edited_version: i64,
@@ -73,7 +73,7 @@ impl Essentials {
             ("venue", self.venue != next.venue),
             ("starts_at", self.starts_at != next.starts_at),
             ("ends_at", self.ends_at != next.ends_at),
-            // Another name of the same zone is no change to anybody.
+            // Another name for the same zone changes nothing for attendees.
             ("time_zone", normalized_zone(&self.time_zone) != normalized_zone(&next.time_zone)),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
@@ -81,10 +81,10 @@ impl Essentials {
 }
 
 impl Event {
-    /// What is told of an edit that made `next`, at once; and what is left to be told later.
+    /// The message about an edit that made `next`, to be sent at once, and what holders are told later.
     ///
-    /// booking-service takes every change over at once. A cancellation never waits, nor does a change of an event that
-    /// begins, or was to begin, before it would be told.
+    /// booking-service applies every change at once. A cancellation never waits, nor does a change of an event that
+    /// begins, or was to begin, before holders would be told.
     pub(super) fn tell_edit(
         &self,
         next: &Self,
@@ -97,7 +97,7 @@ impl Event {
         if next.status == EventStatus::Cancelled {
             return (Some(Message::EventCancelled(next.fact(Vec::new(), edit.now))), None);
         }
-        // Without seats taken there is nobody to tell.
+        // If no seats are taken, there is nobody to tell.
         if next.status != EventStatus::Published || self.taken() == 0 {
             return (None, None);
         }
@@ -112,20 +112,20 @@ impl Event {
         let waits = !at_once && !changed.is_empty();
         let mut fact = next.fact(changed, edit.now);
         fact.edited_version = Some(next.version);
-        // What was changed back is only taken over, too.
+        // booking-service must apply a reverted change too.
         fact.untold = waits || fact.changed.is_empty();
         let (edited_version, traceparent) = (next.version, edit.traceparent.cloned());
         let untold = waits.then_some(UntoldChange { told, first_at, due_at, edited_version, traceparent });
         (Some(Message::EventChanged(fact)), untold)
     }
 
-    /// What holders are told now of a change that waited, if there is still something to tell and somebody to be told.
+    /// The message to holders about a change that waited, if anything still differs and anybody holds seats.
     pub(super) fn tell_change(&mut self, untold: &UntoldChange, now: DateTime<Utc>) -> Option<Message> {
         let changed = untold.told.changed(&self.details.essentials());
         if self.status != EventStatus::Published || self.taken() == 0 || changed.is_empty() {
             return None;
         }
-        // So that consumers do not take it for older than what they took over.
+        // A higher version, so that consumers do not skip it as older than what they applied.
         self.version += 1;
         let mut fact = self.fact(changed, now);
         fact.edited_version = Some(untold.edited_version);

@@ -1,4 +1,4 @@
-//! Which prices the payment provider can charge: the others are refused before somebody would have to pay them.
+//! Which prices the payment provider can charge. Others are refused, because nobody could pay them.
 
 use contracts::{money::minor_digits, payment::Provider};
 use platform::error::FieldError;
@@ -13,7 +13,7 @@ pub fn require_chargeable(details: &Details, provider: Provider) -> Result<(), R
     judge(details.price, &details.currency, details.max_seats_per_booking, provider)
 }
 
-/// Refuses a change to a price that `provider` cannot charge. A price that stays is not judged again.
+/// Refuses a change to a price that `provider` cannot charge. An unchanged price is not checked again.
 pub fn require_chargeable_change(event: &Event, patch: &EventPatch, provider: Provider) -> Result<(), Refusal> {
     let Details { price, currency, max_seats_per_booking: seats, .. } = &event.details;
     let next_price = patch.price.unwrap_or(*price);
@@ -25,9 +25,9 @@ pub fn require_chargeable_change(event: &Event, patch: &EventPatch, provider: Pr
     judge(next_price, &next_currency, next_seats, provider)
 }
 
-/// Judges what one seat costs, and all that one booking may have.
+/// Checks the price of one seat, and of as many as one booking may have.
 fn judge(price: i64, currency: &str, seats: i64, provider: Provider) -> Result<(), Refusal> {
-    // What is no price, or in no currency, is refused as such.
+    // Validation refuses invalid prices and currencies with its own messages.
     if price <= 0 || minor_digits(currency).is_none() {
         return Ok(());
     }

@@ -65,7 +65,7 @@ pub struct Details {
     pub sales_start_at: Option<DateTime<Utc>>,
     /// When sales end; at the event's beginning if absent.
     pub sales_end_at: Option<DateTime<Utc>>,
-    /// Seats that one booking may have; as many may one person hold.
+    /// Seats that one booking may have, and that one person may hold.
     pub max_seats_per_booking: i64,
     /// Seats that one person may have, held and sold. If absent, only those of free events are limited.
     pub max_seats_per_person: Option<i64>,
@@ -122,7 +122,7 @@ pub struct EventPatch {
     pub status: Option<EventStatus>,
 }
 
-/// What an edit comes to: the event as it is then, the fact to be told at once, and what is left to be told later.
+/// The result of an edit: the event afterwards, the message to send at once, and what holders are told later.
 pub(super) struct Edited {
     pub(super) event: Event,
     pub(super) message: Option<Message>,
@@ -168,7 +168,7 @@ impl Event {
         self.held + self.sold
     }
 
-    /// Whether a new hold of that many seats is allowed now, however many are left.
+    /// Whether a new hold of that many seats is allowed now, apart from how many are left.
     pub(super) fn admit(&self, seats: u32, now: DateTime<Utc>) -> Result<(), Refusal> {
         match self.status {
             EventStatus::Draft => return Err(Refusal::EventNotFound),
@@ -195,7 +195,7 @@ impl Event {
         Ok(())
     }
 
-    /// The event after a change, and what is told to whoever has seats. Changing nothing is always allowed.
+    /// The event after a change, and the messages to holders. Changing nothing is always allowed.
     pub(super) fn edit(
         &self,
         patch: &EventPatch,
@@ -263,8 +263,8 @@ impl Event {
 }
 
 impl Details {
-    /// As it is stored: outer spaces away, empty optional texts absent, the zone by its name in use, the currency in
-    /// capitals, instants to the millisecond (what the database keeps).
+    /// The stored form: no outer spaces, empty optional texts absent, the zone by its name in use, the currency in
+    /// capitals, instants to the millisecond (the database's precision).
     fn normalized(self) -> Self {
         Self {
             title: trimmed(&self.title),
@@ -281,7 +281,8 @@ impl Details {
         }
     }
 
-    /// With the fields of the patch, as they are stored. The others stay as they are, whatever today's form of them.
+    /// With the fields of the patch in their stored form. The others stay unchanged, even if their stored form is
+    /// outdated.
     fn patched(&self, patch: &EventPatch) -> Self {
         fn field<T: Clone>(new: Option<T>, old: &T) -> T {
             new.unwrap_or_else(|| old.clone())
@@ -316,7 +317,7 @@ fn given(text: &str) -> Option<String> {
     Some(trimmed(text)).filter(|text| !text.is_empty())
 }
 
-/// By the name in use; as it was typed if there is no such zone.
+/// The zone's name in use; the text as typed if there is no such zone.
 pub(super) fn normalized_zone(text: &str) -> String {
     canonical_zone(text.trim()).map_or_else(|| trimmed(text), str::to_owned)
 }

@@ -1,12 +1,12 @@
 //! How many seats of one event a person has, and how many more that person may take.
 //!
-//! Without limits, one account could hold every seat of an event for nothing, and again whenever the holds end.
+//! Without limits, one account could hold every seat of an event for free, and again whenever the holds end.
 
 use chrono::{DateTime, Utc};
 
 use super::{Event, Refusal};
 
-/// What one person has of an event at a moment.
+/// One person's seats of an event at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Person {
     /// Seats held.
@@ -18,10 +18,10 @@ pub(super) struct Person {
 }
 
 impl Person {
-    /// Whether the person may take that many seats more. With `paid` they are paid for already.
+    /// Whether the person may take that many more seats. `paid` means that they are already paid for.
     ///
-    /// Free seats are never paid for, so those that one person has count as if they were held for ever; unless the
-    /// organizer says how many seats a person may have.
+    /// Free seats are never paid for, so those that a person has count like holds that never end, unless the organizer
+    /// sets how many seats a person may have.
     pub(super) fn may_take(&self, event: &Event, seats: i64, paid: bool, now: DateTime<Utc>) -> Result<(), Refusal> {
         let details = &event.details;
         let (free, may_hold) = (details.price == 0, details.max_seats_per_booking);
@@ -35,7 +35,7 @@ impl Person {
         Ok(())
     }
 
-    /// Until the earliest hold ends, rounded up.
+    /// Seconds until the earliest hold ends, rounded up.
     fn seconds_to_wait(&self, now: DateTime<Utc>) -> u32 {
         let milliseconds = self.first_end.map_or(0, |end| (end - now).num_milliseconds()).max(1);
         u32::try_from(milliseconds.unsigned_abs().div_ceil(1000)).unwrap_or(u32::MAX)

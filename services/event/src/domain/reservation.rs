@@ -13,7 +13,7 @@ pub struct Reservation {
     pub id: Uuid,
     /// The event.
     pub event_id: String,
-    /// Whose seats they are; `None` where it was not said, as in versions that had no limits per person.
+    /// Whose seats they are; `None` if unknown, as in versions without limits per person.
     pub user_id: Option<i32>,
     /// How many seats; 0 for a tombstone.
     pub seats: u32,

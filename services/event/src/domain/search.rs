@@ -1,4 +1,4 @@
-//! Search as you type: the words of an event and of a query, folded alike; the filter of a list.
+//! Search as you type: the folded words of an event and of a query, and the filter of a list.
 
 use std::collections::HashSet;
 
@@ -17,14 +17,14 @@ const MAX_LETTERS: usize = 40;
 /// Which events a list shows.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct EventFilter {
-    /// Each is the beginning of one of the event's words. No words at all, as of a query of punctuation, are in no
+    /// Each must be the beginning of one of the event's words. An empty list, as from a query of punctuation, finds no
     /// event.
     pub words: Option<Vec<String>>,
-    /// Those that go on then, or are still to come: an event is an interval.
+    /// Events that end after this instant: an event is an interval.
     pub from: Option<DateTime<Utc>>,
-    /// Those that have begun by then.
+    /// Events that have begun by this instant.
     pub to: Option<DateTime<Utc>>,
-    /// Those of that category, in any case.
+    /// Events of this category, ignoring case.
     pub category: Option<String>,
     /// Those with seats available.
     pub has_seats: bool,
@@ -49,13 +49,13 @@ pub fn words_of(details: &Details) -> Vec<String> {
     distinct_words([&*details.title, &*details.venue, category, &*details.description], MAX_WORDS)
 }
 
-/// The words of a query; `None` if nothing is asked for.
+/// The words of a query; `None` if the query is empty.
 pub fn query_words(query: &str) -> Option<Vec<String>> {
     let asked = !query.trim().is_empty();
     asked.then(|| distinct_words([query], MAX_QUERY_WORDS))
 }
 
-/// What categories are compared by.
+/// The key by which categories are compared.
 pub fn category_key(category: &str) -> String {
     text::fold(category)
 }

@@ -13,14 +13,14 @@ use chrono_tz::TZ_VARIANTS;
 
 use self::aliases::ALIASES;
 
-/// The name in use of every zone, by all of its names in small letters.
+/// The name in use of every zone, by each of its names in lower case.
 static CANONICAL: LazyLock<HashMap<String, &str>> = LazyLock::new(|| {
     let in_use: HashMap<_, _> = ALIASES.into();
     let names = TZ_VARIANTS.iter().map(|zone| zone.name());
     names.map(|name| (name.to_ascii_lowercase(), in_use.get(name).copied().unwrap_or(name))).collect()
 });
 
-/// The name in use of the zone that `name` stands for, in any case; `None` if there is no such zone.
+/// The name in use of the zone that `name` stands for, ignoring case; `None` if there is no such zone.
 pub fn canonical_zone(name: &str) -> Option<&'static str> {
     CANONICAL.get(&name.to_ascii_lowercase()).copied()
 }
@@ -30,7 +30,7 @@ pub fn canonical_zone(name: &str) -> Option<&'static str> {
 pub struct ZoneNames {
     /// The names in use, sorted: those of places, and UTC.
     pub names: BTreeSet<&'static str>,
-    /// Names that are accepted as well, and the ones in use.
+    /// Other accepted names, each with the name in use.
     pub aliases: BTreeMap<&'static str, &'static str>,
 }
 

@@ -1,7 +1,7 @@
 //! The rules for what an organizer says about an event; all faults at once.
 //!
-//! A change is held to the rules of what it changes. What was stored under older rules stays as it is, so that such an
-//! event can still be changed elsewhere, cancelled and deleted.
+//! A change is checked only against the rules for the fields it changes. So an event that was stored under older rules
+//! can still be changed in other fields, cancelled and deleted.
 
 use chrono::{DateTime, Datelike, Utc};
 use contracts::{
@@ -36,7 +36,7 @@ pub(super) fn validate(details: &Details, capacity: i64) -> Vec<FieldError> {
     Faults { before: None, found: Vec::new() }.of(details, capacity)
 }
 
-/// What is wrong with what a change changes.
+/// What is wrong with the changed fields of an event.
 pub(super) fn validate_change(before: (&Details, i64), after: (&Details, i64)) -> Vec<FieldError> {
     Faults { before: Some(before), found: Vec::new() }.of(after.0, after.1)
 }
@@ -45,7 +45,7 @@ pub(super) fn validate_change(before: (&Details, i64), after: (&Details, i64)) -
 type Instant = fn(&Details) -> Option<DateTime<Utc>>;
 
 struct Faults<'a> {
-    /// The event before the change, if it is one.
+    /// The event before the change; `None` for a new event.
     before: Option<(&'a Details, i64)>,
     found: Vec<FieldError>,
 }
@@ -66,7 +66,7 @@ impl Faults<'_> {
         self.found
     }
 
-    /// Whether a rule applies: to all that is new, and to what a change touches.
+    /// Whether a rule applies: to every field of a new event, and to the fields that a change touches.
     fn changes(&self, differs: impl FnOnce(&Details) -> bool) -> bool {
         self.before.is_none_or(|(old, _)| differs(old))
     }
@@ -171,8 +171,8 @@ impl Faults<'_> {
     }
 }
 
-/// Why a page of the site would not show a picture: its policy takes https alone, and browsers load nothing from
-/// addresses with a name and a password in them.
+/// Why the site would not show a picture: its content policy allows only https, and browsers load nothing from
+/// addresses that contain a user name or a password.
 fn image_fault(text: &str) -> Option<String> {
     if text.chars().count() > MAX_IMAGE_URL {
         return Some(format!("must have at most {MAX_IMAGE_URL} characters"));
@@ -181,10 +181,10 @@ fn image_fault(text: &str) -> Option<String> {
         return Some("must be an address such as https://example.org/a.png".to_owned());
     };
     if url.scheme() != "https" {
-        return Some(format!("must be an https address; pictures by {} are not shown", url.scheme()));
+        return Some(format!("must be an https address; pictures over {} are not shown", url.scheme()));
     }
     let login = !url.username().is_empty() || url.password().is_some();
-    login.then(|| "must not have a name or a password in it: browsers do not load such pictures".to_owned())
+    login.then(|| "must not contain a user name or a password: browsers do not load such pictures".to_owned())
 }
 
 #[cfg(test)]

@@ -49,14 +49,14 @@ pub(super) struct EventPath {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    /// Words, or their beginnings, of title, venue, category or description; without regard to case, accents and forms
-    /// of letters. A query without any word finds nothing.
+    /// Words of title, venue, category or description, or their beginnings, ignoring case, accents and variants of
+    /// letters. A query without any word finds nothing.
     q: Option<String>,
-    /// Events that end after that instant, so that those count which are under way; past ones too.
+    /// Events that end after this instant, including those under way; past events too.
     from: Option<DateTime<Utc>>,
-    /// Events that start before that instant.
+    /// Events that start before this instant.
     to: Option<DateTime<Utc>>,
-    /// Events of that category, in any case.
+    /// Events of this category, ignoring case.
     category: Option<String>,
     /// `true`: only events with seats available.
     has_seats: Option<bool>,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::domain::time_zone::ZoneNames;
 
-/// They change with a new version of the service alone.
+/// They change only with a new version of the service.
 const CACHE_CONTROL: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=3600")];
 
 static ZONES: LazyLock<TimeZones> = LazyLock::new(|| {
@@ -27,7 +27,7 @@ static ZONES: LazyLock<TimeZones> = LazyLock::new(|| {
 pub(super) struct TimeZones {
     /// IANA names in use, sorted.
     items: BTreeSet<&'static str>,
-    /// Other names that are accepted, and the ones they become.
+    /// Other accepted names, each with the name that replaces it.
     aliases: BTreeMap<&'static str, &'static str>,
 }
 

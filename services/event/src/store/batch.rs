@@ -60,7 +60,7 @@ struct Dated {
     now: BsonDateTime,
 }
 
-/// What a person has bought of an event.
+/// How many seats of an event a person has bought.
 #[derive(Deserialize)]
 struct Sold {
     #[serde(rename = "_id")]
@@ -272,7 +272,7 @@ impl Store {
                 self.events.update_one(guard, set).session(session).await.map(|done| done.matched_count)
             }
             EventChange::Edited(event) => {
-                // Not replaced as a whole: fields that a newer version of this program wrote stay.
+                // Fields are set one by one, so that those of a newer version stay.
                 let mut record = bson::serialize_to_document(&EventRecord::from(event))
                     .map_err(|error| Attempt::Failed(Error::custom(error)))?;
                 record.remove("_id");
@@ -305,7 +305,7 @@ impl Store {
     }
 }
 
-/// Whether sold seats matter to a limit, or may after one of the operations.
+/// Whether sold seats count towards a limit, now or after one of the operations.
 fn counts_sold(event: Option<&Event>, operations: &[Operation]) -> bool {
     let limited = |event: &Event| event.details.price == 0 || event.details.max_seats_per_person.is_some();
     event.is_some_and(limited) || operations.iter().any(|operation| matches!(operation, Operation::Edit { .. }))

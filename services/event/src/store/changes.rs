@@ -1,4 +1,4 @@
-//! Changes that holders are not told of yet: written with the edit, removed with the word to holders.
+//! Changes that holders are not told of yet: written with the edit, removed with the message to holders.
 
 use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Store, query};
 use crate::domain::{Essentials, UntoldChange};
 
-/// A document of `untold_changes`. A collection of its own: older versions of this program write events as a whole,
-/// and know nothing of it.
+/// A document of `untold_changes`. A separate collection, because older versions write event documents as a whole and
+/// would drop it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ChangeRecord {
     /// The event.
@@ -70,7 +70,7 @@ struct Due {
 }
 
 impl Store {
-    /// Up to `limit` events whose holders have to be told of a change by now, longest due first.
+    /// Up to `limit` events with a change that holders are due to be told of, longest due first.
     pub async fn list_due_changes(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<String>> {
         let changes = self.untold_changes.clone_with_type::<Due>();
         let due = doc! { "due_at": { "$lte": BsonDateTime::from(now) } };

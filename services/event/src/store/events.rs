@@ -56,9 +56,9 @@ impl Store {
 }
 
 impl Store {
-    /// Makes the search keys of up to `limit` events that have none, or older ones; says how many it made.
+    /// Adds search keys to up to `limit` events with missing or outdated ones; returns how many.
     ///
-    /// Replicas of an older version write such events for as long as they run.
+    /// Replicas of an older version write such events while they run.
     pub async fn refresh_search_keys(&self, limit: u32) -> Result<u64> {
         let events = self.events.clone();
         let refresh = async move {
@@ -67,7 +67,7 @@ impl Store {
                 events.find(stale.clone()).limit(i64::from(limit)).await?.try_collect().await?;
             let mut made = 0;
             for event in found.into_iter().map(Event::from) {
-                // Whoever edits the event meanwhile writes its keys as well, or leaves it to the next round.
+                // A concurrent edit writes the keys as well, or leaves the event for the next round.
                 let as_read = doc! { "_id": &event.id, "updated_at": BsonDateTime::from(event.updated_at) };
                 let guard = doc! { "$and": [as_read, stale.clone()] };
                 let updated = events.update_one(guard, doc! { "$set": record::search_keys(&event) }).await?;
@@ -100,15 +100,15 @@ fn conditions(filter: &EventFilter, after: Option<&Position>, now: DateTime<Utc>
         all.push(doc! { "organizer_id": organizer_id });
     }
     if let Some(category) = &filter.category {
-        // A replica that knows no keys may have written the event just now.
+        // A replica without search keys may just have written the event.
         let key = search::category_key(category);
         all.push(doc! { "$or": [{ "category_key": key }, { "category": category }] });
     }
     if filter.has_seats {
         all.push(doc! { "available": { "$gt": 0 } });
     }
-    // Letters, digits and marks only, so nothing in a word means anything to a regular expression; anchored, so the
-    // index serves.
+    // Words have only letters, digits and marks, so they need no escaping in a regular expression. It is anchored, so
+    // that the index is used.
     all.extend(filter.words.iter().flatten().map(|word| doc! { "words": { "$regex": format!("^{word}") } }));
     if let Some(Position { starts_at, id }) = after {
         let start = BsonDateTime::from(*starts_at);

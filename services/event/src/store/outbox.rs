@@ -1,6 +1,6 @@
 //! The rows of the outbox: written with the change that they tell of, leased by a relay, removed once published.
 //!
-//! The relay reads them as plain documents: one that does not make sense must not keep the others from being read.
+//! The relay reads them as plain documents, so that an invalid one does not prevent it from reading the others.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl TryFrom<&OutboxMessage> for OutboxRecord {
     }
 }
 
-/// A row as the relay publishes it, whatever it holds.
+/// A row as the relay publishes it, valid or not.
 fn to_row(mut document: Document) -> OutboxRow<Bson> {
     let id = document.remove("_id").unwrap_or_default();
     let message = document.remove("message").unwrap_or_default();

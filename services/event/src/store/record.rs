@@ -38,10 +38,10 @@ pub(crate) struct EventRecord {
     version: i64,
     /// What the event is searched by.
     words: Vec<String>,
-    /// What its category is found by.
+    /// The search key of its category.
     #[serde(default)]
     category_key: Option<String>,
-    /// Which version of the text functions made the two; absent where a replica wrote that knows none.
+    /// Which version of the text functions made both; absent if a replica without search keys wrote the event.
     #[serde(default)]
     keys_version: Option<i32>,
     created_at: DateTime,
@@ -126,7 +126,7 @@ pub(super) fn counters(event: &Event) -> Document {
     }
 }
 
-/// What an event is searched by, to be set where it is missing or of another version.
+/// The search keys of an event, set where they are missing or of another version.
 pub(super) fn search_keys(event: &Event) -> Document {
     let EventRecord { words, category_key, keys_version, .. } = event.into();
     doc! { "words": words, "category_key": category_key, "keys_version": keys_version }

@@ -16,12 +16,12 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     let events = [
         // Lists are sorted by start; each filter that narrows them much has an index of its own.
         index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
-        // Lists leave out what is over: what is to come is little of what ever was.
+        // Lists leave out past events, and most events are past.
         index("status_ends_at", doc! { "status": 1, "ends_at": 1, "starts_at": 1, "_id": 1 }),
         index("words_starts_at", doc! { "words": 1, "starts_at": 1 }),
         index("category_starts_at", doc! { "category": 1, "starts_at": 1 }),
         index("category_key_starts_at", doc! { "category_key": 1, "starts_at": 1 }),
-        // Events whose search keys have to be made.
+        // For the events whose search keys are missing or outdated.
         index("keys_version", doc! { "keys_version": 1 }),
         index("organizer_id_starts_at", doc! { "organizer_id": 1, "starts_at": 1, "_id": 1 }),
     ];
@@ -31,13 +31,13 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
         index("state_expires_at", doc! { "state": 1, "expires_at": 1 }),
         // The ledger check's; it needs nothing but the index.
         index("event_id_state_seats", doc! { "event_id": 1, "state": 1, "seats": 1 }),
-        // What a person has of an event.
+        // For a person's seats of an event.
         index("event_id_user_id_state", doc! { "event_id": 1, "user_id": 1, "state": 1 }),
     ];
     database.collection::<Document>("reservations").create_indexes(reservations).await?;
     let outbox = [
         index("created_at", doc! { "created_at": 1 }),
-        // The relay's: rows that were refused come last.
+        // For the relay: rows that were refused come last.
         index("attempts_created_at", doc! { "attempts": 1, "created_at": 1 }),
     ];
     database.collection::<Document>("outbox").create_indexes(outbox).await?;

@@ -197,7 +197,7 @@ async fn the_comparison_goes_on_after_an_error_where_it_stood() {
     let events = app.database.collection::<bson::Document>("events");
     let mut patrol = Patrol::default();
     patrol.step(store, 1).await.unwrap();
-    // A document that is no event: its page cannot be read.
+    // A document that is not an event, so its page cannot be read.
     let unreadable = doc! { "_id": format!("{}!", ids[0]), "capacity": "many" };
     let unchecked = mongodb::options::InsertOneOptions::builder().bypass_document_validation(true).build();
     events.insert_one(unreadable.clone()).with_options(unchecked).await.unwrap();

@@ -82,7 +82,7 @@ pub struct NotificationResponse {
 }
 
 impl NotificationResponse {
-    /// As somebody reads it in `language`.
+    /// The notification in `language`.
     pub(crate) fn new(notification: Notification, language: Language) -> Self {
         let Text { title, body } = notification.texts.read_in(language);
         Self {

@@ -21,7 +21,7 @@ pub(super) struct NotificationRow {
     kind: NotificationType,
     booking_id: i32,
     event_id: String,
-    /// English, which versions without translations read and write alone.
+    /// English. Versions without translations read and write only this.
     title: String,
     body: String,
     #[serde(default, skip_serializing_if = "Translations::is_empty")]
@@ -30,7 +30,7 @@ pub(super) struct NotificationRow {
     created_at: BsonDateTime,
 }
 
-/// What a notification says in other languages than English.
+/// The texts of a notification in languages other than English.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Translations {
     de: Option<TextRow>,

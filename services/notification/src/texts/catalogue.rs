@@ -12,9 +12,9 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Catalogue {
-    /// From Monday on, parted by commas.
+    /// From Monday on, separated by commas.
     weekdays: String,
-    /// From January on, parted by commas.
+    /// From January on, separated by commas.
     months: String,
     time: String,
     thousands: String,
@@ -157,7 +157,7 @@ impl Catalogue {
         fill(&self.time, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// The fields of an event that mean something to an attendee, in their words.
+    /// The names of an event's fields that matter to attendees, as they read them.
     pub(super) fn field_names<'a>(&'a self, fields: &'a [String]) -> Vec<&'a str> {
         let mut names = Vec::new();
         for field in fields {
@@ -171,7 +171,7 @@ impl Catalogue {
     }
 }
 
-/// The currencies that readers of every language know by their symbol.
+/// The currencies whose symbol readers of every language know.
 fn symbol(currency: &str) -> Option<&'static str> {
     match currency {
         "EUR" => Some("€"),

@@ -1,9 +1,9 @@
-//! What a `User-Agent` says of a device, as far as people need it to recognize their sessions.
+//! Reads from a `User-Agent` what people need to recognize their sessions: browser and operating system.
 
 /// The longest `User-Agent` that is kept, in characters.
 pub const MAX_USER_AGENT: usize = 300;
 
-/// Engines imitate each other, so the order decides: whoever names itself as well as another comes first.
+/// Browsers imitate each other, so the order matters: one that also names another comes before it.
 const BROWSERS: [(&str, &str); 8] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),

@@ -1,16 +1,16 @@
-//! Passwords: what may be set, and which ones are too easily guessed.
+//! Passwords: which ones may be set, and which are too easy to guess.
 
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Lower case, sorted by byte, one a line; `data/README.md` says where they are from.
+/// Lower case, sorted by byte, one per line; `data/README.md` names the sources.
 const COMMON: &str = include_str!("../../data/common_passwords.txt");
 const WRONG_LENGTH: &str = "must have 8 to 128 characters";
 const TOO_COMMON: &str = "is one of the most common passwords; choose another one";
 const LIKE_EMAIL: &str = "must not be made from your email address; choose another one";
 
-/// A password, in Unicode's normal form NFKC so that every keyboard types the same one. Its `Debug` hides it.
+/// A password in Unicode's normal form NFKC, so that it is the same from every keyboard. Its `Debug` output hides it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(String);
 
@@ -24,15 +24,15 @@ impl Password {
         }
     }
 
-    /// A password to be set for the account of `email`: [`Password::parse`], and neither one of the commonest nor made
-    /// from the address.
+    /// A new password for the account of `email`: valid for [`Password::parse`], and neither one of the most common nor
+    /// made from the address.
     pub fn choose(text: &str, email: &str) -> Result<Self, &'static str> {
         let password = Self::parse(text)?;
         password.check_for(email)?;
         Ok(password)
     }
 
-    /// Refuses one of the commonest passwords and one that is made from the address.
+    /// Refuses one of the most common passwords, and one that is made from the address.
     pub fn check_for(&self, email: &str) -> Result<(), &'static str> {
         let lower = self.0.to_lowercase();
         if COMMON.lines().any(|common| common == lower) {
@@ -41,7 +41,7 @@ impl Password {
         if is_made_from(&lower, &email.trim().to_lowercase()) { Err(LIKE_EMAIL) } else { Ok(()) }
     }
 
-    /// A password to be compared with the one that was set.
+    /// A typed password, to be compared with the stored one.
     pub fn typed(text: &str) -> Self {
         Self(text.nfkc().collect())
     }

@@ -1,4 +1,4 @@
-//! The account page: one's own profile and sessions, and the wish to become an organizer.
+//! The account page: one's own profile and sessions, and the request to become an organizer.
 
 use axum::{Json, extract::State, response::NoContent};
 use chrono::{DateTime, Utc};
@@ -21,24 +21,24 @@ use crate::{
     store::{ProfileChange, Session},
 };
 
-/// What people change about themselves; what is absent stays.
+/// A change to one's own profile; absent fields stay unchanged.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateProfile {
     /// Display name, 1 to 100 characters.
     pub name: Option<String>,
-    /// The language of what is sent to the person.
+    /// The language of notifications and other texts for the person.
     pub language: Option<Language>,
 }
 
-/// One of the asker's sessions.
+/// One of the caller's sessions.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct OwnSessionResponse {
-    /// Names the session.
+    /// The session's id.
     pub id: Uuid,
     /// When it began.
     pub created_at: DateTime<Utc>,
-    /// When it was begun or last refreshed, which happens every few minutes while it is used.
+    /// When it began or was last refreshed, which happens every few minutes while it is in use.
     pub last_used_at: DateTime<Utc>,
     /// The browser or program, such as `Firefox`; absent if it did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct OwnSessionResponse {
     /// The operating system, such as `Windows`; absent if it did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operating_system: Option<&'static str>,
-    /// Whether this request came from it.
+    /// Whether this request belongs to it.
     pub current: bool,
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn end_session(
     Ok(NoContent)
 }
 
-/// Ends every session but the one that asks.
+/// Ends every session except the caller's.
 pub(super) async fn end_other_sessions(State(state): State<AppState>, auth: AuthUser) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let kept = auth.session_id.parse().map_err(|_| Refusal::SessionOver)?;
@@ -114,7 +114,7 @@ pub(super) async fn end_other_sessions(State(state): State<AppState>, auth: Auth
     Ok(NoContent)
 }
 
-/// An admin sees the wish among the users with `status=pending`, and settles it by naming a role.
+/// An admin finds the request among the users with `status=pending`, and settles it by setting a role.
 pub(super) async fn request_organizer(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
     set_role_request(state, auth, true).await
 }

@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as logins and registrations go by it.
+//! Where a request comes from, for the limits on logins and registrations.
 
 use std::{convert::Infallible, net::IpAddr};
 
@@ -25,7 +25,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// What it is recognized by.
+    /// The hashes by which it is recognized.
     pub(super) fn keys(&self, key: &TokenKey) -> ClientKeys {
         ClientKeys {
             device: self.device.as_ref().map(|device| key.client("device", device.as_bytes())),
@@ -33,7 +33,7 @@ impl Client {
         }
     }
 
-    /// Its device cookie, which is made now if it has none. One for all accounts that log in from the browser.
+    /// Its device cookie, created now if it has none. A browser has one for all its accounts.
     pub(super) fn device(&mut self) -> String {
         self.device.get_or_insert_with(random_token).clone()
     }
@@ -49,7 +49,7 @@ impl FromRequestParts<AppState> for Client {
         Ok(Self {
             address,
             user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
-            // Only what we made ourselves: 256 bits that nobody guesses.
+            // Only tokens that we made: 256 bits that nobody can guess.
             device: device.filter(|device| device.len() == random_token().len()).map(str::to_owned),
         })
     }

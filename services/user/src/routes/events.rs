@@ -19,13 +19,13 @@ pub struct EventsQuery {
     /// Words or their beginnings, in title, venue and category.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub q: Option<String>,
-    /// Events that end after that instant, so that those count which are under way; RFC 3339.
+    /// Events that end after this instant, including those under way; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Events that start before that instant, RFC 3339.
+    /// Events that start before this instant, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Only this category, in any case.
+    /// Only this category, ignoring case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
     /// `true`: only events with seats left.

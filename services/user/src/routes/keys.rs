@@ -1,4 +1,4 @@
-//! What the other services verify access tokens by: the public keys, and what tokens do not know yet.
+//! What other services need to verify access tokens: the public keys, and the ended sessions and changed roles.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{signing::JwksResponse, state::AppState};
 
-/// For clocks of machines and for tokens that were being signed while their session ended.
+/// Extra time, for clocks that differ and for tokens that were being signed while their session ended.
 const MARGIN: Duration = Duration::from_secs(LEEWAY_SECONDS.unsigned_abs() + 60);
 
-/// A list with its entity tag, or only the tag where the caller has that list already.
+/// The list with its entity tag, or only the tag if the caller already has the list.
 pub(super) struct TaggedList {
     etag: String,
     list: Option<Vec<u8>>,
@@ -28,7 +28,8 @@ pub(super) async fn jwks(State(state): State<AppState>) -> Json<JwksResponse> {
     Json(state.signing.jwks())
 }
 
-/// Whatever changed within the lifetime of an access token. Asked for every few seconds, so it has an entity tag.
+/// Everything that changed within the lifetime of an access token. It is polled every few seconds, hence the entity
+/// tag.
 pub(super) async fn revocations(State(state): State<AppState>, headers: HeaderMap) -> ApiResult<TaggedList> {
     let lifetime = Duration::from_secs(state.rules.access_token_seconds.into()) + MARGIN;
     let list = state.store.list_revocations(lifetime).await?;
@@ -61,7 +62,7 @@ impl OperationOutput for TaggedList {
     ) -> Vec<(Option<openapi::StatusCode>, openapi::Response)> {
         let mut responses = Json::<RevocationList>::inferred_responses(ctx, operation);
         let unchanged =
-            openapi::Response { description: "the list is the one of If-None-Match".into(), ..Default::default() };
+            openapi::Response { description: "the list still matches If-None-Match".into(), ..Default::default() };
         responses.push((Some(openapi::StatusCode::Code(304)), unchanged));
         responses
     }

@@ -44,13 +44,13 @@ pub fn router(state: AppState) -> Router {
         .api_route("/users/logout", post_with(sessions::logout, |op| op.summary("Log out")))
         .api_route(
             "/users/me",
-            get_with(account::me, |op| op.summary("Who I am"))
+            get_with(account::me, |op| op.summary("My profile"))
                 .patch_with(account::update_me, |op| op.summary("Change my name or language")),
         )
         .api_route(
             "/users/me/sessions",
             get_with(account::list_sessions, |op| op.summary("My sessions"))
-                .delete_with(account::end_other_sessions, |op| op.summary("End my other sessions")),
+                .delete_with(account::end_other_sessions, |op| op.summary("End all my other sessions")),
         )
         .api_route(
             "/users/me/sessions/{session_id}",
@@ -60,7 +60,7 @@ pub fn router(state: AppState) -> Router {
             "/users/me/organizer-request",
             put_with(account::request_organizer, |op| op.summary("Ask to become an organizer"))
                 .delete_with(account::withdraw_organizer_request, |op| {
-                    op.summary("Ask no more to become an organizer")
+                    op.summary("Withdraw my request to become an organizer")
                 }),
         )
         .api_route("/users/events", get_with(events::list_events, |op| op.summary("Available events")))

@@ -79,13 +79,13 @@ pub(super) struct SessionAnswer {
 /// 204 with the cookies it clears.
 pub(super) struct LoggedOut(Vec<HeaderValue>);
 
-/// The refresh tokens in the request's cookies, and whether the request comes from a page of ours.
+/// The refresh tokens in the request's cookies, and whether one of our pages sent the request.
 pub(super) struct RefreshCookie {
     tokens: Vec<String>,
     same_origin: ApiResult<()>,
 }
 
-/// Refresh tokens, of which any valid one counts, and how they came. There is at least one.
+/// At least one refresh token, of which any valid one counts, and how they were sent.
 struct Shown {
     tokens: Vec<String>,
     by_cookie: bool,
@@ -108,7 +108,7 @@ pub(super) async fn login(
     .await
 }
 
-/// A browser also gets a cookie by which it is known at its next login.
+/// A browser also gets a cookie by which it is recognized at its next login.
 async fn begin_session(
     state: &AppState,
     mut client: Client,
@@ -136,8 +136,8 @@ async fn begin_session(
     Ok(answer)
 }
 
-/// The user whose password this is, and its stored hash. Refusals and their time are the same for an unknown user and a
-/// wrong password.
+/// The user whose password this is, and its stored hash. An unknown user and a wrong password get the same refusal
+/// after the same time.
 async fn authenticate(state: &AppState, client: &Client, login: &LoginRequest) -> ApiResult<(User, String)> {
     let keys = client.keys(&state.token_key);
     let (found, known) = match Email::parse(&login.email) {
@@ -159,7 +159,7 @@ async fn authenticate(state: &AppState, client: &Client, login: &LoginRequest) -
     Ok((found.user, renewed))
 }
 
-/// Hashes a password that was right by today's parameters; the hash that is stored afterwards.
+/// Hashes a correct password with the present parameters; returns the hash that is stored afterwards.
 async fn renew_hash(
     state: &AppState,
     worker: &Worker,
@@ -169,10 +169,10 @@ async fn renew_hash(
 ) -> ApiResult<String> {
     let renewed = worker.hash(password.clone()).await?;
     if state.store.update_password_hash(user_id, old, &renewed).await? {
-        tracing::info!(user_id, "password hashed anew");
+        tracing::info!(user_id, "password rehashed");
         return Ok(renewed);
     }
-    // Either another login at the same time did so, or the password was changed meanwhile.
+    // Either a concurrent login has done so, or the password was changed meanwhile.
     let stored = state.store.find_password_hash(user_id).await?.ok_or(Refusal::InvalidCredentials)?;
     if worker.verify(password, Some(stored.clone())).await? {
         Ok(stored)
@@ -183,8 +183,8 @@ async fn renew_hash(
 
 /// Verifies a password under the limits on guesses: 429 `too_many_attempts` at the limit, `wrong` if it is wrong.
 ///
-/// At the limit the password is not looked at, so nothing tells a right one from a wrong one. Below it, a guess counts
-/// as a failure before it is looked at, so many at once get no further than one after the other.
+/// At the limit the password is not checked, so the answer does not reveal whether it was right. Below it, a guess
+/// counts as a failure before it is checked, so parallel guesses gain nothing over sequential ones.
 pub(super) async fn verify_counted(
     state: &AppState,
     limits: &GuessLimits,
@@ -238,7 +238,7 @@ async fn rotate(state: &AppState, shown: Shown) -> ApiResult<SessionAnswer> {
     }
 }
 
-/// The one to rotate. A stale duplicate is not shown to the store, which would take it for stolen.
+/// The token to rotate. Stale duplicates are not passed to the store, which would treat them as stolen.
 async fn valid_token<'a>(state: &AppState, tokens: &'a [String]) -> ApiResult<&'a str> {
     let first = tokens.first().ok_or(Refusal::InvalidRefreshToken)?;
     if tokens.len() == 1 {
@@ -268,7 +268,7 @@ pub(super) async fn logout(
     Ok(LoggedOut(if by_cookie { clear } else { Vec::new() }))
 }
 
-/// The token in the body, or else those in cookies, which need a page of ours to send them.
+/// The token in the body, or otherwise those in cookies, which only our own pages may send.
 fn shown_token(cookie: RefreshCookie, body: JsonBody<RefreshRequest>) -> ApiResult<Option<Shown>> {
     if let Some(token) = body.parse_or_default()?.refresh_token {
         return Ok(Some(Shown { tokens: vec![token], by_cookie: false }));

@@ -28,13 +28,13 @@ use crate::{
 pub struct RegisterRequest {
     /// At most 254 characters, of ASCII; nobody else's, in any case.
     pub email: String,
-    /// 8 to 128 characters of any kind; neither one of the commonest passwords nor made from the address.
+    /// 8 to 128 characters of any kind; neither one of the most common passwords nor made from the address.
     pub password: String,
     /// Display name, 1 to 100 characters.
     pub name: String,
     /// `attendee` (if absent) or `organizer`.
     pub role: Option<Role>,
-    /// The language of what is sent to the person; may be chosen later.
+    /// The language of notifications and other texts for the person; may be chosen later.
     pub language: Option<Language>,
 }
 
@@ -97,7 +97,7 @@ struct Fingerprint<'a> {
     name: &'a str,
     role: Option<Role>,
     password: String,
-    // Absent if there is none, as it was before there were languages: replicas of both versions agree.
+    // Absent if none was chosen, as before there were languages, so that replicas of both versions agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<Language>,
 }

@@ -1,23 +1,23 @@
-//! Table `known_clients`: the browsers and addresses that a user logged in from.
+//! Table `known_clients`: the browsers and addresses that a user has logged in from.
 
 use std::time::Duration;
 
 use super::Store;
 use crate::domain::Email;
 
-/// A client that has not logged in for so long is a stranger again.
+/// After this time without a login, a client is a stranger again.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(180 * 24 * 3600);
 
 /// Hashes by which a client is recognized.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientKeys {
-    /// Of its device cookie, if it sent one.
+    /// The hash of its device cookie, if it sent one.
     pub device: Option<Vec<u8>>,
-    /// Of its address.
+    /// The hash of its address.
     pub address: Vec<u8>,
 }
 
-/// Whether the owner of an account logged in from a client before.
+/// Whether the owner of an account has logged in from a client before.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Acquaintance {
     /// From that browser.
@@ -44,7 +44,7 @@ impl Store {
     /// Remembers that the user logged in from there.
     pub async fn remember_client(&self, user_id: i32, client: &ClientKeys) -> sqlx::Result<()> {
         let keys: Vec<Vec<u8>> = client.device.iter().chain([&client.address]).cloned().collect();
-        // A row that is fresh is left alone, so that many logins at once do not wait for each other.
+        // A recent row is not updated, so that concurrent logins do not wait for each other.
         sqlx::query!(
             "insert into known_clients as k (user_id, key)
              select $1, key from unnest($2::bytea[]) as c (key) order by key

@@ -3,7 +3,7 @@
 //! Whatever is stored goes by the database's clock, so that replicas whose clocks differ agree.
 //!
 //! - [`users`]: people; [`sessions`]: sessions and their refresh tokens
-//! - [`password_resets`]: reset tokens; [`revocations`]: what access tokens do not know yet
+//! - [`password_resets`]: reset tokens; [`revocations`]: ended sessions and changed roles
 //! - [`rate_limits`]: the counters of every limit; [`known_clients`]: where people logged in from
 
 mod known_clients;
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Removes what nobody needs any more: old sessions, rotated tokens past `refresh_token_days`, used and expired
-    /// resets, windows that have ended, and clients that were not seen for long. Returns how many rows.
+    /// resets, windows that have ended, and clients that have not been seen for long. Returns how many rows.
     pub async fn purge(&self, refresh_token_days: u32) -> sqlx::Result<u64> {
         let keep = KEEP_FINISHED.as_secs_f64();
         let tokens = f64::from(refresh_token_days) * 86_400.0 + REUSE_GRACE.as_secs_f64();
@@ -62,7 +62,7 @@ impl Store {
              where expires_at < now() - make_interval(secs => $1) or used_at < now() - make_interval(secs => $1)",
             keep
         );
-        // Of replicas of the version before.
+        // Replicas of the previous version still write these.
         let failures = sqlx::query!("delete from login_failures where window_ends_at < now()");
         let limits = sqlx::query!("delete from rate_limits where window_ends_at < now()");
         let clients = sqlx::query!(

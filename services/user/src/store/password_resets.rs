@@ -31,8 +31,8 @@ impl Store {
         .await
     }
 
-    /// Uses a reset token: sets the password, ends every session and forgets what was used of `limits`. False if the
-    /// token cannot be used any more.
+    /// Uses a reset token: sets the password, ends every session and resets `limits`. False if the token can no longer
+    /// be used.
     pub async fn use_reset(&self, token_hash: &[u8], password: &str, limits: &[RateLimit]) -> sqlx::Result<bool> {
         let mut transaction = self.pool.begin().await?;
         let user_id = sqlx::query_scalar!(

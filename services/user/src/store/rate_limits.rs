@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Store;
 
-/// So many in a window, which begins with the first of them.
+/// A number of uses per window; the window begins with the first use.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RateLimit {
     key: Vec<u8>,
@@ -15,7 +15,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// At most `max` in a `window`, counted by `kind` and by what it is a limit of. Only a hash of both is stored.
+    /// At most `max` uses per `window`, counted by `kind` and by the limited thing. Only a hash of both is stored.
     pub fn new(kind: &str, of: &[&[u8]], max: u32, window: Duration) -> Self {
         let mut hash = Sha256::new_with_prefix(kind);
         for part in of {
@@ -25,7 +25,7 @@ impl RateLimit {
         Self { key: hash.finalize().to_vec(), max: i32::try_from(max).unwrap_or(i32::MAX), window }
     }
 
-    /// What the limit is stored by.
+    /// The key of the limit in the table.
     pub fn key(&self) -> &[u8] {
         &self.key
     }
@@ -45,11 +45,11 @@ impl Store {
         Ok(seconds.fetch_one(&self.pool).await?.map(at_least_one))
     }
 
-    /// Uses one of every limit; or none, if any of them is used up: then it says the seconds to wait.
+    /// Takes one use of every limit. If any of them is used up, it takes none and returns the seconds to wait.
     pub async fn reserve(&self, limits: &[RateLimit]) -> sqlx::Result<Option<u32>> {
         let (keys, maxima, windows) = columns(limits);
         let mut transaction = self.pool.begin().await?;
-        // In the order of the keys, so that two statements cannot wait for each other.
+        // In the order of the keys, so that two statements cannot deadlock.
         let seconds = sqlx::query_scalar!(
             r#"with l as (
                    select * from unnest($1::bytea[], $2::int[], $3::float8[]) as l (key, max, seconds)
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// Gives back what was reserved, and forgets all that was used of `cleared`.
+    /// Gives back the reserved uses, and resets the limits in `cleared`.
     pub async fn give_back(&self, limits: &[RateLimit], cleared: &RateLimit) -> sqlx::Result<()> {
         let (keys, ..) = columns(limits);
         sqlx::query!(

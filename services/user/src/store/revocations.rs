@@ -1,4 +1,4 @@
-//! What access tokens do not know yet: sessions that ended and roles that changed while tokens of them are valid.
+//! Sessions that ended and roles that changed while access tokens of them have not expired.
 
 use std::time::Duration;
 

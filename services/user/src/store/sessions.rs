@@ -23,14 +23,14 @@ pub struct NewSession<'a> {
     pub lifetime_days: u32,
 }
 
-/// A session that is not over.
+/// A session that has not ended.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Stands in its access tokens.
+    /// The id, which its access tokens carry.
     pub id: Uuid,
     /// When the person logged in.
     pub created_at: DateTime<Utc>,
-    /// When it was begun or last refreshed.
+    /// When it began or was last refreshed.
     pub last_used_at: DateTime<Utc>,
     /// What the client called itself.
     pub user_agent: Option<String>,
@@ -129,7 +129,7 @@ impl Store {
         Ok(user.map_or(Rotation::Unknown, |user| Rotation::Rotated(user, found.id)))
     }
 
-    /// Of several refresh tokens, the hash of one that can be used now.
+    /// The hash of one of several refresh tokens that can be used now.
     pub async fn find_usable_token(&self, token_hashes: &[Vec<u8>]) -> sqlx::Result<Option<Vec<u8>>> {
         sqlx::query_scalar!(
             "select t.token_hash from refresh_tokens t
@@ -145,7 +145,7 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` sessions of a user that are not over, the latest login first, from the one after `after` on.
+    /// Up to `limit` open sessions of a user after the session `after`, the latest login first.
     pub async fn list_sessions(&self, user_id: i32, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Session>> {
         sqlx::query_as!(
             Session,
@@ -165,7 +165,7 @@ impl Store {
         .await
     }
 
-    /// Ends a session of a user; false if it is none of theirs or over.
+    /// Ends a session of a user; false if it is not theirs or has ended.
     pub async fn end_session(&self, user_id: i32, id: Uuid) -> sqlx::Result<bool> {
         let ended = sqlx::query!(
             "update sessions set revoked_at = now()

@@ -61,12 +61,12 @@ pub struct UserChange {
     pub status: Option<Status>,
 }
 
-/// What people change about themselves; what is absent stays.
+/// A change to one's own profile; absent fields stay unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChange {
-    /// Another display name.
+    /// The new display name.
     pub name: Option<Name>,
-    /// Another language.
+    /// The new language.
     pub language: Option<Language>,
 }
 
@@ -94,7 +94,7 @@ impl TryFrom<UserRow> for User {
             role: role(&row.role)?,
             requested_role: row.requested_role.as_deref().map(role).transpose()?,
             status: Status::parse(&row.status).ok_or_else(|| unknown(&row.status))?,
-            // One that only a newer version speaks counts as none.
+            // A language that only a newer version knows counts as none.
             language: row.language.as_deref().and_then(Language::parse),
             created_at: row.created_at,
         })
@@ -225,7 +225,7 @@ impl Store {
         rows.fetch_all(&self.pool).await?.into_iter().map(User::try_from).collect()
     }
 
-    /// Changes what people change about themselves; `None` if there is no such person.
+    /// Changes one's own profile; `None` if there is no such person.
     pub async fn update_profile(&self, id: i32, change: &ProfileChange) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
@@ -239,7 +239,8 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Asks an admin to make an attendee an organizer, or takes that back; `None` if the person is no attendee.
+    /// Asks an admin to make an attendee an organizer, or withdraws the request; `None` if the person is not an
+    /// attendee.
     pub async fn update_role_request(&self, id: i32, asked: bool) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
@@ -252,7 +253,7 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Puts a hash of today's parameters in the place of an older one of the same password; false if the password was
+    /// Replaces an older hash by one with the present parameters for the same password; false if the password was
     /// changed meanwhile.
     pub async fn update_password_hash(&self, id: i32, old: &str, new: &str) -> sqlx::Result<bool> {
         let updated =

@@ -1,7 +1,7 @@
-//! Names of time zones that are no longer, or never were, the name in use, and the one that is.
+//! Other names of time zones, each with the name in use.
 //!
 //! From CLDR, whose `common/bcp47/timezone.xml` lists the names of each zone and says which is the one in use. New
-//! versions of tzdata rename a zone every few years; until the pair is here, both names are kept as they are typed.
+//! versions of tzdata rename a zone every few years. Until the pair is listed here, both names are stored as typed.
 
 /// Sorted by the first of each pair.
 #[rustfmt::skip]

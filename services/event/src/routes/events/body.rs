@@ -28,7 +28,7 @@ pub struct NewEvent {
     pub description: String,
     /// Where, 1 to 200 characters.
     pub venue: String,
-    /// IANA zone of the venue, such as `Europe/Berlin`. Other names of a zone become the one in use.
+    /// IANA zone of the venue, such as `Europe/Berlin`. Other names of a zone are replaced by the one in use.
     pub time_zone: String,
     /// When it begins.
     pub starts_at: DateTime<Utc>,
@@ -40,10 +40,10 @@ pub struct NewEvent {
     pub price: i64,
     /// ISO 4217, such as `EUR`.
     pub currency: String,
-    /// To filter by, in any case; up to 50 characters.
+    /// A category to filter by, ignoring case; up to 50 characters.
     #[serde(default)]
     pub category: Option<String>,
-    /// A picture: an https address of up to 2,000 characters, without a login in it.
+    /// A picture: an https address of up to 2,000 characters, without a user name or password.
     #[serde(default)]
     pub image_url: Option<String>,
     /// When sales begin; at once if absent.
@@ -56,7 +56,7 @@ pub struct NewEvent {
     #[serde(default)]
     pub max_seats_per_booking: Option<i64>,
     /// Seats that one person may have, held and sold, 1 to 1,000,000. If absent, one person may hold as many seats as
-    /// one booking may have, and buy any number; of a free event, have as many as one booking may have.
+    /// one booking may have, and buy any number. For a free event, that number limits held and sold seats together.
     // Left out where it is absent: the fingerprint of a request is that of replicas which do not know the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seats_per_person: Option<i64>,
@@ -117,7 +117,7 @@ pub struct UpdateEvent {
     /// To filter by.
     #[serde(deserialize_with = "given")]
     pub category: Option<Option<String>>,
-    /// A picture, by https.
+    /// The https address of a picture.
     #[serde(deserialize_with = "given")]
     pub image_url: Option<Option<String>>,
     /// When sales begin.
@@ -203,7 +203,7 @@ pub struct EventResponse {
     pub sales_end_at: Option<DateTime<Utc>>,
     /// Seats that one booking may have.
     pub max_seats_per_booking: i64,
-    /// Seats that one person may have, held and sold; null where the organizer does not say.
+    /// Seats that one person may have, held and sold; null if the organizer sets no limit.
     pub max_seats_per_person: Option<i64>,
     /// Who sees it, and whether it is on.
     pub status: EventStatus,
