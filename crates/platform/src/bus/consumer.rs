@@ -258,7 +258,7 @@ fn parse(delivery: &Delivery, message_id: &str) -> Result<Received, Failure> {
     match serde_json::from_slice(&delivery.data) {
         Ok(message) => Ok(Received { id, message }),
         Err(error) => Err(match unknown_type(&delivery.data) {
-            Some(kind) => Failure::Unsupported(anyhow!("messages of type {kind:?} are not known here")),
+            Some(kind) => Failure::Unsupported(anyhow!("this version does not know messages of type {kind:?}")),
             None => Failure::Poison(error.into()),
         }),
     }

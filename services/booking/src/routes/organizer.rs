@@ -52,8 +52,8 @@ pub(super) struct EventPath {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttendeesQuery {
-    /// Parts of a name or an e-mail address, all of which are to be found, without regard to case and accents; or the
-    /// number of a booking.
+    /// Words that must all occur in the name or the e-mail address, ignoring case and accents; or the number of a
+    /// booking.
     search: Option<String>,
     /// Items a page, 1 to 100; 20 if absent.
     limit: Option<u32>,
@@ -65,8 +65,8 @@ pub(super) struct AttendeesQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SheetQuery {
-    /// Parts of a name or an e-mail address, all of which are to be found, without regard to case and accents; or the
-    /// number of a booking.
+    /// Words that must all occur in the name or the e-mail address, ignoring case and accents; or the number of a
+    /// booking.
     search: Option<String>,
 }
 

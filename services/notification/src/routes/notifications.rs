@@ -71,9 +71,9 @@ pub struct NotificationResponse {
     booking_id: i32,
     /// The event it is about.
     event_id: String,
-    /// One line for people, in the account's language; without one, as `Accept-Language` says.
+    /// A one-line title in the account's language; without one, in the language that `Accept-Language` prefers.
     title: String,
-    /// A sentence or three for people, in the same language.
+    /// One to three sentences in the same language.
     body: String,
     /// When it was read; null while it was not.
     read_at: Option<DateTime<Utc>>,
