@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bson::{DateTime as BsonDateTime, Document, doc};
+use bson::{Bson, DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
 use contracts::reservation::ReservationState;
 use futures::TryStreamExt;
@@ -25,6 +25,8 @@ use uuid::Uuid;
 use super::{EventRecord, ReservationRecord, Store, outbox::OutboxRecord, record};
 use crate::domain::{AsRead, BatchOutcome, Event, EventChange, Operation, Reservation, apply_batch};
 
+/// Up to so many people are asked about one by one.
+const FEW_PEOPLE: usize = 4;
 /// How long a batch is tried again and again.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait for a majority at a commit.
@@ -196,8 +198,12 @@ impl Store {
         event_id: &str,
         people: &[i32],
     ) -> mongodb::error::Result<Vec<Reservation>> {
-        let held = doc! { "event_id": event_id, "user_id": { "$in": people }, "state": "held" };
-        self.find_reservations(session, held).await
+        let mut held = Vec::new();
+        for user_id in one_by_one_or_together(people) {
+            let theirs = doc! { "event_id": event_id, "user_id": user_id, "state": "held" };
+            held.extend(self.find_reservations(session, theirs).await?);
+        }
+        Ok(held)
     }
 
     async fn find_reservations(
@@ -217,11 +223,16 @@ impl Store {
         event_id: &str,
         people: &[i32],
     ) -> mongodb::error::Result<HashMap<i32, i64>> {
-        let sold = doc! { "event_id": event_id, "user_id": { "$in": people }, "state": "confirmed" };
-        let sum = [doc! { "$match": sold }, doc! { "$group": { "_id": "$user_id", "seats": { "$sum": "$seats" } } }];
-        let mut found = self.reservations.aggregate(sum).with_type::<Sold>().session(&mut *session).await?;
-        let rows: Vec<Sold> = found.stream(session).try_collect().await?;
-        Ok(rows.into_iter().map(|row| (row.user_id, row.seats)).collect())
+        let mut sold = HashMap::new();
+        for user_id in one_by_one_or_together(people) {
+            let theirs = doc! { "event_id": event_id, "user_id": user_id, "state": "confirmed" };
+            let group = doc! { "_id": "$user_id", "seats": { "$sum": "$seats" } };
+            let sum = [doc! { "$match": theirs }, doc! { "$group": group }];
+            let mut found = self.reservations.aggregate(sum).with_type::<Sold>().session(&mut *session).await?;
+            let rows: Vec<Sold> = found.stream(&mut *session).try_collect().await?;
+            sold.extend(rows.into_iter().map(|row| (row.user_id, row.seats)));
+        }
+        Ok(sold)
     }
 
     async fn write(
@@ -305,13 +316,25 @@ impl Store {
     }
 }
 
+/// Conditions on `user_id`: one for each person if they are few, else one for all.
+///
+/// MongoDB answers both from the index. Its stand-in answers equality from the index, and reads the whole collection for
+/// `$in`, which pays off only for many (docs/decisions/0007-mongodb-stand-in.md).
+fn one_by_one_or_together(people: &[i32]) -> Vec<Bson> {
+    if people.len() <= FEW_PEOPLE {
+        people.iter().copied().map(Bson::from).collect()
+    } else {
+        vec![doc! { "$in": people }.into()]
+    }
+}
+
 /// Whether sold seats count towards a limit, now or after one of the operations.
 fn counts_sold(event: Option<&Event>, operations: &[Operation]) -> bool {
     let limited = |event: &Event| event.details.price == 0 || event.details.max_seats_per_person.is_some();
     event.is_some_and(limited) || operations.iter().any(|operation| matches!(operation, Operation::Edit { .. }))
 }
 
-fn word(state: ReservationState) -> Result<bson::Bson, Attempt> {
+fn word(state: ReservationState) -> Result<Bson, Attempt> {
     bson::serialize_to_bson(&state).map_err(|error| Attempt::Failed(Error::custom(error)))
 }
 
