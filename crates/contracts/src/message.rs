@@ -15,12 +15,27 @@ pub struct Queue {
     pub name: &'static str,
     /// Topic patterns bound to [`EXCHANGE`].
     pub bindings: &'static [&'static str],
+    /// The loop that consumes it, in logs and metrics.
+    pub consumer: &'static str,
 }
 
-/// What notification-service consumes.
-pub const NOTIFICATION_QUEUE: Queue = Queue { name: "notification", bindings: &["booking.*", "holder.*"] };
-/// What booking-service consumes.
-pub const BOOKING_QUEUE: Queue = Queue { name: "booking", bindings: &["event.*"] };
+/// What notification-service consumes about bookings and events.
+pub const NOTIFICATION_QUEUE: Queue =
+    Queue { name: "notification", bindings: &["booking.*", "holder.*"], consumer: "consumer" };
+/// What notification-service consumes about accounts. A queue of its own: versions that do not know these messages
+/// never get them.
+pub const NOTIFICATION_USER_QUEUE: Queue =
+    Queue { name: "notification.user", bindings: &["user.*"], consumer: "user_consumer" };
+/// What booking-service consumes about events.
+pub const BOOKING_QUEUE: Queue = Queue { name: "booking", bindings: &["event.*"], consumer: "consumer" };
+/// What booking-service consumes about accounts; a queue of its own for the same reason.
+pub const BOOKING_USER_QUEUE: Queue = Queue { name: "booking.user", bindings: &["user.*"], consumer: "user_consumer" };
+/// Every queue of notification-service.
+pub const NOTIFICATION_QUEUES: [Queue; 2] = [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE];
+/// Every queue of booking-service.
+pub const BOOKING_QUEUES: [Queue; 2] = [BOOKING_QUEUE, BOOKING_USER_QUEUE];
+/// Every queue of the platform.
+pub const QUEUES: [Queue; 4] = [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE, BOOKING_QUEUE, BOOKING_USER_QUEUE];
 
 /// A fact with a routing key of its own. The AMQP `message_id` names the single occurrence.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -50,11 +65,14 @@ pub enum Message {
     /// [`Message::EventCancelled`], addressed to one holder of bookings.
     #[serde(rename = "holder.event_cancelled")]
     HolderEventCancelled(HolderFact),
+    /// Somebody deleted their account.
+    #[serde(rename = "user.deleted")]
+    UserDeleted(UserFact),
 }
 
 impl Message {
     /// The JSON `type` of every message. Any other type comes from a newer version.
-    pub const TYPES: [&str; 8] = [
+    pub const TYPES: [&str; 9] = [
         "booking.confirmed",
         "booking.cancelled",
         "booking.refunded",
@@ -63,6 +81,7 @@ impl Message {
         "event.cancelled",
         "holder.event_changed",
         "holder.event_cancelled",
+        "user.deleted",
     ];
 
     /// The topic routing key, the same word as the JSON `type`.
@@ -76,6 +95,7 @@ impl Message {
             Self::EventCancelled(_) => "event.cancelled",
             Self::HolderEventChanged(_) => "holder.event_changed",
             Self::HolderEventCancelled(_) => "holder.event_cancelled",
+            Self::UserDeleted(_) => "user.deleted",
         }
     }
 }
@@ -160,4 +180,13 @@ pub struct HolderFact {
     pub booking_id: i32,
     /// What came about.
     pub event: EventFact,
+}
+
+/// What happened to an account. It carries no name and no address, because it stays in outboxes and queues for a while.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct UserFact {
+    /// The account.
+    pub user_id: i32,
+    /// When it came about.
+    pub occurred_at: DateTime<Utc>,
 }

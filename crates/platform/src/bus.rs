@@ -11,7 +11,7 @@ mod redrive;
 use std::str::FromStr;
 
 use anyhow::Context;
-use contracts::message::{BOOKING_QUEUE, DEAD_LETTER_EXCHANGE, EXCHANGE, NOTIFICATION_QUEUE, Queue};
+use contracts::message::{DEAD_LETTER_EXCHANGE, EXCHANGE, QUEUES, Queue};
 use lapin::{
     Channel, Connection, ConnectionProperties, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -76,7 +76,7 @@ async fn declare_topology(channel: &Channel) -> lapin::Result<()> {
     for exchange in [EXCHANGE, DEAD_LETTER_EXCHANGE] {
         channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
     }
-    for queue in [NOTIFICATION_QUEUE, BOOKING_QUEUE] {
+    for queue in QUEUES {
         declare_queue(channel, queue).await?;
     }
     Ok(())

@@ -61,7 +61,7 @@ pub fn program_hash(blueprint: &Blueprint<'_>, program: Program) -> String {
 ///
 /// Every program declares the whole topology, so all have the same rights on it, and none beyond it.
 pub fn definitions(blueprint: &Blueprint<'_>) -> Value {
-    let topology = r"^(eventbooking|eventbooking\.dead|(booking|notification)(\.dead|\.retry)?)$";
+    let topology = r"^(eventbooking|eventbooking\.dead|(booking|notification)(\.user)?(\.dead|\.retry)?)$";
     let programs = blueprint.programs().into_iter().filter(|program| program.uses_rabbitmq());
     let mut users = vec![user(blueprint, MANAGED_ADMIN, "admin-password")];
     let mut permissions = vec![permission(MANAGED_ADMIN, "^$")];

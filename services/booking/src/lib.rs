@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use chrono::TimeDelta;
-use contracts::message::BOOKING_QUEUE;
+use contracts::message::{BOOKING_QUEUE, BOOKING_QUEUES};
 use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
@@ -128,7 +128,7 @@ impl App {
         outbox::start(&self.state, &self.bus, lifecycle);
         self.access_keys.start_refreshing(lifecycle);
         self.state.verifier.revocations().start_polling(lifecycle, &self.jwks_url);
-        bus::start_counting_dead_letters(lifecycle, self.bus.clone(), BOOKING_QUEUE);
+        bus::start_counting_dead_letters(lifecycle, self.bus.clone(), &BOOKING_QUEUES);
         let state = self.state.clone();
         bus::start_consumer(lifecycle, self.bus.clone(), BOOKING_QUEUE, CONSUMER_CONCURRENCY, move |received| {
             let state = state.clone();
@@ -144,8 +144,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Command::Migrate => postgres::migrate(&database_url(&config.booking)?, SERVICE, &sqlx::migrate!()).await,
         Command::RedriveDeadLetters => {
             let bus = Bus::new(&amqp_url(&config.booking)?, SERVICE)?;
-            let moved = bus::redrive(&bus, BOOKING_QUEUE).await?;
-            tracing::info!(moved, "dead letters driven back");
+            for queue in BOOKING_QUEUES {
+                let moved = bus::redrive(&bus, queue).await?;
+                tracing::info!(queue = queue.name, moved, "dead letters driven back");
+            }
             Ok(())
         }
     }

@@ -131,7 +131,7 @@ impl NewNotification {
                 let texts = texts::event_cancelled(&fact.event);
                 (Type::EventCancelled, fact.user_id, fact.booking_id, fact.event.event_id.clone(), texts)
             }
-            Message::EventChanged(_) | Message::EventCancelled(_) => {
+            Message::EventChanged(_) | Message::EventCancelled(_) | Message::UserDeleted(_) => {
                 return Err(NotForPeople { routing_key: message.routing_key() });
             }
         };

@@ -23,7 +23,7 @@ pub mod watcher;
 use std::time::Duration;
 
 use axum::Router;
-use contracts::message::NOTIFICATION_QUEUE;
+use contracts::message::{NOTIFICATION_QUEUE, NOTIFICATION_QUEUES};
 use mongodb::Database;
 use platform::{
     Clock,
@@ -143,7 +143,7 @@ impl App {
         };
         let lifecycle = &self.state.lifecycle;
         bus::start_consumer(lifecycle, self.bus.clone(), NOTIFICATION_QUEUE, self.concurrency, handle);
-        bus::start_counting_dead_letters(lifecycle, self.bus.clone(), NOTIFICATION_QUEUE);
+        bus::start_counting_dead_letters(lifecycle, self.bus.clone(), &NOTIFICATION_QUEUES);
     }
 
     fn readiness(&self) -> Readiness {
@@ -187,8 +187,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
         Command::RedriveDeadLetters => {
             let bus = Bus::new(&config.amqp_url()?, NAME)?;
-            let moved = bus::redrive(&bus, NOTIFICATION_QUEUE).await?;
-            println!("dead letters driven back to {}: {moved}", NOTIFICATION_QUEUE.name);
+            for queue in NOTIFICATION_QUEUES {
+                let moved = bus::redrive(&bus, queue).await?;
+                println!("dead letters driven back to {}: {moved}", queue.name);
+            }
             Ok(())
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Result, ensure};
 use bson::{Document, doc};
-use contracts::message::{BOOKING_QUEUE, NOTIFICATION_QUEUE};
+use contracts::message::{NOTIFICATION_QUEUE, QUEUES};
 use futures::TryStreamExt;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -30,7 +30,7 @@ pub(super) async fn all_sent(world: &World) -> Result<()> {
     ensure!(waiting == 0, "{waiting} messages in the outbox of event-service");
     let untold = world.events.collection::<Document>("untold_changes").count_documents(doc! {}).await?;
     ensure!(untold == 0, "{untold} changes that holders were not told of");
-    for queue in [NOTIFICATION_QUEUE, BOOKING_QUEUE] {
+    for queue in QUEUES {
         let waiting = count(world, queue.name).await?;
         ensure!(waiting == 0, "{waiting} messages in the queue {}", queue.name);
     }
@@ -49,7 +49,7 @@ async fn count(world: &World, queue: &str) -> Result<u32> {
 pub(super) async fn check(world: &World) -> Result<Vec<Violation>> {
     let mut violations = untold(world).await?;
     violations.extend(dropped(world).await?);
-    for queue in [NOTIFICATION_QUEUE, BOOKING_QUEUE] {
+    for queue in QUEUES {
         let dead = count(world, &format!("{}.dead", queue.name)).await?;
         if dead > 0 {
             violations.push(Violation::new(11, format!("{dead} dead letters of {}", queue.name)));

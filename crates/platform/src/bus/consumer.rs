@@ -71,7 +71,7 @@ where
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let consumer = Arc::new(Consumer { bus, queue, concurrency, stop: lifecycle.stopping(), handler });
-    supervise(lifecycle, "consumer", move |progress| {
+    supervise(lifecycle, queue.consumer, move |progress| {
         let consumer = consumer.clone();
         async move { consumer.run(&progress).await }
     });

@@ -67,20 +67,19 @@ async fn drive_back(channel: &Channel, queue: Queue, back: &str, letter: &Delive
     Ok(())
 }
 
-/// Starts to update the gauge `eventplatform_dead_letters`: how many dead letters of `queue` wait.
-pub fn start_counting_dead_letters(lifecycle: &Lifecycle, bus: Bus, queue: Queue) {
+/// Starts to update the gauge `eventplatform_dead_letters`: how many dead letters of each of `queues` wait.
+pub fn start_counting_dead_letters(lifecycle: &Lifecycle, bus: Bus, queues: &'static [Queue]) {
     let stop = lifecycle.stopping();
     supervise(lifecycle, "dead_letters", move |progress| {
-        count_dead_letters(bus.clone(), queue, stop.clone(), progress)
+        count_dead_letters(bus.clone(), queues, stop.clone(), progress)
     });
 }
 
-async fn count_dead_letters(bus: Bus, queue: Queue, stop: CancellationToken, progress: Progress) {
+async fn count_dead_letters(bus: Bus, queues: &[Queue], stop: CancellationToken, progress: Progress) {
     let mut open = None;
     while !stop.is_cancelled() {
-        match count(&bus, queue, &mut open).await {
-            Ok(waiting) => {
-                metrics::gauge!("eventplatform_dead_letters", "queue" => queue.name).set(waiting);
+        match count(&bus, queues, &mut open).await {
+            Ok(()) => {
                 gauges_kept("dead_letters");
                 progress.succeeded();
             }
@@ -96,16 +95,19 @@ async fn count_dead_letters(bus: Bus, queue: Queue, stop: CancellationToken, pro
     }
 }
 
-async fn count(bus: &Bus, queue: Queue, open: &mut Option<(Connection, Channel)>) -> anyhow::Result<u32> {
+async fn count(bus: &Bus, queues: &[Queue], open: &mut Option<(Connection, Channel)>) -> anyhow::Result<()> {
     let (connection, channel) = match open.take() {
         Some(open) => open,
         None => bus.open().await?,
     };
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let dead = dead_letter_queue(queue);
-    let found = answer(channel.queue_declare(dead.into(), passive, FieldTable::default())).await?;
+    for queue in queues {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let dead = dead_letter_queue(*queue);
+        let found = answer(channel.queue_declare(dead.into(), passive, FieldTable::default())).await?;
+        metrics::gauge!("eventplatform_dead_letters", "queue" => queue.name).set(found.message_count());
+    }
     *open = Some((connection, channel));
-    Ok(found.message_count())
+    Ok(())
 }
 
 async fn answer<T, E>(asking: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>

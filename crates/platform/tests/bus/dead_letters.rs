@@ -53,7 +53,7 @@ async fn the_number_of_dead_letters_is_a_metric() {
     until("it is a dead letter", async || broker.dead_letters().await == 1).await;
     let lifecycle = Lifecycle::new();
 
-    start_counting_dead_letters(&lifecycle, bus_at(&url()), QUEUE);
+    start_counting_dead_letters(&lifecycle, bus_at(&url()), &[QUEUE]);
 
     let line = format!("eventplatform_dead_letters{{queue=\"{}\"}} 1", QUEUE.name);
     until("it is counted", async || metrics.render().contains(&line)).await;
