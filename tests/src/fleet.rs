@@ -111,6 +111,7 @@ impl Settings {
     fn user_environment(&self, caller: Caller) -> Result<Vec<(&'static str, OsString)>> {
         Ok(vec![
             ("DATABASE_URL", self.database(caller)),
+            ("AMQP_URL", self.amqp(caller)),
             ("SIGNING_KEYS_DIR", self.secrets.signing_keys().into()),
             ("REFRESH_TOKEN_KEY_FILE", self.secrets.file("refresh-token-key")?.into()),
             ("EVENT_SERVICE_URL", self.peer(caller, Program::Event, "")),

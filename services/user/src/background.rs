@@ -101,7 +101,9 @@ async fn reload_keys(state: AppState) -> anyhow::Result<()> {
 }
 
 async fn purge(state: AppState) -> sqlx::Result<()> {
-    let rows = state.store.purge(state.rules.refresh_token_days).await? + state.idempotency.purge().await?;
+    let rows = state.store.purge(state.rules.refresh_token_days).await?
+        + state.idempotency.purge().await?
+        + state.store.outbox().purge().await?;
     tracing::debug!(rows, "old rows removed");
     Ok(())
 }

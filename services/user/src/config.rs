@@ -41,6 +41,12 @@ pub struct Config {
     /// File that holds the URL of the PostgreSQL database.
     #[arg(long, env = "DATABASE_URL_FILE")]
     pub database_url_file: Option<PathBuf>,
+    /// URL of RabbitMQ, with its password.
+    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    pub amqp_url: Option<String>,
+    /// File that holds the URL of RabbitMQ.
+    #[arg(long, env = "AMQP_URL_FILE")]
+    pub amqp_url_file: Option<PathBuf>,
     /// Folder of the keys that sign access tokens: `<kid>.pem`, Ed25519 in PKCS#8. All are published; the last by name
     /// signs, once it has been published for two minutes. The folder is read again every 10 seconds.
     #[arg(long, env = "SIGNING_KEYS_DIR")]
@@ -84,6 +90,11 @@ impl Config {
     /// The database's URL.
     pub fn database_url(&self) -> anyhow::Result<Secret> {
         server_url("DATABASE_URL", self.database_url.as_deref(), self.database_url_file.as_ref())
+    }
+
+    /// RabbitMQ's URL.
+    pub fn amqp_url(&self) -> anyhow::Result<Secret> {
+        server_url("AMQP_URL", self.amqp_url.as_deref(), self.amqp_url_file.as_ref())
     }
 
     /// The folder of the signing keys.

@@ -100,7 +100,7 @@ impl Name {
 pub enum Status {
     /// It can.
     Active,
-    /// An admin has closed it.
+    /// An admin has closed it, or its owner deleted it.
     Disabled,
 }
 

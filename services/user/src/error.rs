@@ -60,6 +60,12 @@ pub enum Refusal {
     /// An admin who would take their own rights away.
     #[error("your own role and status are another administrator's to change")]
     OwnAccount,
+    /// The only admin who could still let somebody else be one.
+    #[error("you are the only administrator; make somebody else one before you delete your account")]
+    LastAdmin,
+    /// Attendees would have nobody to turn to.
+    #[error("you have events that have not ended; cancel them, or delete your account when they are over")]
+    EventsToCome,
 }
 
 /// By then a full queue of passwords has mostly been worked off.
@@ -89,6 +95,8 @@ impl From<Refusal> for ApiError {
             Refusal::SessionNotFound => Self::not_found("session_not_found", detail),
             Refusal::AlreadyOrganizer => Self::conflict("already_organizer", detail),
             Refusal::OwnAccount => Self::conflict("own_account", detail),
+            Refusal::LastAdmin => Self::conflict("last_admin", detail),
+            Refusal::EventsToCome => Self::conflict("events_to_come", detail),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -12,7 +12,7 @@ use platform::{
     client::{self, WithContext},
 };
 use reqwest::Client;
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use url::Url;
 
 /// The longest an answer may take.
@@ -36,6 +36,12 @@ pub struct EventAnswer {
     pub body: Bytes,
 }
 
+/// A list of events, of which only the number counts.
+#[derive(Deserialize)]
+struct EventsToCome {
+    items: Vec<IgnoredAny>,
+}
+
 impl EventService {
     /// The service at `url`.
     pub fn new(url: &Url) -> Self {
@@ -49,6 +55,22 @@ impl EventService {
             let detail = "the events cannot be had at this moment; try again";
             ApiError::unavailable("event_service_unavailable", detail, cause)
         })
+    }
+
+    /// Whether an organizer has published events that have not ended. 503 `event_service_unavailable` without a fit answer
+    /// within 3 s.
+    pub async fn has_events_to_come(&self, organizer_id: i32) -> ApiResult<bool> {
+        self.ask_for_events_to_come(organizer_id).await.map_err(|cause| {
+            let detail = "whether you have events to come cannot be told at this moment; try again";
+            ApiError::unavailable("event_service_unavailable", detail, cause)
+        })
+    }
+
+    async fn ask_for_events_to_come(&self, organizer_id: i32) -> anyhow::Result<bool> {
+        let answer = self.ask(&[("organizer_id", organizer_id), ("limit", 1)]).await?;
+        ensure!(answer.status == StatusCode::OK, "event-service answered {}", answer.status);
+        let page: EventsToCome = serde_json::from_slice(&answer.body).context("event-service answered no list")?;
+        Ok(!page.items.is_empty())
     }
 
     async fn ask<Q: Serialize + Sync>(&self, query: &Q) -> anyhow::Result<EventAnswer> {

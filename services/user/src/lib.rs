@@ -7,7 +7,7 @@
 //! - [`hashing`]: argon2id in a bounded pool that reuses its memory
 //! - [`signing`]: access tokens and the keys that sign them; [`tokens`]: the opaque tokens that are stored as hashes
 //! - [`events`]: event-service, asked at request time
-//! - [`background`]: the first admin, the key folder watched, old rows removed
+//! - [`background`]: the first admin, the key folder watched, old rows removed; [`outbox`]: messages out
 
 pub mod background;
 pub mod config;
@@ -15,6 +15,7 @@ pub mod domain;
 pub mod error;
 pub mod events;
 pub mod hashing;
+pub mod outbox;
 pub mod routes;
 pub mod signing;
 pub mod state;
@@ -25,6 +26,7 @@ pub mod tokens;
 use axum::Router;
 use platform::{
     Clock,
+    bus::Bus,
     config::ServiceArgs,
     health::Readiness,
     postgres,
@@ -52,15 +54,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 pub struct App {
     service: ServiceArgs,
     state: AppState,
+    bus: Bus,
     first_admin: Option<FirstAdmin>,
 }
 
 impl App {
-    /// Puts the service together. Fails on a setting that is missing or unfit; the database may still be away.
+    /// Puts the service together. Fails on a setting that is missing or unfit; the database and RabbitMQ may still be away.
     pub fn build(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let pool = postgres::pool(&config.database_url()?, "user-service", MAX_CONNECTIONS)?;
         let state = AppState::new(config, pool, clock)?;
-        Ok(Self { service: config.service.clone(), state, first_admin: FirstAdmin::from_config(config)? })
+        let bus = Bus::new(&config.amqp_url()?, "user-service")?;
+        Ok(Self { service: config.service.clone(), state, bus, first_admin: FirstAdmin::from_config(config)? })
     }
 
     /// What the handlers share.
@@ -73,7 +77,7 @@ impl App {
         routes::router(self.state.clone())
     }
 
-    /// Listens until SIGTERM.
+    /// Listens until SIGTERM. Ready as soon as PostgreSQL answers: while RabbitMQ is away, messages wait in the outbox.
     pub async fn serve(self) -> anyhow::Result<()> {
         let lifecycle = Lifecycle::new();
         let pool = self.state.store.pool().clone();
@@ -82,6 +86,7 @@ impl App {
             async move { postgres::ping(&pool).await }
         });
         let router = self.router();
+        outbox::start(&self.state, &self.bus, &lifecycle);
         background::start(&lifecycle, self.state, self.first_admin);
         server::serve(&self.service, router, readiness, lifecycle).await
     }

@@ -10,6 +10,7 @@ use platform::{
     trace,
 };
 use sqlx::PgPool;
+use tokio::sync::Notify;
 
 use crate::{
     config::Config, events::EventService, hashing::PasswordHasher, signing::SigningKeys, store::Store, throttle::Turns,
@@ -35,6 +36,8 @@ pub struct AppState {
     pub verifier: Verifier,
     /// Asked for events.
     pub events: EventService,
+    /// Wakes the relay of the outbox after a commit.
+    pub relay_wake: Arc<Notify>,
     /// The time.
     pub clock: Clock,
     /// The numbers and switches that handlers go by.
@@ -73,6 +76,7 @@ impl AppState {
             token_key: TokenKey::new(&config.refresh_token_key()?),
             verifier,
             events: EventService::new(config.event_service_url()?),
+            relay_wake: Arc::default(),
             clock,
             rules: Arc::new(Rules {
                 organizer_approval: config.organizer_approval,

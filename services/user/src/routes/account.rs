@@ -1,24 +1,31 @@
-//! The account page: one's own profile and sessions, and the request to become an organizer.
+//! The account page: one's own profile and sessions, the request to become an organizer, and the account's deletion.
 
 use axum::{Json, extract::State, response::NoContent};
 use chrono::{DateTime, Utc};
-use contracts::identity::Language;
+use contracts::{
+    identity::Language,
+    message::{Message, UserFact},
+};
 use platform::{
     ApiResult,
     auth::AuthUser,
-    extract::{JsonBody, Path, Query},
+    extract::{ClientAddr, JsonBody, Path, Query},
     page::{Page, PageQuery, decode_cursor, parse_limit},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{UserResponse, current_user, field_error};
+use super::{
+    UserResponse, current_user, field_error,
+    sessions::{LoggedOut, verify_counted},
+};
 use crate::{
-    domain::{Name, device},
+    domain::{Name, Password, device},
     error::Refusal,
     state::{AppState, to_the_end},
-    store::{ProfileChange, Session},
+    store::{DeletedAccount, Deletion, ProfileChange, RateLimit, Session, User},
+    throttle::{GuessLimits, account_limits},
 };
 
 /// A change to one's own profile; absent fields stay unchanged.
@@ -29,6 +36,14 @@ pub struct UpdateProfile {
     pub name: Option<String>,
     /// The language of notifications and other texts for the person.
     pub language: Option<Language>,
+}
+
+/// The deletion of one's own account.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteAccount {
+    /// The present one.
+    pub password: String,
 }
 
 /// One of the caller's sessions.
@@ -132,6 +147,47 @@ async fn set_role_request(state: AppState, auth: AuthUser, asked: bool) -> ApiRe
     let user = user.ok_or(Refusal::AlreadyOrganizer)?;
     tracing::info!(user_id = user.id, asked, "asked to become an organizer");
     Ok(Json(user.into()))
+}
+
+/// Clears the browser's cookies, as logout does.
+pub(super) async fn delete_me(
+    State(state): State<AppState>,
+    auth: AuthUser,
+    ClientAddr(address): ClientAddr,
+    body: JsonBody<DeleteAccount>,
+) -> ApiResult<LoggedOut> {
+    let user = current_user(&state, &auth).await?;
+    let body = body.parse()?;
+    to_the_end(async move {
+        let hash = state.store.find_password_hash(user.id).await?.ok_or(Refusal::SessionOver)?;
+        let guess = GuessLimits::of_session(&auth.session_id);
+        let password = Password::typed(&body.password);
+        let worker = verify_counted(&state, &guess, password, Some(hash.clone()), Refusal::WrongPassword).await?;
+        // Others may hash while event-service is asked.
+        drop(worker);
+        if state.events.has_events_to_come(user.id).await? {
+            return Err(Refusal::EventsToCome.into());
+        }
+        let mut limits = account_limits(&user.email, address);
+        limits.push(guess.client);
+        delete(&state, &user, &hash, &limits).await?;
+        Ok(LoggedOut::of_browser(&state))
+    })
+    .await
+}
+
+async fn delete(state: &AppState, user: &User, password_hash: &str, limits: &[RateLimit]) -> ApiResult<()> {
+    let message = &Message::UserDeleted(UserFact { user_id: user.id, occurred_at: state.clock.now() });
+    let account = DeletedAccount { user_id: user.id, password_hash, limits, message };
+    match state.store.delete_account(account).await? {
+        Deletion::Deleted => {}
+        Deletion::LastAdmin => return Err(Refusal::LastAdmin.into()),
+        Deletion::PasswordChanged => return Err(Refusal::PasswordChangedMeanwhile.into()),
+        Deletion::Over => return Err(Refusal::SessionOver.into()),
+    }
+    state.relay_wake.notify_one();
+    tracing::info!(user_id = user.id, "account deleted");
+    Ok(())
 }
 
 impl OwnSessionResponse {

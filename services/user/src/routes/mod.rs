@@ -17,7 +17,7 @@ use platform::{ApiError, ApiResult, auth::AuthUser, openapi, server::limited};
 use uuid::Uuid;
 
 pub use self::{
-    account::{OwnSessionResponse, UpdateProfile},
+    account::{DeleteAccount, OwnSessionResponse, UpdateProfile},
     events::EventsQuery,
     passwords::{ChangePassword, ResetPassword, ResetTokenResponse},
     sessions::{LoginRequest, RefreshRequest, SessionResponse},
@@ -32,6 +32,19 @@ pub fn router(state: AppState) -> Router {
         .api_route("/users/register", post_with(users::register, |op| op.summary("Register")))
         .api_route("/users/login", post_with(sessions::login, |op| op.summary("Log in, by tokens or by cookies")))
         .api_route("/users/me/password", post_with(passwords::change, |op| op.summary("Change my password")))
+        .api_route(
+            "/users/me/delete",
+            post_with(account::delete_me, |op| {
+                op.summary("Delete my account").description(
+                    "Needs the password. user-service removes the person at once, the other services within moments. \
+                     The address may be registered again. Refused with 401 \
+                     `login_required`, `invalid_token` or `session_over`; 403 `wrong_password` or `account_disabled`; 409 \
+                     `last_admin` if nobody else is an active admin, `events_to_come` if the caller has published events \
+                     that have not ended, or `password_changed_meanwhile`; 429 `too_many_attempts`, \
+                     `hashing_overloaded` or `overloaded`; 503 `event_service_unavailable` or `database_unavailable`.",
+                )
+            }),
+        )
         .api_route(
             "/users/password-reset",
             post_with(passwords::reset, |op| op.summary("Set a new password by a reset token")),

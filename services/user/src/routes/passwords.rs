@@ -84,7 +84,7 @@ pub(super) async fn create_reset(
     let admin = current_admin(&state, auth).await?;
     state.store.find_user(id).await?.ok_or(Refusal::UserNotFound)?;
     let reset_token = random_token();
-    let expires_at = state.store.insert_reset(id, &token_hash(&reset_token)).await?;
+    let expires_at = state.store.insert_reset(id, &token_hash(&reset_token)).await?.ok_or(Refusal::UserNotFound)?;
     tracing::info!(admin_id = admin.id, user_id = id, "reset token made");
     Ok(Created(ResetTokenResponse { reset_token, expires_at }))
 }

@@ -317,6 +317,13 @@ impl IntoResponse for SessionAnswer {
     }
 }
 
+impl LoggedOut {
+    /// The answer to a browser whose session is over.
+    pub(super) fn of_browser(state: &AppState) -> Self {
+        Self(state.verifier.cookies().clear())
+    }
+}
+
 impl IntoResponse for LoggedOut {
     fn into_response(self) -> Response {
         (set_cookies(self.0), NoContent).into_response()

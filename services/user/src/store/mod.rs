@@ -2,10 +2,11 @@
 //!
 //! Whatever is stored goes by the database's clock, so that replicas whose clocks differ agree.
 //!
-//! - [`users`]: people; [`sessions`]: sessions and their refresh tokens
+//! - [`users`]: people; [`deletion`]: the deletion of an account; [`sessions`]: sessions and their refresh tokens
 //! - [`password_resets`]: reset tokens; [`revocations`]: ended sessions and changed roles
 //! - [`rate_limits`]: the counters of every limit; [`known_clients`]: where people logged in from
 
+mod deletion;
 mod known_clients;
 mod password_resets;
 mod rate_limits;
@@ -15,9 +16,11 @@ mod users;
 
 use std::time::Duration;
 
+use platform::outbox::postgres::PgOutbox;
 use sqlx::PgPool;
 
 pub use self::{
+    deletion::{DeletedAccount, Deletion},
     known_clients::{Acquaintance, ClientKeys},
     rate_limits::RateLimit,
     sessions::{NewSession, Rotation, Session},
@@ -43,6 +46,11 @@ impl Store {
     /// Its connections.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The messages that are to be published.
+    pub fn outbox(&self) -> PgOutbox {
+        PgOutbox::new(self.pool.clone())
     }
 
     /// Removes what nobody needs any more: old sessions, rotated tokens past `refresh_token_days`, used and expired

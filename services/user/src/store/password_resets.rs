@@ -6,18 +6,24 @@ use super::{RateLimit, Store};
 use crate::domain::RESET_LIFETIME;
 
 impl Store {
-    /// Stores a reset token in the place of the user's earlier ones; says when it expires.
-    pub async fn insert_reset(&self, user_id: i32, token_hash: &[u8]) -> sqlx::Result<DateTime<Utc>> {
+    /// Stores a reset token in the place of the user's earlier ones; says when it expires. `None` if there is no
+    /// such user.
+    pub async fn insert_reset(&self, user_id: i32, token_hash: &[u8]) -> sqlx::Result<Option<DateTime<Utc>>> {
         let expires_at = sqlx::query_scalar!(
-            "with earlier as (delete from password_resets where user_id = $1 and used_at is null)
+            // The lock makes the deletion of the account wait for this, or this for it.
+            "with earlier as (
+                 delete from password_resets where user_id = $1 and used_at is null
+             ), account as (
+                 select id from users where id = $1 and deleted_at is null for key share
+             )
              insert into password_resets (token_hash, user_id, expires_at)
-             values ($2, $1, now() + make_interval(secs => $3))
+             select $2, id, now() + make_interval(secs => $3) from account
              returning expires_at",
             user_id,
             token_hash,
             RESET_LIFETIME.as_secs_f64(),
         );
-        expires_at.fetch_one(&self.pool).await
+        expires_at.fetch_optional(&self.pool).await
     }
 
     /// The address of the user whom a reset token is for, while it can be used.

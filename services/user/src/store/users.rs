@@ -166,7 +166,7 @@ impl Store {
     pub async fn find_credentials(&self, email: &Email) -> sqlx::Result<Option<Credentials>> {
         let row = sqlx::query!(
             "select id, email, name, role, requested_role, status, language, created_at, password_hash
-             from users where lower(email) = lower($1)",
+             from users where lower(email) = lower($1) and deleted_at is null",
             email.as_str()
         );
         let Some(row) = row.fetch_optional(&self.pool).await? else { return Ok(None) };
@@ -183,11 +183,12 @@ impl Store {
         Ok(Some(Credentials { user: user.try_into()?, password_hash: row.password_hash }))
     }
 
-    /// The person of that id.
+    /// The person of that id; `None` if there is none, or the account was deleted.
     pub async fn find_user(&self, id: i32) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
-            "select id, email, name, role, requested_role, status, language, created_at from users where id = $1",
+            "select id, email, name, role, requested_role, status, language, created_at from users
+             where id = $1 and deleted_at is null",
             id
         );
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
@@ -215,7 +216,8 @@ impl Store {
         let rows = sqlx::query_as!(
             UserRow,
             "select id, email, name, role, requested_role, status, language, created_at from users
-             where id > $1 and ($2::text is null or status = $2) and (not $3 or requested_role is not null)
+             where id > $1 and deleted_at is null and ($2::text is null or status = $2)
+                 and (not $3 or requested_role is not null)
              order by id limit $4",
             after,
             status,
@@ -230,7 +232,7 @@ impl Store {
         let row = sqlx::query_as!(
             UserRow,
             "update users set name = coalesce($2, name), language = coalesce($3, language)
-             where id = $1
+             where id = $1 and deleted_at is null
              returning id, email, name, role, requested_role, status, language, created_at",
             id,
             change.name.as_ref().map(Name::as_str),
@@ -245,7 +247,7 @@ impl Store {
         let row = sqlx::query_as!(
             UserRow,
             "update users set requested_role = case when $2 then 'organizer' end
-             where id = $1 and role = 'attendee'
+             where id = $1 and role = 'attendee' and deleted_at is null
              returning id, email, name, role, requested_role, status, language, created_at",
             id,
             asked,
@@ -270,7 +272,7 @@ impl Store {
                  role = coalesce($2, role),
                  requested_role = case when $2::text is null then requested_role end,
                  status = coalesce($3, status)
-             where id = $1
+             where id = $1 and deleted_at is null
              returning id, email, name, role, requested_role, status, language, created_at",
             id,
             change.role.map(Role::as_str),
@@ -290,7 +292,9 @@ impl Store {
 
     /// The hash of a person's password.
     pub async fn find_password_hash(&self, id: i32) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar!("select password_hash from users where id = $1", id).fetch_optional(&self.pool).await
+        sqlx::query_scalar!("select password_hash from users where id = $1 and deleted_at is null", id)
+            .fetch_optional(&self.pool)
+            .await
     }
 
     /// Puts one hash in the place of another and ends every session but `kept`; false if the hash was another one.

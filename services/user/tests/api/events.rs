@@ -17,15 +17,15 @@ use serde_json::json;
 use crate::helpers::TestApp;
 
 /// event-service as the platform's contract has it, answering what the test says.
-struct EventService {
+pub(crate) struct EventService {
     url: String,
-    asked: Arc<Mutex<Vec<(Uri, HeaderMap)>>>,
+    pub(crate) asked: Arc<Mutex<Vec<(Uri, HeaderMap)>>>,
 }
 
 type Answering = (Arc<Mutex<Vec<(Uri, HeaderMap)>>>, fn() -> Response, Duration);
 
 impl EventService {
-    async fn answers(answer: fn() -> Response, after: Duration) -> Self {
+    pub(crate) async fn answers(answer: fn() -> Response, after: Duration) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let router = Router::new()
             .route(
@@ -43,21 +43,21 @@ impl EventService {
         Self { url, asked }
     }
 
-    async fn platform(&self) -> TestApp {
+    pub(crate) async fn platform(&self) -> TestApp {
         TestApp::with(&["--event-service-url", &self.url]).await
     }
 }
 
-fn list() -> Response {
+pub(crate) fn list() -> Response {
     axum::Json(json!({ "items": [{ "id": "e1", "title": "Concert" }], "next_cursor": null })).into_response()
 }
 
-fn refusal() -> Response {
+pub(crate) fn refusal() -> Response {
     let body = json!({ "type": "about:blank", "status": 400, "code": "invalid_query", "detail": "from: not a time" });
     (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
-fn breakdown() -> Response {
+pub(crate) fn breakdown() -> Response {
     StatusCode::BAD_GATEWAY.into_response()
 }
 

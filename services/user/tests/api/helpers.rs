@@ -48,6 +48,8 @@ impl TestApp {
         let mut arguments: Vec<String> = vec!["user-service".into()];
         let own = [
             ("--database-url", database.url.clone()),
+            // Nobody listens there: no test needs the messages to leave the outbox.
+            ("--amqp-url", "amqp://127.0.0.1:1".to_owned()),
             ("--signing-keys-dir", folder.path().display().to_string()),
             ("--refresh-token-key-file", folder.path().join("refresh.key").display().to_string()),
         ];

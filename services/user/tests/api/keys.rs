@@ -102,12 +102,12 @@ async fn a_folder_that_is_not_in_order_changes_nothing() {
     assert_eq!(published(&app).await, ["2026-01"]);
 }
 
-fn sid(session: &Session) -> String {
+pub(crate) fn sid(session: &Session) -> String {
     let claims: AccessClaims = jsonwebtoken::dangerous::insecure_decode_claims(&session.access).unwrap();
     claims.sid
 }
 
-async fn revocations(app: &TestApp) -> RevocationList {
+pub(crate) async fn revocations(app: &TestApp) -> RevocationList {
     let answer = app.get("/.well-known/revocations.json").send().await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     serde_json::from_value(answer.body).unwrap()

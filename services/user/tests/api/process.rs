@@ -41,6 +41,7 @@ impl Program {
         fs::write(folder.path().join("password"), format!("{PASSWORD}\n")).unwrap();
         let mut process = command(&database)
             .envs([("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0"), ("SHUTDOWN_DELAY_SECONDS", "0")])
+            .env("AMQP_URL", "amqp://127.0.0.1:1")
             .env("SIGNING_KEYS_DIR", folder.path())
             .env("REFRESH_TOKEN_KEY_FILE", folder.path().join("refresh.key"))
             .env("EVENT_SERVICE_URL", "http://127.0.0.1:1")

@@ -24,7 +24,8 @@ async fn missing_and_unfit_settings_are_named() {
     let keys = ("signing-keys-dir", path);
     let long = ("refresh-token-key", "0123456789abcdef0123456789abcdef");
     let events = ("event-service-url", "http://127.0.0.1:1");
-    let whole = [("database-url", URL), keys, long, events];
+    let most = [("database-url", URL), keys, long, events];
+    let whole = [&most[..], &[("amqp-url", "amqp://127.0.0.1:1")]].concat();
 
     assert!(empty.contains("no <kid>.pem"), "{empty}");
     assert!(refusal(&[("database-url", "postgres://u:postgres@db/x")]).contains("well-known"));
@@ -32,6 +33,7 @@ async fn missing_and_unfit_settings_are_named() {
     assert!(refusal(&[("database-url", URL), keys]).contains("set REFRESH_TOKEN_KEY"));
     assert!(refusal(&[("database-url", URL), keys, ("refresh-token-key", "short")]).contains("at least 32"));
     assert!(refusal(&[("database-url", URL), keys, long]).contains("set EVENT_SERVICE_URL"));
+    assert!(refusal(&most).contains("set AMQP_URL"));
     assert!(refusal(&[&whole[..], &[("admin-email", "a@b")]].concat()).contains("set ADMIN_PASSWORD"));
     let weak = [("admin-email", "a@b"), ("admin-password", "changeme")];
     assert!(refusal(&[&whole[..], &weak].concat()).contains("well-known"));
