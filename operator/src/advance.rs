@@ -2,6 +2,8 @@
 //!
 //! credentials → traffic rules and configuration → servers → logins on the servers → migrations → programs → ingress →
 //! prune. A closed gate stops what needs it and nothing else.
+//!
+//! RabbitMQ imports its users and their rights when it boots, so programs that change wait while it is rolled.
 
 mod migrations;
 mod pods;
@@ -130,7 +132,8 @@ impl Pass<'_> {
         deployments.any(|deployment| deployment["status"]["replicas"].as_i64().unwrap_or(0) > 0)
     }
 
-    /// The made-up credentials, made where there are none yet. Nothing while a predecessor's are about to go.
+    /// The made-up credentials, made where there are none yet, with the logins that a newer release needs. Nothing while
+    /// a predecessor's are about to go.
     async fn credentials(&mut self, report: &mut Report) -> Result<Option<BTreeMap<Credential, SecretData>>, Problem> {
         let established = self.observed.is_established(self.identity);
         let owned = self.spec.deletion.policy == DeletionPolicy::Delete;
@@ -154,6 +157,7 @@ impl Pass<'_> {
                 report.pending.push(format!("Secret {name} of a deleted platform of this name is about to go"));
                 return Ok(None);
             }
+            let secret = self.with_logins(credential, secret).await?;
             let has_owner = secret["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
             let data =
                 credential.read(&secret).map_err(|keys| Problem::CredentialLost { secret: name.clone(), keys })?;
@@ -163,6 +167,15 @@ impl Pass<'_> {
             credentials.insert(credential, data);
         }
         Ok(Some(credentials))
+    }
+
+    /// A made-up credential with the logins that it lacked.
+    async fn with_logins(&self, credential: Credential, secret: Value) -> Result<Value, Problem> {
+        let logins = credential.missing_logins(&secret, &mut rand::rng());
+        if logins.is_empty() {
+            return Ok(secret);
+        }
+        self.applier.add_keys(self.identity, &secret, &logins).await
     }
 
     async fn existing_credential(&self, name: &str) -> Result<Option<Value>, Problem> {
@@ -232,11 +245,7 @@ impl Pass<'_> {
             join!(self.servers.postgres(&postgres), self.servers.mongodb(&mongodb), self.servers.rabbitmq(&rabbitmq));
         let mut reason = None;
         for (server, result) in [("postgres", postgres), ("mongodb", mongodb), ("rabbitmq", rabbitmq)] {
-            let set = plan
-                .servers
-                .iter()
-                .find(|child| child.kind == Kind::StatefulSet && child.name == self.identity.child_name(server));
-            let rollout = set.and_then(|set| self.rollout(set));
+            let rollout = self.stateful_set(plan, server).and_then(|set| self.rollout(set));
             let failure = match (result, rollout) {
                 (Err(failure), rollout) => {
                     let starting = rollout.is_some() && matches!(failure, ServerFailure::Unreachable(_));
@@ -262,6 +271,12 @@ impl Pass<'_> {
         failures
     }
 
+    /// The StatefulSet of a server, if it runs here.
+    fn stateful_set<'p>(&self, plan: &'p Plan, server: &str) -> Option<&'p Child> {
+        let name = self.identity.child_name(server);
+        plan.servers.iter().find(|child| child.kind == Kind::StatefulSet && child.name == name)
+    }
+
     /// What is still under way in a StatefulSet or Deployment.
     fn rollout(&self, child: &Child) -> Option<String> {
         let live = self.observed.get(child.kind, &child.name);
@@ -280,6 +295,12 @@ impl Pass<'_> {
         Some(format!("{} has {updated} of {desired} pods ready{trouble}", child.name))
     }
 
+    /// Whether a child has been applied as it is wanted now.
+    fn is_current(&self, child: &Child) -> bool {
+        let wanted = |object: &Value| object["metadata"]["annotations"][HASH_ANNOTATION].clone();
+        self.observed.get(child.kind, &child.name).is_some_and(|live| wanted(live) == wanted(&child.object))
+    }
+
     /// Whether the programs serve, and how many pods of each.
     fn judge(&self, blueprint: &Blueprint<'_>, plan: Option<&Plan>, report: &mut Report) {
         let mut missing = Vec::new();
@@ -293,10 +314,9 @@ impl Pass<'_> {
             }
             let child = plan.and_then(|plan| deployment_of(plan, program));
             let rollout = child.and_then(|child| self.rollout(child));
-            let wanted = |object: &Value| object["metadata"]["annotations"][HASH_ANNOTATION].clone();
-            let current = match (child, live) {
-                (Some(child), Some(live)) => wanted(&child.object) == wanted(live),
-                _ => plan.is_none() && live.is_some(),
+            let current = match child {
+                Some(child) => self.is_current(child),
+                None => plan.is_none() && live.is_some(),
             };
             let updated = live.and_then(|live| live["status"]["updatedReplicas"].as_i64()).unwrap_or(0).min(available);
             let desired = live.and_then(|live| live["spec"]["replicas"].as_i64());

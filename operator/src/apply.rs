@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     child::{Child, FIELD_MANAGER, HASH_ANNOTATION, Identity, Kind, Ownership},
+    credentials::{SecretData, encode_data},
     drift::{covers, fingerprint},
     observe::{self, Observed, api, to_value},
     problem::Problem,
@@ -22,6 +23,9 @@ use crate::{
 
 /// The field manager that holds `replicas` between the operator and an autoscaler.
 const REPLICAS_MANAGER: &str = "eventplatform-operator-replicas";
+
+/// The field manager of the data of made-up credentials.
+const CREDENTIALS_MANAGER: &str = "eventplatform-operator-credentials";
 
 /// What became of a child.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -153,12 +157,26 @@ impl Applier {
     pub async fn create(&self, identity: &Identity, kind: Kind, object: &Value) -> Result<Option<Value>, Problem> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let typed: DynamicObject = serde_json::from_value(object.clone()).expect("a built object has metadata");
-        let params = PostParams { dry_run: false, field_manager: Some(format!("{FIELD_MANAGER}-credentials")) };
+        let params = PostParams { dry_run: false, field_manager: Some(CREDENTIALS_MANAGER.to_owned()) };
         match api(&self.client, identity, &kind.resource()).create(&params, &typed).await {
             Ok(created) => Ok(Some(to_value(&created))),
             Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
             Err(error) => Err(Problem::from_api(&format!("{} {name}", kind.name()), error)),
         }
+    }
+
+    /// Adds keys to a made-up credential. A conflict if somebody has written it since it was read: the key may have come
+    /// back.
+    pub async fn add_keys(&self, identity: &Identity, secret: &Value, keys: &SecretData) -> Result<Value, Problem> {
+        let name = secret["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = json!({
+            "metadata": { "resourceVersion": secret["metadata"]["resourceVersion"] },
+            "data": encode_data(keys),
+        });
+        let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
+        let answer =
+            api(&self.client, identity, &Kind::Secret.resource()).patch(name, &params, &Patch::Merge(&patch)).await;
+        answer.map(|object| to_value(&object)).map_err(|error| Problem::from_api(&format!("Secret {name}"), error))
     }
 
     /// Sets the owner of a made-up credential, and nothing else of it: its data has another manager.

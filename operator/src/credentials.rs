@@ -1,4 +1,5 @@
-//! Passwords and keys that the operator makes up: once, where there are none, and never over existing data.
+//! Passwords and keys that the operator makes up: once, where there are none, and never over existing data. Only logins
+//! that it sets at a server itself are made up again when they are missing.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +36,13 @@ pub enum Credential {
 }
 
 /// How a value of a credential is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Recipe {
+    /// Password of a login that the operator sets at its server: RabbitMQ imports its users at every boot, roles of
+    /// PostgreSQL and users of MongoDB get their password whenever they cannot log in. So a new one loses nothing, and
+    /// a Secret from before the release that needs the login gets it. No other value may be replaced: the data on a
+    /// volume depends on it, or others know it already. Where it is missing, somebody has removed it.
+    Login,
     Password,
     /// 756 bytes of base64, as MongoDB's key files are.
     Keyfile,
@@ -73,22 +79,26 @@ impl Credential {
     fn recipes(self) -> &'static [(&'static str, Recipe)] {
         match self {
             Self::Postgres => &[
+                // Set by the image when it makes the database, and by nobody afterwards.
                 ("admin-password", Recipe::Password),
-                ("user-password", Recipe::Password),
-                ("booking-password", Recipe::Password),
-                ("mock-gateway-password", Recipe::Password),
+                ("user-password", Recipe::Login),
+                ("booking-password", Recipe::Login),
+                ("mock-gateway-password", Recipe::Login),
             ],
             Self::Mongodb => &[
+                // As PostgreSQL's.
                 ("admin-password", Recipe::Password),
-                ("event-password", Recipe::Password),
-                ("notification-password", Recipe::Password),
+                ("event-password", Recipe::Login),
+                ("notification-password", Recipe::Login),
                 ("keyfile", Recipe::Keyfile),
             ],
             Self::Rabbitmq => &[
-                ("admin-password", Recipe::Password),
-                ("event-password", Recipe::Password),
-                ("booking-password", Recipe::Password),
-                ("notification-password", Recipe::Password),
+                ("admin-password", Recipe::Login),
+                ("user-password", Recipe::Login),
+                ("event-password", Recipe::Login),
+                ("booking-password", Recipe::Login),
+                ("notification-password", Recipe::Login),
+                // Nodes with different cookies cannot form a cluster while they are rolled one by one.
                 ("erlang-cookie", Recipe::Password),
             ],
             Self::SigningKeys => &[("key-0001.pem", Recipe::Ed25519Private)],
@@ -106,7 +116,7 @@ impl Credential {
         let mut data = Map::new();
         for (name, recipe) in self.recipes() {
             let value = match recipe {
-                Recipe::Password => random_password(rng),
+                Recipe::Login | Recipe::Password => random_password(rng),
                 Recipe::Keyfile => random_keyfile(rng),
                 Recipe::Ed25519Private => {
                     let key = keys.entry(name).or_insert_with(|| SigningKey::from_bytes(&rng.random()));
@@ -136,10 +146,22 @@ impl Credential {
     /// The content of an existing Secret, or the keys that are missing or empty in it.
     pub fn read(self, secret: &Value) -> Result<SecretData, Vec<String>> {
         let data = secret_data(secret);
-        let lost = |name: &&str| data.get(*name).is_none_or(Vec::is_empty);
-        let missing: Vec<String> =
-            self.recipes().iter().map(|(name, _)| *name).filter(lost).map(str::to_owned).collect();
+        let missing: Vec<String> = self.missing(&data).map(|(name, _)| name.to_owned()).collect();
         if missing.is_empty() { Ok(data) } else { Err(missing) }
+    }
+
+    /// New passwords for the logins that are missing or empty in an existing Secret. None if another value is missing
+    /// too: the Secret must come back from a backup, and brings its logins with it.
+    pub fn missing_logins(self, secret: &Value, rng: &mut impl Rng) -> SecretData {
+        let data = secret_data(secret);
+        if self.missing(&data).any(|(_, recipe)| recipe != Recipe::Login) {
+            return SecretData::new();
+        }
+        self.missing(&data).map(|(name, _)| (name.to_owned(), random_password(rng).into_bytes())).collect()
+    }
+
+    fn missing(self, data: &SecretData) -> impl Iterator<Item = (&'static str, Recipe)> {
+        self.recipes().iter().copied().filter(move |(name, _)| data.get(*name).is_none_or(Vec::is_empty))
     }
 }
 
@@ -194,6 +216,41 @@ mod tests {
         secret["data"].as_object_mut().unwrap().remove("admin-password");
 
         assert_eq!(Credential::Postgres.read(&secret), Err(vec!["admin-password".into(), "user-password".into()]));
+    }
+
+    #[test]
+    fn missing_logins_are_made_up() {
+        let mut secret = Credential::Rabbitmq.generate(&identity(), false, &mut rand::rng());
+        secret["data"]["booking-password"] = json!("");
+        secret["data"].as_object_mut().unwrap().remove("user-password");
+
+        let logins = Credential::Rabbitmq.missing_logins(&secret, &mut rand::rng());
+
+        assert_eq!(logins.keys().collect::<Vec<_>>(), ["booking-password", "user-password"]);
+        assert!(logins.values().all(|password| password.len() == 40));
+    }
+
+    #[test]
+    fn nothing_is_made_up_where_something_else_is_missing_too() {
+        for (credential, key) in [
+            (Credential::Postgres, "admin-password"),
+            (Credential::Mongodb, "admin-password"),
+            (Credential::Mongodb, "keyfile"),
+            (Credential::Rabbitmq, "erlang-cookie"),
+            (Credential::SigningKeys, "key-0001.pem"),
+            (Credential::RefreshTokenKey, "refresh-token.key"),
+            (Credential::BookingServiceKey, "private.pem"),
+            (Credential::BookingServiceKey, "public.pem"),
+            (Credential::MockGateway, "api-key"),
+            (Credential::MockGateway, "webhook-secret"),
+        ] {
+            let mut secret = credential.generate(&identity(), false, &mut rand::rng());
+            let data = secret["data"].as_object_mut().unwrap();
+            data.retain(|name, _| name != key && name != "user-password");
+
+            assert!(credential.missing_logins(&secret, &mut rand::rng()).is_empty(), "{credential:?} {key}");
+            assert!(credential.read(&secret).unwrap_err().contains(&key.to_owned()), "{credential:?} {key}");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! Migrations, and the gate that they are for each program.
+//! The gates before each program: its migration, and RabbitMQ while it is rolled.
 
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use kube::api::DeleteParams;
+use serde_json::Value;
 
 use super::{Pass, pods::last_words};
 use crate::{
     build::{Plan, Program},
-    child::{Child, Kind},
+    child::{CONFIG_HASH_ANNOTATION, Child, Kind},
     problem::Problem,
     status::{Report, Verdict},
 };
@@ -24,7 +25,7 @@ enum Gate {
 }
 
 impl Pass<'_> {
-    /// Migrates and applies each program whose servers are ready. Whether all were applied.
+    /// Migrates and applies each program whose gates are open. Whether all were applied.
     pub(super) async fn programs(
         &mut self,
         plan: &Plan,
@@ -33,6 +34,7 @@ impl Pass<'_> {
     ) -> Result<bool, Problem> {
         let mut waiting = Vec::new();
         let mut failed = Vec::new();
+        let mut held = Vec::new();
         for (program, children) in &plan.programs {
             let gate = match plan.migration(*program) {
                 Some(_) if report.stopped => Gate::Open,
@@ -40,12 +42,16 @@ impl Pass<'_> {
                 None => Gate::Open,
             };
             match gate {
-                Gate::Open => self.apply_all(children, report).await?,
+                Gate::Open => match self.awaited_rabbitmq(*program, children, plan) {
+                    Some(why) if !report.stopped => held.push(why),
+                    _ => self.apply_all(children, report).await?,
+                },
                 Gate::Waiting(why) => waiting.push(why),
                 Gate::Failed(why) => failed.push(why),
             }
         }
-        let all = waiting.is_empty() && failed.is_empty();
+        let all = waiting.is_empty() && failed.is_empty() && held.is_empty();
+        report.pending.extend(held);
         if !failed.is_empty() {
             report.degraded.push(("MigrationFailed".to_owned(), failed.join("; ")));
         }
@@ -56,6 +62,19 @@ impl Pass<'_> {
             (true, true) => Verdict::yes("Current", "every schema is that of the wanted version"),
         };
         Ok(all)
+    }
+
+    /// What a program that changes waits for while RabbitMQ is rolled: the old users and rights may lack what the new
+    /// version needs. A RabbitMQ that has the new ones and is down holds nobody up.
+    fn awaited_rabbitmq(&self, program: Program, children: &[Child], plan: &Plan) -> Option<String> {
+        let set = self.stateful_set(plan, "rabbitmq")?;
+        let changes = children.iter().any(|child| child.kind == Kind::Deployment && !self.is_current(child));
+        let live = self.observed.get(Kind::StatefulSet, &set.name);
+        if !program.uses_rabbitmq() || !changes || live.is_some_and(|live| is_rolled(set, live)) {
+            return None;
+        }
+        let progress = self.rollout(set).unwrap_or_else(|| format!("{} is about to be rolled", set.name));
+        Some(format!("{} waits for rabbitmq: {progress}", program.name()))
     }
 
     async fn migrate(
@@ -96,4 +115,15 @@ impl Pass<'_> {
         self.apply(job, report).await?;
         Ok(Gate::Waiting(format!("{} is being migrated by job {}", program.name(), job.name)))
     }
+}
+
+/// Whether every pod of a StatefulSet has started with the wanted configuration. It may be down since.
+fn is_rolled(set: &Child, live: &Value) -> bool {
+    let config = |set: &Value| set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION].clone();
+    let status = &live["status"];
+    let seen = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
+    // The current revision becomes the updated one once all pods of that were ready.
+    let complete = status["currentRevision"] == status["updateRevision"];
+    let updated = status["updatedReplicas"].as_i64().unwrap_or(0) >= live["spec"]["replicas"].as_i64().unwrap_or(1);
+    config(live) == config(&set.object) && seen && complete && updated
 }

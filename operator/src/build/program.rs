@@ -86,7 +86,7 @@ impl Program {
 
     /// Whether it sends or takes messages.
     pub fn uses_rabbitmq(self) -> bool {
-        matches!(self, Self::Event | Self::Booking | Self::Notification)
+        matches!(self, Self::User | Self::Event | Self::Booking | Self::Notification)
     }
 
     /// Its part of the spec.

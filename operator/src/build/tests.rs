@@ -262,6 +262,10 @@ fn an_empty_spec_is_a_whole_platform() {
     let event = env(find(&plan, Kind::Deployment, "demo-event"));
     assert_eq!(event["JWKS_URL"], "http://demo-user:8080/.well-known/jwks.json");
     assert_eq!(event["MONGODB_DATABASE"], "events");
+    for program in [Program::User, Program::Event, Program::Booking, Program::Notification] {
+        let env = env(find(&plan, Kind::Deployment, &format!("demo-{}", program.name())));
+        assert_eq!(env["AMQP_URL_FILE"], "/etc/eventplatform/secrets/amqp-url", "{program:?}");
+    }
 }
 
 #[test]
@@ -298,9 +302,11 @@ fn each_program_has_a_user_and_a_database_of_its_own() {
             "mongodb://event_service:{expected}@demo-mongodb-0.demo-mongodb-nodes.shop.svc:27017/events?authSource=events&directConnection=true"
         )
     );
-    let amqp = derived(&plan, "demo-booking-config", "amqp-url");
-    let expected = password(Credential::Rabbitmq, "booking-password");
-    assert_eq!(amqp, format!("amqp://booking-service:{expected}@demo-rabbitmq.shop.svc:5672/%2f"));
+    for program in ["user", "booking"] {
+        let amqp = derived(&plan, &format!("demo-{program}-config"), "amqp-url");
+        let expected = password(Credential::Rabbitmq, &format!("{program}-password"));
+        assert_eq!(amqp, format!("amqp://{program}-service:{expected}@demo-rabbitmq.shop.svc:5672/%2f"));
+    }
 }
 
 #[test]
@@ -326,7 +332,9 @@ fn servers_elsewhere_are_used_and_none_is_made() {
         event.ends_with("@m1:1,m2:2/shop_demo_events?authSource=shop_demo_events&replicaSet=rs&tls=true"),
         "{event}"
     );
-    assert_eq!(derived(&plan, "demo-booking-config", "amqp-url"), "amqp://mq%20username:mq%20password@mq:5672/a%2Fb");
+    for config in ["demo-user-config", "demo-booking-config"] {
+        assert_eq!(derived(&plan, config, "amqp-url"), "amqp://mq%20username:mq%20password@mq:5672/a%2Fb");
+    }
 }
 
 #[test]
@@ -517,6 +525,7 @@ fn the_network_lets_through_exactly_the_edges_of_the_picture() {
         "rabbitmq → rabbitmq:4369",
         "user → event:8080",
         "user → postgres:5432",
+        "user → rabbitmq:5672",
         "user-migrate → postgres:5432",
     ];
 
@@ -592,8 +601,11 @@ fn rabbitmq_has_a_user_for_each_program_and_no_guest() {
     let users: Vec<&str> =
         definitions["users"].as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
 
-    assert_eq!(users, ["admin", "event-service", "booking-service", "notification-service"]);
+    assert_eq!(users, ["admin", "user-service", "event-service", "booking-service", "notification-service"]);
     assert_eq!(definitions["permissions"][0]["configure"], "^$");
+    let permissions = definitions["permissions"].as_array().unwrap();
+    assert_eq!(permissions.iter().map(|permission| &permission["user"]).collect::<Vec<_>>(), users);
+    assert!(permissions[1..].iter().all(|permission| permission["write"] == permissions[1]["write"]));
 }
 
 #[test]

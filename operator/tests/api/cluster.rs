@@ -74,6 +74,8 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     /// Whether Jobs fail.
     pub(crate) migrations_fail: bool,
+    /// A StatefulSet whose pods stay as they are.
+    pub(crate) slow: Option<&'static str>,
     operator: Arc<Operator>,
 }
 
@@ -84,7 +86,7 @@ impl Cluster {
         let servers = Arc::new(FakeServers::default());
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let operator = operator(&api, &servers, &clock);
-        let mut cluster = Self { api, servers, clock, migrations_fail: false, operator };
+        let mut cluster = Self { api, servers, clock, migrations_fail: false, slow: None, operator };
         let spec = if let Scenario::Specified(spec) = &scenario { spec.clone() } else { json!({}) };
         cluster.api.put(
             "eventplatforms",
@@ -180,7 +182,7 @@ impl Cluster {
     /// What the controllers of a cluster would do, all at once.
     pub(crate) fn settle(&self) {
         for plural in ["deployments", "statefulsets"] {
-            for object in self.api.list(plural) {
+            for object in self.api.list(plural).into_iter().filter(|object| !self.is_slow(object)) {
                 let replicas = object["spec"]["replicas"].clone();
                 let status = json!({
                     "observedGeneration": object["metadata"]["generation"], "replicas": replicas,
@@ -203,6 +205,10 @@ impl Cluster {
                 self.write_status("jobs", &job, json!({ "conditions": [condition] }));
             }
         }
+    }
+
+    fn is_slow(&self, object: &Value) -> bool {
+        self.slow.is_some_and(|slow| object["kind"] == "StatefulSet" && object["metadata"]["name"] == slow)
     }
 
     fn write_status(&self, plural: &str, object: &Value, status: Value) {

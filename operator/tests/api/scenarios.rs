@@ -138,6 +138,112 @@ async fn a_lost_secret_is_not_made_anew_over_old_volumes() {
     assert!(cluster.is_ready());
 }
 
+/// A platform that an older release made: its RabbitMQ has no login of user-service.
+async fn of_an_older_release() -> Cluster {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    cluster.api.edit("secrets", RABBITMQ, |secret| {
+        secret["data"].as_object_mut().unwrap().remove("user-password");
+    });
+    cluster
+}
+
+const RABBITMQ: &str = "demo-rabbitmq-credentials";
+
+#[tokio::test]
+async fn a_login_that_a_newer_release_needs_is_added_to_an_existing_secret() {
+    let mut cluster = of_an_older_release().await;
+    let before = cluster.api.get("secrets", RABBITMQ).unwrap();
+
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    let mut after = cluster.api.get("secrets", RABBITMQ).unwrap();
+    assert!(!cluster.api.take_events().contains(&"CredentialLost".to_owned()));
+    assert!(after["data"].as_object_mut().unwrap().remove("user-password").is_some());
+    assert_eq!(after["data"], before["data"]);
+    let writes = cluster.api.take_writes();
+    assert_eq!(writes.iter().filter(|write| write.contains(RABBITMQ)).count(), 1, "{writes:#?}");
+}
+
+#[tokio::test]
+async fn adding_a_login_is_tried_again_when_somebody_else_writes_the_secret() {
+    let mut cluster = of_an_older_release().await;
+    cluster.api.contend(RABBITMQ);
+
+    let first = cluster.reconcile().await;
+
+    assert_eq!(first.unwrap_err().reason(), "Conflict");
+    assert!(cluster.api.get("secrets", RABBITMQ).unwrap()["data"].get("user-password").is_none());
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    let secret = cluster.api.get("secrets", RABBITMQ).unwrap();
+    assert!(secret["data"].get("user-password").is_some());
+    assert_eq!(secret["metadata"]["annotations"]["written-by"], "somebody else");
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_replaced_stays_lost_and_no_login_is_made_up_beside_it() {
+    let mut cluster = of_an_older_release().await;
+    cluster.api.edit("secrets", RABBITMQ, |secret| {
+        secret["data"].as_object_mut().unwrap().remove("erlang-cookie");
+    });
+    let before = cluster.api.get("secrets", RABBITMQ).unwrap();
+
+    cluster.converge().await;
+
+    let (status, reason, message) = cluster.condition("Degraded");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "CredentialLost"));
+    assert!(message.contains("has no user-password, erlang-cookie"), "{message}");
+    assert_eq!(cluster.api.get("secrets", RABBITMQ).unwrap(), before);
+}
+
+#[tokio::test]
+async fn programs_that_change_wait_until_rabbitmq_has_the_new_logins() {
+    let mut cluster = of_an_older_release().await;
+    let deployment = |cluster: &Cluster, name: &str| cluster.api.get("deployments", name).unwrap();
+    let (user, booking) = (deployment(&cluster, "demo-user"), deployment(&cluster, "demo-booking"));
+    cluster.specify(|spec| *spec = json!({"services": {"frontend": {"logLevel": "debug"}}}));
+    cluster.slow = Some("demo-rabbitmq");
+
+    cluster.converge().await;
+    assert_eq!(deployment(&cluster, "demo-user"), user);
+    assert_eq!(deployment(&cluster, "demo-booking"), booking);
+    assert_eq!(cluster.condition("Ready").1, "Starting");
+    let writes = cluster.api.take_writes();
+    assert!(position(&writes, "statefulsets/demo-rabbitmq") < position(&writes, "deployments/demo-frontend"));
+
+    // The new pod exists, but has not been ready yet.
+    cluster.api.edit("statefulsets", "demo-rabbitmq", |set| {
+        set["status"] = json!({
+            "observedGeneration": set["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1,
+            "currentRevision": "old", "updateRevision": "new",
+        });
+    });
+    cluster.converge().await;
+    assert_eq!(deployment(&cluster, "demo-user"), user);
+
+    cluster.slow = None;
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert_ne!(deployment(&cluster, "demo-user")["spec"], user["spec"]);
+    assert_eq!(deployment(&cluster, "demo-booking")["spec"], booking["spec"]);
+}
+
+#[tokio::test]
+async fn a_rabbitmq_that_is_down_holds_no_program_up() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    cluster.slow = Some("demo-rabbitmq");
+    cluster.api.edit("statefulsets", "demo-rabbitmq", |set| set["status"]["readyReplicas"] = json!(0));
+    cluster.fail("rabbitmq", Some(ServerFailure::Unreachable("RabbitMQ does not answer".into())));
+    let before = cluster.api.get("deployments", "demo-booking").unwrap();
+
+    cluster.specify(|spec| *spec = json!({"services": {"booking": {"logLevel": "debug"}}}));
+    cluster.converge().await;
+
+    assert_eq!(cluster.condition("DependenciesReady").0, "False");
+    assert_ne!(cluster.api.get("deployments", "demo-booking").unwrap()["spec"], before["spec"]);
+}
+
 #[tokio::test]
 async fn a_retained_platform_takes_its_credentials_up_again() {
     let mut cluster = Cluster::given(Scenario::Ready).await;

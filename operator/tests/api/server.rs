@@ -31,6 +31,8 @@ struct State {
     crash_after: Option<usize>,
     /// `verb plural` that is forbidden.
     forbidden: Option<String>,
+    /// The Secret that somebody else writes just before the operator does.
+    contended: Option<String>,
 }
 
 /// Shared by the tests and the client.
@@ -73,6 +75,11 @@ impl ApiServer {
     /// Takes a right away.
     pub(crate) fn forbid(&self, verb_and_plural: Option<&str>) {
         self.state.lock().unwrap().forbidden = verb_and_plural.map(str::to_owned);
+    }
+
+    /// Lets somebody else write a Secret just before the operator's next write to it.
+    pub(crate) fn contend(&self, secret: &str) {
+        self.state.lock().unwrap().contended = Some(secret.to_owned());
     }
 
     /// An object.
@@ -180,12 +187,17 @@ impl State {
             }
             ("PATCH", Some(name)) => {
                 let key = (plural, namespace, name);
+                self.write_first(&key);
                 if content_type.starts_with("application/apply-patch") {
                     let forced = query.get("force").is_some_and(|force| force == "true");
                     self.apply(key, &body, &query["fieldManager"], forced)
                 } else {
                     let Some(stored) = self.objects.get(&key) else { return failure(404, "NotFound", "not found") };
                     let mut object = stored.object.clone();
+                    let expected = &body["metadata"]["resourceVersion"];
+                    if !expected.is_null() && *expected != object["metadata"]["resourceVersion"] {
+                        return failure(409, "Conflict", "the object has been modified");
+                    }
                     merge_patch(&mut object, &body);
                     (200, self.store(key, object, None))
                 }
@@ -196,6 +208,16 @@ impl State {
             },
             (method, name) => panic!("{method} {name:?} is not simulated"),
         }
+    }
+
+    fn write_first(&mut self, key: &Key) {
+        if key.0 != "secrets" || self.contended.as_ref() != Some(&key.2) {
+            return;
+        }
+        self.contended = None;
+        let mut object = self.objects[key].object.clone();
+        object["metadata"]["annotations"]["written-by"] = json!("somebody else");
+        self.store(key.clone(), object, None);
     }
 
     fn list(&self, plural: &str, selector: &str) -> Value {

@@ -28,7 +28,7 @@ const TARGETS: [(&str, &[u16]); 9] = [
 ];
 
 /// Every edge of the picture between pods of the platform.
-const EDGES: [(&str, &str, u16); 17] = [
+const EDGES: [(&str, &str, u16); 18] = [
     ("user", "event", 8080),
     ("frontend", "event", 8080),
     ("booking", "event", 8080),
@@ -42,6 +42,7 @@ const EDGES: [(&str, &str, u16); 17] = [
     ("mock-gateway", "postgres", 5432),
     ("event", "mongodb", 27017),
     ("notification", "mongodb", 27017),
+    ("user", "rabbitmq", 5672),
     ("event", "rabbitmq", 5672),
     ("booking", "rabbitmq", 5672),
     ("notification", "rabbitmq", 5672),

@@ -28,6 +28,7 @@ async fn points_7_9_and_13_trouble_passes_without_hands() -> Result<()> {
         failed_migration(namespace, &spec).await.context("point 8")?;
         references(namespace).await.context("point 13")?;
         lost_credential(namespace).await.context("a credential lost")?;
+        missing_login(namespace).await.context("a login missing")?;
         scaling(namespace, &spec).await.context("point 16")?;
         killed_pods(namespace).await.context("killed pods")
     })
@@ -148,6 +149,30 @@ async fn lost_credential(namespace: &Namespace) -> Result<()> {
     ensure!(namespace.api::<Secret>().get(name).await?.data.is_none_or(|data| data.is_empty()), "it was regenerated");
     let data = Patch::Merge(json!({ "data": secret.data }));
     namespace.api::<Secret>().patch(name, &PatchParams::default(), &data).await?;
+    namespace.ready("demo").await.map(drop)
+}
+
+/// The Secret of an older release lacks a login: it is added, and RabbitMQ has it before user-service uses it.
+async fn missing_login(namespace: &Namespace) -> Result<()> {
+    let name = "demo-rabbitmq-credentials";
+    let before = namespace.api::<Secret>().get(name).await?.data.unwrap_or_default();
+    let user = serving(namespace, "user").await?;
+    let remove = Patch::Merge(json!({ "data": { "user-password": null } }));
+    namespace.api::<Secret>().patch(name, &PatchParams::default(), &remove).await?;
+    let has_another = |secret: &Secret| {
+        let password = secret.data.as_ref().and_then(|data| data.get("user-password"));
+        password.is_some_and(|password| Some(password) != before.get("user-password"))
+    };
+    namespace.until::<Secret>(name, REPAIR_LIMIT, has_another).await?;
+    let mut after = namespace.api::<Secret>().get(name).await?.data.unwrap_or_default();
+    after.extend(before.get_key_value("user-password").map(|(key, value)| (key.clone(), value.clone())));
+    ensure!(after == before, "other keys changed");
+    wait::until("user-service is rolled", READY_LIMIT, async || {
+        let now = serving(namespace, "user").await?;
+        ensure!(now.len() == 1 && now != user, "it is not yet: {now:?}");
+        Ok(())
+    })
+    .await?;
     namespace.ready("demo").await.map(drop)
 }
 
