@@ -1,7 +1,7 @@
-//! Messages in: what organizers do to their events. Each takes effect in batches that commit one by one, and again
+//! Messages in: what organizers do to their events, and who deleted their account. Each takes effect in batches that commit one by one, and again
 //! when it is delivered again, without doing anything twice.
 
-use contracts::message::{EventFact, HolderFact, Message};
+use contracts::message::{EventFact, HolderFact, Message, UserFact};
 use platform::{
     bus::{Failure, Received},
     failpoint,
@@ -23,6 +23,7 @@ pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure>
     match message {
         Message::EventCancelled(event) => call_off(state, id, event).await.map_err(failure)?,
         Message::EventChanged(event) => change(state, id, event).await.map_err(failure)?,
+        Message::UserDeleted(user) => delete_account(state, user).await.map_err(failure)?,
         other => return Err(Failure::Unsupported(anyhow::anyhow!("{} is none of ours", other.routing_key()))),
     }
     state.store.store_processed(id).await.map_err(failure)?;
@@ -57,6 +58,13 @@ async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<
         after = last.user_id;
         tell_holders(state, id, &holders, Message::HolderEventCancelled, &event).await?;
     }
+}
+
+/// Only stores it: a sweeper does what follows, and goes on until nothing is left.
+async fn delete_account(state: &AppState, user: UserFact) -> sqlx::Result<()> {
+    state.store.insert_account_deletion(&user).await?;
+    failpoint!("booking.consumer.account_deleted");
+    Ok(())
 }
 
 /// Stores the change, then tells everybody who took seats before it, unless a later message is to tell them.

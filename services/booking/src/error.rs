@@ -35,6 +35,36 @@ impl From<Interrupted> for ApiError {
     }
 }
 
+/// Why a booking was not cancelled.
+#[derive(Debug, Error)]
+pub enum NotCancelled {
+    /// The user has no booking of that number.
+    #[error("there is no such booking")]
+    NotFound,
+    /// The booking may not be cancelled, or not now.
+    #[error(transparent)]
+    Refused(#[from] CancelRefusal),
+    /// It is not known.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl From<sqlx::Error> for NotCancelled {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Interrupted(error.into())
+    }
+}
+
+impl From<NotCancelled> for ApiError {
+    fn from(reason: NotCancelled) -> Self {
+        match reason {
+            NotCancelled::NotFound => booking_not_found(),
+            NotCancelled::Refused(refusal) => refusal.into(),
+            NotCancelled::Interrupted(error) => error.into(),
+        }
+    }
+}
+
 impl From<PayRefusal> for ApiError {
     fn from(refusal: PayRefusal) -> Self {
         let code = match refusal {
@@ -72,6 +102,11 @@ impl From<CancelRefusal> for ApiError {
 /// The booking is not there, or not for this asker's eyes.
 pub fn booking_not_found() -> ApiError {
     ApiError::not_found("booking_not_found", "you have no booking of that number")
+}
+
+/// The asker's account was deleted, and this replica did not know yet that its sessions have ended.
+pub fn session_over() -> ApiError {
+    ApiError::unauthorized("session_over", "the session is over; log in again")
 }
 
 /// The payment is not there, or not for this asker's eyes.

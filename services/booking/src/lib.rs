@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use chrono::TimeDelta;
-use contracts::message::{BOOKING_QUEUE, BOOKING_QUEUES};
+use contracts::message::BOOKING_QUEUES;
 use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
@@ -55,7 +55,7 @@ use crate::{
 pub const SERVICE: &str = "booking-service";
 /// Connections to PostgreSQL.
 const POOL_SIZE: u32 = 12;
-/// Messages handled at once.
+/// Messages of each queue handled at once.
 const CONSUMER_CONCURRENCY: u16 = 4;
 /// The longest that any call of a neighbour may take; each has a shorter time of its own.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
@@ -120,7 +120,7 @@ impl App {
         })
     }
 
-    /// Starts the loops: sweepers, reconciler, relay, consumer, keys. They end with `lifecycle`.
+    /// Starts the loops: sweepers, reconciler, relay, consumers, keys. They end with `lifecycle`.
     pub fn start_background(&self, lifecycle: &Lifecycle) {
         sweeper::start(&self.state, lifecycle);
         backfill::start(lifecycle, &self.state.store);
@@ -129,11 +129,13 @@ impl App {
         self.access_keys.start_refreshing(lifecycle);
         self.state.verifier.revocations().start_polling(lifecycle, &self.jwks_url);
         bus::start_counting_dead_letters(lifecycle, self.bus.clone(), &BOOKING_QUEUES);
-        let state = self.state.clone();
-        bus::start_consumer(lifecycle, self.bus.clone(), BOOKING_QUEUE, CONSUMER_CONCURRENCY, move |received| {
-            let state = state.clone();
-            async move { consumer::handle(&state, received).await }
-        });
+        for queue in BOOKING_QUEUES {
+            let state = self.state.clone();
+            bus::start_consumer(lifecycle, self.bus.clone(), queue, CONSUMER_CONCURRENCY, move |received| {
+                let state = state.clone();
+                async move { consumer::handle(&state, received).await }
+            });
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Finishes whatever was interrupted. Three loops (bookings, payments, refunds) claim rows that are due under a lease
-//! and enter the flows, so a neighbour that hangs holds up only what needs it, and several replicas share the work.
+//! Finishes whatever was interrupted. Four loops (bookings, payments, refunds, deletions of accounts) claim rows that
+//! are due under a lease and enter the flows, so a neighbour that hangs holds up only what needs it, and several replicas share the work.
 
 use std::{future::Future, time::Duration};
 
@@ -14,7 +14,7 @@ use platform::{
 use crate::{
     domain::{AttemptState, Booking, Payment, Refund, payment::FAILED_BEFORE_CHARGE},
     error::Interrupted,
-    flow::{expire, free, hold, pay, refund, settle},
+    flow::{expire, forget, free, hold, pay, refund, settle},
     state::AppState,
 };
 
@@ -39,6 +39,8 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     repeat(lifecycle, "payment_sweeper", woken, move || next(payments(s.clone())));
     let s = state.clone();
     repeat(lifecycle, "refund_sweeper", schedule(), move || next(refunds(s.clone())));
+    let s = state.clone();
+    repeat(lifecycle, "account_deletions", schedule(), move || next(account_deletions(s.clone())));
     let s = state.clone();
     repeat(lifecycle, "payment_gauges", Schedule::every(GAUGES), move || gauges(s.clone()));
     let s = state.clone();
@@ -106,6 +108,12 @@ async fn sweep_refund(state: &AppState, refund: Refund) -> Result<(), Interrupte
     refund::carry_out(state, &refund).await
 }
 
+/// One round over the deletions of accounts that are due; says how many there were.
+pub async fn account_deletions(state: AppState) -> sqlx::Result<usize> {
+    let users = state.store.claim_account_deletions(BATCH).await?;
+    Ok(sweep("account_deletions", users, |user_id| forget::forget(&state, user_id)).await)
+}
+
 async fn sweep<R, F, Fut>(kind: &'static str, rows: Vec<R>, work: F) -> usize
 where
     F: Fn(R) -> Fut,
@@ -141,6 +149,9 @@ async fn gauges(state: AppState) -> sqlx::Result<()> {
     let (refunds, releases) = state.store.count_owed().await?;
     metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
     metrics::gauge!("eventplatform_pending_releases").set(releases as f64);
+    let deletions = state.store.count_account_deletions().await?;
+    metrics::gauge!("eventplatform_account_deletions_unfinished").set(deletions.count as f64);
+    metrics::gauge!("eventplatform_account_deletion_oldest_seconds").set(deletions.oldest_seconds);
     gauges_kept("payments");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! `idempotency` and `relay` are in every program that uses that part of this crate.
 
 /// Every failpoint: between any two effects (a commit, a message, a call of a neighbour) of a path there is one.
-pub const POINTS: [&str; 60] = [
+pub const POINTS: [&str; 62] = [
     // A booking.
     "booking.hold.written",
     "booking.hold.held",
@@ -41,6 +41,7 @@ pub const POINTS: [&str; 60] = [
     "booking.release.stored",
     "booking.cancel.stored",
     "booking.cancel.released",
+    "booking.account.forgotten",
     // Sweepers and consumers.
     "booking.sweeper.bookings_claimed",
     "booking.sweeper.payments_claimed",
@@ -48,6 +49,7 @@ pub const POINTS: [&str; 60] = [
     "booking.consumer.called_off",
     "booking.consumer.changed",
     "booking.consumer.told",
+    "booking.consumer.account_deleted",
     "booking.consumer.processed",
     // Seats.
     "event.batch.event_written",

@@ -1,18 +1,22 @@
 //! The owner ends a booking: stored first, then the seats and the money go back.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use contracts::message::Message;
 use platform::{ApiResult, failpoint};
 
 use super::{expire::release_seats, refund};
 use crate::{
     domain::{AttemptState, Booking, CancelReason, Refund},
-    error::{Interrupted, booking_not_found},
+    error::{Interrupted, NotCancelled, booking_not_found},
     state::{AppState, INLINE_LEASE},
 };
 
 /// Cancels a booking of that user; one that is cancelled already stays as it is.
 pub async fn cancel(state: &AppState, user_id: i32, booking_id: i32) -> ApiResult<Booking> {
-    let (booking, refund) = store_cancelled(state, user_id, booking_id).await?;
+    let deadline = state.policy.cancel_deadline;
+    let (booking, refund) = store_cancelled(state, user_id, booking_id, deadline, Some(INLINE_LEASE)).await?;
     state.relay_wake.notify_one();
     if let Err(error) = give_back(state, &booking, refund.as_ref()).await {
         // The booking is cancelled; what it leaves to do is stored, and sweepers do it.
@@ -22,19 +26,28 @@ pub async fn cancel(state: &AppState, user_id: i32, booking_id: i32) -> ApiResul
     booking.ok_or_else(booking_not_found)
 }
 
-async fn store_cancelled(state: &AppState, user_id: i32, booking_id: i32) -> ApiResult<(Booking, Option<Refund>)> {
+/// Stores that a booking of that user is cancelled, up to `deadline` before its event, and orders its refund.
+///
+/// `lease` keeps sweepers away from seats and money, for whoever gives them back at once.
+pub(super) async fn store_cancelled(
+    state: &AppState,
+    user_id: i32,
+    booking_id: i32,
+    deadline: TimeDelta,
+    lease: Option<Duration>,
+) -> Result<(Booking, Option<Refund>), NotCancelled> {
     let mut unit = state.store.begin().await?;
-    let (booking, _) = unit.lock_booking(user_id, booking_id).await?.ok_or_else(booking_not_found)?;
+    let (booking, _) = unit.lock_booking(user_id, booking_id).await?.ok_or(NotCancelled::NotFound)?;
     let attempt = unit.find_live_attempt(booking.id).await?;
-    if !booking.may_cancel(attempt.is_some(), state.clock.now(), state.policy.cancel_deadline)? {
+    if !booking.may_cancel(attempt.is_some(), state.clock.now(), deadline)? {
         return Ok((Booking { release_pending: false, ..booking }, None));
     }
     let change = booking.cancel(CancelReason::ByAttendee).map_err(Interrupted::from)?;
-    let cancelled = unit.apply(&change, Some(INLINE_LEASE)).await?;
+    let cancelled = unit.apply(&change, lease).await?;
     let cancelled = cancelled.ok_or(Interrupted::Broken("a locked booking moved"))?;
     let paid = attempt.filter(|attempt| attempt.state == AttemptState::Succeeded);
     let refund = match paid {
-        Some(paid) => Some(unit.order_refund(paid.id, CancelReason::ByAttendee.into(), Some(INLINE_LEASE)).await?),
+        Some(paid) => Some(unit.order_refund(paid.id, CancelReason::ByAttendee.into(), lease).await?),
         None => None,
     };
     unit.tell(&Message::BookingCancelled(cancelled.fact(state.clock.now()))).await?;

@@ -20,9 +20,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Books seats, or goes on with what an interrupted run of the same operation began.
 pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> ApiResult<Booking> {
-    let (mut booking, mut fresh) = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    let inserted = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    let (mut booking, mut fresh) = inserted.ok_or_else(error::session_over)?;
     if !fresh && is_worth_another_try(&booking) && state.store.forget_rejected(&booking).await? {
-        (booking, fresh) = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+        let inserted = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+        (booking, fresh) = inserted.ok_or_else(error::session_over)?;
     }
     failpoint!("booking.hold.written");
     loop {

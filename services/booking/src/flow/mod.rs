@@ -9,9 +9,11 @@
 //! - [`refund`]: money that is owed goes back
 //! - [`expire`]: holds end, seats go back
 //! - [`cancel`]: the owner ends a booking
+//! - [`forget`]: the owner deleted the account
 
 pub mod cancel;
 pub mod expire;
+pub mod forget;
 pub mod free;
 pub mod hold;
 pub mod pay;

@@ -75,9 +75,9 @@ pub(super) struct SheetQuery {
 pub(super) struct AttendeeResponse {
     /// The booking's number.
     booking_id: i32,
-    /// The owner's name at the time of booking.
+    /// The owner's name at the time of booking; empty once the owner has deleted the account.
     name: String,
-    /// The owner's e-mail address at the time of booking.
+    /// The owner's e-mail address at the time of booking; empty like the name.
     email: String,
     /// How many seats.
     seats: i32,

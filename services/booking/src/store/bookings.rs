@@ -33,7 +33,8 @@ macro_rules! bookings {
 pub(super) use bookings;
 
 impl Store {
-    /// Writes a Pending booking, or finds the one that this operation wrote before; says whether it is new.
+    /// Writes a Pending booking, or finds the one that this operation wrote before; says whether it is new. `None` if
+    /// the user's account was deleted.
     ///
     /// A sweeper gives it up unless the seats are held within `patience`.
     pub async fn insert_booking(
@@ -41,11 +42,13 @@ impl Store {
         new: &NewBooking,
         operation_id: Uuid,
         patience: Duration,
-    ) -> sqlx::Result<(Booking, bool)> {
+    ) -> sqlx::Result<Option<(Booking, bool)>> {
         let inserted = bookings!(
             "insert into bookings
                  (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id, next_check_at, attendee_key)
-             values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8), $9)
+             select $1::integer, $2::text, $3::integer, $4::text, $5::text, $6::uuid, $7::uuid,
+                 now() + make_interval(secs => $8), $9::text
+             where not exists (select from account_deletions where user_id = $1)
              on conflict (operation_id) do nothing
              returning",
             "",
@@ -62,11 +65,15 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         if let Some(booking) = inserted {
-            return Ok((booking, true));
+            return Ok(Some((booking, true)));
         }
-        let found =
-            bookings!("select", "from bookings where operation_id = $1", operation_id).fetch_one(&self.pool).await?;
-        Ok((found, false))
+        let found = bookings!("select", "from bookings where operation_id = $1", operation_id);
+        match found.fetch_optional(&self.pool).await? {
+            Some(booking) => Ok(Some((booking, false))),
+            None if self.is_account_deleted(new.user_id).await? => Ok(None),
+            // Another run of the same operation deleted it meanwhile.
+            None => Err(sqlx::Error::RowNotFound),
+        }
     }
 
     /// Deletes a rejected booking whose seats are known not to be held; returns whether it was deleted.

@@ -6,9 +6,11 @@
 //! - [`bookings`], [`payments`], [`refunds`]: one file a table
 //! - [`outbox`]: messages to publish, and messages consumed
 //! - [`reconciliation`]: what the reconciler compares, and what it found
+//! - [`deletions`]: accounts that were deleted
 //! - [`events`]: what changes many bookings at once; [`sales`]: what organizers ask
 
 mod bookings;
+mod deletions;
 mod events;
 mod outbox;
 mod payments;
@@ -19,6 +21,7 @@ mod sales;
 use sqlx::{PgPool, Postgres, Transaction};
 
 pub use self::{
+    deletions::UnfinishedDeletions,
     events::Holder,
     payments::{NewAttempt, Started, UnresolvedPayments},
     reconciliation::{PatrolLag, Round},

@@ -227,6 +227,7 @@ impl TestApp {
             "update bookings set lease_until = null, next_check_at = now() - interval '1 second'",
             "update payments set lease_until = null, next_check_at = now() - interval '1 second'",
             "update refunds set lease_until = null, next_check_at = now() - interval '1 second'",
+            "update account_deletions set lease_until = null, next_check_at = now() - interval '1 second'",
             "update idempotency_keys set lease_until = now() - interval '1 second'",
             "update outbox set lease_until = null",
         ] {
@@ -242,6 +243,7 @@ impl TestApp {
 
     pub(crate) async fn sweeps_what_is_due(&self) {
         let state = self.state();
+        sweeper::account_deletions(state.clone()).await.unwrap();
         sweeper::payments(state.clone()).await.unwrap();
         sweeper::bookings(state.clone()).await.unwrap();
         sweeper::refunds(state.clone()).await.unwrap();

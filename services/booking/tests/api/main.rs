@@ -4,6 +4,7 @@
 mod bookings;
 mod cancellations;
 mod crashes;
+mod deletions;
 mod expiry;
 mod helpers;
 mod limits;

@@ -14,7 +14,7 @@ use lapin::{
 use platform::{
     bus::{Bus, Failure, Publisher, Received},
     config::Secret,
-    outbox::OutboxMessage,
+    outbox::{OutboxMessage, OutboxRow},
     server::Lifecycle,
 };
 use serde_json::Value;
@@ -249,22 +249,28 @@ async fn what_was_committed_while_rabbitmq_was_away_is_published_once_it_is_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_of_event_service_are_consumed_from_the_queue() {
+async fn messages_of_event_service_and_user_service_are_consumed_from_their_queues() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
     let lifecycle = Lifecycle::new();
     app.app.start_background(&lifecycle);
-    let message = OutboxMessage {
-        id: Uuid::new_v4(),
-        message: Message::EventCancelled(app.event_fact(&event, "Concert", 2)),
-        traceparent: None,
-        created_at: app.clock().now(),
-    };
+    let messages = [Message::EventCancelled(app.event_fact(&event, "Concert", 2)), app.account_deleted(BOB)];
+    let messages = messages.map(|message| {
+        let created_at = app.clock().now();
+        OutboxRow::from(OutboxMessage { id: Uuid::new_v4(), message, traceparent: None, created_at })
+    });
 
     let publisher = Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap());
-    publisher.publish_all(&[message.into()]).await.remove(0).unwrap();
+    for published in publisher.publish_all(&messages).await {
+        published.unwrap();
+    }
 
+    until("the deletion of an account is stored", async || {
+        let (stored,): (i64,) = app.row("select count(*) from account_deletions where user_id = $1", BOB).await;
+        (stored == 1).then_some(())
+    })
+    .await;
     until("money and seats went back", async || {
         let refunded = app.standing(booking).await.1 == "Refunded";
         (refunded && app.neighbours.seats(&event, "confirmed") == 0).then_some(())

@@ -1,0 +1,152 @@
+//! Queries of the table `account_deletions`, and what is deleted for it.
+
+use chrono::{DateTime, Utc};
+use contracts::message::UserFact;
+
+use super::{LEASE_SECONDS, Store};
+use crate::domain::sales::attendee_key;
+
+/// A deletion is not finished earlier than this after it was received, in seconds. A replica of an older version, or a
+/// request that began before, may still write a booking meanwhile.
+const SETTLING_SECONDS: f64 = 120.0;
+/// The longest pause between two checks of a deletion, in seconds.
+const MAX_PAUSE_SECONDS: f64 = 60.0;
+
+/// Deletions that are not finished.
+#[derive(Clone, Copy, Debug)]
+pub struct UnfinishedDeletions {
+    /// How many.
+    pub count: i64,
+    /// How long ago the oldest of them was asked for, in seconds; 0 if there is none.
+    pub oldest_seconds: f64,
+}
+
+impl Store {
+    /// Stores that an account was deleted. From now on it books nothing; repeating it changes nothing.
+    pub async fn insert_account_deletion(&self, user: &UserFact) -> sqlx::Result<()> {
+        sqlx::query!(
+            "insert into account_deletions (user_id, deleted_at) values ($1, $2) on conflict (user_id) do nothing",
+            user.user_id,
+            user.occurred_at,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether that user's account was deleted.
+    pub async fn is_account_deleted(&self, user_id: i32) -> sqlx::Result<bool> {
+        sqlx::query_scalar!(r#"select exists (select from account_deletions where user_id = $1) as "exists!""#, user_id)
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Claims up to `limit` deletions that are due; the users' ids.
+    pub async fn claim_account_deletions(&self, limit: i64) -> sqlx::Result<Vec<i32>> {
+        sqlx::query_scalar!(
+            "update account_deletions set lease_until = now() + make_interval(secs => $2), checks = checks + 1
+             where user_id in (
+                 select user_id from account_deletions
+                 where finished_at is null
+                     and next_check_at <= now() and (lease_until is null or lease_until <= now())
+                 order by next_check_at limit $1 for update skip locked
+             )
+             returning user_id",
+            limit,
+            LEASE_SECONDS,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Blanks name and address of all bookings of a user, and deletes the stored answers to their requests.
+    ///
+    /// The key is stored along, because the backfill would look for it otherwise.
+    pub async fn forget_user(&self, user_id: i32) -> sqlx::Result<()> {
+        let mut tx = self.pool.begin().await?;
+        // In the order of ids, as whoever calls an event off locks them.
+        sqlx::query!(
+            "update bookings set user_name = '', user_email = '', attendee_key = $2
+             where id in (
+                 select id from bookings where user_id = $1 and (user_name <> '' or user_email <> '')
+                 order by id for update
+             )",
+            user_id,
+            attendee_key("", ""),
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("delete from idempotency_keys where user_id = $1 and status is not null", user_id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    /// The bookings of a user that are Pending, or Confirmed for an event that has not started by `now`.
+    pub async fn list_open_bookings(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<Vec<i32>> {
+        sqlx::query_scalar!(
+            "select id from bookings
+             where user_id = $1
+                 and (status = 'Pending' or (status = 'Confirmed' and (event_starts_at < $2) is not true))
+             order by id",
+            user_id,
+            now,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Stores that a deletion is finished. False while a booking is open, seats or money are still to be given back, a
+    /// name or an address is left, or some request may still write one.
+    pub async fn finish_account_deletion(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<bool> {
+        let result = sqlx::query!(
+            "update account_deletions set finished_at = now(), lease_until = null
+             where user_id = $1 and finished_at is null and received_at <= now() - make_interval(secs => $3)
+                 and not exists (
+                     select from bookings b
+                     where b.user_id = $1 and (
+                         b.status = 'Pending' or (b.status = 'Confirmed' and (b.event_starts_at < $2) is not true)
+                         or b.release_pending or b.user_name <> '' or b.user_email <> ''
+                         or exists (select from payments p
+                                    where p.booking_id = b.id
+                                        and (p.state = 'started' or (p.state = 'succeeded' and p.settled_at is null)))
+                         or exists (select from refunds r where r.booking_id = b.id and r.state = 'pending')
+                     )
+                 )",
+            user_id,
+            now,
+            SETTLING_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// Has the sweeper check again later, the later the more often it checked.
+    pub async fn postpone_account_deletion(&self, user_id: i32) -> sqlx::Result<()> {
+        sqlx::query!(
+            "update account_deletions set
+                 lease_until = null,
+                 next_check_at = now() + make_interval(secs => least($2, power(2, least(checks, 6))))
+             where user_id = $1 and finished_at is null",
+            user_id,
+            MAX_PAUSE_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The deletions that are not finished.
+    pub async fn count_account_deletions(&self) -> sqlx::Result<UnfinishedDeletions> {
+        sqlx::query_as!(
+            UnfinishedDeletions,
+            r#"select count(*) as "count!",
+                      coalesce(greatest(extract(epoch from now() - min(deleted_at)), 0), 0)::double precision
+                          as "oldest_seconds!"
+               from account_deletions where finished_at is null"#
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+}

@@ -1,0 +1,231 @@
+//! Accounts that were deleted: what was booked ends, names and addresses go, nothing new is booked.
+
+use booking_service::backfill;
+use chrono::TimeDelta;
+use contracts::{
+    identity::Role,
+    message::{Message, UserFact},
+};
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::{
+    helpers::{ALICE, BOB, TestApp},
+    neighbours::{ORGANIZER, Trouble},
+};
+
+impl TestApp {
+    /// The message that this user's account was deleted.
+    pub(crate) fn account_deleted(&self, user_id: i32) -> Message {
+        Message::UserDeleted(UserFact { user_id, occurred_at: self.clock().now() })
+    }
+
+    /// Booking-service hears that this user's account was deleted.
+    async fn deletes_account(&self, user_id: i32) {
+        self.receives(Uuid::new_v4(), self.account_deleted(user_id)).await;
+    }
+
+    /// Lets the time pass during which requests from before the deletion may still come.
+    async fn requests_from_before_are_over(&self) {
+        self.execute("update account_deletions set received_at = received_at - interval '121 seconds'").await;
+    }
+
+    /// The names of the tables in which a text occurs anywhere, also in bytes.
+    async fn tables_with(&self, text: &str) -> Vec<String> {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select table_name::text from information_schema.tables where table_schema = 'public' order by 1",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap();
+        let mut found = Vec::new();
+        for table in tables {
+            let sql = format!(
+                "select count(*) from \"{table}\" as t
+                 where strpos(lower(t::text), lower($1::text)) > 0
+                     or strpos(t::text, encode(convert_to($1::text, 'utf8'), 'hex')) > 0"
+            );
+            let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(text).fetch_one(&self.pool).await.unwrap();
+            if count > 0 {
+                found.push(table);
+            }
+        }
+        found
+    }
+
+    async fn unfinished(&self) -> i64 {
+        self.state().store.count_account_deletions().await.unwrap().count
+    }
+}
+
+#[tokio::test]
+async fn bookings_of_events_to_come_are_cancelled_and_refunded_and_no_name_is_left() {
+    let app = TestApp::start().await;
+    let over = app.neighbours.event(10, 2500);
+    app.neighbours.world().events.get_mut(&over).unwrap().starts_at = app.clock().now() + TimeDelta::hours(1);
+    let past = app.buys(&over, 1).await;
+    app.clock().advance(TimeDelta::hours(2));
+    let (event, for_free, soon) =
+        (app.neighbours.event(10, 2500), app.neighbours.event(10, 0), app.neighbours.event(10, 3000));
+    app.neighbours.world().events.get_mut(&soon).unwrap().starts_at = app.clock().now() + TimeDelta::hours(2);
+    let pending = app.booking_request(ALICE, &event, 1).key("k").send().await.id();
+    let (paid, free, within_deadline) =
+        (app.buys(&event, 2).await, app.books(&for_free, 2).await, app.buys(&soon, 1).await);
+    let ended = app.buys(&event, 1).await;
+    app.cancel_request(ALICE, ended).send().await;
+    let theirs = app.booking_request(BOB, &event, 1).key("k").send().await.id();
+    app.cancel_request(ALICE, within_deadline).send().await.is_refused(409, "cancel_deadline_passed");
+    assert_eq!(app.tables_with("User 11").await, ["bookings"]);
+
+    app.deletes_account(ALICE).await;
+    app.sweeps().await;
+
+    app.stands(pending, "Cancelled", "Unpaid").await;
+    app.stands(paid, "Cancelled", "Refunded").await;
+    app.stands(free, "Cancelled", "Paid").await;
+    app.stands(within_deadline, "Cancelled", "Refunded").await;
+    app.stands(past, "Confirmed", "Paid").await;
+    app.stands(theirs, "Pending", "Unpaid").await;
+    assert_eq!((app.neighbours.refunded(paid), app.neighbours.refunded(within_deadline)), (5000, 3000));
+    assert_eq!(app.told(paid).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    for text in ["User 11", "user11@example.org"] {
+        assert_eq!(app.tables_with(text).await, Vec::<String>::new(), "{text}");
+    }
+    assert_eq!(app.tables_with("User 12").await, ["bookings"]);
+    let (answers, others): (i64, i64) =
+        app.row("select count(*) filter (where user_id = $1), count(*) from idempotency_keys", ALICE).await;
+    assert_eq!((answers, others), (0, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_deletion_is_finished_when_nothing_is_open_and_two_minutes_have_passed() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.neighbours.always("refund", Trouble::Fails);
+    app.deletes_account(ALICE).await;
+    app.requests_from_before_are_over().await;
+
+    app.sweeps().await;
+    app.sweeps().await;
+    let while_refund_fails = app.unfinished().await;
+    app.neighbours.recover();
+    app.execute("update account_deletions set received_at = now()").await;
+    app.sweeps().await;
+    app.sweeps().await;
+    let too_early = app.unfinished().await;
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+
+    assert_eq!((while_refund_fails, too_early, app.unfinished().await), (1, 1, 0));
+    app.stands(booking, "Cancelled", "Refunded").await;
+    app.leases_end().await;
+    assert_eq!(app.state().store.claim_account_deletions(10).await.unwrap(), Vec::<i32>::new());
+}
+
+#[tokio::test]
+async fn a_payment_under_way_is_waited_for_and_refunded() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.pays(booking, "pm_mock_late").await;
+    app.deletes_account(ALICE).await;
+    app.requests_from_before_are_over().await;
+
+    app.sweeps().await;
+    let waiting = app.standing(booking).await;
+    let name_is_left = app.tables_with("User 11").await;
+    app.neighbours.decide(&app.neighbours.charge_of(booking));
+    for _ in 0..3 {
+        app.sweeps().await;
+    }
+
+    assert_eq!(waiting, ("Pending".to_owned(), "Unpaid".to_owned()));
+    assert_eq!(name_is_left, Vec::<String>::new());
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.neighbours.refunded(booking), 5000);
+    assert_eq!(app.unfinished().await, 0);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_deleted_account_books_nothing_any_more() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.deletes_account(ALICE).await;
+
+    app.booking_request(ALICE, &event, 2).send().await.is_refused(401, "session_over");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(401, "session_over");
+
+    let (bookings,): (i64,) = app.row("select count(*) from bookings where user_id = $1", ALICE).await;
+    assert_eq!((bookings, app.neighbours.calls("hold")), (0, 0));
+    assert_eq!(app.booking_request(BOB, &event, 2).send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a_booking_that_an_older_replica_makes_after_the_deletion_is_cancelled_too() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.deletes_account(BOB).await;
+    app.sweeps().await;
+    let booking = app.books(&event, 2).await;
+    app.row::<(i32,)>("update bookings set user_id = 12, user_name = 'User 12' where id = $1 returning id", booking)
+        .await;
+
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+    app.sweeps().await;
+
+    app.stands(booking, "Cancelled", "Unpaid").await;
+    assert_eq!(app.neighbours.seats(&event, "held"), 0);
+    assert_eq!((app.tables_with("User 12").await, app.unfinished().await), (vec![], 0));
+}
+
+#[tokio::test]
+async fn the_same_message_again_changes_nothing() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let (id, message) = (Uuid::new_v4(), app.account_deleted(ALICE));
+    app.receives(id, message.clone()).await;
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+    app.sweeps().await;
+    let row = "select user_id, deleted_at::text, finished_at::text from account_deletions where user_id = $1";
+    let before: (i32, String, String) = app.row(row, ALICE).await;
+
+    app.receives(id, message.clone()).await;
+    app.clock().advance(TimeDelta::minutes(1));
+    app.deletes_account(ALICE).await;
+    app.sweeps().await;
+
+    assert_eq!(app.row::<(i32, String, String)>(row, ALICE).await, before);
+    assert_eq!(app.told(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.neighbours.refunded(booking), 5000);
+}
+
+#[tokio::test]
+async fn organizers_see_past_bookings_without_a_name_and_the_search_finds_none() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.clock().advance(TimeDelta::days(61));
+    app.deletes_account(ALICE).await;
+    app.sweeps().await;
+    let path = format!("/bookings/events/{event}/attendees");
+    let bearer = app.bearer_as(ORGANIZER, Role::Organizer);
+
+    let made = backfill::attendee_keys(&app.state().store, 100).await.unwrap();
+    let all = app.get(&path).header("authorization", &bearer).send().await;
+    let found = app.get(&format!("{path}?search=user")).header("authorization", &bearer).send().await;
+
+    assert_eq!(made, 0, "blanked rows have their key");
+    let attendee = &all.body["items"][0];
+    assert_eq!(
+        (&attendee["booking_id"], &attendee["name"], &attendee["email"]),
+        (&json!(booking), &json!(""), &json!(""))
+    );
+    assert_eq!(found.body["items"], json!([]));
+}
