@@ -97,6 +97,7 @@ declare namespace Api {
 
   interface Attendee {
     booking_id: number;
+    /** Empty once the account is deleted; `email` too. */
     name: string;
     email: string;
     seats: number;

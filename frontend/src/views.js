@@ -155,35 +155,37 @@ export function bookingState(booking) {
 }
 
 /**
+ * Opens a dialog, which is removed once it is closed.
+ * @param {string} title
+ * @param {...HTMLElement} content
+ */
+export function openDialog(title, ...content) {
+  const id = uniqueId();
+  const dialog = h("dialog", { "aria-labelledby": id }, h("h2", { id }, title), content);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/**
  * Asks before something that cannot be undone.
  * @param {{ title: string, text: string, yes: string, no?: string, danger?: boolean, final?: boolean }} question
  * @returns {Promise<boolean>}
  */
 export function confirmDialog({ title, text, yes, no = t("action.back"), danger = false, final = true }) {
-  const id = uniqueId();
-  const dialog = h(
-    "dialog",
-    { "aria-labelledby": id },
+  const answers = h(
+    "form",
+    { method: "dialog" },
+    h("p", text, final && ` ${t("action.final")}`),
     h(
-      "form",
-      { method: "dialog" },
-      h("h2", { id }, title),
-      h("p", text, final && ` ${t("action.final")}`),
-      h(
-        "p.actions",
-        h("button.button.plain", { type: "submit", value: "no" }, no),
-        h(danger ? "button.button.danger" : "button.button", { type: "submit", value: "yes" }, yes),
-      ),
+      "p.actions",
+      h("button.button.plain", { type: "submit", value: "no" }, no),
+      h(danger ? "button.button.danger" : "button.button", { type: "submit", value: "yes" }, yes),
     ),
   );
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      resolve(dialog.returnValue === "yes");
-      dialog.remove();
-    });
-  });
+  const dialog = openDialog(title, answers);
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes")));
 }
 
 /**

@@ -1,4 +1,4 @@
-// Accounts: login from every page and back, settings, sessions, and what other tabs notice.
+// Accounts: login from every page and back, settings, sessions, deletion, and what other tabs notice.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { PHONE, Person, goHome, journey, unique, visit } from "./people.js";
@@ -166,4 +166,44 @@ visit("the language of an account follows it to other browsers, and notification
   await person.button("1 Platz kostenlos buchen").click();
   await news.waitFor();
   await elsewhere.leaves();
+});
+
+visit("an account is deleted together with its coming bookings", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await page.goto(`/events/${event}`);
+  await person.button("Book 1 free seat").click();
+  await person.sees("You’re in!");
+  await page.goto("/me/account");
+  await person.button("Delete account").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("1 booking will be cancelled").waitFor();
+  await dialog.getByRole("listitem").filter({ hasText: title }).waitFor();
+  await dialog.getByLabel("Password").fill(person.password);
+  await dialog.getByRole("button", { name: "Delete account" }).click();
+
+  await person.sees("Your account is deleted.");
+  await page.waitForURL((url) => url.pathname === "/");
+  await page.getByRole("link", { name: "Log in" }).filter({ visible: true }).first().waitFor();
+  await page.goto("/login");
+  await person.logsIn();
+  await person.isTold("Wrong email address or password.");
+});
+
+visit("a wrong password deletes no account", async (person) => {
+  const { page } = person;
+  await person.registers();
+  await page.goto("/me/account");
+  await person.button("Delete account").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("You have no upcoming bookings.").waitFor();
+  await dialog.getByLabel("Password").fill("not this one");
+  await dialog.getByRole("button", { name: "Delete account" }).click();
+  await dialog.getByText("That’s not your current password.").waitFor();
+  await dialog.getByRole("button", { name: "Go back" }).click();
+  await dialog.waitFor({ state: "detached" });
+
+  await page.reload();
+  await page.getByRole("heading", { name: "Account settings" }).waitFor();
+  await person.button(/Account:/).waitFor();
 });

@@ -64,6 +64,15 @@ for (const [size, viewport] of SIZES) {
         await looks(PUBLIC);
         await person.returns(scene);
         await looks(PRIVATE);
+        await person.page.goto("/me/account");
+        await person.button("Delete account").click();
+        await person.page
+          .getByRole("dialog")
+          .getByText(/will be cancelled/)
+          .waitFor();
+        await person.fitsTheScreen();
+        await person.screenshot(`deletion-${viewport.width}-${colorScheme}`);
+        await isAccessible(person);
         await person.reserves(scene.event);
         await person.sees("Choose a test card");
         await person.screenshot(`payment-${viewport.width}-${colorScheme}`);

@@ -132,7 +132,13 @@ function row({ booking_id: id, name, email, seats, amount, currency, status, cre
   const state = status === "Confirmed" ? "" : ` · ${tOr(`booking.${status}`, status)}`;
   return h(
     "tr",
-    h("th", { scope: "row" }, name, h("small", email), h("small", `#${id} · ${shortTime(at, zone)}${state}`)),
+    h(
+      "th",
+      { scope: "row" },
+      name || t("attendees.deleted"),
+      email && h("small", email),
+      h("small", `#${id} · ${shortTime(at, zone)}${state}`),
+    ),
     h("td", number(seats)),
     h("td", amount ? money(amount, currency) : t("price.free")),
   );

@@ -1,5 +1,6 @@
-// The account: name, language, password, sessions, and the request to organize events.
+// The account: name, language, password, sessions, the request to organize events, and deletion.
 import { everyPage, post, request } from "../api.js";
+import { accountDeletion } from "../deletion.js";
 import { h, replace } from "../dom.js";
 import { field, form } from "../forms.js";
 import { ago, explain, language, languages, t } from "../i18n.js";
@@ -23,6 +24,7 @@ export async function render(root, { signal }) {
       group(t("account.change_password"), passwordForm()),
       group(t("account.organizer"), wish),
       group(t("account.sessions"), sessions),
+      group(t("account.delete"), accountDeletion(signal)),
     ),
   );
   const drawWish = () => replace(wish, organizerWish());

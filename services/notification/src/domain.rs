@@ -107,6 +107,17 @@ pub struct Counters {
     pub unread: i64,
 }
 
+/// What came of inserting a notification.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Insertion {
+    /// It has this place among the user's notifications.
+    Stored(i64),
+    /// It was stored before.
+    Known,
+    /// Nothing is stored for a deleted account.
+    AccountDeleted,
+}
+
 /// A message that is addressed to services, not to a person.
 #[derive(Debug, Error)]
 #[error("{routing_key} is not addressed to a person")]

@@ -23,7 +23,7 @@ pub mod watcher;
 use std::time::Duration;
 
 use axum::Router;
-use contracts::message::{NOTIFICATION_QUEUE, NOTIFICATION_QUEUES};
+use contracts::message::NOTIFICATION_QUEUES;
 use mongodb::Database;
 use platform::{
     Clock,
@@ -33,6 +33,7 @@ use platform::{
     health::{self, Readiness},
     mongo,
     server::{self, Lifecycle},
+    task::{self, Schedule},
 };
 use url::Url;
 
@@ -48,6 +49,8 @@ const NAME: &str = "notification-service";
 const OTHER_CONNECTIONS: usize = 512;
 /// How often an idle stream sends a comment.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often notifications that older replicas stored for deleted accounts are looked for.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(600);
 
 /// The service, put together but not yet running.
 pub struct App {
@@ -142,8 +145,19 @@ impl App {
             async move { consumer.handle(received).await }
         };
         let lifecycle = &self.state.lifecycle;
-        bus::start_consumer(lifecycle, self.bus.clone(), NOTIFICATION_QUEUE, self.concurrency, handle);
+        for queue in NOTIFICATION_QUEUES {
+            bus::start_consumer(lifecycle, self.bus.clone(), queue, self.concurrency, handle.clone());
+        }
         bus::start_counting_dead_letters(lifecycle, self.bus.clone(), &NOTIFICATION_QUEUES);
+    }
+
+    /// Starts to delete what older replicas store for deleted accounts.
+    pub fn spawn_clean_up(&self) {
+        let store = self.state.store.clone();
+        task::repeat(&self.state.lifecycle, "deleted_accounts", Schedule::every(CLEAN_UP_EVERY), move || {
+            let store = store.clone();
+            async move { store.clean_up_deleted_accounts().await }
+        });
     }
 
     fn readiness(&self) -> Readiness {
@@ -161,6 +175,7 @@ impl App {
         self.spawn_presence();
         self.spawn_watcher();
         self.spawn_consumer();
+        self.spawn_clean_up();
         // Each stream occupies a connection, and some must be left for everything else.
         let connections = config.service.max_connections.max(config.streams_max + OTHER_CONNECTIONS);
         let service = ServiceArgs { max_connections: connections, ..config.service.clone() };

@@ -1,9 +1,10 @@
-//! Every query. Collection `notifications` holds them, `counters` where each user's notifications stand,
-//! `replicas` the sessions of those at work.
+//! Every query. Collection `notifications` holds them, `counters` where each user's notifications stand and whether
+//! the account is deleted, `replicas` the sessions of those at work.
 //!
 //! A notification gets its place (`seq`) and is inserted in one transaction, which serializes the inserts of one user:
 //! whoever has read up to N and asks for more than N misses nothing.
 
+mod deletion;
 mod row;
 mod schema;
 mod transaction;
@@ -30,7 +31,7 @@ use self::{
     row::{CounterRow, NotificationRow},
     transaction::Attempts,
 };
-use crate::domain::{Counters, NewNotification, Notification};
+use crate::domain::{Counters, Insertion, NewNotification, Notification};
 
 /// The longest wait for a query: shorter than a request may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
@@ -73,8 +74,8 @@ impl Store {
         self.sessions.start_presence(lifecycle);
     }
 
-    /// Stores a notification and gives its place; `None` if it was stored before.
-    pub async fn insert_notification(&self, new: &NewNotification) -> Result<Option<i64>> {
+    /// Stores a notification, unless it was stored before or the account is deleted.
+    pub async fn insert_notification(&self, new: &NewNotification) -> Result<Insertion> {
         let mut attempts = Attempts::new(&self.sessions);
         loop {
             let mut turn = attempts.begin().await?;
@@ -86,11 +87,15 @@ impl Store {
         }
     }
 
-    async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> Result<Option<i64>> {
+    async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> Result<Insertion> {
         let known = self.notifications.find_one(doc! { "_id": new.id.to_string() }).session(&mut *session).await?;
         let once_more = known.is_some() && platform::guard_removed!("notification.once");
         if known.is_some() && !once_more {
-            return Ok(None);
+            return Ok(Insertion::Known);
+        }
+        // A deletion that commits after this read conflicts with the `$inc` below.
+        if self.is_deleted(session, new.user_id).await? {
+            return Ok(Insertion::AccountDeleted);
         }
         let next = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
         let counters = self
@@ -110,7 +115,7 @@ impl Store {
         }
         self.notifications.insert_one(row).session(session).await?;
         platform::failpoint!("notification.store.inserted");
-        Ok(Some(counters.last_seq))
+        Ok(Insertion::Stored(counters.last_seq))
     }
 
     /// Up to `limit` notifications of a user, newest first, before place `before`.

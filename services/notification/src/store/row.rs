@@ -92,9 +92,12 @@ impl From<NotificationRow> for Notification {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct CounterRow {
     #[serde(rename = "_id")]
-    user_id: i32,
+    pub(super) user_id: i32,
     last_seq: i64,
     unread: i64,
+    /// When the account was deleted. Older versions neither read nor change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deleted_at: Option<BsonDateTime>,
 }
 
 impl From<CounterRow> for Counters {

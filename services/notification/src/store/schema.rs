@@ -15,6 +15,12 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     let name = IndexOptions::builder().name("user_id_read_at_seq".to_owned()).build();
     let unread = IndexModel::builder().keys(doc! { "user_id": 1, "read_at": 1, "seq": 1 }).options(name).build();
     database.collection::<Document>("notifications").create_indexes([places, unread]).await?;
+    let deleted = IndexOptions::builder()
+        .name("deleted_unread".to_owned())
+        .partial_filter_expression(doc! { "deleted_at": { "$exists": true } })
+        .build();
+    let deleted = IndexModel::builder().keys(doc! { "unread": 1 }).options(deleted).build();
+    database.collection::<Document>("counters").create_index(deleted).await?;
     sessions::create_indexes(database).await
 }
 
@@ -59,6 +65,7 @@ fn counter_validator() -> Document {
             "_id": { "bsonType": "int" },
             "last_seq": { "bsonType": "long", "minimum": 0 },
             "unread": { "bsonType": "long", "minimum": 0 },
+            "deleted_at": { "bsonType": "date" },
         },
     } }
 }

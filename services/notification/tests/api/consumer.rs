@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use axum::http::StatusCode;
 use bson::{Document, doc};
 use chrono::TimeDelta;
-use contracts::message::{EXCHANGE, Message, NOTIFICATION_QUEUE};
+use contracts::message::{EXCHANGE, Message, NOTIFICATION_QUEUE, NOTIFICATION_QUEUES, UserFact};
 use futures::TryStreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
@@ -56,13 +56,15 @@ impl Broker {
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         // A consumer of the test before may still be leaving.
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        until("nobody consumes", async || {
-            let declaring = channel.queue_declare(NOTIFICATION_QUEUE.name.into(), passive, FieldTable::default());
-            declaring.await.unwrap().consumer_count() == 0
-        })
-        .await;
-        for queue in [NOTIFICATION_QUEUE.name.to_owned(), dead_letter_queue(NOTIFICATION_QUEUE)] {
-            channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
+        for queue in NOTIFICATION_QUEUES {
+            until("nobody consumes", async || {
+                let declaring = channel.queue_declare(queue.name.into(), passive, FieldTable::default());
+                declaring.await.unwrap().consumer_count() == 0
+            })
+            .await;
+            for name in [queue.name.to_owned(), dead_letter_queue(queue)] {
+                channel.queue_purge(name.into(), QueuePurgeOptions::default()).await.unwrap();
+            }
         }
         Self { publisher, channel, _connection: connection, _turn: turn }
     }
@@ -160,8 +162,11 @@ async fn the_command_drives_dead_letters_back() {
     let (first, second) = (redrive().await.unwrap(), redrive().await.unwrap());
 
     let said = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
-    assert_eq!(said(&first), "dead letters driven back to notification: 1\n");
-    assert_eq!(said(&second), "dead letters driven back to notification: 0\n");
+    let moved = |n: u32| {
+        format!("dead letters driven back to notification: {n}\ndead letters driven back to notification.user: 0\n")
+    };
+    assert_eq!(said(&first), moved(1));
+    assert_eq!(said(&second), moved(0));
     app.app.spawn_consumer();
     until("it is told after all", async || app.listed(1).await == [7]).await;
     assert_eq!(broker.dead_letters().await, 0);
@@ -212,6 +217,19 @@ async fn a_message_from_the_broker_reaches_an_open_stream_within_a_second() {
 
     let told = stream.next_named("notification", Duration::from_secs(1)).await;
     assert_eq!(told.data["type"], "booking.refunded");
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_deletion_from_the_broker_removes_what_the_account_was_told() {
+    let broker = Broker::alone().await;
+    let app = TestApp::start().await;
+    app.confirms_booking(1, 1).await;
+    app.app.spawn_consumer();
+
+    broker.publishes(Uuid::new_v4(), Message::UserDeleted(UserFact { user_id: 1, occurred_at: noon() })).await;
+
+    until("the notification is gone", async || app.listed(1).await.is_empty()).await;
     app.end().await;
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed test may panic; test names are sentences")]
 
 mod consumer;
+mod deletion;
 mod helpers;
 mod notifications;
 mod program;
