@@ -31,10 +31,14 @@ function drawNavigation() {
   );
 }
 
+/** What the account menu shows, as JSON. */
+let drawnAccount = "";
+
 function drawAccount() {
   const user = currentUser();
-  find("#account-menu").hidePopover();
   if (!user) {
+    drawnAccount = "";
+    find("#account-menu").hidePopover();
     replace(
       find("#account"),
       h("a.button.plain.wide-only", { href: accountPath("login") }, t("nav.login")),
@@ -42,6 +46,10 @@ function drawAccount() {
     );
     return;
   }
+  // Drawn again only for somebody else: the menu may be open.
+  const account = JSON.stringify([user.name, user.email, user.role]);
+  if (account === drawnAccount) return;
+  drawnAccount = account;
   const initials = user.name
     .split(/\s+/)
     .map((word) => [...word][0] ?? "")
@@ -110,6 +118,10 @@ routerEvents.addEventListener("change", () => {
 liveEvents.addEventListener("count", () => document.querySelector("#bell")?.replaceWith(bell()));
 
 document.addEventListener("visibilitychange", () => document.hidden || void loadSession());
+
+find("#account-menu").addEventListener("click", (event) => {
+  if (event.target instanceof Element && event.target.closest("a, button")) find("#account-menu").hidePopover();
+});
 
 drawFrame();
 void start();
