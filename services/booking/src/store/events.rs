@@ -5,9 +5,6 @@ use contracts::message::EventFact;
 use super::{Store, Unit, bookings::bookings};
 use crate::domain::{Booking, BookingStatus, CancelReason, PaymentStatus};
 
-/// A change of one of these fields may keep attendees away, so it opens cancellation until the event starts.
-const MOVES: [&str; 2] = ["starts_at", "venue"];
-
 /// Somebody with a booking of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
@@ -23,7 +20,7 @@ impl Store {
     ///
     /// Once holders were told of a move, the mark stays. Until then the move may be reverted.
     pub async fn store_event_change(&self, event: &EventFact) -> sqlx::Result<u64> {
-        let moved = event.changed.iter().any(|field| MOVES.contains(&field.as_str()));
+        let moved = event.is_moved();
         let result = sqlx::query!(
             "update bookings set
                  event_title = case when event_version < $4 then $2 else event_title end,
