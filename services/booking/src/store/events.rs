@@ -27,7 +27,8 @@ impl Store {
                  event_starts_at = case when event_version < $4 then $3 else event_starts_at end,
                  move_untold = case when event_version < $4 then $5 and booked_version < $7 else move_untold end,
                  moved = moved or ($6 and booked_version < $7),
-                 event_version = greatest(event_version, $4), updated_at = now()
+                 event_version = greatest(event_version, $4), change_version = greatest(event_version, $4),
+                 updated_at = now()
              where event_id = $1 and (event_version < $4 or ($6 and booked_version < $7 and not moved))",
             event.event_id,
             event.title,
