@@ -12,8 +12,8 @@ use platform::{
 use sqlx::PgPool;
 
 use crate::{
-    config::Config, events::EventService, hashing::PasswordHasher, routes::SharedRevocations, signing::SigningKeys,
-    store::Store, throttle::Turns, tokens::TokenKey,
+    config::Config, events::EventService, hashing::PasswordHasher, signing::SigningKeys, store::Store, throttle::Turns,
+    tokens::TokenKey,
 };
 
 /// What handlers share.
@@ -35,8 +35,6 @@ pub struct AppState {
     pub verifier: Verifier,
     /// Asked for events.
     pub events: EventService,
-    /// The ended sessions and changed roles, read once for all who ask at the same time.
-    pub revocations: Arc<SharedRevocations>,
     /// The time.
     pub clock: Clock,
     /// The numbers and switches that handlers go by.
@@ -75,7 +73,6 @@ impl AppState {
             token_key: TokenKey::new(&config.refresh_token_key()?),
             verifier,
             events: EventService::new(config.event_service_url()?),
-            revocations: Arc::default(),
             clock,
             rules: Arc::new(Rules {
                 organizer_approval: config.organizer_approval,

@@ -19,7 +19,6 @@ use uuid::Uuid;
 pub use self::{
     account::{OwnSessionResponse, UpdateProfile},
     events::EventsQuery,
-    keys::SharedRevocations,
     passwords::{ChangePassword, ResetPassword, ResetTokenResponse},
     sessions::{LoginRequest, RefreshRequest, SessionResponse},
     users::{RegisterRequest, UpdateUser, UserResponse, UsersQuery},

@@ -13,10 +13,12 @@ mod revocations;
 mod sessions;
 mod users;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use contracts::identity::RevocationList;
 use sqlx::PgPool;
 
+use self::revocations::SharedReading;
 pub use self::{
     known_clients::{Acquaintance, ClientKeys},
     rate_limits::RateLimit,
@@ -32,12 +34,13 @@ const KEEP_FINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    revocations: Arc<SharedReading<RevocationList>>,
 }
 
 impl Store {
     /// The database of `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, revocations: Arc::default() }
     }
 
     /// Its connections.
