@@ -31,6 +31,8 @@ function drawNavigation() {
   );
 }
 
+const closeMenu = () => find("#account-menu").hidePopover();
+
 /** What the account menu shows, as JSON. */
 let drawnAccount = "";
 
@@ -38,7 +40,7 @@ function drawAccount() {
   const user = currentUser();
   if (!user) {
     drawnAccount = "";
-    find("#account-menu").hidePopover();
+    closeMenu();
     replace(
       find("#account"),
       h("a.button.plain.wide-only", { href: accountPath("login") }, t("nav.login")),
@@ -46,7 +48,7 @@ function drawAccount() {
     );
     return;
   }
-  // Drawn again only for somebody else: the menu may be open.
+  // Otherwise an open menu would lose the entry that is being chosen.
   const account = JSON.stringify([user.name, user.email, user.role]);
   if (account === drawnAccount) return;
   drawnAccount = account;
@@ -120,8 +122,9 @@ liveEvents.addEventListener("count", () => document.querySelector("#bell")?.repl
 document.addEventListener("visibilitychange", () => document.hidden || void loadSession());
 
 find("#account-menu").addEventListener("click", (event) => {
-  if (event.target instanceof Element && event.target.closest("a, button")) find("#account-menu").hidePopover();
+  if (event.target instanceof Element && event.target.closest("a, button")) closeMenu();
 });
+addEventListener("popstate", closeMenu);
 
 drawFrame();
 void start();

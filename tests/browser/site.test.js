@@ -226,6 +226,11 @@ visit("the account menu stays open while the page still loads", async (person) =
   await page.getByRole("link", { name: "Account settings" }).click();
   await page.waitForURL("**/me/account");
   await page.locator("#account-menu").waitFor({ state: "hidden" });
+
+  await person.button(/Account:/).click();
+  await page.getByRole("link", { name: "Account settings" }).waitFor();
+  await page.evaluate(() => history.back());
+  await page.locator("#account-menu").waitFor({ state: "hidden" });
 });
 
 visit("errors stand beside the field they belong to", async (person) => {
