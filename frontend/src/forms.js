@@ -94,6 +94,10 @@ function wrongLength({ type, value }, shortest, longest) {
   return count > longest ? t("form.long", { n: longest }) : "";
 }
 
+/** The field for the name of a person. @param {{ value?: string }} [rest] */
+export const nameField = (rest) =>
+  field({ name: "name", label: t("account.name"), required: true, autocomplete: "name", longest: 100, ...rest });
+
 /**
  * Turns `fields` into a form. `work` is run once at a time, with values that passed every check.
  * @param {Field[]} fields

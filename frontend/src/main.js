@@ -31,10 +31,16 @@ function drawNavigation() {
   );
 }
 
+const closeMenu = () => find("#account-menu").hidePopover();
+
+/** What the account menu shows, as JSON. */
+let drawnAccount = "";
+
 function drawAccount() {
   const user = currentUser();
-  find("#account-menu").hidePopover();
   if (!user) {
+    drawnAccount = "";
+    closeMenu();
     replace(
       find("#account"),
       h("a.button.plain.wide-only", { href: accountPath("login") }, t("nav.login")),
@@ -42,6 +48,10 @@ function drawAccount() {
     );
     return;
   }
+  // Otherwise an open menu would lose the entry that is being chosen.
+  const account = JSON.stringify([user.name, user.email, user.role]);
+  if (account === drawnAccount) return;
+  drawnAccount = account;
   const initials = user.name
     .split(/\s+/)
     .map((word) => [...word][0] ?? "")
@@ -110,6 +120,11 @@ routerEvents.addEventListener("change", () => {
 liveEvents.addEventListener("count", () => document.querySelector("#bell")?.replaceWith(bell()));
 
 document.addEventListener("visibilitychange", () => document.hidden || void loadSession());
+
+find("#account-menu").addEventListener("click", (event) => {
+  if (event.target instanceof Element && event.target.closest("a, button")) closeMenu();
+});
+addEventListener("popstate", closeMenu);
 
 drawFrame();
 void start();

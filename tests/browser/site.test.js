@@ -217,6 +217,31 @@ visit("a session goes on without the access cookie, and ends at logout", async (
   assert.deepEqual(left, []);
 });
 
+visit("the account menu stays open while the page still loads", async (person) => {
+  const { page } = person;
+  await person.registers();
+  let answer = () => {};
+  const opened = new Promise((resolve) => (answer = () => resolve(undefined)));
+  await page.route("**/users/me", async (route) => {
+    const response = await route.fetch();
+    await opened;
+    await route.fulfill({ response, json: { ...(await response.json()), name: "Another Name" } });
+  });
+  await page.goto("/");
+  await person.button(/Account:/).click();
+  await page.getByRole("link", { name: "Account settings" }).waitFor();
+  answer();
+  await page.locator("#account-menu").getByText("Another Name").waitFor();
+  await page.getByRole("link", { name: "Account settings" }).click();
+  await page.waitForURL("**/me/account");
+  await page.locator("#account-menu").waitFor({ state: "hidden" });
+
+  await person.button(/Account:/).click();
+  await page.getByRole("link", { name: "Account settings" }).waitFor();
+  await page.evaluate(() => history.back());
+  await page.locator("#account-menu").waitFor({ state: "hidden" });
+});
+
 visit("errors stand beside the field they belong to", async (person) => {
   const { page } = person;
   await page.goto("/register");

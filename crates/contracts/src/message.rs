@@ -169,6 +169,12 @@ impl EventFact {
     pub fn known_from(&self) -> i64 {
         self.edited_version.unwrap_or(self.version)
     }
+
+    /// Whether the event takes place at another time or elsewhere than its holders were last told. They may cancel then
+    /// until it starts.
+    pub fn is_moved(&self) -> bool {
+        self.changed.iter().any(|field| matches!(field.as_str(), "starts_at" | "venue"))
+    }
 }
 
 /// An [`EventFact`] for one holder.

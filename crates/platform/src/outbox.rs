@@ -159,7 +159,7 @@ async fn publish_batch<S: OutboxStore>(store: &S, publisher: &Publisher) -> anyh
         store.release(&outcome.untried).await?;
         return Err(error);
     }
-    Ok(if batch.len() >= BATCH as usize { Next::AtOnce } else { Next::Later })
+    Ok(Next::at_once_if(batch.len() >= BATCH as usize))
 }
 
 /// The outcome of a batch.

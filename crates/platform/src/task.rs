@@ -44,6 +44,13 @@ pub enum Next {
     Later,
 }
 
+impl Next {
+    /// At once if there is `more` to do.
+    pub fn at_once_if(more: bool) -> Self {
+        if more { Self::AtOnce } else { Self::Later }
+    }
+}
+
 impl From<()> for Next {
     fn from((): ()) -> Self {
         Self::Later

@@ -2,7 +2,7 @@
 import { ApiError } from "../api.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
-import { field, form } from "../forms.js";
+import { field, form, nameField } from "../forms.js";
 import { explain, t } from "../i18n.js";
 import { accountPath, navigate, nextPath } from "../router.js";
 import { currentUser, isOrganizer, login, register, sessionEvents } from "../session.js";
@@ -84,13 +84,7 @@ function loginForm(next) {
 
 /** @param {string} next */
 function registerForm(next) {
-  const name = field({
-    name: "name",
-    label: t("account.name"),
-    required: true,
-    autocomplete: "name",
-    longest: 100,
-  });
+  const name = nameField();
   const email = emailField();
   const password = passwordField({
     hint: t("account.password_hint", { n: 8 }),

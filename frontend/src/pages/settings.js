@@ -2,7 +2,7 @@
 import { everyPage, post, request } from "../api.js";
 import { accountDeletion } from "../deletion.js";
 import { h, replace } from "../dom.js";
-import { field, form } from "../forms.js";
+import { field, form, nameField } from "../forms.js";
 import { ago, explain, language, languages, t } from "../i18n.js";
 import { changeProfile, currentUser, isOrganizer, loadSession, sessionEvents, speak } from "../session.js";
 import { toast } from "../toast.js";
@@ -39,14 +39,7 @@ const group = (name, content) => h("section.group", h("h2", name), content);
 
 function profileForm() {
   const user = /** @type {Api.User} */ (currentUser());
-  const name = field({
-    name: "name",
-    label: t("account.name"),
-    required: true,
-    autocomplete: "name",
-    longest: 100,
-    value: user.name,
-  });
+  const name = nameField({ value: user.name });
   const spoken = field({
     name: "language",
     label: t("footer.language"),

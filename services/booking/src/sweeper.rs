@@ -50,7 +50,7 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
 /// After a full batch, more rows may be due.
 async fn next(round: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
     let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
-    Ok(if round.await? >= full { Next::AtOnce } else { Next::Later })
+    Ok(Next::at_once_if(round.await? >= full))
 }
 
 /// One round over the bookings that are due; says how many there were.

@@ -80,8 +80,9 @@ pub fn event_changed(event: &EventFact) -> Texts {
         let texts = &catalogue.notification.event_changed;
         let names = catalogue.field_names(&event.changed);
         let what = if names.is_empty() { &texts.details } else { &texts.changed };
+        let cancel = if event.is_moved() { format!(" {}", texts.moved) } else { String::new() };
         let body = fill(
-            &format!("{what} {}", texts.body),
+            &format!("{what} {}{cancel}", texts.body),
             &[
                 ("fields", &names.join(", ")),
                 ("venue", &isolated(&event.venue)),
@@ -198,11 +199,15 @@ mod tests {
             bodies(event_changed(&event(&["starts_at", "venue"]))),
             [
                 "What’s new: start time, venue. The event now takes place at \u{2068}Blue Hall\u{2069} on Friday, \
-                 5 June 2026, 19:30 (Europe/Berlin). Your booking is still valid.",
+                 5 June 2026, 19:30 (Europe/Berlin). Your booking is still valid. If you \
+                 can’t come, you can cancel until the event starts and get back what you paid.",
                 "Geändert: Beginn, Ort. Das Event findet jetzt hier statt: \u{2068}Blue Hall\u{2069}, Freitag, \
-                 5. Juni 2026, 19:30 Uhr (Europe/Berlin). Deine Buchung gilt weiter.",
+                 5. Juni 2026, 19:30 Uhr (Europe/Berlin). Deine Buchung gilt weiter. Wenn du nicht \
+                 kannst, kannst du bis zum Beginn stornieren und bekommst zurück, was du bezahlt hast.",
             ]
         );
+        let [english, german] = bodies(event_changed(&event(&["description"])));
+        assert!(english.ends_with("still valid.") && german.ends_with("gilt weiter."), "{english} {german}");
     }
 
     #[test]

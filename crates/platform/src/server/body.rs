@@ -48,7 +48,7 @@ pub(super) async fn buffer(request: Request, limit: Duration) -> Result<Request,
         return Ok(Request::from_parts(parts, Body::empty()));
     }
     let _upload = parts.extensions.get::<Activity>().map(Activity::upload);
-    match tokio::time::timeout(limit, read(body)).await {
+    match tokio::time::timeout(limit, read(body, &BUDGET)).await {
         Ok(Ok((bytes, share))) => {
             parts.extensions.insert(share);
             Ok(Request::from_parts(parts, bytes.into()))
@@ -64,11 +64,11 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Reads to the end, or just past the limit. Memory grows with what has arrived, not with what was announced.
-async fn read(mut body: Body) -> Result<(Bytes, Option<Share>), Unread> {
+async fn read(mut body: Body, budget: &Arc<Semaphore>) -> Result<(Bytes, Option<Share>), Unread> {
     let (mut whole, mut held) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Unread::BrokenOff)?.into_data() else { continue };
-        reserve(&mut held, whole.len() + data.len())?;
+        reserve(budget, &mut held, whole.len() + data.len())?;
         if whole.is_empty() && body.is_end_stream() {
             return Ok((data, share(held)));
         }
@@ -80,14 +80,14 @@ async fn read(mut body: Body) -> Result<(Bytes, Option<Share>), Unread> {
     Ok((whole.into(), share(held)))
 }
 
-/// Makes the part of the budget that is held large enough for so many bytes.
-fn reserve(held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Unread> {
+/// Makes the part of `budget` that is held large enough for so many bytes.
+fn reserve(budget: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Unread> {
     let missing = bytes.div_ceil(1024).saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
     let missing = u32::try_from(missing).map_err(|_| Unread::NoMemory)?;
     if missing == 0 {
         return Ok(());
     }
-    let more = BUDGET.clone().try_acquire_many_owned(missing).map_err(|_| Unread::NoMemory)?;
+    let more = budget.clone().try_acquire_many_owned(missing).map_err(|_| Unread::NoMemory)?;
     match held {
         Some(held) => held.merge(more),
         None => *held = Some(more),
@@ -116,4 +116,24 @@ fn timed_out(limit: Duration, version: Version) -> Response {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_that_find_no_memory_are_refused_until_others_are_done() {
+        let budget = Arc::new(Semaphore::new(3));
+        let body = || Body::from(vec![b' '; 2 * 1024]);
+
+        let Ok((bytes, held)) = read(body(), &budget).await else { panic!("there is memory for one") };
+        let second = read(body(), &budget).await;
+        drop(held);
+        let third = read(body(), &budget).await;
+
+        assert_eq!(bytes.len(), 2 * 1024);
+        assert!(matches!(second, Err(Unread::NoMemory)));
+        assert!(third.is_ok());
+    }
 }

@@ -5,9 +5,6 @@ use contracts::message::EventFact;
 use super::{Store, Unit, bookings::bookings};
 use crate::domain::{Booking, BookingStatus, CancelReason, PaymentStatus};
 
-/// A change of one of these fields may keep attendees away, so it opens cancellation until the event starts.
-const MOVES: [&str; 2] = ["starts_at", "venue"];
-
 /// Somebody with a booking of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
@@ -23,14 +20,15 @@ impl Store {
     ///
     /// Once holders were told of a move, the mark stays. Until then the move may be reverted.
     pub async fn store_event_change(&self, event: &EventFact) -> sqlx::Result<u64> {
-        let moved = event.changed.iter().any(|field| MOVES.contains(&field.as_str()));
+        let moved = event.is_moved();
         let result = sqlx::query!(
             "update bookings set
                  event_title = case when event_version < $4 then $2 else event_title end,
                  event_starts_at = case when event_version < $4 then $3 else event_starts_at end,
                  move_untold = case when event_version < $4 then $5 and booked_version < $7 else move_untold end,
                  moved = moved or ($6 and booked_version < $7),
-                 event_version = greatest(event_version, $4), updated_at = now()
+                 event_version = greatest(event_version, $4), change_version = greatest(event_version, $4),
+                 updated_at = now()
              where event_id = $1 and (event_version < $4 or ($6 and booked_version < $7 and not moved))",
             event.event_id,
             event.title,

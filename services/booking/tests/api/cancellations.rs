@@ -139,6 +139,30 @@ async fn a_move_that_is_taken_back_before_anybody_was_told_of_it_opens_nothing()
 }
 
 #[tokio::test]
+async fn a_move_that_an_older_replica_stored_opens_cancellation() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let soon = app.clock().now() + TimeDelta::hours(23);
+
+    sqlx::query(
+        "update bookings set event_title = $2, event_starts_at = $3, event_version = $4, updated_at = now()
+         where event_id = $1 and event_version < $4",
+    )
+    .bind(&event)
+    .bind("Concert")
+    .bind(soon)
+    .bind(5_i64)
+    .execute(&app.pool)
+    .await
+    .unwrap();
+
+    let seen = app.booking(booking).await;
+    assert_eq!(seen["cancellable_until"], seen["event_starts_at"]);
+    assert_eq!(app.cancel_request(ALICE, booking).send().await.body["payment_status"], "Refunded");
+}
+
+#[tokio::test]
 async fn who_booked_after_an_event_was_moved_knew_and_is_not_told() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);

@@ -72,22 +72,11 @@ async fn expiry_waits_for_event_service() {
     assert_eq!(app.told(booking).await, ["booking.expired"]);
 }
 
-/// A booking whose payment is processing while its hold ends; the charge.
-async fn paid_late(app: &TestApp, event: &str) -> (i32, String) {
-    let booking = app.books(event, 2).await;
-    let answer = app.pays(booking, "pm_mock_late").await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    app.holds_end().await;
-    app.sweeps().await;
-    app.stands(booking, "Expired", "Unpaid").await;
-    (booking, app.neighbours.charge_of(booking))
-}
-
 #[tokio::test]
 async fn a_payment_after_expiry_wins_the_seats_back_under_a_new_reservation() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    let (booking, charge) = paid_late(&app, &event).await;
+    let (booking, charge) = app.pays_late(&event).await;
     let (old,): (uuid::Uuid,) = app.row("select reservation_id from bookings where id = $1", booking).await;
     app.neighbours.decide(&charge);
 
@@ -106,7 +95,7 @@ async fn a_payment_after_expiry_wins_the_seats_back_under_a_new_reservation() {
 async fn a_payment_after_expiry_of_a_sold_out_event_is_refunded() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    let (booking, charge) = paid_late(&app, &event).await;
+    let (booking, charge) = app.pays_late(&event).await;
     app.neighbours.sell_out(&event);
     app.neighbours.decide(&charge);
 
@@ -173,7 +162,7 @@ async fn a_payment_for_an_event_that_was_called_off_is_refunded() {
 async fn a_late_payment_of_a_booking_that_was_called_off_is_refunded() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    let (booking, charge) = paid_late(&app, &event).await;
+    let (booking, charge) = app.pays_late(&event).await;
     app.neighbours.world().events.get_mut(&event).unwrap().cancelled = true;
     app.neighbours.decide(&charge);
 

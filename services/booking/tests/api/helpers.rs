@@ -221,6 +221,17 @@ impl TestApp {
         self.execute("update bookings set expires_at = now() - interval '1 second' where expires_at is not null").await;
     }
 
+    /// A booking of two seats whose payment is processing while its hold ends; the charge.
+    pub(crate) async fn pays_late(&self, event: &str) -> (i32, String) {
+        let booking = self.books(event, 2).await;
+        let answer = self.pays(booking, "pm_mock_late").await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        self.holds_end().await;
+        self.sweeps().await;
+        self.stands(booking, "Expired", "Unpaid").await;
+        (booking, self.neighbours.charge_of(booking))
+    }
+
     /// Lets every lease run out.
     pub(crate) async fn leases_end(&self) {
         for sql in [

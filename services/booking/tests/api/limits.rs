@@ -79,13 +79,10 @@ async fn who_has_as_many_seats_as_a_person_may_have_is_refused_for_good() {
 async fn a_payment_that_comes_late_wins_seats_back_whatever_else_its_owner_holds() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    let booking = app.books(&event, 2).await;
-    app.pays(booking, "pm_mock_late").await;
-    app.holds_end().await;
-    app.sweeps().await;
+    let (booking, charge) = app.pays_late(&event).await;
     person_limit(&app, Some((429, "held_seats_limit")));
 
-    app.neighbours.decide(&app.neighbours.charge_of(booking));
+    app.neighbours.decide(&charge);
     app.sweeps().await;
 
     app.stands(booking, "Confirmed", "Paid").await;

@@ -108,11 +108,7 @@ async fn seats_of_an_ended_booking_are_given_back_by_the_sweeper() {
 async fn an_expired_booking_that_is_still_being_paid_keeps_its_new_seats() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    let booking = app.books(&event, 2).await;
-    app.pays(booking, "pm_mock_late").await;
-    app.holds_end().await;
-    app.sweeps().await;
-    app.stands(booking, "Expired", "Unpaid").await;
+    let (booking, _) = app.pays_late(&event).await;
     // As if the payment had just won its seats back, and had not stored that yet.
     app.set_reservation(booking, "confirmed").await;
 

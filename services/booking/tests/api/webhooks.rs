@@ -89,6 +89,29 @@ async fn a_webhook_that_overtakes_the_answer_does_not_disturb_the_payment() {
 }
 
 #[tokio::test]
+async fn webhooks_are_taken_while_payments_wait_for_the_payment_company() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(100, 2500);
+    let mut bookings = Vec::new();
+    for _ in 0..40 {
+        bookings.push(app.books(&event, 1).await);
+    }
+    app.neighbours.always("charge", crate::neighbours::Trouble::Lost);
+    let pay = |booking: i32| tokio::spawn(app.payment_request(crate::helpers::ALICE, booking, "pm_card_visa").send());
+    let paying: Vec<_> = bookings.into_iter().map(pay).collect();
+    // As many as are let in at once; the others wait for them.
+    app.neighbours.called("charge", 32).await;
+
+    let heard = app.hears("payment_intent.succeeded", "pi_unknown").await;
+
+    assert_eq!(heard.status, StatusCode::OK, "{heard:?}");
+    assert_eq!(app.neighbours.calls("charge"), 32, "payments still wait");
+    for payment in paying {
+        payment.abort();
+    }
+}
+
+#[tokio::test]
 async fn forged_webhooks_are_refused() {
     let app = TestApp::start().await;
     let (_, charge) = processing(&app).await;

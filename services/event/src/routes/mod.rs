@@ -8,10 +8,11 @@ use aide::axum::{
     ApiRouter,
     routing::{get_with, put_with},
 };
-use axum::Router;
+use axum::{Json, Router};
 use platform::server::limited;
 
 pub use self::events::{EventResponse, NewEvent, UpdateEvent};
+use self::time_zones::TimeZones;
 use crate::state::AppState;
 
 /// Every route of the service, with its description at `/api/events/openapi.json`.
@@ -24,7 +25,10 @@ pub fn router(state: AppState) -> Router {
         )
         .api_route(
             "/api/events/time_zones",
-            get_with(time_zones::list_time_zones, |op| op.summary("Time zones that an event can be in")),
+            get_with(time_zones::list_time_zones, |op| {
+                // Said here: aide does not look behind the header.
+                op.summary("List the time zones that an event can be in").response::<200, Json<TimeZones>>()
+            }),
         )
         .api_route(
             "/api/events/{event_id}",

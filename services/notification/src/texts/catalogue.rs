@@ -74,6 +74,7 @@ pub(super) struct EventChanged {
     pub(super) changed: String,
     pub(super) details: String,
     pub(super) body: String,
+    pub(super) moved: String,
 }
 
 /// Texts that need no choice.

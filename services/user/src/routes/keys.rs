@@ -33,7 +33,7 @@ pub(super) async fn jwks(State(state): State<AppState>) -> Json<JwksResponse> {
 pub(super) async fn revocations(State(state): State<AppState>, headers: HeaderMap) -> ApiResult<TaggedList> {
     let lifetime = Duration::from_secs(state.rules.access_token_seconds.into()) + MARGIN;
     let list = state.store.list_revocations(lifetime).await?;
-    let json = serde_json::to_vec(&list).expect("a list is plain data");
+    let json = serde_json::to_vec(&*list).expect("a list is plain data");
     let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == etag.as_bytes());
     Ok(TaggedList { etag, list: (!known).then_some(json) })

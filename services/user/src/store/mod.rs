@@ -14,11 +14,13 @@ mod revocations;
 mod sessions;
 mod users;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use contracts::identity::RevocationList;
 use platform::outbox::postgres::PgOutbox;
 use sqlx::PgPool;
 
+use self::revocations::SharedReading;
 pub use self::{
     deletion::{DeletedAccount, Deletion},
     known_clients::{Acquaintance, ClientKeys},
@@ -35,12 +37,13 @@ const KEEP_FINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    revocations: Arc<SharedReading<RevocationList>>,
 }
 
 impl Store {
     /// The database of `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, revocations: Arc::default() }
     }
 
     /// Its connections.
