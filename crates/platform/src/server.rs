@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::listener::Listener;
 pub use self::{admission::limited, lifecycle::Lifecycle, requests::with_defaults};
-use crate::{config::ServiceArgs, health::Readiness, telemetry};
+use crate::{config::ServerArgs, health::Readiness, telemetry};
 
 /// Connections to the admin listener at once: probes, scrapers, and an operator's requests.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -46,7 +46,7 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(10);
 ///
 /// Fails when an address cannot be bound.
 pub async fn serve(
-    args: &ServiceArgs,
+    args: &ServerArgs,
     router: Router,
     readiness: Readiness,
     lifecycle: Lifecycle,
@@ -76,7 +76,7 @@ pub async fn serve(
 }
 
 /// The configured maximum, or what the file descriptors allow. It first raises this process's limit as far as possible.
-fn max_connections(args: &ServiceArgs) -> usize {
+fn max_connections(args: &ServerArgs) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let allowed = if raised.is_ok() { limit.maximum } else { limit.current };

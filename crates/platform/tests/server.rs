@@ -17,7 +17,7 @@ use clap::Parser;
 use futures::future::join_all;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use platform::{
-    config::ServiceArgs,
+    config::ServerArgs,
     health::Readiness,
     server::{self, Lifecycle},
 };
@@ -32,7 +32,7 @@ use tokio::{
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
-    service: ServiceArgs,
+    service: ServerArgs,
 }
 
 struct Server {

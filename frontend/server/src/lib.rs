@@ -14,7 +14,7 @@ pub mod routes;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use platform::{
-    config::ServiceArgs,
+    config::ServerArgs,
     health::Readiness,
     server::{self, Lifecycle},
 };
@@ -31,7 +31,7 @@ pub struct Arguments {
     pub command: Option<Command>,
     /// The settings.
     #[command(flatten)]
-    pub service: ServiceArgs,
+    pub service: ServerArgs,
     /// Who moves the money; `stripe` lets the browser load Stripe's card form.
     #[arg(long, env = "PAYMENT_PROVIDER", value_enum, default_value_t)]
     pub payment_provider: PaymentProvider,

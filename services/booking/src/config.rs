@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use contracts::payment::Provider;
-use platform::config::ServiceArgs;
+use platform::config::ServerArgs;
 
 /// Holds, sells and gives back seats, takes payments, and tells the platform about it.
 #[derive(Clone, Debug, Parser)]
@@ -12,7 +12,7 @@ use platform::config::ServiceArgs;
 pub struct Config {
     /// Settings that every program of the platform takes.
     #[command(flatten)]
-    pub service: ServiceArgs,
+    pub service: ServerArgs,
     /// Settings of this service.
     #[command(flatten)]
     pub booking: BookingArgs,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use contracts::payment::Provider;
-use platform::config::{Secret, ServiceArgs, server_url};
+use platform::config::{Secret, ServerArgs, server_url};
 use url::Url;
 
 /// Keeps events and their seats: search, capacity, reservations.
@@ -17,7 +17,7 @@ pub struct Config {
     pub command: Option<Command>,
     /// The settings of every program.
     #[command(flatten)]
-    pub service: ServiceArgs,
+    pub service: ServerArgs,
     /// MongoDB (a replica set) with credentials, such as `mongodb://user:…@mongodb/?replicaSet=rs0&authSource=admin`.
     #[arg(long, env = "MONGODB_URL", hide_env_values = true, global = true)]
     pub mongodb_url: Option<String>,

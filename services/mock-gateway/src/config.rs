@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use platform::config::{Secret, ServiceArgs, secret, server_url};
+use platform::config::{Secret, ServerArgs, secret, server_url};
 use url::Url;
 
 /// The payment company of development and tests: a stateful subset of Stripe's API.
@@ -16,7 +16,7 @@ pub struct Config {
     pub command: Option<Command>,
     /// What every program takes.
     #[command(flatten)]
-    pub service: ServiceArgs,
+    pub service: ServerArgs,
     /// URL of the PostgreSQL database that all replicas share.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,

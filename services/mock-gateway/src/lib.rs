@@ -24,7 +24,7 @@ mod webhooks;
 
 use std::time::Duration;
 
-use platform::{Clock, config::ServiceArgs, health::Readiness, postgres, server, server::Lifecycle, task::supervise};
+use platform::{Clock, config::ServerArgs, health::Readiness, postgres, server, server::Lifecycle, task::supervise};
 use sqlx::migrate::Migrator;
 
 use self::config::{Command, Config, Settings};
@@ -76,7 +76,7 @@ impl App {
     }
 
     /// Serves until SIGTERM.
-    pub async fn serve(self, args: &ServiceArgs) -> anyhow::Result<()> {
+    pub async fn serve(self, args: &ServerArgs) -> anyhow::Result<()> {
         self.start_loops();
         let store = self.state.store.clone();
         // A query of a table: a database without the schema is of no use.
@@ -85,7 +85,7 @@ impl App {
             async move { store.any_intent_due().await.map(drop).map_err(|error| error.to_string()) }
         });
         let longest = args.request_timeout_seconds.max(LONGEST_REQUEST.as_secs());
-        let args = ServiceArgs { request_timeout_seconds: longest, ..args.clone() };
+        let args = ServerArgs { request_timeout_seconds: longest, ..args.clone() };
         server::serve(&args, self.router(), readiness, self.lifecycle).await
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use platform::config::{Secret, ServiceArgs, server_url};
+use platform::config::{Secret, ServerArgs, server_url};
 use url::Url;
 
 /// Stores what happened to bookings and events as notifications, and tells people about them.
@@ -15,7 +15,7 @@ pub struct Config {
     pub command: Option<Command>,
     /// The settings of every program.
     #[command(flatten)]
-    pub service: ServiceArgs,
+    pub service: ServerArgs,
     /// MongoDB with credentials, such as `mongodb://user:…@mongodb/?replicaSet=rs0&authSource=admin`.
     #[arg(long, env = "MONGODB_URL", hide_env_values = true, global = true)]
     pub mongodb_url: Option<String>,

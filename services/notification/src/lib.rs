@@ -29,7 +29,7 @@ use platform::{
     Clock,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{self, Bus},
-    config::ServiceArgs,
+    config::ServerArgs,
     health::{self, Readiness},
     mongo,
     server::{self, Lifecycle},
@@ -178,7 +178,7 @@ impl App {
         self.spawn_clean_up();
         // Each stream occupies a connection, and some must be left for everything else.
         let connections = config.service.max_connections.max(config.streams_max + OTHER_CONNECTIONS);
-        let service = ServiceArgs { max_connections: connections, ..config.service.clone() };
+        let service = ServerArgs { max_connections: connections, ..config.service.clone() };
         server::serve(&service, self.router(), self.readiness(), lifecycle).await
     }
 }

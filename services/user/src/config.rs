@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
-use platform::config::{Secret, ServiceArgs, secret, server_url};
+use platform::config::{Secret, ServerArgs, secret, server_url};
 use url::Url;
 
 /// Registration, login, sessions and roles of the Event Booking Platform.
@@ -34,7 +34,7 @@ pub enum Command {
 pub struct Config {
     /// What every service takes.
     #[command(flatten)]
-    pub service: ServiceArgs,
+    pub service: ServerArgs,
     /// URL of the PostgreSQL database, with its password.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,

@@ -27,7 +27,7 @@ use axum::Router;
 use platform::{
     Clock,
     bus::Bus,
-    config::ServiceArgs,
+    config::ServerArgs,
     health::Readiness,
     postgres,
     server::{self, Lifecycle},
@@ -52,7 +52,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 /// The service, put together and not yet listening.
 pub struct App {
-    service: ServiceArgs,
+    service: ServerArgs,
     state: AppState,
     bus: Bus,
     first_admin: Option<FirstAdmin>,

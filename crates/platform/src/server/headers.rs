@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::config::ServiceArgs;
+use crate::config::ServerArgs;
 
 /// The default, because answers carry personal data, tokens and prices of the moment.
 const ALWAYS: [(HeaderName, HeaderValue); 2] = [
@@ -21,7 +21,7 @@ pub(super) struct DefaultHeaders {
 
 impl DefaultHeaders {
     /// HSTS is sent where the public URL is https.
-    pub(super) fn new(args: &ServiceArgs) -> Self {
+    pub(super) fn new(args: &ServerArgs) -> Self {
         Self { https: args.public_url.scheme() == "https" }
     }
 

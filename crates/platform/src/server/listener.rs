@@ -26,7 +26,7 @@ use super::{
     headers::DefaultHeaders,
     socket::Socket,
 };
-use crate::{config::ServiceArgs, extract::ClientAddr};
+use crate::{config::ServerArgs, extract::ClientAddr};
 
 /// The most requests at once on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 64;
@@ -42,7 +42,7 @@ pub(super) struct Listener {
     pub(super) name: &'static str,
     pub(super) router: Router,
     pub(super) max_connections: usize,
-    pub(super) args: ServiceArgs,
+    pub(super) args: ServerArgs,
 }
 
 impl Listener {

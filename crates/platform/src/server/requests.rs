@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::{body, headers::DefaultHeaders};
 use crate::{
     ApiError,
-    config::ServiceArgs,
+    config::ServerArgs,
     error::Kind,
     trace::{REQUEST_ID, RequestContext, TRACEPARENT},
 };
@@ -26,7 +26,7 @@ use crate::{
 const SHOWN_PATH: usize = 128;
 
 /// Wraps a router in the platform's defaults; [`super::serve`] does so itself, tests that bind no port call it.
-pub fn with_defaults(router: Router, args: &ServiceArgs) -> Router {
+pub fn with_defaults(router: Router, args: &ServerArgs) -> Router {
     let defaults = Defaults {
         time: args.request_timeout(),
         body_time: args.request_body_timeout(),

@@ -14,7 +14,7 @@ use ed25519_dalek::{
     pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding},
 };
 use http_body_util::BodyExt;
-use platform::{Clock, config::ServiceArgs, extract::ClientAddr, server::with_defaults};
+use platform::{Clock, config::ServerArgs, extract::ClientAddr, server::with_defaults};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tempfile::TempDir;
@@ -165,7 +165,7 @@ fn build(arguments: &[String], clock: &Clock) -> (AppState, Router) {
     (app.state().clone(), with_defaults(app.router(), &service_args()))
 }
 
-fn service_args() -> ServiceArgs {
+fn service_args() -> ServerArgs {
     let arguments = ["user-service", "--request-timeout-seconds", "30"];
     Arguments::try_parse_from(arguments).unwrap().config.service
 }

@@ -1,91 +1,12 @@
-//! Settings that every program takes, and secrets that come from a variable or a file and refuse to be defaults.
+//! Settings that programs share, and secrets that come from a variable or a file and refuse to be defaults.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+mod args;
+
+use std::{fmt, path::PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
-use url::Url;
 
-/// Settings that every program of the platform takes.
-#[derive(Args, Clone, Debug)]
-pub struct ServiceArgs {
-    /// Address of the public listener.
-    #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8080")]
-    pub listen_addr: SocketAddr,
-    /// Address of the admin listener: /livez, /readyz, /metrics. Never exposed by the ingress.
-    #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:9090")]
-    pub admin_addr: SocketAddr,
-    /// Logging.
-    #[command(flatten)]
-    pub log: LogArgs,
-    /// The origin that browsers see; names the session cookies and decides whether they are Secure.
-    #[arg(long, env = "PUBLIC_URL", default_value = "http://localhost:8080")]
-    pub public_url: Url,
-    /// Longest time until a response begins, in seconds.
-    #[arg(long, env = "REQUEST_TIMEOUT_SECONDS", default_value_t = 30)]
-    pub request_timeout_seconds: u64,
-    /// Longest time for a request's body to arrive, in seconds. A client that takes longer gets 408.
-    #[arg(long, env = "REQUEST_BODY_TIMEOUT_SECONDS", default_value_t = 10)]
-    pub request_body_timeout_seconds: u64,
-    /// The most connections to the public listener. Beyond that, a new one replaces one that only waits for its client.
-    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 2048, value_parser = connections)]
-    pub max_connections: usize,
-    /// How long connections are still accepted after SIGTERM, in seconds, while routers take the process out.
-    #[arg(long, env = "SHUTDOWN_DELAY_SECONDS", default_value_t = 10)]
-    pub shutdown_delay_seconds: u64,
-    /// How long requests under way may take after that, in seconds.
-    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 20)]
-    pub drain_seconds: u64,
-    /// Take the client's address from X-Forwarded-For; only behind a proxy that sets it.
-    #[arg(long, env = "TRUST_FORWARDED_FOR", default_value_t = false, action = clap::ArgAction::Set)]
-    pub trust_forwarded_for: bool,
-    /// How many proxies in a row are trusted: each adds an entry, and the client is so many from the end.
-    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
-    pub trusted_proxies: u8,
-}
-
-impl ServiceArgs {
-    /// [`ServiceArgs::request_timeout_seconds`] as a duration.
-    pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(self.request_timeout_seconds)
-    }
-
-    /// [`ServiceArgs::request_body_timeout_seconds`] as a duration.
-    pub fn request_body_timeout(&self) -> Duration {
-        Duration::from_secs(self.request_body_timeout_seconds)
-    }
-
-    /// How many proxies in a row are trusted; 0 if none is.
-    pub fn trusted_hops(&self) -> usize {
-        if self.trust_forwarded_for { self.trusted_proxies.into() } else { 0 }
-    }
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
-}
-
-/// The settings for logging.
-#[derive(Args, Clone, Debug)]
-pub struct LogArgs {
-    /// Log level or filter, such as `info` or `warn,booking_service=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
-    pub log_level: String,
-    /// Format of the logs; `auto` is text on a terminal and JSON elsewhere.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, global = true)]
-    pub log_format: LogFormat,
-}
-
-/// Shape of the logs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
+pub use self::args::{AmqpArgs, JwksArgs, LogArgs, LogFormat, MongoArgs, PostgresArgs, ServerArgs};
 
 /// A secret value. Its `Debug` hides it.
 #[derive(Clone, Eq, PartialEq)]
