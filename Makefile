@@ -16,11 +16,14 @@ PORT ?= 8090
 STACK := exec "$(CARGO_TARGET_DIR)/debug/stack"
 BUILD_STACK := cargo build -p eventplatform-tests
 
-# Suites that have the machine for themselves: a plain `cargo test` leaves them out.
-SUITES := cluster-tests/cluster,eventplatform-tests/faults
+# Suites that need the machine for themselves or a cluster: a plain `cargo test` leaves them out.
+SUITES := --test faults --test cluster --test namespaced
 
-# How long `make test-faults` goes on: full (an hour or two), or short, as in `make test` (a quarter of an hour).
+# How long `make test-faults` runs: short (a quarter of an hour) or full (an hour or two).
 FORM ?= full
+
+# One service for `make test`, such as booking.
+S ?=
 
 # What `stack dev` starts, built in one go with it.
 PROGRAMS := user-service event-service booking-service notification-service mock-gateway frontend-server
@@ -50,12 +53,13 @@ images: ## Build the images of the programs and the operator, and print their si
 .PHONY: build
 build: ## Build everything
 	@cargo build --workspace --all-targets
+	@cargo build --workspace $(SUITES)
 
 .PHONY: test
-test: ## Run every test on servers of its own, the short fault suite too, then print how many passed
-	@.ci/install
-	@cargo build --workspace --all-targets --features $(SUITES)
-	@$(STACK) test
+test: ## Run every test but the fault and cluster suites, on servers of its own; S=booking for one service
+	@.ci/install $(if $(S),dev)
+	@$(if $(S),$(BUILD_STACK),cargo build --workspace --all-targets)
+	@$(STACK) test $(if $(S),--service $(S))
 
 .PHONY: test-cluster
 test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, real servers
@@ -64,8 +68,8 @@ test-cluster: ## Run the cluster suite on a kind cluster of its own: real pods, 
 .PHONY: test-faults
 test-faults: ## Break everything under load, for an hour or two; FORM=short for less; FAULT_SEED=n repeats a run
 	@.ci/install dev
-	@cargo build --workspace --all-targets --features $(SUITES)
-	@FAULT_FORM=$(FORM) $(STACK) test -- --workspace --features $(SUITES) --test faults -- --nocapture --test-threads=1
+	@cargo build --workspace --all-targets
+	@FAULT_FORM=$(FORM) $(STACK) test -- --workspace --test faults -- --nocapture --test-threads=1
 
 # How many requests `make fuzz` sends, and for how many seconds at most.
 FUZZ_REQUESTS ?= 20000
@@ -81,20 +85,23 @@ fuzz: ## Send 20,000 generated requests to every described route; FUZZ_REQUESTS,
 check: ## Check format, lints, types, licenses and generated files; changes nothing
 	@.ci/install
 	@cargo fmt --check
-	@cargo clippy --workspace --all-targets --features $(SUITES) -- -D warnings
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy --workspace $(SUITES) -- -D warnings
 	@.ci/deny
+	@.ci/compose
 	@$(BUILD_STACK)
 	@$(STACK) sqlx --check
 	@npm run check --silent --prefix tests/browser
 
 .PHONY: generate
-generate: ## Write the generated files anew: query metadata (.sqlx), the definition of EventPlatform (crds), the site's currencies
+generate: ## Write the generated files: query metadata (.sqlx), crds, docs/api.md, the site's currencies
 	@.ci/install dev
 	@$(BUILD_STACK)
 	@$(STACK) sqlx
 	@cargo run -q -p eventplatform-operator -- crd > crds/eventplatform.yaml
 	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
 	@cargo run -q -p contracts --example currencies > frontend/src/currencies.js
+	@$(STACK) api > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 .PHONY: bench-site
 bench-site: ## Measure how long a visitor on a slow line waits for the first page; see bench/README.md

@@ -163,7 +163,9 @@ up() {
     LOG_FORMAT=text "$CARGO_TARGET_DIR/$(uname -m)-unknown-linux-gnu/release/eventplatform-operator" wait \
         --namespace "$namespace" --name demo --timeout-seconds 900
     kubectl -n ingress rollout status deployment/skipper --timeout=120s >/dev/null
-    cargo build --quiet -p eventplatform-tests
+    # Of the whole workspace, so that what `make dev` and `make test` compiled is used.
+    say "building the program that adds the demo data"
+    cargo build --workspace --bin stack
     "$CARGO_TARGET_DIR/debug/stack" demo --origin "http://localhost:$port" --password-file "$password"
     printf '\n  kubectl:  export KUBECONFIG=%s\n  stop it:  make down\n' "$KUBECONFIG"
 }
@@ -179,8 +181,8 @@ suite() {
     # What a run that was cut off left behind goes first.
     [[ -n "${KEEP:-}" ]] || kind delete cluster --name "$cluster" >/dev/null 2>&1 || true
     CRASHING=1 create
-    # Of the whole workspace, with the features that it was built with already.
-    local run=(cargo test --workspace --features cluster-tests/cluster,eventplatform-tests/faults)
+    # Of the whole workspace, so that dependencies have the features that they were built with already.
+    local run=(cargo test --workspace)
     "${run[@]}" --quiet --no-run --test cluster --test namespaced
     install_chart eventplatform eventplatform-system >/dev/null
     namespaces main

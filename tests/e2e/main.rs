@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod api_page;
 mod authorization;
 mod bad_input;
 mod broker;

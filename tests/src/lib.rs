@@ -17,10 +17,12 @@
 //! - [`programs`] and [`fleet`]: the platform's programs: building, settings, replicas, readiness
 //! - [`secrets`]: keys and passwords, made once
 //! - [`proxy`]: one origin in front of them all; [`link`]: what can go wrong between two of them
-//! - [`stack`]: all of that for a test; [`api`] and [`people`]: the platform as its users see it
+//! - [`stack`]: all of that for a test; [`api`] and [`people`]: the platform as its users see it;
+//!   [`api_page`]: the page about its API
 //! - [`process`], [`paths`], [`ports`], [`wait`]: child processes, folders, free ports, waiting for a condition
 
 pub mod api;
+pub mod api_page;
 pub mod fleet;
 pub mod link;
 pub mod paths;

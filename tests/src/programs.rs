@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::paths;
 
 /// A program of the platform.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, clap::ValueEnum)]
 pub enum Program {
     /// user-service.
     User,

@@ -54,6 +54,11 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// Whether PostgreSQL and RabbitMQ are there to be started.
+    pub fn are_installed() -> bool {
+        Postgres::is_installed() && RabbitMq::is_installed()
+    }
+
     /// Servers with data in a temporary folder that goes away with them.
     pub async fn throwaway(durability: Durability) -> Result<Self> {
         let folder = scratch_folder()?;

@@ -29,6 +29,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    pub(super) fn is_installed() -> bool {
+        binaries().is_ok()
+    }
+
     /// Starts the cluster in `dir`, creating it where there is none, and waits until it answers.
     pub async fn start(dir: &Path, durability: Durability, password: &str) -> Result<Self> {
         let bin = binaries()?;

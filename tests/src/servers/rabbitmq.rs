@@ -34,6 +34,10 @@ struct Control {
 }
 
 impl RabbitMq {
+    pub(super) fn is_installed() -> bool {
+        script().is_ok()
+    }
+
     /// Starts the node with its data in `dir` and waits until it answers. The password counts on the first start.
     pub async fn start(dir: &Path, password: &str) -> Result<Self> {
         let script = script()?;

@@ -1,5 +1,6 @@
 //! `stack`: the platform, or only its servers, on a bare machine. `stack --help` tells the rest.
 
+mod api;
 mod console;
 mod demo;
 mod dev;
@@ -30,6 +31,7 @@ enum Command {
     Platform(platform::Arguments),
     Test(test::Arguments),
     Fuzz(fuzz::Arguments),
+    Api(api::Arguments),
     Sqlx(sqlx::Arguments),
 }
 
@@ -42,6 +44,7 @@ async fn main() -> ExitCode {
         Command::Platform(arguments) => Box::pin(platform::run(arguments)).await,
         Command::Fuzz(arguments) => Box::pin(fuzz::run(arguments)).await,
         Command::Test(arguments) => Box::pin(test::run(arguments)).await,
+        Command::Api(arguments) => Box::pin(api::run(arguments)).await,
         Command::Sqlx(arguments) => sqlx::run(arguments).await,
     };
     result.unwrap_or_else(|error| {

@@ -1,11 +1,12 @@
 //! `stack dev`: the whole platform on this machine, with data that stays, until Ctrl-C.
 
 mod claim;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -13,20 +14,21 @@ use eventplatform_tests::fleet::{Replica, Settings, loopback};
 use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::proxy::{self, origin_routes};
 use eventplatform_tests::secrets::Secrets;
-use eventplatform_tests::servers::{Servers, ensure_database};
+use eventplatform_tests::servers::ensure_database;
 use eventplatform_tests::{api, paths, ports};
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
-use futures::stream::FuturesUnordered;
+use futures::future::{FutureExt, join_all, try_join_all};
 
 use self::claim::Claim;
+use self::servers::DevServers;
 use crate::console::Console;
 use crate::demo;
 use crate::job::Signals;
 
 /// Runs the whole platform on this machine at one origin, with demo data, until Ctrl-C.
 ///
-/// PostgreSQL, RabbitMQ, MongoDB and the programs listen on free ports of the loopback interface. Data, keys and logs
+/// PostgreSQL, RabbitMQ, MongoDB and the programs listen on free ports of the loopback interface. Without PostgreSQL and
+/// RabbitMQ on this machine, the servers are Docker's (compose.yaml). Data, keys and logs
 /// are kept below `${XDG_CACHE_HOME:-~/.cache}/eventplatform/dev`; remove that folder to start afresh.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -73,7 +75,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 /// Everything that was started. Dropping it stops it too, only less gently.
 struct Platform {
     replicas: Vec<Replica>,
-    servers: Servers,
+    servers: DevServers,
     settings: Arc<Settings>,
 }
 
@@ -82,7 +84,7 @@ impl Platform {
         let secrets = Secrets::ensure(&dir.join("secrets"))?;
         let log_dir = fresh_folder(dir.join("logs"))?;
         let password = secrets.read("server-password")?;
-        let servers = console.step("PostgreSQL, RabbitMQ and MongoDB started", Servers::lasting(dir, &password));
+        let servers = console.step("PostgreSQL, RabbitMQ and MongoDB started", DevServers::start(dir, &password));
         let (servers, binaries) = tokio::try_join!(servers, console.step("programs there", Binaries::locate()))?;
 
         let settings = Arc::new(Settings {
@@ -90,9 +92,9 @@ impl Platform {
             log_dir,
             sinks: Some(console.sinks()),
             public_url: claim.origin(),
-            postgres_urls: databases(&servers.postgres.url(), &secrets).await?,
-            amqp_url: servers.rabbitmq.url(),
-            mongodb_url: servers.mongodb.url(),
+            postgres_urls: databases(&servers.postgres_url(), &secrets).await?,
+            amqp_url: servers.amqp_url(),
+            mongodb_url: servers.mongodb_url(),
             mongodb_suffix: String::new(),
             addresses: addresses()?,
             admin_email: demo::ADMIN_EMAIL.to_owned(),
@@ -118,13 +120,10 @@ impl Platform {
 
     /// Reports everything that ends by itself, for as long as this future is polled.
     async fn report_ends(&self, console: &Console) {
-        let mut ends = FuturesUnordered::<BoxFuture<(String, Option<ExitStatus>)>>::new();
+        let mut ends = self.servers.ends();
         for replica in &self.replicas {
             ends.push(async { (replica.name().to_owned(), replica.ended().await) }.boxed());
         }
-        ends.push(async { ("PostgreSQL".to_owned(), self.servers.postgres.ended().await) }.boxed());
-        ends.push(async { ("RabbitMQ".to_owned(), self.servers.rabbitmq.ended().await) }.boxed());
-        ends.push(async { ("MongoDB".to_owned(), self.servers.mongodb.ended().await) }.boxed());
         while let Some((name, status)) = ends.next().await {
             let status = status.map(|status| status.to_string()).unwrap_or_default();
             console.warn(&format!("{name} ended by itself ({status}); press Ctrl-C and start again"));

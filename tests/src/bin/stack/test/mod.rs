@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use eventplatform_tests::paths;
-use eventplatform_tests::programs::{Binaries, cargo};
+use eventplatform_tests::programs::{Binaries, Program, cargo};
 use eventplatform_tests::servers::{Durability, MongoKind, Servers};
 use eventplatform_tests::stack::{ADMIN_EMAIL, Options, Stack};
 use tokio::process::Command;
@@ -19,21 +19,21 @@ use crate::job::Signals;
 
 /// Runs every test on throwaway servers and prints how many passed.
 ///
-/// First those of the workspace, the short form of the fault suite among them, which has servers of its own; then those
-/// of tests/browser, and a minute of tests/fuzz, each on a platform of its own.
+/// Those of the workspace and a minute of tests/fuzz run beside those of tests/browser, each on a platform of its own.
+/// `make test-faults` runs the fault suite, and `make test-cluster` the cluster suite.
 ///
 /// A test that only a MongoDB can pass carries `#[ignore = "needs mongod: …"]`. It runs where `MONGOD` names one, or
 /// `mongod` is on PATH, and is listed as NOT RUN elsewhere. So are the tests that need stripe-mock, where it is absent
 /// and there is no Go to build it with.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Runs the tests of this program alone.
+    #[arg(long, value_enum)]
+    service: Option<Program>,
     /// Runs `cargo test` with these arguments alone.
-    #[arg(last = true)]
+    #[arg(last = true, conflicts_with = "service")]
     cargo: Vec<OsString>,
 }
-
-/// The feature with which tests/faults is built.
-const FAULT_SUITE: &str = "eventplatform-tests/faults";
 
 /// How long the fuzz goes on here; `stack fuzz` is the long form.
 const FUZZ_SECONDS: u32 = 60;
@@ -51,26 +51,40 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn test(arguments: Arguments) -> Result<ExitCode> {
-    let everything = arguments.cargo.is_empty();
-    let workspace = || ["--workspace", "--features", FAULT_SUITE].map(OsString::from);
-    let selection = if everything { workspace().to_vec() } else { arguments.cargo };
-    // With the features that `cargo test` will choose, and the programs too, which it does not always build.
+    let everything = arguments.service.is_none() && arguments.cargo.is_empty();
+    let selection = match arguments.service {
+        Some(service) => ["--package", service.package()].map(OsString::from).to_vec(),
+        None if everything => vec!["--workspace".into()],
+        None => arguments.cargo,
+    };
+    // The programs too, which `cargo test` does not always build.
     let mut build = cargo()?;
-    build.args(["build", "--all-targets"]).args(workspace());
+    match arguments.service {
+        Some(service) => build.args(["build", "--all-targets", "--package", service.package()]),
+        None => build.args(["build", "--workspace", "--all-targets"]),
+    };
     if !build.status().await.context("cannot start cargo")?.success() {
-        println!("0 passed, 0 failed: the workspace does not build");
+        println!("0 passed, 0 failed: it does not build");
         return Ok(ExitCode::FAILURE);
     }
 
     let servers = Servers::throwaway(Durability::Unsynced).await?;
     let mut summary = Summary::default();
-    let cargo_tests = cargo_tests(selection, &servers, &mut summary).await;
-    summary.note("cargo test", cargo_tests);
     if everything {
-        let browser_tests = browser_tests(&servers, &mut summary).await;
-        summary.note("tests/browser", browser_tests);
-        let fuzz = fuzz(&servers, &mut summary).await;
-        summary.note("tests/fuzz", fuzz);
+        // Most tests of the workspace wait for servers, and those in a browser compute.
+        let mut beside = Summary::default();
+        let workspace = async {
+            let cargo_tests = cargo_tests(selection, &servers, &mut summary).await;
+            summary.note("cargo test", cargo_tests);
+            let fuzz = fuzz(&servers, &mut summary).await;
+            summary.note("tests/fuzz", fuzz);
+        };
+        let ((), browser_tests) = tokio::join!(workspace, browser_tests(&servers, &mut beside));
+        beside.note("tests/browser", browser_tests);
+        summary.add(beside);
+    } else {
+        let cargo_tests = cargo_tests(selection, &servers, &mut summary).await;
+        summary.note("cargo test", cargo_tests);
     }
     servers.stop().await?;
     Ok(if summary.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

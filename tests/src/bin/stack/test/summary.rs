@@ -39,6 +39,16 @@ impl Summary {
         }
     }
 
+    /// Takes in the counts of tests that ran at the same time.
+    pub(super) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self.broken.extend(other.broken);
+        self.not_run.extend(other.not_run);
+        self.fuzz = self.fuzz.take().or(other.fuzz);
+    }
+
     /// Remembers tests that cannot run here.
     pub(super) fn note_not_run(&mut self, what: &str) {
         self.not_run.push(what.to_owned());
@@ -94,7 +104,7 @@ mod tests {
 
     #[test]
     fn results_of_several_programs_add_up() {
-        let mut summary = Summary::default();
+        let (mut summary, mut beside) = (Summary::default(), Summary::default());
 
         summary.read("test routes::a_test ... ok");
         summary.read("test routes::b_test ... FAILED");
@@ -102,8 +112,9 @@ mod tests {
         summary
             .read("test result: FAILED. 11 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
         summary.read("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
-        summary.read("ℹ pass 4");
-        summary.read("ℹ fail 0");
+        beside.read("ℹ pass 4");
+        beside.read("ℹ fail 0");
+        summary.add(beside);
         summary.read("fuzz: seed 7, 2 processes");
         summary.read("fuzz: 3000 requests to 30 routes in 60 s, 0 answers 5xx, 0 not as described");
 
