@@ -8,6 +8,7 @@ mod authorization;
 mod bad_input;
 mod broker;
 mod capacity;
+mod deletion;
 mod expiry;
 mod idempotency;
 mod journey;

@@ -25,11 +25,10 @@ pub(crate) fn everywhere() -> Vec<(&'static str, Program)> {
     let places = |point: &'static str| {
         let programs: &[Program] = match point.split('.').next().unwrap_or_default() {
             "booking" => &[Program::Booking],
-            "idempotency" => &[Program::Booking, Program::Event, Program::User],
+            "idempotency" | "relay" => &[Program::Booking, Program::Event, Program::User],
             "event" => &[Program::Event],
             "notification" => &[Program::Notification],
-            "relay" => &[Program::Booking, Program::Event],
-            _ if point == "bus.sent" => &[Program::Booking, Program::Event],
+            _ if point == "bus.sent" => &[Program::Booking, Program::Event, Program::User],
             _ => &[Program::Notification, Program::Booking],
         };
         programs.iter().map(move |program| (point, *program))

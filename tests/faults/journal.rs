@@ -49,10 +49,23 @@ pub(crate) struct Cancellations {
     pub(crate) acknowledged: HashSet<i64>,
 }
 
+/// Somebody who asked for the deletion of their account.
+#[derive(Clone, Debug)]
+pub(crate) struct Departure {
+    pub(crate) user_id: i64,
+    pub(crate) name: String,
+    pub(crate) email: String,
+    /// Whether they were told that it is deleted.
+    pub(crate) acknowledged: bool,
+    /// Whether the address has registered again, so that it may be stored.
+    pub(crate) returned: bool,
+}
+
 #[derive(Default)]
 struct Pages {
     bookings: HashMap<i64, Acknowledged>,
     cancellations: Cancellations,
+    departures: HashMap<i64, Departure>,
     /// What was answered under an idempotency key.
     answers: HashMap<String, Value>,
     samples: Vec<Sample>,
@@ -103,6 +116,30 @@ impl Journal {
 
     pub(crate) fn cancellations(&self) -> Cancellations {
         self.pages().cancellations.clone()
+    }
+
+    /// Writes down that somebody is about to delete their account.
+    pub(crate) fn leaves(&self, departure: Departure) {
+        self.pages().departures.insert(departure.user_id, departure);
+    }
+
+    /// Writes down that somebody was told that their account is deleted.
+    pub(crate) fn left(&self, user_id: i64) {
+        if let Some(departure) = self.pages().departures.get_mut(&user_id) {
+            departure.acknowledged = true;
+        }
+    }
+
+    /// Writes down that the address of somebody who left has registered again.
+    pub(crate) fn returned(&self, user_id: i64) {
+        if let Some(departure) = self.pages().departures.get_mut(&user_id) {
+            departure.returned = true;
+        }
+    }
+
+    /// Everybody who asked for the deletion of their account, by user id.
+    pub(crate) fn departures(&self) -> HashMap<i64, Departure> {
+        self.pages().departures.clone()
     }
 
     /// Writes down any lasting answer under a key: the next one has to be the same.

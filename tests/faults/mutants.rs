@@ -34,7 +34,7 @@ const STALL_MS: u64 = 6000;
 const TOLD_LIMIT: Duration = Duration::from_secs(10);
 
 /// A guard, the program that it is taken from, and the invariant that rests on it.
-const MUTANTS: [(&str, Program, u8); 17] = [
+const MUTANTS: [(&str, Program, u8); 18] = [
     ("event.available", Program::Event, 1),
     ("event.hold_once", Program::Event, 1),
     ("event.released_stays_released", Program::Event, 1),
@@ -51,6 +51,7 @@ const MUTANTS: [(&str, Program, u8); 17] = [
     ("bus.publisher_confirms", Program::Booking, 11),
     ("notification.once", Program::Notification, 10),
     ("notification.owner", Program::Notification, 13),
+    ("user.forget_answers", Program::User, 15),
     // Last: the second charge stays unsettled for ever.
     ("booking.one_live_payment", Program::Booking, 4),
 ];
@@ -132,6 +133,7 @@ impl Lab {
             "bus.ack_after_work" => self.kills_the_listener(orders).await,
             "bus.publisher_confirms" => self.unbinds_the_queue().await,
             "notification.once" => self.is_told_twice().await,
+            "user.forget_answers" => self.work.leave(&mut self.rng).await.map(drop).context("nobody has left"),
             other => anyhow::bail!("no story for {other}"),
         }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use eventplatform_tests::fleet::Peer;
 use eventplatform_tests::link::Condition;
 use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
 use eventplatform_tests::programs::Program;
+use eventplatform_tests::wait;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ pub(crate) enum Provocation {
     CalledOffBeforeSold,
     /// event-service is away for as long as a booking waits.
     NoSeatsInTime,
+    /// Somebody registers, books, and deletes the account.
+    SomebodyLeaves,
 }
 
 impl Provocation {
@@ -68,7 +71,9 @@ impl Provocation {
             | "booking.cancel.released" => Self::RefundFails,
             "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
             "event.batch.messages_written" => Self::EventLife,
+            "booking.consumer.account_deleted" | "booking.account.forgotten" => Self::SomebodyLeaves,
             point if point.starts_with("booking.consumer") => Self::EventLife,
+            point if program == Program::User && !point.starts_with("idempotency") => Self::SomebodyLeaves,
             _ if program == Program::User => Self::Registration,
             point if point.starts_with("idempotency") && program == Program::Event => Self::NewEvent,
             point if point.starts_with("relay") && program == Program::Event => Self::EventLife,
@@ -101,6 +106,7 @@ impl Provocation {
             Self::CalledOffWhileHeld => story.called_off_while_held(rng).await,
             Self::CalledOffBeforeSold => story.called_off_before_sold(rng).await,
             Self::NoSeatsInTime => story.no_seats_in_time(rng).await,
+            Self::SomebodyLeaves => story.somebody_leaves(rng).await,
         };
         // So that a story that fails at once does not keep the machine busy.
         sleep(Duration::from_millis(200)).await;
@@ -119,6 +125,9 @@ impl Provocation {
         }
     }
 }
+
+/// booking-service hears of a deletion within this time.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
 const TO_EVENT: (Program, Peer) = (Program::Booking, Peer::Program(Program::Event));
 
@@ -238,6 +247,15 @@ impl Story<'_> {
         tokio::join!(self.books(&event_id, rng), call_off).0.ok();
         self.world.links.open_all();
         Ok(())
+    }
+
+    async fn somebody_leaves(&self, rng: &mut StdRng) -> Result<()> {
+        let user_id = self.work.leave(rng).await.context("nobody was told that the account is deleted")?;
+        wait::until("booking-service has heard of it", HEARD_WITHIN, async || {
+            ensure!(self.world.end_settling(Some(user_id)).await? > 0, "not yet");
+            Ok(())
+        })
+        .await
     }
 
     async fn no_seats_in_time(&self, rng: &mut StdRng) -> Result<()> {

@@ -33,9 +33,11 @@ const PEOPLE: usize = 60;
 const CLIENTS: usize = 32;
 /// Rounds that have to do with all failpoints, and with all kinds of faults: each takes its share.
 const SHARES: usize = 2;
-/// A round goes on until there were so many bookings, and faults together at least so often.
+/// A round goes on until there were this many bookings, and at least this many combinations of faults.
 const BOOKINGS_OF_A_ROUND: usize = 5_000;
 const COMBINATIONS_OF_A_ROUND: usize = 2;
+/// In the short form, no combination begins after this much of a round: a slow machine does less in it.
+const SHORT_ROUND: Duration = Duration::from_secs(330);
 /// How long there are ten times as many users.
 const CROWDED_FOR: Duration = Duration::from_secs(8);
 /// Until everybody has come.
@@ -94,7 +96,7 @@ async fn run(form: Form, seed: u64) -> Result<()> {
     say(&format!("seed {seed}; FAULT_SEED={seed} repeats it"));
     let mut report = if form == Form::Short { Report::new(seed) } else { Report::resumed(seed)? };
     while !form.is_over(&report) {
-        Box::pin(round(report.rounds(), seed, &version, older.clone(), &mut report)).await?;
+        Box::pin(round(form, report.rounds(), seed, &version, older.clone(), &mut report)).await?;
         report.publish()?;
         if form != Form::Short {
             report.save(form.is_over(&report))?;
@@ -105,6 +107,7 @@ async fn run(form: Form, seed: u64) -> Result<()> {
 
 /// One platform from its start until nothing is left to do.
 async fn round(
+    form: Form,
     number: usize,
     seed: u64,
     version: &str,
@@ -132,7 +135,8 @@ async fn round(
     if number == 0 {
         run.is_crowded(seed).await?;
     }
-    run.breaks_together().await?;
+    let until = (form == Form::Short).then(|| began + SHORT_ROUND);
+    run.breaks_together(until).await?;
     run.ends(users).await?;
 
     let recovered = Instant::now();
@@ -208,10 +212,13 @@ impl Run<'_> {
         some
     }
 
-    /// Has several faults strike at once, again and again, until there were enough bookings.
-    async fn breaks_together(&mut self) -> Result<()> {
+    /// Has several faults strike at once, again and again, until there were enough bookings or it is too late.
+    async fn breaks_together(&mut self, until: Option<Instant>) -> Result<()> {
         let mut combinations = 0;
-        while combinations < COMBINATIONS_OF_A_ROUND || self.work.journal.count_bookings() < BOOKINGS_OF_A_ROUND {
+        let is_late = || until.is_some_and(|until| Instant::now() >= until);
+        while combinations < COMBINATIONS_OF_A_ROUND
+            || self.work.journal.count_bookings() < BOOKINGS_OF_A_ROUND && !is_late()
+        {
             let count = self.rng.random_range(2..=3);
             let mut together = Vec::new();
             while together.len() < count {

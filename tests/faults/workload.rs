@@ -1,4 +1,5 @@
-//! Users who register, book, pay, cancel, let holds expire, look at what is not theirs, and never give up.
+//! Users who register, book, pay, cancel, let holds expire, look at what is not theirs, delete their accounts, and never
+//! give up.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,20 +7,20 @@ use std::time::Duration;
 
 use anyhow::Result;
 use eventplatform_tests::api::Reply;
-use eventplatform_tests::people::{DECLINED_CARD, GOOD_CARD, LATE_CARD, NewEvent, Person};
+use eventplatform_tests::people::{DECLINED_CARD, GOOD_CARD, LATE_CARD, NewEvent, PASSWORD, Person};
 use eventplatform_tests::stack::Stack;
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::checker::Violation;
-use crate::journal::Journal;
+use crate::journal::{Departure, Journal};
 
 /// Seats of an event that never sells out, and of one that does.
 const MANY: u32 = 1_000_000;
@@ -33,6 +34,10 @@ const FAILING_CARD: &str = "pm_mock_error";
 const PERSISTENCE_WITH_IT: Duration = Duration::from_secs(4);
 /// Ends the path that cancels a booking. Its answer shows how far the refund has come, so it changes.
 const CANCEL: &str = "/cancel";
+/// Deletes the account of whoever asks.
+const DELETE_ACCOUNT: &str = "/users/me/delete";
+/// In the name and the address of everybody who deletes their account, so that they are found wherever they are stored.
+pub(crate) const LEAVER: &str = "leaver-";
 /// Of a hundred requests that were answered, so many are made again under their keys.
 const REPEATED: u32 = 8;
 /// What is counted when nobody was served for [`PERSISTENCE`].
@@ -125,7 +130,8 @@ impl Workload {
                 80..86 => self.cancel(&mut rng).await,
                 86..94 => self.contest(&mut rng).await,
                 94..97 => self.peek(&mut rng).await,
-                97..99 => self.read(&mut rng).await,
+                97 => self.read(&mut rng).await,
+                98 => drop(self.leave(&mut rng).await),
                 _ => self.register(&mut rng).await,
             }
         }
@@ -158,13 +164,18 @@ impl Workload {
     /// Books, and gives the booking if it was acknowledged.
     async fn book(&self, event_id: &str, rng: &mut StdRng) -> Option<(Person, Value)> {
         let person = self.people.choose(rng)?.clone();
+        let booking = self.book_for(&person, event_id, rng).await?;
+        Some((person, booking))
+    }
+
+    async fn book_for(&self, person: &Person, event_id: &str, rng: &mut StdRng) -> Option<Value> {
         let body = json!({ "event_id": event_id, "seats": rng.random_range(1..=3) });
-        let (key, reply) = self.insist(&person, "/bookings", &body, rng).await?;
+        let (key, reply) = self.insist(person, "/bookings", &body, rng).await?;
         match reply.status {
             201 => {
                 self.journal.booked(&key, &reply.body);
                 self.journal.count("booked");
-                Some((person, reply.body))
+                Some(reply.body)
             }
             status => {
                 // A limit on held seats passes, so its answer is not kept.
@@ -310,6 +321,80 @@ impl Workload {
             self.journal.answered(&key, &reply.body);
             self.journal.count(format!("registration: {}", reply.status));
         }
+    }
+
+    /// Somebody registers, books, and deletes the account, with bookings that are free, paid, being paid and pending.
+    /// Gives their id if they were told that the account is deleted.
+    pub(crate) async fn leave(&self, rng: &mut StdRng) -> Option<i32> {
+        let (leaver, name) = self.arrive(rng).await?;
+        self.book_for(&leaver, &self.free(), rng).await;
+        let booking = self.book_for(&leaver, &self.priced, rng).await?;
+        let card = if rng.random() { GOOD_CARD } else { LATE_CARD };
+        self.pay(&leaver, &booking, card, rng).await;
+        self.book_for(&leaver, &self.priced, rng).await;
+        let (user_id, email) = (leaver.id, leaver.email.clone());
+        self.journal.leaves(Departure { user_id, name, email, acknowledged: false, returned: false });
+        let body = json!({ "password": PASSWORD });
+        // Whoever asks again because no answer came is told that the session is over.
+        let is_deleted = |reply: &Reply| reply.status == 204 || code(&reply.body) == "session_over";
+        let delete = || leaver.request(Method::POST, DELETE_ACCOUNT).json(&body);
+        let reply = self.persist(delete, is_deleted, rng).await?;
+        self.journal.left(leaver.id);
+        self.journal.count(format!("account deleted: {}", reply.status));
+        self.book_once_more(&leaver, rng).await?;
+        i32::try_from(leaver.id).ok()
+    }
+
+    /// Registers somebody and logs them in; gives the name too.
+    async fn arrive(&self, rng: &mut StdRng) -> Option<(Person, String)> {
+        let tag = format!("{LEAVER}{}", Uuid::from_u128(rng.random()).simple());
+        let (name, email) = (format!("Somebody {tag}"), format!("{tag}@people.example"));
+        let body = json!({ "email": email, "password": PASSWORD, "name": name });
+        let (key, user) = self.insist(&self.organizer, "/users/register", &body, rng).await?;
+        self.journal.answered(&key, &user.body);
+        let login = json!({ "email": email, "password": PASSWORD });
+        let log_in = || self.organizer.request(Method::POST, "/users/login").json(&login);
+        let tokens = self.persist(log_in, |reply| reply.status == 200, rng).await?;
+        let api = self.organizer.with_token(tokens.body["access_token"].as_str()?);
+        Some((Person::new(user.body["id"].as_i64()?, email, api), name))
+    }
+
+    /// Books with a token that some services may still accept after the deletion. `None` if no answer came, so that the
+    /// request may still be under way.
+    async fn book_once_more(&self, leaver: &Person, rng: &mut StdRng) -> Option<()> {
+        let key = Uuid::from_u128(rng.random()).to_string();
+        let body = json!({ "event_id": self.free(), "seats": 1 });
+        let request = leaver.request(Method::POST, "/bookings").header("idempotency-key", &key).json(&body);
+        let reply = Reply::to(request.timeout(PATIENCE)).await.ok()?;
+        if reply.status == 201 {
+            self.journal.booked(&key, &reply.body);
+        }
+        self.journal.count(format!("booking after the deletion: {} {}", reply.status, code(&reply.body)));
+        (reply.status < 500).then_some(())
+    }
+
+    /// Asks, without a key, until there is an answer of that kind. `None` at the end of the run, or when it takes too
+    /// long.
+    async fn persist(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        is_answer: impl Fn(&Reply) -> bool,
+        rng: &mut StdRng,
+    ) -> Option<Reply> {
+        let deadline = Instant::now() + PERSISTENCE;
+        while Instant::now() < deadline {
+            match Reply::to(request().timeout(PATIENCE)).await {
+                Ok(reply) if is_answer(&reply) => return Some(reply),
+                Ok(reply) => self.journal.count(format!("again: {} {}", reply.status, code(&reply.body))),
+                Err(_) => self.journal.count("again: no answer"),
+            }
+            if self.stopped() {
+                return None;
+            }
+            sleep(Duration::from_millis(rng.random_range(50..300))).await;
+        }
+        self.journal.count(GIVEN_UP);
+        None
     }
 
     /// Asks under one key until there is an answer that is no failure: no answer means unknown. `None` at the end of

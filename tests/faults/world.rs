@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) links: Links,
     pub(crate) http: Client,
+    pub(crate) users: PgPool,
     pub(crate) bookings: PgPool,
     pub(crate) gateway: PgPool,
     pub(crate) events: Database,
@@ -75,6 +76,7 @@ impl World {
         let stack = Stack::start(options).await?;
         let world = Self {
             http: http_client(),
+            users: stack.database(Program::User).await?,
             bookings: stack.database(Program::Booking).await?,
             gateway: stack.database(Program::MockGateway).await?,
             events: stack.documents(Program::Event).await?,
@@ -126,6 +128,16 @@ impl World {
         let held = doc! { "_id": id, "state": "held" };
         self.events.collection::<Document>("reservations").update_one(held, over).await?;
         Ok(())
+    }
+
+    /// Lets the deletion of that account, or of every account, be finished now, as if the time had passed in which
+    /// requests from before it may come. Says of how many it was not due before.
+    pub(crate) async fn end_settling(&self, user_id: Option<i32>) -> Result<u64> {
+        let sql = "update account_deletions
+                   set received_at = received_at - interval '1 day', next_check_at = now(), checks = 0
+                   where finished_at is null and received_at > now() - interval '1 hour'
+                       and ($1::integer is null or user_id = $1)";
+        Ok(sqlx::query(sql).bind(user_id).execute(&self.bookings).await?.rows_affected())
     }
 
     /// Starts the replicas of a program that do not run, and waits until all are ready.

@@ -18,7 +18,7 @@
 //! - [`secrets`]: keys and passwords, made once
 //! - [`proxy`]: one origin in front of them all; [`link`]: what can go wrong between two of them
 //! - [`stack`]: all of that for a test; [`api`] and [`people`]: the platform as its users see it;
-//!   [`api_page`]: the page about its API
+//!   [`api_page`]: the page about its API; [`search`]: everything that it stores
 //! - [`process`], [`paths`], [`ports`], [`wait`]: child processes, folders, free ports, waiting for a condition
 
 pub mod api;
@@ -31,6 +31,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod search;
 pub mod secrets;
 pub mod servers;
 pub mod stack;

@@ -78,6 +78,11 @@ impl Person {
         Self::log_in(visitor, &email, PASSWORD).await
     }
 
+    /// Somebody who is logged in, as `api`.
+    pub fn new(id: i64, email: impl Into<String>, api: Api) -> Self {
+        Self { id, email: email.into(), api }
+    }
+
     /// Logs somebody in.
     pub async fn log_in(visitor: &Api, email: &str, password: &str) -> Result<Self> {
         let body = json!({ "email": email, "password": password });

@@ -71,7 +71,7 @@ pub struct Stack {
     pub postgres: Option<Postgres>,
     /// MongoDB, with [`Options::own_servers`].
     pub mongodb: Option<MongoDb>,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     folder: TempDir,
 }
 

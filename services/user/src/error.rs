@@ -60,6 +60,9 @@ pub enum Refusal {
     /// An admin who would take their own rights away.
     #[error("your own role and status are another administrator's to change")]
     OwnAccount,
+    /// The account was deleted or disabled, or its role changed, while it asked.
+    #[error("you are not an administrator any more")]
+    NotAdminAnyMore,
     /// The only admin who could still let somebody else be one.
     #[error("you are the only administrator; make somebody else one before you delete your account")]
     LastAdmin,
@@ -95,6 +98,7 @@ impl From<Refusal> for ApiError {
             Refusal::SessionNotFound => Self::not_found("session_not_found", detail),
             Refusal::AlreadyOrganizer => Self::conflict("already_organizer", detail),
             Refusal::OwnAccount => Self::conflict("own_account", detail),
+            Refusal::NotAdminAnyMore => Self::forbidden("role_required", detail),
             Refusal::LastAdmin => Self::conflict("last_admin", detail),
             Refusal::EventsToCome => Self::conflict("events_to_come", detail),
         }

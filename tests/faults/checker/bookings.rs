@@ -21,7 +21,7 @@ struct Sold {
 }
 
 struct Booking {
-    user_id: i64,
+    user_id: i32,
     event_id: String,
     seats: i64,
     status: String,
@@ -62,7 +62,8 @@ pub(crate) async fn findings(bookings: &PgPool) -> Result<Vec<Violation>> {
     Ok(found.into_iter().map(report).collect())
 }
 
-pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violation>> {
+/// `deleted` are the users without an account.
+pub(super) async fn check(world: &World, journal: &Journal, deleted: &HashSet<i32>) -> Result<Vec<Violation>> {
     let query = "select id, user_id, event_id, seats, status, payment_status, reservation_id::text,
                         coalesce(amount, 0) from bookings";
     let rows: Vec<Row> = sqlx::query_as(query).fetch_all(&world.bookings).await?;
@@ -70,7 +71,7 @@ pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violat
     let mut violations = Vec::new();
     let mut bookings = HashMap::new();
     for (id, user_id, event_id, seats, status, payment_status, reservation_id, amount) in rows {
-        let (id, user_id, seats) = (i64::from(id), i64::from(user_id), i64::from(seats));
+        let (id, seats) = (i64::from(id), i64::from(seats));
         if status == "Confirmed" {
             let sold = reservations.remove(&reservation_id);
             let sold = sold.filter(|sold| (&sold.event_id, sold.seats) == (&event_id, seats));
@@ -95,8 +96,8 @@ pub(super) async fn check(world: &World, journal: &Journal) -> Result<Vec<Violat
     };
     violations.extend(unowned.map(report));
     let called_off = called_off(world).await?;
-    violations.extend(told(journal, &bookings, &called_off));
-    violations.extend(doubled(&world.bookings).await?);
+    violations.extend(told(journal, &bookings, &called_off, deleted));
+    violations.extend(doubled(&world.bookings, deleted).await?);
     Ok(violations)
 }
 
@@ -145,8 +146,14 @@ async fn confirmed_reservations(world: &World) -> Result<HashMap<String, Sold>> 
         .await
 }
 
-/// Invariant 3: whoever was told of a booking has it, unless it was cancelled by its owner or its event's organizer.
-fn told(journal: &Journal, bookings: &HashMap<i64, Booking>, called_off: &HashSet<String>) -> Vec<Violation> {
+/// Invariant 3: whoever was told of a booking has it, unless it was cancelled by its owner or its event's organizer, or
+/// with its owner's account.
+fn told(
+    journal: &Journal,
+    bookings: &HashMap<i64, Booking>,
+    called_off: &HashSet<String>,
+    deleted: &HashSet<i32>,
+) -> Vec<Violation> {
     let mut violations = Vec::new();
     let cancellations = journal.cancellations();
     for id in &cancellations.acknowledged {
@@ -159,10 +166,11 @@ fn told(journal: &Journal, bookings: &HashMap<i64, Booking>, called_off: &HashSe
             violations.push(Violation::new(3, format!("booking {id} was acknowledged and is lost: {told:?}")));
             continue;
         };
-        if (found.user_id, &found.event_id, found.seats) != (told.user_id, &told.event_id, told.seats) {
+        if (i64::from(found.user_id), &found.event_id, found.seats) != (told.user_id, &told.event_id, told.seats) {
             violations.push(Violation::new(3, format!("booking {id} is another one than was acknowledged: {told:?}")));
         }
-        let cancelled = cancellations.asked.contains(&id) || called_off.contains(&found.event_id);
+        let ended = called_off.contains(&found.event_id) || deleted.contains(&found.user_id);
+        let cancelled = cancellations.asked.contains(&id) || ended;
         let ended_well = found.status == "Confirmed" || found.status == "Cancelled" && cancelled;
         if found.status == "Rejected" || told.paid && !ended_well {
             let (status, paid) = (&found.status, &found.payment_status);
@@ -173,11 +181,14 @@ fn told(journal: &Journal, bookings: &HashMap<i64, Booking>, called_off: &HashSe
     violations
 }
 
-/// Invariant 7: every request comes with a key, so every booking belongs to an operation of one.
-async fn doubled(bookings: &PgPool) -> Result<Vec<Violation>> {
+/// Invariant 7: every request comes with a key, so every booking belongs to an operation of one. The keys of deleted
+/// accounts are deleted too.
+async fn doubled(bookings: &PgPool, deleted: &HashSet<i32>) -> Result<Vec<Violation>> {
     let query = "select b.id from bookings b
-                 where not exists (select from idempotency_keys k where k.operation_id = b.operation_id)";
-    let ids: Vec<i32> = sqlx::query_scalar(query).fetch_all(bookings).await?;
+                 where not exists (select from idempotency_keys k where k.operation_id = b.operation_id)
+                     and b.user_id <> all($1)";
+    let deleted: Vec<i32> = deleted.iter().copied().collect();
+    let ids: Vec<i32> = sqlx::query_scalar(query).bind(deleted).fetch_all(bookings).await?;
     let report = |id| Violation::new(7, format!("booking {id} belongs to no request that was made under a key"));
     Ok(ids.into_iter().map(report).collect())
 }

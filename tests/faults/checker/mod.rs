@@ -4,6 +4,7 @@
 //! Invariant 6, no seat without payment, is what 2 and 4 say together.
 
 pub(crate) mod bookings;
+mod deletions;
 mod messages;
 mod money;
 mod seats;
@@ -80,7 +81,8 @@ pub(crate) async fn quiet(world: &World, journal: &Journal, limit: Duration) -> 
         ensure!(left.iter().all(|(_, count)| *count == 0), "left to do: {left:?}");
         let held = seats::count_held(&world.events).await?;
         ensure!(held == 0, "{held} reservations are held");
-        messages::all_sent(world).await
+        messages::all_sent(world).await?;
+        deletions::all_finished(world).await
     })
     .await?;
     Ok(began.elapsed())
@@ -93,8 +95,9 @@ pub(crate) async fn check(
     watcher: &mut Watcher,
     told_limit: Duration,
 ) -> Result<Vec<Violation>> {
+    let deleted = &deletions::deleted(world).await?;
     let told = wait::until("everybody was told", told_limit, async || {
-        let wrong = messages::check(world).await?;
+        let wrong = messages::check(world, deleted).await?;
         ensure!(wrong.is_empty(), "not yet");
         let unheard = bookings::unheard(world).await?;
         ensure!(unheard.is_empty(), "not yet");
@@ -102,12 +105,13 @@ pub(crate) async fn check(
     });
     told.await.ok();
     let mut violations = journal.violations();
-    violations.extend(messages::check(world).await?);
+    violations.extend(messages::check(world, deleted).await?);
     violations.extend(bookings::unheard(world).await?);
-    violations.extend(bookings::check(world, journal).await?);
+    violations.extend(bookings::check(world, journal, deleted).await?);
     violations.extend(money::check(world).await?);
     violations.extend(seats::check(world, watcher).await?);
     violations.extend(transitions::check(&world.bookings).await?);
+    violations.extend(deletions::check(world, journal, deleted).await?);
     violations.sort();
     violations.dedup();
     Ok(violations)

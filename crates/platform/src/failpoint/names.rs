@@ -75,7 +75,7 @@ pub const POINTS: [&str; 62] = [
 ];
 
 /// Every guard that a promise rests on, and that a test may take away to see that the promise is broken then.
-pub const GUARDS: [&str; 17] = [
+pub const GUARDS: [&str; 18] = [
     // No more seats are held than are available.
     "event.available",
     // A reservation id takes seats once.
@@ -108,6 +108,8 @@ pub const GUARDS: [&str; 17] = [
     "notification.once",
     // Notifications are their reader's.
     "notification.owner",
+    // The answer that is kept of a registration goes with the account.
+    "user.forget_answers",
     // One payment of a booking is under way or has been made.
     "booking.one_live_payment",
 ];

@@ -18,7 +18,7 @@ use crate::{
     domain::{NewUser, Status},
     error::Refusal,
     state::{AppState, to_the_end},
-    store::{StatusFilter, User, UserChange},
+    store::{AdminChange, StatusFilter, User, UserChange},
     throttle::registration_limit,
 };
 
@@ -159,8 +159,12 @@ pub(super) async fn update_user(
         return Err(Refusal::OwnAccount.into());
     }
     let change = UserChange { role: body.role, status: body.status };
-    let user = to_the_end(async move { Ok(state.store.update_user(id, change).await?) }).await?;
-    let user = user.ok_or(Refusal::UserNotFound)?;
+    let changed = to_the_end(async move { Ok(state.store.update_user(admin.id, id, change).await?) }).await?;
+    let user = match changed {
+        AdminChange::Changed(user) => user,
+        AdminChange::NoSuchUser => return Err(Refusal::UserNotFound.into()),
+        AdminChange::NotByAdmin => return Err(Refusal::NotAdminAnyMore.into()),
+    };
     tracing::info!(admin_id = admin.id, user_id = id, role = ?change.role, status = ?change.status, "user changed");
     Ok(Json(user.into()))
 }

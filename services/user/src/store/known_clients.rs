@@ -8,6 +8,9 @@ use crate::domain::Email;
 /// After this time without a login, a client is a stranger again.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(180 * 24 * 3600);
 
+/// The most clients of a user that are remembered: whoever logs in from everywhere does not fill the table.
+const MOST: i32 = 50;
+
 /// Hashes by which a client is recognized.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientKeys {
@@ -41,17 +44,36 @@ impl Store {
         found.fetch_one(&self.pool).await
     }
 
-    /// Remembers that the user logged in from there.
+    /// Remembers that the user logged in from there, unless the account was deleted meanwhile. Forgets the clients that
+    /// were not seen for the longest, beyond the latest 50.
     pub async fn remember_client(&self, user_id: i32, client: &ClientKeys) -> sqlx::Result<()> {
         let keys: Vec<Vec<u8>> = client.device.iter().chain([&client.address]).cloned().collect();
-        // A recent row is not updated, so that concurrent logins do not wait for each other.
+        // A recent row is not updated, so that concurrent logins do not wait for each other. What is inserted here is
+        // not seen by the deletion, which therefore leaves room for it. It comes after the insertion, and passes over
+        // what a concurrent login deletes, so that the two cannot deadlock.
         sqlx::query!(
-            "insert into known_clients as k (user_id, key)
-             select $1, key from unnest($2::bytea[]) as c (key) order by key
-             on conflict (user_id, key) do update set last_seen_at = now()
-                 where k.last_seen_at < now() - interval '1 day'",
+            "with account as (
+                 select id from users where id = $1 and deleted_at is null for key share
+             ), inserted as (
+                 insert into known_clients as k (user_id, key)
+                 select account.id, c.key from account, unnest($2::bytea[]) as c (key) order by c.key
+                 on conflict (user_id, key) do update set last_seen_at = now()
+                     where k.last_seen_at < now() - interval '1 day'
+                 returning k.key
+             )
+             delete from known_clients
+             where user_id = $1 and key in (
+                 select key from known_clients
+                 where user_id = $1 and key in (
+                     select key from known_clients
+                     where user_id = $1 and key <> all($2) and (select count(*) from inserted) >= 0
+                     order by last_seen_at desc, key offset greatest($3 - cardinality($2::bytea[]), 0)
+                 )
+                 order by key for update skip locked
+             )",
             user_id,
             &keys,
+            MOST,
         )
         .execute(&self.pool)
         .await

@@ -26,7 +26,7 @@ pub use self::{
     known_clients::{Acquaintance, ClientKeys},
     rate_limits::RateLimit,
     sessions::{NewSession, Rotation, Session},
-    users::{Credentials, ProfileChange, StatusFilter, User, UserChange},
+    users::{AdminChange, Credentials, ProfileChange, StatusFilter, User, UserChange},
 };
 use crate::domain::REUSE_GRACE;
 

@@ -61,6 +61,17 @@ pub struct UserChange {
     pub status: Option<Status>,
 }
 
+/// What became of an admin's change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AdminChange {
+    /// The person as they are now.
+    Changed(User),
+    /// Nothing changed: nobody has that id.
+    NoSuchUser,
+    /// Nothing changed: whoever asked is no active admin any more.
+    NotByAdmin,
+}
+
 /// A change to one's own profile; absent fields stay unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChange {
@@ -263,9 +274,22 @@ impl Store {
         Ok(updated.execute(&self.pool).await?.rows_affected() == 1)
     }
 
-    /// Changes a person; `None` if there is none of that id.
-    pub async fn update_user(&self, id: i32, change: UserChange) -> sqlx::Result<Option<User>> {
+    /// Changes a person on behalf of an admin, who is somebody else.
+    pub async fn update_user(&self, admin_id: i32, id: i32, change: UserChange) -> sqlx::Result<AdminChange> {
         let mut transaction = self.pool.begin().await?;
+        // The rows that a deletion locks, in the same order. Two admins who remove each other at once, in whichever way,
+        // cannot deadlock, and the second is no admin any more. So one admin is always left.
+        let admins = sqlx::query_scalar!(
+            "select id from users
+             where deleted_at is null and (id = $1 or (role = 'admin' and status = 'active'))
+             order by id for update",
+            id
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        if !admins.contains(&admin_id) {
+            return Ok(AdminChange::NotByAdmin);
+        }
         let row = sqlx::query_as!(
             UserRow,
             "update users set
@@ -287,7 +311,7 @@ impl Store {
                 .await?;
         }
         transaction.commit().await?;
-        row.map(User::try_from).transpose()
+        row.map_or(Ok(AdminChange::NoSuchUser), |row| User::try_from(row).map(AdminChange::Changed))
     }
 
     /// The hash of a person's password.

@@ -8,9 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contracts::{identity::Role, message::Message};
-use futures::future::join;
+use futures::future::{join, join3};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool, types};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, types};
 
 use crate::{
     events::{EventService, breakdown, list, refusal},
@@ -247,6 +247,99 @@ async fn of_two_admins_who_go_at_once_one_stays() {
     assert_eq!(gone.status, StatusCode::NO_CONTENT, "{gone:?}");
     stays.is_refused(409, "last_admin");
     assert_eq!(messages(&app).await.len(), 1);
+}
+
+/// Holds the rows of the users with these names, until the transaction that it gives ends.
+async fn hold<'a>(app: &'a TestApp, name: &str) -> Transaction<'a, Postgres> {
+    let mut transaction = app.pool().begin().await.unwrap();
+    let sql = "select id from users where email = $1 for update";
+    sqlx::query(sql).bind(format!("{name}@example.org")).execute(&mut *transaction).await.unwrap();
+    transaction
+}
+
+/// Waits until so many statements of this database wait for a row that somebody else holds.
+async fn are_waiting(app: &TestApp, count: i64) {
+    let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    loop {
+        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(app.pool()).await.unwrap();
+        if waiting >= count {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn active_admins(app: &TestApp) -> i64 {
+    let sql = "select count(*) from users where role = 'admin' and status = 'active'";
+    sqlx::query_scalar(sql).fetch_one(app.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_admin_who_deletes_the_account_disables_nobody_at_the_same_moment() {
+    for change in [json!({ "status": "disabled" }), json!({ "role": "attendee" })] {
+        let app = start().await;
+        let admin = app.admin().await;
+        let eve = second_admin(&app, &admin).await;
+        let path = format!("/users/{}", id_of(&app, &eve).await);
+        let held = hold(&app, "root").await;
+
+        let first = deletes(&app, &admin, PASSWORD);
+        let second = async {
+            are_waiting(&app, 1).await;
+            app.patch(&path, change.clone()).bearer(&admin).send().await
+        };
+        let release = async {
+            are_waiting(&app, 2).await;
+            held.rollback().await.unwrap();
+        };
+        let (deleted, changed, ()) = join3(first, second, release).await;
+
+        assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
+        changed.is_refused(403, "role_required");
+        assert_eq!(active_admins(&app).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_admin_who_disables_the_other_one_at_the_same_moment_stays() {
+    let app = start().await;
+    let admin = app.admin().await;
+    let eve = second_admin(&app, &admin).await;
+    let path = format!("/users/{}", id_of(&app, &eve).await);
+    let held = hold(&app, "root").await;
+
+    let first = app.patch(&path, json!({ "status": "disabled" })).bearer(&admin).send();
+    let second = async {
+        are_waiting(&app, 1).await;
+        deletes(&app, &admin, PASSWORD).await
+    };
+    let release = async {
+        are_waiting(&app, 2).await;
+        held.rollback().await.unwrap();
+    };
+    let (changed, deleted, ()) = join3(first, second, release).await;
+
+    assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+    deleted.is_refused(409, "last_admin");
+    assert_eq!(active_admins(&app).await, 1);
+}
+
+#[tokio::test]
+async fn of_two_admins_who_demote_each_other_at_once_one_stays() {
+    let app = start().await;
+    let admin = app.admin().await;
+    let eve = second_admin(&app, &admin).await;
+    let paths = [&admin, &eve].map(|session| async { format!("/users/{}", id_of(&app, session).await) });
+    let [root_path, eve_path] = paths;
+    let (root_path, eve_path) = join(root_path, eve_path).await;
+    let demote = |path: &str, by| app.patch(path, json!({ "role": "attendee" })).bearer(by).send();
+
+    let (one, two) = join(demote(&eve_path, &admin), demote(&root_path, &eve)).await;
+
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 403], "{one:?} {two:?}");
+    assert_eq!(active_admins(&app).await, 1);
 }
 
 #[tokio::test]

@@ -273,3 +273,24 @@ async fn a_registration_that_is_repeated_or_faulty_uses_up_nothing() {
     assert!(!refused(app.post("/users/register", registration("eve")).send().await));
     assert!(refused(app.post("/users/register", registration("joe")).send().await));
 }
+
+#[tokio::test]
+async fn the_latest_fifty_clients_of_a_user_are_remembered() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.registers("ada").await, app.registers("bob").await);
+    // Client 1 was seen an hour ago, client 60 was seen 60 hours ago.
+    let sql = "insert into known_clients (user_id, key, last_seen_at)
+               select id, int4send(n), now() - n * interval '1 hour' from unnest($1) as u (id), generate_series(1, 60) as n";
+    sqlx::query(sql).bind([ada, bob]).execute(app.pool()).await.unwrap();
+
+    app.logs_in("ada").await;
+
+    let clients = async |user_id| {
+        let sql = "select count(*), count(*) filter (where exists (
+                       select from generate_series(1, 49) as n where key = int4send(n)))
+                   from known_clients where user_id = $1";
+        sqlx::query_as::<_, (i64, i64)>(sql).bind(user_id).fetch_one(app.pool()).await.unwrap()
+    };
+    assert_eq!(clients(ada).await, (50, 49), "the one of the login is among them");
+    assert_eq!(clients(bob).await, (60, 49));
+}

@@ -6,9 +6,9 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result, ensure};
 use eventplatform_tests::servers::Servers;
 use eventplatform_tests::{paths, ports};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::FutureExt;
 use tokio::process::Command;
 
 /// The name under which Docker keeps containers and volumes.
