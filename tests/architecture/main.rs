@@ -55,7 +55,9 @@ fn modules(crate_folder: &str) -> Plan {
     }
     let names: BTreeSet<String> = modules.keys().cloned().collect();
     // What is no module is an item of lib.rs.
-    modules.values_mut().for_each(|uses| uses.retain(|used| names.contains(used)));
+    for uses in modules.values_mut() {
+        uses.retain(|used| names.contains(used));
+    }
     modules
 }
 
@@ -107,7 +109,7 @@ fn circle(plan: &Plan) -> Option<Vec<String>> {
         if free.is_empty() {
             return (!left.is_empty()).then(|| left.into_keys().collect());
         }
-        free.iter().for_each(|name| drop(left.remove(name)));
+        left.retain(|name, _| !free.contains(name));
     }
 }
 
