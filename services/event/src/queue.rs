@@ -72,12 +72,6 @@ struct QueuedOperation {
     answer: oneshot::Sender<Result<Answer, Failure>>,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 impl ReservationQueue {
     /// `outbox_wake` is notified when messages were written.
     pub fn new(
@@ -200,8 +194,7 @@ impl Worker {
     /// Commits operations together. If the database rejects the batch, commits them one by one, so that a single
     /// operation that cannot be written does not fail the others.
     async fn commit(&self, operations: Vec<Operation>) -> Vec<Result<Answer, Failure>> {
-        let together = self.commit_batch(operations.clone()).await;
-        match together {
+        match self.commit_batch(operations.clone()).await {
             Err(Failure::Failed(_)) if operations.len() > 1 => {
                 let mut results = Vec::with_capacity(operations.len());
                 for operation in operations {
@@ -238,6 +231,7 @@ impl Worker {
     async fn after_commit(&self, outcome: &BatchOutcome) {
         match &outcome.event {
             EventChange::Unchanged => {}
+            // Lists may show outdated counters until they expire.
             EventChange::Counters(_) => self.inner.cache.invalidate_event(&self.event_id).await,
             EventChange::Edited(_) | EventChange::Deleted => {
                 self.inner.cache.invalidate_event(&self.event_id).await;

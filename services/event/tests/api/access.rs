@@ -11,12 +11,12 @@ async fn creating_an_event_needs_an_organizer() {
     let app = TestApp::start().await;
     let new = app.concert(&json!({}));
 
-    let nobody = app.post("/api/events", &new).send().await;
+    let anonymous = app.post("/api/events", &new).send().await;
     let attendee = app.post("/api/events", &new).bearer(&app.token(3, Role::Attendee)).send().await;
     let forged = app.post("/api/events", &new).bearer("a.b.c").send().await;
     let admin = app.post("/api/events", &new).bearer(&app.token(1, Role::Admin)).send().await;
 
-    nobody.assert_refused(401, "login_required");
+    anonymous.assert_refused(401, "login_required");
     attendee.assert_refused(403, "role_required");
     forged.assert_refused(401, "invalid_token");
     assert_eq!((admin.status.as_u16(), &admin.body["organizer_id"]), (201, &json!(1)));

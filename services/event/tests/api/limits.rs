@@ -21,13 +21,13 @@ async fn concurrent_requests_of_one_user_on_two_replicas_hold_at_most_the_seats_
     let replica = app.replica().await;
     let id = app.sells(100).await;
 
-    let storm = (0..60).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds_of(1, &id, 1 + n % 3));
+    let requests = (0..60).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds_of(1, &id, 1 + n % 3));
     let others = (2..22).map(|person| app.holds_of(person, &id, 1));
-    let (storm, others) = tokio::join!(join_all(storm), join_all(others));
+    let (requests, others) = tokio::join!(join_all(requests), join_all(others));
 
-    let held = storm.iter().filter(|answer| answer.status == 200).count();
-    assert!((8..=10).contains(&seats_held(&storm)), "{storm:?}");
-    assert_eq!(held + refused(&storm, 429, "held_seats_limit"), 60, "{storm:?}");
+    let held = requests.iter().filter(|answer| answer.status == 200).count();
+    assert!((8..=10).contains(&seats_held(&requests)), "{requests:?}");
+    assert_eq!(held + refused(&requests, 429, "held_seats_limit"), 60, "{requests:?}");
     assert_eq!(seats_held(&others), 20, "other users have limits of their own");
     app.assert_sound().await;
     app.end().await;
@@ -39,7 +39,7 @@ async fn concurrent_requests_of_one_user_get_free_seats_up_to_the_limit() {
     let replica = app.replica().await;
     let id = text(&app.creates(&json!({ "price": 0, "capacity": 60 })).await["id"]);
 
-    let storm = (0..60).map(|n| {
+    let requests = (0..60).map(|n| {
         let (app, id) = (if n % 2 == 0 { &app } else { &replica }, &id);
         async move {
             let hold = app.holds_of(1, id, 1).await;
@@ -49,9 +49,9 @@ async fn concurrent_requests_of_one_user_get_free_seats_up_to_the_limit() {
             hold
         }
     });
-    let storm = join_all(storm).await;
+    let requests = join_all(requests).await;
 
-    assert_eq!((seats_held(&storm), refused(&storm, 409, "person_limit_reached")), (10, 50), "{storm:?}");
+    assert_eq!((seats_held(&requests), refused(&requests, 409, "person_limit_reached")), (10, 50), "{requests:?}");
     assert_eq!(app.counters(&id).await, (50, 0, 10));
     app.end().await;
 }

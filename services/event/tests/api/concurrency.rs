@@ -25,7 +25,7 @@ async fn five_hundred_holds_on_fifty_seats_sell_exactly_fifty() {
     let app = TestApp::start().await;
     let id = app.sells(50).await;
 
-    let storm = async { join_all((0..500).map(|_| app.holds(&id, Uuid::new_v4(), 1))).await };
+    let requests = async { join_all((0..500).map(|_| app.holds(&id, Uuid::new_v4(), 1))).await };
     let watching = async {
         for _ in 0..10 {
             app.assert_sound().await;
@@ -33,7 +33,7 @@ async fn five_hundred_holds_on_fifty_seats_sell_exactly_fifty() {
             assert!(available >= 0 && available + held + sold == 50);
         }
     };
-    let (answers, ()) = tokio::join!(storm, watching);
+    let (answers, ()) = tokio::join!(requests, watching);
 
     assert_eq!((held(&answers), sold_out(&answers)), (50, 450));
     assert_eq!(app.counters(&id).await, (0, 50, 0));
@@ -47,11 +47,11 @@ async fn two_replicas_racing_never_oversell() {
     let replica = app.replica().await;
     let id = app.sells(30).await;
 
-    let storm = (0..120).map(|n| {
+    let requests = (0..120).map(|n| {
         let replica = if n % 2 == 0 { &app } else { &replica };
         replica.holds(&id, Uuid::new_v4(), 1 + n % 3)
     });
-    let answers = join_all(storm).await;
+    let answers = join_all(requests).await;
 
     let seats: u64 = answers.iter().filter_map(|answer| answer.body["seats"].as_u64()).sum();
     assert_eq!(held(&answers) + sold_out(&answers), 120, "{answers:?}");
@@ -79,8 +79,8 @@ async fn concurrent_repetitions_of_a_hold_take_its_seats_once() {
     let replica = app.replica().await;
     let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
 
-    let storm = (0..40).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds(&id, reservation, 2));
-    let answers = join_all(storm).await;
+    let requests = (0..40).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds(&id, reservation, 2));
+    let answers = join_all(requests).await;
 
     let different: HashSet<_> = answers.iter().map(|answer| answer.assert_ok().to_string()).collect();
     assert_eq!(different.len(), 1);
