@@ -1,27 +1,8 @@
-//! Refusals of the domain and failures of the group commit, as problems.
-
-use std::sync::Arc;
+//! Refusals of the domain and failures of the queue as API errors.
 
 use platform::ApiError;
 
-use crate::domain::Refusal;
-
-/// Why an operation has no answer.
-#[derive(Clone, Debug)]
-pub enum Failure {
-    /// The rules forbid it.
-    Refused(Refusal),
-    /// Whether it came about is not known; the same request again finds out.
-    Unknown(Arc<anyhow::Error>),
-    /// It did not come about, by our mistake.
-    Broken(Arc<anyhow::Error>),
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
+use crate::{domain::Refusal, queue::Failure};
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
@@ -32,7 +13,7 @@ impl From<Failure> for ApiError {
                     "the database did not answer in time; send the same request again to learn what came of it";
                 Self::unavailable("database_unavailable", detail, anyhow::anyhow!("{cause:#}"))
             }
-            Failure::Broken(cause) => Self::internal(anyhow::anyhow!("{cause:#}")),
+            Failure::Failed(cause) => Self::internal(anyhow::anyhow!("{cause:#}")),
         }
     }
 }

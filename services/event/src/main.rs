@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use event_service::{Config, run};
+use event_service::{Config, app};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    platform::telemetry::init(&config.service.log);
-    platform::telemetry::exit_code(run(config).await)
+    platform::telemetry::init(&config.server.log);
+    platform::telemetry::exit_code(app::run(config).await)
 }

@@ -1,27 +1,28 @@
-//! What handlers share.
+//! What handlers and loops share.
+
+use std::sync::Arc;
 
 use axum::extract::FromRef;
 use contracts::payment::Provider;
 use platform::{Clock, auth::Verifier, idempotency::MongoIdempotency};
+use tokio::sync::Notify;
 
-use crate::{capacity::Capacity, reads::Reads, store::Store};
+use crate::{cache::EventCache, queue::ReservationQueue, store::Store};
 
-/// What handlers share. Cheap to clone.
+/// What handlers and loops share. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
-    /// The database.
     pub store: Store,
-    /// Reads through the cache.
-    pub reads: Reads,
-    /// Every change of an event, its counters or its reservations.
-    pub capacity: Capacity,
-    /// Answers kept under idempotency keys.
+    /// For reads of users.
+    pub cache: EventCache,
+    /// For every change of an event, its counters or its reservations.
+    pub queue: ReservationQueue,
+    /// Wakes the relay.
+    pub outbox_wake: Arc<Notify>,
     pub idempotency: MongoIdempotency,
-    /// Who is asking.
     pub verifier: Verifier,
-    /// The payment provider, which charges the prices.
+    /// Decides which prices can be charged.
     pub payment_provider: Provider,
-    /// The time.
     pub clock: Clock,
 }
 

@@ -4,37 +4,32 @@ use chrono::{DateTime, Utc};
 use contracts::reservation::{Hold, ReservationState, ReservationStatus};
 use uuid::Uuid;
 
-use super::Event;
+use super::event::Event;
 
-/// One row of the ledger. Its state goes held → confirmed | released and confirmed → released, and never back.
+/// One entry of the ledger. Its state goes held → confirmed | released and confirmed → released, and never back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reservation {
-    /// Chosen by booking-service, unique for ever.
+    /// Chosen by booking-service; never used again.
     pub id: Uuid,
-    /// The event.
     pub event_id: String,
-    /// Whose seats they are; `None` if unknown, as in versions without limits per person.
+    /// `None` if booking-service did not send it, as versions without limits per user.
     pub user_id: Option<i32>,
-    /// How many seats; 0 for a tombstone.
+    /// 0 for a tombstone.
     pub seats: u32,
-    /// Where it stands.
     pub state: ReservationState,
-    /// Per seat, as it was when the hold began.
+    /// Per seat in minor units of `currency`, as it was when the hold began.
     pub price: i64,
-    /// As it was when the hold began.
     pub currency: String,
     /// The event's version when the hold began; `None` for a tombstone, and where an older version stored it.
     pub event_version: Option<i64>,
     /// When the hold ends or ended; `None` for a tombstone.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Reservation {
-    /// What is stored when an id is released that nothing was held under: a hold that comes late is refused.
+    /// What is stored when an unknown id is released, so that a late hold under that id is refused.
     pub(super) fn tombstone(id: Uuid, event_id: &str, now: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -51,17 +46,16 @@ impl Reservation {
         }
     }
 
-    /// Whether it is a hold whose time is up.
     pub(super) fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.state == ReservationState::Held && self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// The answer to confirm and release.
+    /// The response to confirm and release.
     pub fn status(&self) -> ReservationStatus {
         ReservationStatus { reservation_id: self.id, state: self.state, expires_at: self.expires_at }
     }
 
-    /// The answer to a hold.
+    /// The response to a hold.
     pub(super) fn hold(&self, event: &Event) -> Hold {
         Hold {
             reservation_id: self.id,

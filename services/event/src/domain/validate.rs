@@ -1,6 +1,6 @@
-//! The rules for what an organizer says about an event; all faults at once.
+//! The rules for the fields of an event. All invalid fields are reported at once.
 //!
-//! A change is checked only against the rules for the fields it changes. So an event that was stored under older rules
+//! A change is checked only against the rules for the fields it changes, so an event that was stored under older rules
 //! can still be changed in other fields, cancelled and deleted.
 
 use chrono::{DateTime, Datelike, Utc};
@@ -11,7 +11,7 @@ use contracts::{
 use platform::error::FieldError;
 use url::Url;
 
-use super::{event::Details, time_zone::canonical_zone};
+use super::{details::Details, time_zone::canonical_zone};
 
 const MAX_TITLE: usize = 200;
 const MAX_DESCRIPTION: usize = 5_000;
@@ -19,39 +19,39 @@ const MAX_VENUE: usize = 200;
 const MAX_CATEGORY: usize = 50;
 const MAX_IMAGE_URL: usize = 2_000;
 const MAX_CAPACITY: i64 = 1_000_000;
-/// What one booking may cost: payment companies take no more in one charge.
+/// The most that one booking may cost, in minor units: payment providers charge no more at once.
 const MAX_AMOUNT: i64 = 99_999_999;
 const MAX_SEATS_PER_BOOKING: i64 = 100;
 const MAX_SEATS_PER_PERSON: i64 = MAX_CAPACITY;
-/// Years that both the database and JavaScript's dates are at ease with.
+/// Years that both the database and JavaScript's dates support.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2999;
 
-/// Whether an instant is one that events are held at.
-pub fn is_sensible(at: DateTime<Utc>) -> bool {
+/// Whether an event can start or end at that instant.
+pub fn is_supported_instant(at: DateTime<Utc>) -> bool {
     YEARS.contains(&at.year())
 }
 
-/// What is wrong with a new event, field by field; empty when nothing is.
+/// The invalid fields of a new event.
 pub(super) fn validate(details: &Details, capacity: i64) -> Vec<FieldError> {
-    Faults { before: None, found: Vec::new() }.of(details, capacity)
+    Validator { before: None, errors: Vec::new() }.run(details, capacity)
 }
 
-/// What is wrong with the changed fields of an event.
+/// The invalid fields among those that a change touches.
 pub(super) fn validate_change(before: (&Details, i64), after: (&Details, i64)) -> Vec<FieldError> {
-    Faults { before: Some(before), found: Vec::new() }.of(after.0, after.1)
+    Validator { before: Some(before), errors: Vec::new() }.run(after.0, after.1)
 }
 
 /// One of the instants of an event.
 type Instant = fn(&Details) -> Option<DateTime<Utc>>;
 
-struct Faults<'a> {
+struct Validator<'a> {
     /// The event before the change; `None` for a new event.
     before: Option<(&'a Details, i64)>,
-    found: Vec<FieldError>,
+    errors: Vec<FieldError>,
 }
 
-impl Faults<'_> {
-    fn of(mut self, details: &Details, capacity: i64) -> Vec<FieldError> {
+impl Validator<'_> {
+    fn run(mut self, details: &Details, capacity: i64) -> Vec<FieldError> {
         self.texts(details);
         self.image(details);
         if self.changes(|old| old.time_zone != details.time_zone) {
@@ -63,7 +63,7 @@ impl Faults<'_> {
         }
         self.prices(details);
         self.times(details);
-        self.found
+        self.errors
     }
 
     /// Whether a rule applies: to every field of a new event, and to the fields that a change touches.
@@ -71,9 +71,9 @@ impl Faults<'_> {
         self.before.is_none_or(|(old, _)| differs(old))
     }
 
-    fn check(&mut self, fine: bool, field: &str, message: impl FnOnce() -> String) {
-        if !fine {
-            self.found.push(FieldError::new(field, message()));
+    fn check(&mut self, valid: bool, field: &str, message: impl FnOnce() -> String) {
+        if !valid {
+            self.errors.push(FieldError::new(field, message()));
         }
     }
 
@@ -105,8 +105,8 @@ impl Faults<'_> {
     }
 
     fn characters(&mut self, field: &str, checked: Result<(), TextFault>) {
-        if let Err(fault) = checked {
-            self.check(false, field, || fault.to_string());
+        if let Err(error) = checked {
+            self.errors.push(FieldError::new(field, error.to_string()));
         }
     }
 
@@ -116,9 +116,9 @@ impl Faults<'_> {
 
     fn image(&mut self, details: &Details) {
         if self.changes(|old| old.image_url != details.image_url)
-            && let Some(fault) = details.image_url.as_deref().and_then(image_fault)
+            && let Some(error) = details.image_url.as_deref().and_then(image_error)
         {
-            self.check(false, "image_url", || fault);
+            self.errors.push(FieldError::new("image_url", error));
         }
     }
 
@@ -156,7 +156,9 @@ impl Faults<'_> {
         ];
         for (field, at) in named {
             if self.changes(|old| at(old) != at(details)) {
-                self.check(at(details).is_none_or(is_sensible), field, || "must be from 1970 to 2999".to_owned());
+                self.check(at(details).is_none_or(is_supported_instant), field, || {
+                    "must be from 1970 to 2999".to_owned()
+                });
             }
         }
         if !self.changes(|old| named.iter().any(|(_, at)| at(old) != at(details))) {
@@ -171,9 +173,9 @@ impl Faults<'_> {
     }
 }
 
-/// Why the site would not show a picture: its content policy allows only https, and browsers load nothing from
+/// Why the frontend would not show a picture: its content policy allows only https, and browsers load nothing from
 /// addresses that contain a user name or a password.
-fn image_fault(text: &str) -> Option<String> {
+fn image_error(text: &str) -> Option<String> {
     if text.chars().count() > MAX_IMAGE_URL {
         return Some(format!("must have at most {MAX_IMAGE_URL} characters"));
     }
@@ -183,8 +185,8 @@ fn image_fault(text: &str) -> Option<String> {
     if url.scheme() != "https" {
         return Some(format!("must be an https address; pictures over {} are not shown", url.scheme()));
     }
-    let login = !url.username().is_empty() || url.password().is_some();
-    login.then(|| "must not contain a user name or a password: browsers do not load such pictures".to_owned())
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    has_credentials.then(|| "must not contain a user name or a password: browsers do not load such pictures".to_owned())
 }
 
 #[cfg(test)]
@@ -192,9 +194,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_taken_that_the_site_shows() {
+    fn only_pictures_that_the_frontend_shows_are_accepted() {
         for shown in ["https://example.org/a.png", "HTTPS://example.org", "https://[::1]:8443/ü.png?x=1#y"] {
-            assert_eq!(image_fault(shown), None, "{shown}");
+            assert_eq!(image_error(shown), None, "{shown}");
         }
         for refused in [
             "http://example.org/a.png",
@@ -207,8 +209,8 @@ mod tests {
             "https://ada:secret@example.org/a.png",
             "https://",
         ] {
-            assert!(image_fault(refused).is_some(), "{refused}");
+            assert!(image_error(refused).is_some(), "{refused}");
         }
-        assert!(image_fault(&format!("https://example.org/{}", "x".repeat(2_000))).is_some());
+        assert!(image_error(&format!("https://example.org/{}", "x".repeat(2_000))).is_some());
     }
 }

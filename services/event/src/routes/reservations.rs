@@ -1,4 +1,4 @@
-//! Holding, confirming and releasing seats: for booking-service alone.
+//! Holding, confirming and releasing seats, for booking-service only.
 
 use axum::{Json, extract::State};
 use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationStatus};
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::events::EventPath;
-use crate::AppState;
+use crate::state::AppState;
 
 /// The longest hold, in seconds.
 const MAX_HOLD_SECONDS: u32 = 86_400;
-/// The most reservations of one page.
-const MAX_PAGE: u32 = 1000;
+/// The most reservations per page.
+const MAX_LIMIT: u32 = 1000;
 
 /// Which reservation.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,7 +45,6 @@ pub(super) struct LedgerQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct Empty {}
 
-/// Holds seats. The same reservation id never takes seats twice.
 pub(super) async fn decrease_capacity(
     State(state): State<AppState>,
     _caller: ServiceCaller,
@@ -55,13 +54,12 @@ pub(super) async fn decrease_capacity(
     let body = body.parse()?;
     validate(&body)?;
 
-    let hold = state.capacity.hold(&event_id, body).await?;
+    let hold = state.queue.hold(&event_id, body).await?;
 
     Ok(Json(hold))
 }
 
-/// Sells the seats of a hold.
-pub(super) async fn confirm(
+pub(super) async fn confirm_reservation(
     State(state): State<AppState>,
     _caller: ServiceCaller,
     Path(ReservationPath { event_id, reservation_id }): Path<ReservationPath>,
@@ -69,11 +67,10 @@ pub(super) async fn confirm(
 ) -> ApiResult<Json<ReservationStatus>> {
     body.parse_or_default()?;
 
-    Ok(Json(state.capacity.confirm(&event_id, reservation_id).await?))
+    Ok(Json(state.queue.confirm(&event_id, reservation_id).await?))
 }
 
-/// Gives seats back, held or sold.
-pub(super) async fn release(
+pub(super) async fn release_reservation(
     State(state): State<AppState>,
     _caller: ServiceCaller,
     Path(ReservationPath { event_id, reservation_id }): Path<ReservationPath>,
@@ -81,17 +78,17 @@ pub(super) async fn release(
 ) -> ApiResult<Json<ReservationStatus>> {
     let only_expired = body.parse_or_default()?.only_expired;
 
-    Ok(Json(state.capacity.release(&event_id, reservation_id, only_expired).await?))
+    Ok(Json(state.queue.release(&event_id, reservation_id, only_expired).await?))
 }
 
-/// The ledger, a page at a time: for comparing it with the bookings.
+/// The ledger, page by page; booking-service compares it with the bookings.
 pub(super) async fn list_reservations(
     State(state): State<AppState>,
     _caller: ServiceCaller,
     Query(LedgerQuery { after, limit }): Query<LedgerQuery>,
 ) -> ApiResult<Json<ReservationPage>> {
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::bad_request("invalid_query", format!("limit: must be from 1 to {MAX_PAGE}")));
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::bad_request("invalid_query", format!("limit: must be from 1 to {MAX_LIMIT}")));
     }
 
     Ok(Json(state.store.list_reservations(after, limit).await?))

@@ -5,6 +5,7 @@ use std::{
     sync::LazyLock,
 };
 
+use aide::UseApi;
 use axum::{
     Json,
     http::{HeaderName, header},
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use crate::domain::time_zone::ZoneNames;
 
-/// They change only with a new version of the service.
+/// The zones change only with a new version of the service.
 const CACHE_CONTROL: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=3600")];
 
 static ZONES: LazyLock<TimeZones> = LazyLock::new(|| {
@@ -31,7 +32,8 @@ pub(super) struct TimeZones {
     aliases: BTreeMap<&'static str, &'static str>,
 }
 
-/// All zones.
-pub(super) async fn list_time_zones() -> ([(HeaderName, &'static str); 1], Json<&'static TimeZones>) {
-    (CACHE_CONTROL, Json(&ZONES))
+type CachedZones = ([(HeaderName, &'static str); 1], Json<&'static TimeZones>);
+
+pub(super) async fn list_time_zones() -> UseApi<CachedZones, Json<TimeZones>> {
+    (CACHE_CONTROL, Json(&*ZONES)).into()
 }

@@ -1,4 +1,4 @@
-//! Reading and listing events, and inserting new ones.
+//! Finding, listing and inserting events.
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
@@ -9,12 +9,11 @@ use platform::mongo::is_duplicate_key;
 
 use super::{EventRecord, Store, query, record};
 use crate::domain::{
-    Event, EventStatus,
+    Event,
     search::{self, EventFilter, Position},
 };
 
 impl Store {
-    /// The event of that id.
     pub async fn find_event(&self, id: &str) -> Result<Option<Event>> {
         let (events, id) = (self.events.clone(), id.to_owned());
         query(async move { find(&events, &id).await }).await
@@ -33,7 +32,7 @@ impl Store {
         query(insert).await
     }
 
-    /// Up to `limit` events by start and then by id, those after a position. Past ones only if the filter says so.
+    /// Up to `limit` events after a position, by start and then by id. Past ones only if the filter says so.
     pub async fn list_events(
         &self,
         filter: &EventFilter,
@@ -53,9 +52,7 @@ impl Store {
         };
         query(list).await
     }
-}
 
-impl Store {
     /// Adds search keys to up to `limit` events with missing or outdated ones; returns how many.
     ///
     /// Replicas of an older version write such events while they run.
@@ -65,15 +62,15 @@ impl Store {
             let stale = doc! { "$or": [{ "keys_version": null }, { "keys_version": { "$lt": FOLD_VERSION } }] };
             let found: Vec<EventRecord> =
                 events.find(stale.clone()).limit(i64::from(limit)).await?.try_collect().await?;
-            let mut made = 0;
+            let mut refreshed = 0;
             for event in found.into_iter().map(Event::from) {
-                // A concurrent edit writes the keys as well, or leaves the event for the next round.
+                // A concurrent edit writes the keys as well, or leaves the event for the next call.
                 let as_read = doc! { "_id": &event.id, "updated_at": BsonDateTime::from(event.updated_at) };
                 let guard = doc! { "$and": [as_read, stale.clone()] };
                 let updated = events.update_one(guard, doc! { "$set": record::search_keys(&event) }).await?;
-                made += updated.modified_count;
+                refreshed += updated.modified_count;
             }
-            Ok(made)
+            Ok(refreshed)
         };
         query(refresh).await
     }
@@ -85,11 +82,11 @@ async fn find(events: &Collection<EventRecord>, id: &str) -> Result<Option<Event
 
 fn conditions(filter: &EventFilter, after: Option<&Position>, now: DateTime<Utc>) -> Document {
     let mut all: Vec<Document> = Vec::new();
-    if !filter.everything {
-        all.push(doc! { "status": EventStatus::Published.as_str() });
+    if !filter.include_hidden {
+        all.push(doc! { "status": "published" });
     }
-    // An event is an interval: it counts until it ends.
-    let ends_after = filter.from.or((!filter.everything).then_some(now));
+    // An event under way is listed until it ends.
+    let ends_after = filter.from.or((!filter.include_hidden).then_some(now));
     if let Some(at) = ends_after {
         all.push(doc! { "ends_at": { "$gt": BsonDateTime::from(at) } });
     }
@@ -100,15 +97,15 @@ fn conditions(filter: &EventFilter, after: Option<&Position>, now: DateTime<Utc>
         all.push(doc! { "organizer_id": organizer_id });
     }
     if let Some(category) = &filter.category {
-        // A replica without search keys may just have written the event.
+        // A replica of an older version may just have written the event without a key.
         let key = search::category_key(category);
         all.push(doc! { "$or": [{ "category_key": key }, { "category": category }] });
     }
     if filter.has_seats {
         all.push(doc! { "available": { "$gt": 0 } });
     }
-    // Words have only letters, digits and marks, so they need no escaping in a regular expression. It is anchored, so
-    // that the index is used.
+    // Words consist of letters, digits and marks, so they need no escaping in a regular expression. The anchor lets it
+    // use the index.
     all.extend(filter.words.iter().flatten().map(|word| doc! { "words": { "$regex": format!("^{word}") } }));
     if let Some(Position { starts_at, id }) = after {
         let start = BsonDateTime::from(*starts_at);

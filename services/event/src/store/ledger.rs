@@ -1,6 +1,9 @@
-//! The ledger: holds whose time is up, and the comparison of counters with the sums over reservations.
+//! The ledger: expired holds, and the comparison of counters with the sums over reservations.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
@@ -17,40 +20,33 @@ use uuid::Uuid;
 
 use super::{Store, query};
 
-/// The longest wait for a comparison.
-const CHECK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(50);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Seats by kind.
+/// Numbers of seats.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Seats {
-    /// Held, not yet confirmed.
     pub held: i64,
-    /// Confirmed.
     pub sold: i64,
 }
 
-/// An event whose counters are not what its reservations add up to.
+/// An event whose counters are not the sums over its reservations.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Difference {
-    /// The event.
+pub struct LedgerMismatch {
     pub event_id: String,
-    /// Seats in all; 0 if there is no such event.
+    /// 0 if there is no such event.
     pub capacity: i64,
-    /// The event's counter.
     pub available: i64,
-    /// The event's counters.
     pub counters: Seats,
     /// The sums over its reservations.
     pub ledger: Seats,
 }
 
-/// What one comparison looked at.
+/// The result of one comparison.
 #[derive(Clone, Debug)]
 pub struct LedgerPage {
-    /// Ids of the events that were looked at.
+    /// Ids of the events that were compared.
     pub checked: Vec<String>,
-    /// Those that differ.
-    pub differences: Vec<Difference>,
+    pub mismatches: Vec<LedgerMismatch>,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +98,7 @@ impl TryFrom<Entry> for ReservationEntry {
 }
 
 impl Store {
-    /// Up to `limit` reservations of all events, by id, those after `after`.
+    /// Up to `limit` reservations of all events after `after`, by id.
     pub async fn list_reservations(&self, after: Option<Uuid>, limit: u32) -> Result<ReservationPage> {
         let reservations = self.reservations.clone_with_type::<Entry>();
         let conditions = after.map_or_else(Document::new, |id| doc! { "_id": { "$gt": id.to_string() } });
@@ -116,19 +112,19 @@ impl Store {
         Ok(ReservationPage { next_after: last.filter(|_| items.len() >= limit as usize), items })
     }
 
-    /// Up to `limit` holds whose time is up, longest over first, as event and reservation.
-    pub async fn list_expired(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<(String, Uuid)>> {
+    /// Event id and reservation id of up to `limit` expired holds, longest expired first.
+    pub async fn list_expired_holds(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<(String, Uuid)>> {
         let reservations = self.reservations.clone_with_type::<Expired>();
-        let over = doc! { "state": "held", "expires_at": { "$lte": BsonDateTime::from(now) } };
+        let expired = doc! { "state": "held", "expires_at": { "$lte": BsonDateTime::from(now) } };
         let rows: Vec<Expired> = query(async move {
-            let found = reservations.find(over).projection(doc! { "event_id": 1 });
+            let found = reservations.find(expired).projection(doc! { "event_id": 1 });
             found.sort(doc! { "expires_at": 1 }).limit(i64::from(limit)).await?.try_collect().await
         })
         .await?;
         rows.into_iter().map(|row| Ok((row.event_id, row.id.parse().map_err(Error::custom)?))).collect()
     }
 
-    /// Compares counters and ledger of up to `limit` events, by id, those after `after`; in one snapshot.
+    /// Compares counters and ledger of up to `limit` events after `after`, by id, in one snapshot.
     pub async fn check_ledger_page(&self, after: Option<String>, limit: u32) -> Result<LedgerPage> {
         let store = self.clone();
         let conditions = after.map_or_else(Document::new, |id| doc! { "_id": { "$gt": id } });
@@ -138,7 +134,7 @@ impl Store {
             let ids: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
             let sums = store.sum_reservations(&mut session, doc! { "event_id": { "$in": &ids } }).await?;
             session.abort_transaction().await?;
-            Ok(LedgerPage { checked: ids, differences: differences(events, &sums) })
+            Ok(LedgerPage { checked: ids, mismatches: mismatches(events, &sums) })
         })
         .await
     }
@@ -152,7 +148,7 @@ impl Store {
             let sums = store.sum_reservations(&mut session, doc! {}).await?;
             session.abort_transaction().await?;
             let checked = events.iter().map(|event| event.id.clone()).collect();
-            Ok(LedgerPage { checked, differences: differences(events, &sums) })
+            Ok(LedgerPage { checked, mismatches: mismatches(events, &sums) })
         })
         .await
     }
@@ -182,8 +178,9 @@ impl Store {
     ) -> Result<HashMap<String, Seats>> {
         conditions.insert("state", doc! { "$in": ["held", "confirmed"] });
         let key = doc! { "event_id": "$event_id", "state": "$state" };
-        let sum = [doc! { "$match": conditions }, doc! { "$group": { "_id": key, "seats": { "$sum": "$seats" } } }];
-        let mut found = self.reservations.aggregate(sum).with_type::<Sum>().session(&mut *session).await?;
+        let pipeline =
+            [doc! { "$match": conditions }, doc! { "$group": { "_id": key, "seats": { "$sum": "$seats" } } }];
+        let mut found = self.reservations.aggregate(pipeline).with_type::<Sum>().session(&mut *session).await?;
         let rows: Vec<Sum> = found.stream(session).try_collect().await?;
         let mut sums: HashMap<String, Seats> = HashMap::new();
         for Sum { key, seats } in rows {
@@ -198,9 +195,9 @@ impl Store {
     }
 }
 
-fn differences(events: Vec<EventCounters>, sums: &HashMap<String, Seats>) -> Vec<Difference> {
+fn mismatches(events: Vec<EventCounters>, sums: &HashMap<String, Seats>) -> Vec<LedgerMismatch> {
     let known: HashSet<_> = events.iter().map(|event| event.id.clone()).collect();
-    let orphans = sums.iter().filter(|(id, _)| !known.contains(*id)).map(|(id, ledger)| Difference {
+    let orphans = sums.iter().filter(|(id, _)| !known.contains(*id)).map(|(id, ledger)| LedgerMismatch {
         event_id: id.clone(),
         capacity: 0,
         available: 0,
@@ -209,11 +206,11 @@ fn differences(events: Vec<EventCounters>, sums: &HashMap<String, Seats>) -> Vec
     });
     let of_events = events.into_iter().filter_map(|event| {
         let ledger = sums.get(&event.id).copied().unwrap_or_default();
-        let sound = event.counters == ledger
+        let matches = event.counters == ledger
             && event.available >= 0
             && event.available + ledger.held + ledger.sold == event.capacity;
         let EventCounters { id: event_id, capacity, available, counters } = event;
-        (!sound).then_some(Difference { event_id, capacity, available, counters, ledger })
+        (!matches).then_some(LedgerMismatch { event_id, capacity, available, counters, ledger })
     });
     of_events.chain(orphans).collect()
 }

@@ -1,4 +1,4 @@
-//! The rows of the outbox: written with the change that they tell of, leased by a relay, removed once published.
+//! The rows of the outbox: written in the transaction of the change, leased by a relay, removed once published.
 //!
 //! The relay reads them as plain documents, so that an invalid one does not prevent it from reading the others.
 
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{Store, query};
 
-/// A document of `outbox` as it is written. Once it was refused, it also counts its `attempts`.
+/// A document of `outbox` as it is written. A refusal adds the field `attempts`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct OutboxRecord {
     #[serde(rename = "_id")]
@@ -25,9 +25,9 @@ pub(crate) struct OutboxRecord {
     message: Bson,
     traceparent: Option<String>,
     created_at: BsonDateTime,
-    /// Until then the row is left to the relay that claimed it.
+    /// Until then no other relay claims the row.
     lease_until: BsonDateTime,
-    /// Names the claim.
+    /// Identifies the claim.
     #[serde(default)]
     lease_token: Option<String>,
 }
@@ -47,7 +47,7 @@ impl TryFrom<&OutboxMessage> for OutboxRecord {
     }
 }
 
-/// A row as the relay publishes it, valid or not.
+/// The row that the relay publishes, made from any document.
 fn to_row(mut document: Document) -> OutboxRow<Bson> {
     let id = document.remove("_id").unwrap_or_default();
     let message = document.remove("message").unwrap_or_default();
@@ -65,7 +65,6 @@ fn to_row(mut document: Document) -> OutboxRow<Bson> {
 }
 
 impl Store {
-    /// How much waits in the outbox.
     pub async fn outbox_backlog(&self) -> Result<Backlog> {
         let store = self.clone();
         query(async move {
@@ -123,31 +122,31 @@ impl OutboxStore for Store {
     }
 
     async fn mark_published(&self, ids: &[Bson]) -> anyhow::Result<()> {
-        let (rows, those) = (self.outbox_documents(), those(ids));
-        query(async move { rows.delete_many(those).await }).await?;
+        let (rows, conditions) = (self.outbox_documents(), with_ids(ids));
+        query(async move { rows.delete_many(conditions).await }).await?;
         Ok(())
     }
 
     async fn release(&self, ids: &[Bson]) -> anyhow::Result<()> {
-        let (rows, those) = (self.outbox_documents(), those(ids));
+        let (rows, conditions) = (self.outbox_documents(), with_ids(ids));
         let free = doc! { "$set": { "lease_until": BsonDateTime::from_millis(0) } };
-        query(async move { rows.update_many(those, free).await }).await?;
+        query(async move { rows.update_many(conditions, free).await }).await?;
         Ok(())
     }
 
     async fn postpone(&self, ids: &[Bson], pause: Duration) -> anyhow::Result<()> {
-        let (store, those) = (self.clone(), those(ids));
+        let (store, conditions) = (self.clone(), with_ids(ids));
         query(async move {
             let until = BsonDateTime::from(store.server_time().await? + pause);
             let later = doc! { "$set": { "lease_until": until }, "$inc": { "attempts": 1_i32 } };
-            store.outbox_documents().update_many(those, later).await
+            store.outbox_documents().update_many(conditions, later).await
         })
         .await?;
         Ok(())
     }
 }
 
-fn those(ids: &[Bson]) -> Document {
+fn with_ids(ids: &[Bson]) -> Document {
     doc! { "_id": { "$in": ids } }
 }
 
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_published_as_it_was_told() {
+    fn a_row_is_published_as_the_message_it_was_made_from() {
         let at = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
         let message = Message::EventChanged(EventFact {
             event_id: "e1".to_owned(),
@@ -188,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_makes_no_sense_has_no_routing_key() {
-        let nonsense = [
+    fn an_invalid_row_has_no_routing_key() {
+        let invalid = [
             doc! {},
             doc! { "_id": 7, "message": 5, "created_at": "x" },
             doc! { "message": { "type": 5 }, "attempts": 3 },
         ];
 
-        let rows = nonsense.map(to_row);
+        let rows = invalid.map(to_row);
 
         assert!(rows.iter().all(|row| row.routing_key.is_none()));
         assert_eq!((rows[1].message_id.as_str(), rows[2].attempts), ("7", 3));

@@ -1,4 +1,4 @@
-//! Documents as they lie in the database, and their conversion from and to the domain's types.
+//! Documents of the database, and their conversion from and to the domain's types.
 
 use bson::{DateTime, Document, doc};
 use contracts::{reservation::ReservationState, text::FOLD_VERSION};
@@ -36,12 +36,12 @@ pub(crate) struct EventRecord {
     sold: i64,
     ever_sold: bool,
     version: i64,
-    /// What the event is searched by.
+    /// The search words of the event.
     words: Vec<String>,
     /// The search key of its category.
     #[serde(default)]
     category_key: Option<String>,
-    /// Which version of the text functions made both; absent if a replica without search keys wrote the event.
+    /// The version of the text functions that made both; absent if a replica without search keys wrote the event.
     #[serde(default)]
     keys_version: Option<i32>,
     created_at: DateTime,
@@ -55,7 +55,7 @@ impl From<&Event> for EventRecord {
             id: event.id.clone(),
             organizer_id: event.organizer_id,
             status: event.status,
-            words: search::words_of(&details),
+            words: search::event_words(&details),
             category_key: details.category.as_deref().map(search::category_key),
             keys_version: Some(FOLD_VERSION),
             title: details.title,
@@ -118,7 +118,7 @@ impl From<EventRecord> for Event {
     }
 }
 
-/// The event's counters and version, to find it by only while they are as they were read, or to set them.
+/// The event's counters and version: a condition for an update, or the fields to set.
 pub(super) fn counters(event: &Event) -> Document {
     doc! {
         "available": event.available, "held": event.held, "sold": event.sold, "ever_sold": event.ever_sold,
@@ -126,7 +126,7 @@ pub(super) fn counters(event: &Event) -> Document {
     }
 }
 
-/// The search keys of an event, set where they are missing or of another version.
+/// The search keys of an event as fields to set.
 pub(super) fn search_keys(event: &Event) -> Document {
     let EventRecord { words, category_key, keys_version, .. } = event.into();
     doc! { "words": words, "category_key": category_key, "keys_version": keys_version }

@@ -1,7 +1,7 @@
-//! Collections, validators and indexes, created or brought up to date by `migrate`.
+//! Collections, validators and indexes, created or updated by `migrate`.
 //!
-//! The validators hold the invariant of the counters a second time: an event whose counters do not add up cannot be
-//! written, by whatever program.
+//! The validators enforce the invariant of the counters a second time: no program can write an event whose counters do
+//! not add up.
 
 use bson::{Document, doc};
 use futures::TryStreamExt;
@@ -12,9 +12,9 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     ensure_collection(database, "events", event_validator()).await?;
     ensure_collection(database, "reservations", reservation_validator()).await?;
     ensure_collection(database, "outbox", outbox_validator()).await?;
-    ensure_collection(database, "untold_changes", change_validator()).await?;
+    ensure_collection(database, "untold_changes", notification_validator()).await?;
     let events = [
-        // Lists are sorted by start; each filter that narrows them much has an index of its own.
+        // Lists are sorted by start; every selective filter has an index of its own.
         index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
         // Lists leave out past events, and most events are past.
         index("status_ends_at", doc! { "status": 1, "ends_at": 1, "starts_at": 1, "_id": 1 }),
@@ -27,11 +27,11 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     ];
     database.collection::<Document>("events").create_indexes(events).await?;
     let reservations = [
-        // The sweeper's.
+        // For the sweeper.
         index("state_expires_at", doc! { "state": 1, "expires_at": 1 }),
-        // The ledger check's; it needs nothing but the index.
+        // For the ledger check, which reads nothing but the index.
         index("event_id_state_seats", doc! { "event_id": 1, "state": 1, "seats": 1 }),
-        // For a person's seats of an event.
+        // For the seats of one user.
         index("event_id_user_id_state", doc! { "event_id": 1, "user_id": 1, "state": 1 }),
     ];
     database.collection::<Document>("reservations").create_indexes(reservations).await?;
@@ -50,7 +50,7 @@ fn index(name: &str, keys: Document) -> IndexModel {
     IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).build()).build()
 }
 
-/// Creates the collection, or changes its validator where it differs: changing needs more rights than creating.
+/// Creates the collection, or changes its validator only if it differs: that needs more rights than creating.
 async fn ensure_collection(database: &Database, name: &str, validator: Document) -> Result<()> {
     let present = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
     match present {
@@ -118,7 +118,7 @@ fn reservation_validator() -> Document {
     } }
 }
 
-fn change_validator() -> Document {
+fn notification_validator() -> Document {
     doc! { "$jsonSchema": {
         "bsonType": "object",
         "required": ["_id", "first_at", "due_at", "edited_version"],

@@ -11,12 +11,12 @@ async fn creating_an_event_needs_an_organizer() {
     let app = TestApp::start().await;
     let new = app.concert(&json!({}));
 
-    let nobody = app.post("/api/events", &new).send().await;
+    let anonymous = app.post("/api/events", &new).send().await;
     let attendee = app.post("/api/events", &new).bearer(&app.token(3, Role::Attendee)).send().await;
     let forged = app.post("/api/events", &new).bearer("a.b.c").send().await;
     let admin = app.post("/api/events", &new).bearer(&app.token(1, Role::Admin)).send().await;
 
-    nobody.assert_refused(401, "login_required");
+    anonymous.assert_refused(401, "login_required");
     attendee.assert_refused(403, "role_required");
     forged.assert_refused(401, "invalid_token");
     assert_eq!((admin.status.as_u16(), &admin.body["organizer_id"]), (201, &json!(1)));
@@ -24,7 +24,7 @@ async fn creating_an_event_needs_an_organizer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_asking_is_checked_before_the_body() {
+async fn authorization_is_checked_before_the_body() {
     let app = TestApp::start().await;
     let id = app.sells(5).await;
     let path = format!("/api/events/{id}");
@@ -40,7 +40,7 @@ async fn who_is_asking_is_checked_before_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draft_is_there_for_its_organizer_and_admins_alone() {
+async fn a_draft_is_visible_only_to_its_organizer_and_admins() {
     let app = TestApp::start().await;
     let draft = app.creates(&json!({ "status": "draft" })).await;
     let path = format!("/api/events/{}", text(&draft["id"]));
@@ -73,7 +73,7 @@ async fn organizers_manage_their_own_events_and_admins_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seats_are_taken_by_booking_service_alone() {
+async fn only_booking_service_changes_reservations() {
     let app = TestApp::start().await;
     let id = app.sells(5).await;
     let reservation = Uuid::new_v4();
@@ -94,7 +94,7 @@ async fn seats_are_taken_by_booking_service_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_token_does_not_act_as_a_person() {
+async fn a_service_token_does_not_act_as_a_user() {
     let app = TestApp::start().await;
 
     let answer = app.post("/api/events", &app.concert(&json!({}))).bearer(&app.booking_service()).send().await;
@@ -104,7 +104,7 @@ async fn a_service_token_does_not_act_as_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_understood_is_refused_as_a_problem() {
+async fn malformed_requests_are_refused_as_problems() {
     let app = TestApp::start().await;
     let id = app.sells(5).await;
     let organizer = app.organizer();

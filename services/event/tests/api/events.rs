@@ -38,7 +38,7 @@ async fn an_event_is_read_as_it_was_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_wrong_with_an_event_is_told_at_once() {
+async fn all_invalid_fields_are_reported_at_once() {
     let app = TestApp::start().await;
     let past = app.clock.now() - TimeDelta::days(1);
     let wrong = app.concert(&json!({
@@ -91,7 +91,7 @@ async fn the_same_request_under_one_key_makes_one_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_a_crash_interrupted_is_resumed_with_the_same_event() {
+async fn a_retry_after_a_crash_creates_the_same_event() {
     let app = TestApp::start().await;
     let now = app.clock.now();
     let id = Uuid::new_v4().to_string();
@@ -106,7 +106,7 @@ async fn a_request_that_a_crash_interrupted_is_resumed_with_the_same_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_404() {
+async fn an_unknown_event_is_404() {
     let app = TestApp::start().await;
 
     app.get("/api/events/nothing").send().await.assert_refused(404, "event_not_found");
@@ -116,7 +116,7 @@ async fn what_is_not_there_is_404() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_fields_that_are_given_change_and_null_clears() {
+async fn an_update_changes_only_the_given_fields_and_null_clears() {
     let app = TestApp::start().await;
     let created = app.creates(&json!({ "category": "music", "capacity": 10 })).await;
     let id = text(&created["id"]);
@@ -133,7 +133,7 @@ async fn only_the_fields_that_are_given_change_and_null_clears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_held_to_the_same_rules_as_a_new_event() {
+async fn a_change_follows_the_same_rules_as_a_new_event() {
     let app = TestApp::start().await;
     let created = app.creates(&json!({})).await;
     let id = text(&created["id"]);
@@ -153,7 +153,7 @@ async fn a_change_is_held_to_the_same_rules_as_a_new_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_stored_under_older_rules_stays_and_never_keeps_an_event_from_being_called_off() {
+async fn values_stored_under_older_rules_stay_and_the_event_can_be_cancelled() {
     let app = TestApp::start().await;
     let events = app.database.collection::<bson::Document>("events");
     let old = bson::doc! { "$set": {
@@ -184,7 +184,7 @@ async fn what_was_stored_under_older_rules_stays_and_never_keeps_an_event_from_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zone_is_kept_by_its_name_in_use_and_another_name_is_no_change() {
+async fn a_zone_is_stored_by_its_canonical_name_and_an_alias_is_no_change() {
     let app = TestApp::start().await;
     let created = app.creates(&json!({ "time_zone": "Asia/Calcutta" })).await;
     let id = text(&created["id"]);
@@ -198,8 +198,8 @@ async fn a_zone_is_kept_by_its_name_in_use_and_another_name_is_no_change() {
         (&created["time_zone"], &renamed.assert_ok()["time_zone"]),
         (&json!("Asia/Kolkata"), &json!("Asia/Kolkata"))
     );
-    let told = app.database.collection::<bson::Document>("outbox").count_documents(bson::doc! {}).await.unwrap();
-    assert_eq!(told, 0, "the same zone by another name");
+    let messages = app.database.collection::<bson::Document>("outbox").count_documents(bson::doc! {}).await.unwrap();
+    assert_eq!(messages, 0, "the same zone by another name");
     let zones = app.get("/api/events/time_zones").send().await;
     assert_eq!(zones.assert_ok()["aliases"]["Asia/Calcutta"], "Asia/Kolkata");
     assert!(zones.body["items"].as_array().unwrap().contains(&json!("Europe/Oslo")));
@@ -207,7 +207,7 @@ async fn a_zone_is_kept_by_its_name_in_use_and_another_name_is_no_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_have_no_characters_that_nobody_sees() {
+async fn texts_with_invisible_characters_are_refused() {
     let app = TestApp::start().await;
 
     for (field, value) in [
@@ -229,7 +229,7 @@ async fn texts_have_no_characters_that_nobody_sees() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_capacity_never_goes_under_what_is_taken() {
+async fn the_capacity_never_goes_below_the_taken_seats() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let sold = Uuid::new_v4();
@@ -261,7 +261,7 @@ async fn an_event_becomes_a_draft_again_only_while_no_seat_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancelling_is_for_good_and_the_event_stays_readable() {
+async fn a_cancelled_event_stays_cancelled_and_readable() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let reservation = Uuid::new_v4();
@@ -283,7 +283,7 @@ async fn cancelling_is_for_good_and_the_event_stays_readable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_nobody_bought_is_deleted() {
+async fn an_event_without_bookings_is_deleted() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let reservation = Uuid::new_v4();
@@ -301,7 +301,7 @@ async fn an_event_that_nobody_bought_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_with_bookings_past_or_present_is_cancelled_instead_of_deleted() {
+async fn an_event_with_past_or_present_bookings_is_cancelled_instead_of_deleted() {
     let app = TestApp::start().await;
     let (held, once_sold) = (app.sells(10).await, app.sells(10).await);
     app.holds(&held, Uuid::new_v4(), 2).await.assert_ok();

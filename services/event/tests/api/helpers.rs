@@ -1,4 +1,4 @@
-//! The service on a database of its own, its people, its neighbour booking-service, and events to sell.
+//! The service on a database of its own, with tokens of users and of booking-service, and events to sell.
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
@@ -11,20 +11,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use contracts::{
     identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role},
-    payment::Provider,
     reservation::ReservationState,
 };
 use ed25519_dalek::{
     SigningKey,
     pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
-use event_service::{App, Config, Parts, capacity::Rules, domain::Event};
+use event_service::{App, Config, domain::Event};
 use http_body_util::BodyExt;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use platform::{
     Clock,
-    auth::{AccessKeys, ServiceKeys, ServiceTokenSigner},
-    config::Secret,
+    auth::{AccessKeys, ServiceTokenSigner},
     server::with_defaults,
 };
 use serde_json::{Value, json};
@@ -33,10 +31,8 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 const KEY_ID: &str = "test";
-const PATIENCE: Duration = Duration::from_secs(20);
-/// For how long nothing may change before holders are told.
-pub(crate) const QUIET_SECONDS: i64 = 1;
-/// The organizer of the events that tests make without saying whose.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(20);
+/// The default organizer of events.
 pub(crate) const ORGANIZER: i32 = 7;
 
 pub(crate) fn server(variable: &str) -> String {
@@ -57,7 +53,7 @@ impl TestApp {
         Self::with_batches_of(500).await
     }
 
-    pub(crate) async fn with_batches_of(batch_max: usize) -> Self {
+    pub(crate) async fn with_batches_of(batch_max: u32) -> Self {
         let name = format!("event_test_{}", Uuid::new_v4().simple());
         let app = Self::on(&server("TEST_MONGODB_URL"), &name, batch_max).await;
         app.app.state().store.migrate().await.unwrap();
@@ -70,21 +66,26 @@ impl TestApp {
     }
 
     /// A replica on any database.
-    pub(crate) async fn on(url: &str, name: &str, batch_max: usize) -> Self {
-        let database = platform::mongo::database(&Secret::new(url), "test", name).await.unwrap();
+    pub(crate) async fn on(url: &str, name: &str, batch_max: u32) -> Self {
         let keys = TempDir::new().unwrap();
         write_service_keys(keys.path());
         let clock = Clock::fixed(Clock::system().now());
-        let app = App::assemble(Parts {
-            database: database.clone(),
-            access_keys: AccessKeys::fixed(HashMap::from([(KEY_ID.to_owned(), decoding_key())])),
-            service_keys: ServiceKeys::from_dir("event-service", &keys.path().join("trusted")).unwrap(),
-            public_url: "http://localhost:8080".parse().unwrap(),
-            clock: clock.clone(),
-            rules: Rules { batch_max, change_quiet: TimeDelta::seconds(QUIET_SECONDS) },
-            payment_provider: Provider::Mock,
-        });
-        let router = with_defaults(app.router(), &Config::try_parse_from(["event-service"]).unwrap().service);
+        let arguments = [
+            "event-service",
+            &format!("--mongodb-url={url}"),
+            &format!("--mongodb-database={name}"),
+            // Nobody listens there: tests of the relay bring their own address.
+            "--amqp-url=amqp://127.0.0.1:1",
+            "--jwks-url=http://127.0.0.1:1/.well-known/jwks.json",
+            &format!("--trusted-service-keys-dir={}", keys.path().join("trusted").display()),
+            &format!("--batch-max={batch_max}"),
+            "--change-quiet-seconds=1",
+        ];
+        let config = Config::try_parse_from(arguments).unwrap();
+        let access_keys = AccessKeys::fixed(HashMap::from([(KEY_ID.to_owned(), decoding_key())]));
+        let app = App::with_access_keys(&config, clock.clone(), access_keys).await.unwrap();
+        let database = app.state().store.database().clone();
+        let router = with_defaults(app.router(), &config.server);
         Self { app, database, clock, keys, router }
     }
 
@@ -145,7 +146,8 @@ impl TestApp {
         event
     }
 
-    /// The organizer creates a concert; gives the event. Asks again, under the same key, while the database is busy.
+    /// The organizer creates a concert; returns the event. Repeats the request, under the same key, while the database
+    /// is busy.
     pub(crate) async fn creates(&self, fields: &Value) -> Value {
         let (concert, key) = (self.concert(fields), Uuid::new_v4().to_string());
         let create =
@@ -161,7 +163,7 @@ impl TestApp {
         answer.body
     }
 
-    /// The organizer creates a concert with that many seats; gives its id.
+    /// The organizer creates a concert with that many seats; returns its id.
     pub(crate) async fn sells(&self, capacity: i64) -> String {
         text(&self.creates(&json!({ "capacity": capacity })).await["id"])
     }
@@ -177,7 +179,7 @@ impl TestApp {
         self.put(&path, &body).bearer(&self.booking_service()).send().await
     }
 
-    /// booking-service holds seats for somebody.
+    /// booking-service holds seats for a user.
     pub(crate) async fn holds_of(&self, user_id: i32, event_id: &str, seats: u32) -> Answer {
         let body = json!({ "reservation_id": Uuid::new_v4(), "seats": seats, "hold_seconds": 900, "user_id": user_id });
         let path = format!("/api/events/{event_id}/decrease_capacity");
@@ -199,7 +201,7 @@ impl TestApp {
         self.patch(&format!("/api/events/{event_id}"), fields).bearer(&self.organizer()).send().await
     }
 
-    /// The event as it lies in the database.
+    /// The event in the database.
     pub(crate) async fn event(&self, event_id: &str) -> Event {
         self.app.state().store.find_event(event_id).await.unwrap().unwrap()
     }
@@ -213,14 +215,13 @@ impl TestApp {
     /// Counters of all events equal the sums over their reservations.
     pub(crate) async fn assert_sound(&self) {
         let page = self.app.state().store.check_ledger().await.unwrap();
-        assert_eq!(page.differences, []);
+        assert_eq!(page.mismatches, []);
     }
 }
 
-/// How often a concert is asked for. A machine that is busy with other work may keep the database from answering.
+/// How often the creation of a concert is requested: on a busy machine the database may not answer in time.
 const CREATION_ATTEMPTS: u32 = 4;
 
-/// A request in the making.
 pub(crate) struct Call {
     router: Router,
     request: axum::http::request::Builder,
@@ -261,7 +262,6 @@ impl Call {
     }
 }
 
-/// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -271,7 +271,6 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// It is a refusal with that status and code.
     #[track_caller]
     pub(crate) fn assert_refused(&self, status: u16, code: &str) {
         let problem = self.content_type.as_ref().is_some_and(|kind| kind == "application/problem+json");
@@ -311,12 +310,12 @@ pub(crate) fn text(value: &Value) -> String {
 #[track_caller]
 pub(crate) fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) -> impl Future {
     async move {
-        let asking = async {
+        let polling = async {
             while !condition().await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "still not: {what}");
+        assert!(tokio::time::timeout(CONDITION_TIMEOUT, polling).await.is_ok(), "timed out waiting until {what}");
     }
 }
 

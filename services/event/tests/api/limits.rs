@@ -1,13 +1,13 @@
-//! How many seats one person may hold and have, however many requests come at once.
+//! The limits on the seats of one user, also under concurrent requests.
 
-use event_service::sweeper;
+use event_service::loops::sweeper;
 use futures::future::join_all;
 use serde_json::json;
 
 use crate::helpers::{Answer, TestApp, text};
 
-/// Seats that were given.
-fn given(answers: &[Answer]) -> u64 {
+/// How many seats were held.
+fn seats_held(answers: &[Answer]) -> u64 {
     answers.iter().filter_map(|answer| answer.body["seats"].as_u64()).sum()
 }
 
@@ -16,30 +16,30 @@ fn refused(answers: &[Answer], status: u16, code: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_one_person_over_two_replicas_holds_one_bookings_worth() {
+async fn concurrent_requests_of_one_user_on_two_replicas_hold_at_most_the_seats_of_one_booking() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let id = app.sells(100).await;
 
-    let storm = (0..60).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds_of(1, &id, 1 + n % 3));
+    let requests = (0..60).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds_of(1, &id, 1 + n % 3));
     let others = (2..22).map(|person| app.holds_of(person, &id, 1));
-    let (storm, others) = tokio::join!(join_all(storm), join_all(others));
+    let (requests, others) = tokio::join!(join_all(requests), join_all(others));
 
-    let held = storm.iter().filter(|answer| answer.status == 200).count();
-    assert!((8..=10).contains(&given(&storm)), "{storm:?}");
-    assert_eq!(held + refused(&storm, 429, "held_seats_limit"), 60, "{storm:?}");
-    assert_eq!(given(&others), 20, "somebody else's limit is their own");
+    let held = requests.iter().filter(|answer| answer.status == 200).count();
+    assert!((8..=10).contains(&seats_held(&requests)), "{requests:?}");
+    assert_eq!(held + refused(&requests, 429, "held_seats_limit"), 60, "{requests:?}");
+    assert_eq!(seats_held(&others), 20, "other users have limits of their own");
     app.assert_sound().await;
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_one_person_gets_the_free_seats_of_one_person() {
+async fn concurrent_requests_of_one_user_get_free_seats_up_to_the_limit() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let id = text(&app.creates(&json!({ "price": 0, "capacity": 60 })).await["id"]);
 
-    let storm = (0..60).map(|n| {
+    let requests = (0..60).map(|n| {
         let (app, id) = (if n % 2 == 0 { &app } else { &replica }, &id);
         async move {
             let hold = app.holds_of(1, id, 1).await;
@@ -49,22 +49,22 @@ async fn a_storm_of_one_person_gets_the_free_seats_of_one_person() {
             hold
         }
     });
-    let storm = join_all(storm).await;
+    let requests = join_all(requests).await;
 
-    assert_eq!((given(&storm), refused(&storm, 409, "person_limit_reached")), (10, 50), "{storm:?}");
+    assert_eq!((seats_held(&requests), refused(&requests, 409, "person_limit_reached")), (10, 50), "{requests:?}");
     assert_eq!(app.counters(&id).await, (50, 0, 10));
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_holds_enough_is_told_when_the_first_hold_ends_and_may_then_hold_again() {
+async fn a_user_at_the_limit_gets_retry_after_and_may_hold_again_when_the_first_hold_ends() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let earlier = app.holds_of(1, &id, 4).await;
     app.holds_of(1, &id, 6).await.assert_ok();
 
     let refusal = app.holds_of(1, &id, 1).await;
-    end_hold(&app, &text(&earlier.assert_ok()["reservation_id"])).await;
+    expire_hold(&app, &text(&earlier.assert_ok()["reservation_id"])).await;
     let again = app.holds_of(1, &id, 4).await;
 
     refusal.assert_refused(429, "held_seats_limit");
@@ -72,13 +72,13 @@ async fn who_holds_enough_is_told_when_the_first_hold_ends_and_may_then_hold_aga
     assert!((800..=900).contains(&seconds), "{seconds}");
     again.assert_ok();
     assert_eq!(app.counters(&id).await, (0, 10, 0));
-    assert_eq!(sweeper::sweep(&app.app.state().store, &app.app.state().capacity).await.unwrap(), 0);
+    assert_eq!(sweeper::release_expired_holds(app.app.state()).await.unwrap(), 0);
     app.assert_sound().await;
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_organizer_sets_and_lifts_the_limit_of_a_person() {
+async fn the_organizer_sets_and_lifts_the_limit_per_user() {
     let app = TestApp::start().await;
     let id = text(&app.creates(&json!({ "max_seats_per_person": 3 })).await["id"]);
     app.holds_of(1, &id, 2).await.assert_ok();
@@ -93,15 +93,15 @@ async fn the_organizer_sets_and_lifts_the_limit_of_a_person() {
     app.end().await;
 }
 
-/// The time of a hold is over.
-async fn end_hold(app: &TestApp, reservation_id: &str) {
+/// Makes a hold expire now.
+async fn expire_hold(app: &TestApp, reservation_id: &str) {
     let over = bson::doc! { "$set": { "expires_at": bson::DateTime::now() } };
     let reservations = app.database.collection::<bson::Document>("reservations");
     reservations.update_one(bson::doc! { "_id": reservation_id }, over).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_keeps_what_a_newer_version_of_the_service_stored_with_the_event() {
+async fn an_edit_keeps_the_fields_of_a_newer_version_of_the_service() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let events = app.database.collection::<bson::Document>("events");

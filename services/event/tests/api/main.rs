@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed test may panic; test names are sentences")]
 
 mod access;
+mod concurrency;
 mod events;
 mod helpers;
 mod limits;
@@ -9,4 +10,3 @@ mod outbox;
 mod program;
 mod reservations;
 mod search;
-mod storms;

@@ -1,10 +1,10 @@
-//! What organizers change is told over RabbitMQ, once it is committed and whenever RabbitMQ is there.
+//! Messages about changes by organizers: published once committed, and after outages of RabbitMQ.
 
 use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
 use contracts::message::{EXCHANGE, EventFact, Message};
-use event_service::sweeper;
+use event_service::loops::{relay, sweeper};
 use futures::{StreamExt, future::join_all};
 use lapin::{
     Connection, ConnectionProperties, Consumer, ExchangeKind,
@@ -17,14 +17,13 @@ use uuid::Uuid;
 
 use crate::helpers::{TestApp, eventually, server};
 
-/// A queue of the test's own, bound to everything that event-service tells.
+/// A queue of the test's own, bound to everything that event-service publishes.
 struct Listener {
     _connection: Connection,
     consumer: Consumer,
 }
 
-/// A message that was heard: its id, the trace that it came with, and what it says.
-struct Heard {
+struct Delivered {
     id: String,
     traceparent: Option<String>,
     message: Message,
@@ -47,9 +46,9 @@ impl Listener {
         Self { _connection: connection, consumer }
     }
 
-    /// The next message about an event; those of other tests are passed over.
-    async fn hears_of(&mut self, event_id: &str) -> Heard {
-        let hearing = async {
+    /// The next message about an event; skips those of other tests.
+    async fn next_about(&mut self, event_id: &str) -> Delivered {
+        let receiving = async {
             loop {
                 let delivery = self.consumer.next().await.unwrap().unwrap();
                 delivery.ack(BasicAckOptions::default()).await.unwrap();
@@ -58,30 +57,31 @@ impl Listener {
                 let traceparent = headers.inner().get("traceparent").and_then(|value| value.as_long_string());
                 if fact(&message).event_id == event_id {
                     let id = delivery.properties.message_id().as_ref().unwrap().to_string();
-                    return Heard { id, traceparent: traceparent.map(ToString::to_string), message };
+                    return Delivered { id, traceparent: traceparent.map(ToString::to_string), message };
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), hearing).await.expect("a message about the event")
+        tokio::time::timeout(Duration::from_secs(20), receiving).await.expect("a message about the event")
     }
 }
 
 fn fact(message: &Message) -> &EventFact {
     match message {
         Message::EventChanged(fact) | Message::EventCancelled(fact) => fact,
-        other => panic!("not told by event-service: {other:?}"),
+        other => panic!("not a message of event-service: {other:?}"),
     }
 }
 
-fn bus() -> Bus {
-    Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap()
+fn start_relay(app: &TestApp) {
+    let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
+    relay::start(app.app.lifecycle(), app.app.state(), bus);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_and_cancellation_are_told_in_order() {
+async fn changes_and_cancellation_are_published_in_order() {
     let app = TestApp::start().await;
     let mut listener = Listener::open().await;
-    app.app.spawn_relay(bus());
+    start_relay(&app);
     let id = app.sells(10).await;
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -90,13 +90,13 @@ async fn changes_and_cancellation_are_told_in_order() {
     let change = json!({ "venue": "Park", "title": "Open air", "price": 1 });
     let edit = app.patch(&path, &change).bearer(&app.organizer());
     edit.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).send().await.assert_ok();
-    let taken_over = listener.hears_of(&id).await;
-    eventually("it was quiet", || async { look(&app).await == 1 }).await;
-    let changed = listener.hears_of(&id).await;
+    let applied = listener.next_about(&id).await;
+    eventually("the quiet period is over", || async { notify_holders(&app).await == 1 }).await;
+    let changed = listener.next_about(&id).await;
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
-    let cancelled = listener.hears_of(&id).await;
+    let cancelled = listener.next_about(&id).await;
 
-    assert!(fact(&taken_over.message).untold && taken_over.id != changed.id);
+    assert!(fact(&applied.message).untold && applied.id != changed.id);
     let Message::EventChanged(change) = changed.message else { panic!("{:?}", changed.message) };
     assert_eq!((change.changed, change.venue.as_str()), (vec!["title".to_owned(), "venue".to_owned()], "Park"));
     assert!(changed.traceparent.unwrap().contains(trace));
@@ -111,17 +111,17 @@ async fn changes_and_cancellation_are_told_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_changed_while_rabbitmq_was_away_is_told_later() {
+async fn a_change_during_an_outage_of_rabbitmq_is_published_later() {
     let app = TestApp::start().await;
     let mut listener = Listener::open().await;
     let id = app.sells(10).await;
 
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
     let waiting = app.app.state().store.outbox_backlog().await.unwrap();
-    app.app.spawn_relay(bus());
+    start_relay(&app);
 
     assert_eq!(waiting.unpublished, 1);
-    assert!(matches!(listener.hears_of(&id).await.message, Message::EventCancelled(_)));
+    assert!(matches!(listener.next_about(&id).await.message, Message::EventCancelled(_)));
     app.end().await;
 }
 
@@ -150,7 +150,7 @@ async fn a_row_is_claimed_by_one_relay_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_cannot_be_published_hold_no_others_up_and_stay() {
+async fn unpublishable_rows_stay_and_do_not_delay_others() {
     let app = TestApp::start().await;
     let mut listener = Listener::open().await;
     let store = &app.app.state().store;
@@ -167,41 +167,40 @@ async fn rows_that_cannot_be_published_hold_no_others_up_and_stay() {
     let id = app.sells(10).await;
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
 
-    app.app.spawn_relay(bus());
+    start_relay(&app);
 
-    assert!(matches!(listener.hears_of(&id).await.message, Message::EventCancelled(_)));
+    assert!(matches!(listener.next_about(&id).await.message, Message::EventCancelled(_)));
     let counts = || async {
         let backlog = store.outbox_backlog().await.unwrap();
         (backlog.unpublished, backlog.refused)
     };
-    eventually("the others were tried, and stay", || async { counts().await == (450, 450) }).await;
+    eventually("the other rows were refused and stay", || async { counts().await == (450, 450) }).await;
     app.end().await;
 }
 
-/// A replica looks for changes that have waited long enough; how many it found.
-async fn look(app: &TestApp) -> usize {
-    let state = app.app.state();
-    sweeper::tell_changes(&state.store, &state.capacity).await.unwrap()
+/// One round of the sweeper on this replica; returns how many due notifications it found.
+async fn notify_holders(app: &TestApp) -> usize {
+    sweeper::notify_holders(app.app.state()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_told_once_however_many_replicas_look() {
+async fn holders_are_notified_once_by_several_replicas() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let id = app.sells(10).await;
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
     app.edits(&id, &json!({ "venue": "Park" })).await.assert_ok();
     app.edits(&id, &json!({ "title": "Open air" })).await.assert_ok();
-    let taken_over = app.app.state().store.outbox_backlog().await.unwrap().unpublished;
+    let applied = app.app.state().store.outbox_backlog().await.unwrap().unpublished;
 
-    eventually("it was quiet", || async {
-        let looks = join_all([look(&app), look(&replica), look(&app), look(&replica)]).await;
-        looks.into_iter().sum::<usize>() > 0
+    eventually("the quiet period is over", || async {
+        let rounds = [&app, &replica, &app, &replica].map(notify_holders);
+        join_all(rounds).await.into_iter().sum::<usize>() > 0
     })
     .await;
-    let again = look(&replica).await;
+    let again = notify_holders(&replica).await;
 
-    assert_eq!((taken_over, again), (2, 0));
+    assert_eq!((applied, again), (2, 0));
     assert_eq!(app.app.state().store.outbox_backlog().await.unwrap().unpublished, 3);
     app.end().await;
 }

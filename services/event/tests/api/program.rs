@@ -1,4 +1,4 @@
-//! The schema, and the service while its database is away.
+//! The schema, and the service during an outage of its database.
 
 use bson::{Document, doc};
 use futures::TryStreamExt;
@@ -21,7 +21,7 @@ async fn schema(app: &TestApp) -> Vec<Document> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrating_twice_changes_nothing_and_mends_an_old_validator() {
+async fn migrating_twice_changes_nothing_and_updates_an_old_validator() {
     let app = TestApp::start().await;
     let once = schema(&app).await;
 
@@ -35,7 +35,7 @@ async fn migrating_twice_changes_nothing_and_mends_an_old_validator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_database_everything_is_unavailable_and_nothing_else() {
+async fn without_its_database_every_request_gets_503() {
     let app = TestApp::on("mongodb://127.0.0.1:1/?directConnection=true", "none", 500).await;
     let new = app.concert(&json!({}));
 

@@ -1,15 +1,15 @@
-//! Holding, confirming and releasing seats; what the same request does the second time; expiry.
+//! Holding, confirming and releasing seats; repeated requests; expiry.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::reservation::ReservationState::{Confirmed, Held, Released};
-use event_service::sweeper;
+use event_service::loops::sweeper;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::helpers::{ORGANIZER, TestApp, eventually, text};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_takes_seats_and_tells_what_they_cost() {
+async fn a_hold_takes_seats_and_returns_their_price() {
     let app = TestApp::start().await;
     let event = app.creates(&json!({ "capacity": 10, "price": 1999, "currency": "USD" })).await;
     let (id, reservation) = (text(&event["id"]), Uuid::new_v4());
@@ -31,7 +31,7 @@ async fn a_hold_takes_seats_and_tells_what_they_cost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_hold_again_takes_no_more_seats() {
+async fn a_repeated_hold_takes_no_more_seats() {
     let app = TestApp::start().await;
     let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
 
@@ -47,7 +47,7 @@ async fn the_same_hold_again_takes_no_more_seats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reservation_id_stands_for_one_thing_only() {
+async fn a_reservation_id_cannot_be_used_for_other_seats_or_another_event() {
     let app = TestApp::start().await;
     let (id, other, reservation) = (app.sells(10).await, app.sells(10).await, Uuid::new_v4());
     app.holds(&id, reservation, 2).await.assert_ok();
@@ -61,7 +61,7 @@ async fn a_reservation_id_stands_for_one_thing_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_is_refused_where_the_event_does_not_allow_it() {
+async fn a_hold_is_refused_when_the_event_does_not_allow_it() {
     let app = TestApp::start().await;
     let (now, one) = (app.clock.now(), Uuid::new_v4);
     let small = app.sells(3).await;
@@ -83,7 +83,7 @@ async fn a_hold_is_refused_where_the_event_does_not_allow_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_has_to_be_well_formed() {
+async fn an_invalid_hold_is_refused() {
     let app = TestApp::start().await;
     let id = app.sells(3).await;
     let path = format!("/api/events/{id}/decrease_capacity");
@@ -133,7 +133,7 @@ async fn a_released_reservation_never_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn releasing_what_was_never_held_keeps_a_late_hold_out() {
+async fn releasing_an_unknown_reservation_refuses_a_late_hold() {
     let app = TestApp::start().await;
     let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
 
@@ -148,7 +148,7 @@ async fn releasing_what_was_never_held_keeps_a_late_hold_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_expired_leaves_running_holds_and_sold_seats_alone() {
+async fn only_expired_releases_neither_active_holds_nor_sold_seats() {
     let app = TestApp::start().await;
     let (id, held, sold, short) = (app.sells(10).await, Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     app.holds(&id, held, 1).await.assert_ok();
@@ -157,14 +157,14 @@ async fn only_expired_leaves_running_holds_and_sold_seats_alone() {
     app.holds_for(&id, short, 1, 1).await.assert_ok();
 
     assert_eq!(app.releases(&id, held, true).await.state(), Held);
-    eventually("the short hold is over", || async { app.releases(&id, short, true).await.state() == Released }).await;
+    eventually("the short hold expires", || async { app.releases(&id, short, true).await.state() == Released }).await;
     assert_eq!(app.releases(&id, sold, true).await.state(), Confirmed);
     assert_eq!(app.counters(&id).await, (8, 1, 1));
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn holds_whose_time_is_up_go_back_by_themselves() {
+async fn the_sweeper_releases_expired_holds() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let (id, other) = (app.sells(10).await, app.sells(5).await);
@@ -173,10 +173,10 @@ async fn holds_whose_time_is_up_go_back_by_themselves() {
     }
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
 
-    app.app.spawn_loops();
-    replica.app.spawn_loops();
+    app.app.spawn();
+    replica.app.spawn();
 
-    eventually("expired holds are back", || async {
+    eventually("the expired holds are released", || async {
         app.counters(&id).await == (9, 1, 0) && app.counters(&other).await == (5, 0, 0)
     })
     .await;
@@ -186,20 +186,20 @@ async fn holds_whose_time_is_up_go_back_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_round_of_the_sweeper_leaves_nothing_for_the_next() {
+async fn a_second_round_of_the_sweeper_finds_nothing() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     app.holds_for(&id, Uuid::new_v4(), 2, 1).await.assert_ok();
-    let event_service::AppState { store, capacity, .. } = app.app.state();
+    let state = app.app.state();
 
-    eventually("the hold is ended", || async { sweeper::sweep(store, capacity).await.unwrap() == 1 }).await;
+    eventually("the hold is released", || async { sweeper::release_expired_holds(state).await.unwrap() == 1 }).await;
 
-    assert_eq!(sweeper::sweep(store, capacity).await.unwrap(), 0);
+    assert_eq!(sweeper::release_expired_holds(state).await.unwrap(), 0);
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn booking_service_reads_the_ledger_page_by_page_and_nobody_else_does() {
+async fn only_booking_service_reads_the_ledger_page_by_page() {
     let app = TestApp::start().await;
     let (id, free) = (app.sells(10).await, app.sells(10).await);
     let mut reservations = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];

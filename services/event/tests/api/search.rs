@@ -13,7 +13,7 @@ fn rfc3339(at: DateTime<Utc>) -> String {
 }
 
 impl TestApp {
-    /// The organizer creates a concert that starts in so many days.
+    /// The organizer creates a concert that starts in that many days.
     async fn creates_in(&self, days: i64, title: &str, fields: Value) -> String {
         let start = self.clock.now() + TimeDelta::days(days);
         let mut all = json!({ "title": title, "starts_at": start, "ends_at": start + TimeDelta::hours(2) });
@@ -27,7 +27,7 @@ impl TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_is_sorted_by_start_and_shows_what_is_published_and_not_over() {
+async fn a_list_shows_published_events_that_have_not_ended_by_start() {
     let app = TestApp::start().await;
     for (days, title) in [(3, "third"), (1, "first"), (2, "second")] {
         app.creates_in(days, title, json!({})).await;
@@ -73,7 +73,7 @@ async fn pages_follow_each_other_without_gaps_or_repetition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn searching_goes_by_the_beginnings_of_words_and_needs_all_of_them() {
+async fn a_search_matches_prefixes_of_words_and_needs_all_of_them() {
     let app = TestApp::start().await;
     app.creates_in(1, "Café del Mar", json!({ "venue": "München Olympiahalle", "category": "music" })).await;
     app.creates_in(2, "Cafeteria tour", json!({ "venue": "Berlin", "description": "Free coffee, 24 cups" })).await;
@@ -88,12 +88,12 @@ async fn searching_goes_by_the_beginnings_of_words_and_needs_all_of_them() {
     for wordless in ["(", ".*", "%F0%9F%8E%89", "%CC%81"] {
         assert!(app.lists(&format!("?q={wordless}")).await.is_empty(), "{wordless} is no word of any event");
     }
-    assert_eq!(app.lists("?q=%20").await.len(), 3, "blanks ask for nothing");
+    assert_eq!(app.lists("?q=%20").await.len(), 3, "a blank query has no filter");
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_are_found_by_those_of_a_plain_keyboard() {
+async fn accented_letters_match_plain_ones() {
     let app = TestApp::start().await;
     app.creates_in(1, "Straßenfest", json!({ "venue": "Ørsted Halle" })).await;
     app.creates_in(2, "Zoe\u{308} in Łódź", json!({})).await;
@@ -108,7 +108,7 @@ async fn letters_are_found_by_those_of_a_plain_keyboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_older_replica_wrote_gets_its_keys_and_no_newer_edit_is_lost() {
+async fn events_of_an_older_replica_get_search_keys() {
     let app = TestApp::start().await;
     let id = app.creates_in(1, "Straßenfest", json!({ "category": "Straße" })).await;
     app.creates_in(2, "Opera", json!({})).await;
@@ -124,12 +124,12 @@ async fn what_an_older_replica_wrote_gets_its_keys_and_no_newer_edit_is_lost() {
     assert_eq!((made, again), (1, 0));
     assert_eq!(app.lists("?q=strassen").await, ["Straßenfest"]);
     assert_eq!(app.lists("?category=STRASSE").await, ["Straßenfest"]);
-    assert_eq!(app.event(&id).await.version, 1, "nobody is told of it");
+    assert_eq!(app.event(&id).await.version, 1, "the version stays");
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_under_way_counts_until_it_ends() {
+async fn an_event_under_way_is_listed_until_it_ends() {
     let app = TestApp::start().await;
     let now = app.clock.now();
     let fair = json!({ "starts_at": now + TimeDelta::days(1), "ends_at": now + TimeDelta::days(4) });
@@ -185,7 +185,7 @@ async fn filters_narrow_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_organizer_lists_all_of_ones_own_events() {
+async fn organizers_list_all_their_own_events() {
     let app = TestApp::start().await;
     app.creates_in(1, "draft", json!({ "status": "draft" })).await;
     let cancelled = app.creates_in(2, "cancelled", json!({})).await;
@@ -204,7 +204,7 @@ async fn an_organizer_lists_all_of_ones_own_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_replica_changed_is_seen_within_a_moment() {
+async fn a_change_by_another_replica_shows_shortly_after() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let id = app.sells(10).await;

@@ -1,23 +1,27 @@
-//! Properties of `apply_batch`, over a database that is but two maps.
+//! Properties of `apply_batch`, on an in-memory database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use contracts::{message::Message, reservation::ReservationState};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Details, event};
+use crate::domain::{
+    details::{DEFAULT_MAX_SEATS_PER_BOOKING, Details},
+    event::EventStatus,
+};
 
 /// Applies outcomes as the transaction would, and checks the guards that it relies on.
 #[derive(Clone, Debug, PartialEq)]
 struct Database {
     event: Option<Event>,
     reservations: BTreeMap<Uuid, Reservation>,
-    untold: Option<UntoldChange>,
+    pending: Option<PendingNotification>,
 }
 
 impl Database {
     fn with(event: Event) -> Self {
-        Self { event: Some(event), reservations: BTreeMap::new(), untold: None }
+        Self { event: Some(event), reservations: BTreeMap::new(), pending: None }
     }
 
     fn apply(&mut self, operations: &[Operation], now: DateTime<Utc>) -> BatchOutcome {
@@ -30,8 +34,8 @@ impl Database {
             }
             EventChange::Deleted => self.event = None,
         }
-        if let Some(untold) = &outcome.untold {
-            self.untold.clone_from(untold);
+        if let Some(pending) = &outcome.pending {
+            self.pending.clone_from(pending);
         }
         for reservation in &outcome.inserts {
             assert!(self.reservations.insert(reservation.id, reservation.clone()).is_none(), "inserted twice");
@@ -46,21 +50,21 @@ impl Database {
         outcome
     }
 
-    /// As the transaction reads it.
-    fn read(&self, operations: &[Operation]) -> AsRead {
-        let people: HashSet<_> = operations.iter().filter_map(Operation::person).collect();
-        let of_people = |state| {
+    /// What the transaction would read.
+    fn read(&self, operations: &[Operation]) -> Snapshot {
+        let users: HashSet<_> = operations.iter().filter_map(Operation::user_id).collect();
+        let of_users = |state| {
             let in_state = self.reservations.values().filter(move |it| it.state == state);
-            in_state.filter(|it| it.user_id.is_some_and(|user| people.contains(&user))).cloned()
+            in_state.filter(|it| it.user_id.is_some_and(|user| users.contains(&user))).cloned()
         };
         let named = operations.iter().filter_map(|o| self.reservations.get(&o.reservation_id()?)).cloned();
         let mut sold = HashMap::new();
-        for reservation in of_people(ReservationState::Confirmed) {
+        for reservation in of_users(ReservationState::Confirmed) {
             *sold.entry(reservation.user_id.unwrap()).or_default() += i64::from(reservation.seats);
         }
-        let reservations = named.chain(of_people(ReservationState::Held)).collect();
-        let untold = self.untold.clone().filter(|_| operations.iter().any(Operation::tells));
-        AsRead { event: self.event.clone(), reservations, sold, untold }
+        let reservations = named.chain(of_users(ReservationState::Held)).collect();
+        let pending = self.pending.clone().filter(|_| operations.iter().any(Operation::needs_pending_notification));
+        Snapshot { event: self.event.clone(), reservations, sold, pending }
     }
 
     fn move_to(&mut self, id: Uuid, from: &[ReservationState], to: ReservationState, now: DateTime<Utc>) {
@@ -103,7 +107,7 @@ fn event(capacity: i64) -> Event {
         image_url: None,
         sales_start_at: None,
         sales_end_at: None,
-        max_seats_per_booking: event::DEFAULT_MAX_SEATS_PER_BOOKING,
+        max_seats_per_booking: DEFAULT_MAX_SEATS_PER_BOOKING,
         max_seats_per_person: None,
     };
     Event::create("event".to_owned(), 1, EventStatus::Published, details, capacity, at(0)).unwrap()
@@ -137,9 +141,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (0..12_u8, any::<bool>())
             .prop_map(|(n, only_expired)| Operation::Release { reservation_id: id(n), only_expired }),
         1 => (patch(), 0..100_i64).prop_map(|(patch, quiet)| {
-            Operation::Edit { patch: Box::new(patch), quiet: TimeDelta::seconds(quiet), traceparent: None }
+            Operation::Edit { patch: Box::new(patch), quiet_period: TimeDelta::seconds(quiet), traceparent: None }
         }),
-        1 => Just(Operation::TellChange),
+        1 => Just(Operation::NotifyHolders),
     ]
 }
 
@@ -220,13 +224,13 @@ fn hold(n: u8, seats: u32) -> Operation {
 }
 
 fn edit(patch: EventPatch) -> Operation {
-    edit_quietly(patch, 0)
+    edit_with_quiet_period(patch, 0)
 }
 
-/// An edit that waits for so many seconds before holders are told.
-fn edit_quietly(patch: EventPatch, quiet: i64) -> Operation {
-    let (quiet, traceparent) = (TimeDelta::seconds(quiet), Some("00-trace".to_owned()));
-    Operation::Edit { patch: Box::new(patch), quiet, traceparent }
+/// An edit with a quiet period in seconds.
+fn edit_with_quiet_period(patch: EventPatch, quiet: i64) -> Operation {
+    let (quiet_period, traceparent) = (TimeDelta::seconds(quiet), Some("00-trace".to_owned()));
+    Operation::Edit { patch: Box::new(patch), quiet_period, traceparent }
 }
 
 #[test]
@@ -253,7 +257,7 @@ fn arrival_order_decides_who_gets_the_last_seats() {
 }
 
 #[test]
-fn a_hold_that_was_not_swept_yet_can_still_be_confirmed() {
+fn an_expired_hold_can_be_confirmed_until_it_is_swept() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 2)], at(0));
 
@@ -267,9 +271,9 @@ fn a_hold_that_was_not_swept_yet_can_still_be_confirmed() {
 fn a_hold_keeps_its_price_when_the_organizer_changes_it() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 1)], at(0));
-    let dearer = EventPatch { price: Some(9_900), currency: Some("usd".to_owned()), ..EventPatch::default() };
+    let new_price = EventPatch { price: Some(9_900), currency: Some("usd".to_owned()), ..EventPatch::default() };
 
-    let outcome = database.apply(&[edit(dearer), hold(1, 1), hold(2, 1)], at(1));
+    let outcome = database.apply(&[edit(new_price), hold(1, 1), hold(2, 1)], at(1));
 
     let prices = outcome.answers.into_iter().filter_map(|answer| match answer {
         Ok(Answer::Held(hold)) => Some((hold.price, hold.currency)),
@@ -279,20 +283,22 @@ fn a_hold_keeps_its_price_when_the_organizer_changes_it() {
 }
 
 #[test]
-fn holders_are_told_of_changes_that_concern_them_and_of_no_others() {
+fn holders_are_notified_only_of_changes_that_concern_them() {
     let mut database = Database::with(event(3));
     let moved = || edit(EventPatch { venue: Some("Park".to_owned()), ..EventPatch::default() });
 
-    let nobody = database.apply(&[moved()], at(0));
-    let dearer = edit(EventPatch { price: Some(1), ..EventPatch::default() });
+    let without_holder = database.apply(&[moved()], at(0));
+    let new_price = edit(EventPatch { price: Some(1), ..EventPatch::default() });
     let venue_again = edit(EventPatch { venue: Some("Hall".to_owned()), ..EventPatch::default() });
-    let somebody = database.apply(&[hold(1, 1), dearer, venue_again], at(1));
+    let with_holder = database.apply(&[hold(1, 1), new_price, venue_again], at(1));
     let again = database.apply(&[edit(EventPatch { venue: Some("Hall".to_owned()), ..EventPatch::default() })], at(2));
 
-    assert!(nobody.messages.is_empty() && again.messages.is_empty());
-    let [told] = &somebody.messages[..] else { panic!("{:?}", somebody.messages) };
-    assert_eq!(told.traceparent.as_deref(), Some("00-trace"));
-    assert!(matches!(&told.message, Message::EventChanged(fact) if fact.changed == ["venue"] && fact.venue == "Hall"));
+    assert!(without_holder.messages.is_empty() && again.messages.is_empty());
+    let [message] = &with_holder.messages[..] else { panic!("{:?}", with_holder.messages) };
+    assert_eq!(message.traceparent.as_deref(), Some("00-trace"));
+    assert!(
+        matches!(&message.message, Message::EventChanged(fact) if fact.changed == ["venue"] && fact.venue == "Hall")
+    );
 }
 
 #[test]
@@ -305,13 +311,13 @@ fn a_cancelled_event_keeps_its_holds_but_sells_nothing() {
 
     assert!(matches!(cancelled.messages[..], [OutboxMessage { message: Message::EventCancelled(_), .. }]));
     assert_eq!(later.answers[0], Err(Refusal::EventCancelled));
-    assert!(later.answers[1].is_ok(), "what was answered before is answered again");
+    assert!(later.answers[1].is_ok(), "a repeated request gets the same answer");
     assert_eq!(later.answers[2], Err(Refusal::EventCancelled));
     database.check();
 }
 
 #[test]
-fn an_event_that_nobody_bought_goes_away_when_deleted() {
+fn an_event_without_bookings_is_deleted() {
     let mut database = Database::with(event(3));
     let release = Operation::Release { reservation_id: id(1), only_expired: false };
 
@@ -322,7 +328,6 @@ fn an_event_that_nobody_bought_goes_away_when_deleted() {
     assert!(outcome.messages.is_empty());
 }
 
-/// Somebody's hold.
 fn hold_of(user_id: i32, n: u8, seats: u32) -> Operation {
     let reservation_id = id(n);
     Operation::Hold(DecreaseCapacity { reservation_id, seats, hold_seconds: 60, user_id: Some(user_id), paid: false })
@@ -341,7 +346,7 @@ fn release(n: u8) -> Operation {
     Operation::Release { reservation_id: id(n), only_expired: false }
 }
 
-fn person_may_have(max: Option<i64>) -> EventPatch {
+fn max_per_user(max: Option<i64>) -> EventPatch {
     EventPatch { max_seats_per_person: Some(max), ..EventPatch::default() }
 }
 
@@ -350,7 +355,7 @@ fn free() -> EventPatch {
 }
 
 #[test]
-fn one_person_holds_no_more_seats_than_one_booking_may_have() {
+fn one_user_holds_no_more_seats_than_one_booking_may_have() {
     let mut database = Database::with(event(100));
 
     let outcome = database.apply(&[hold_of(1, 1, 6), hold_of(1, 2, 5), hold_of(1, 3, 4), hold_of(2, 4, 10)], at(0));
@@ -364,7 +369,7 @@ fn one_person_holds_no_more_seats_than_one_booking_may_have() {
 }
 
 #[test]
-fn seats_that_are_paid_or_given_back_are_not_held_any_more() {
+fn confirmed_and_released_seats_no_longer_count_as_held() {
     let mut database = Database::with(event(100));
     database.apply(&[hold_of(1, 1, 10)], at(0));
 
@@ -378,7 +383,7 @@ fn seats_that_are_paid_or_given_back_are_not_held_any_more() {
 }
 
 #[test]
-fn a_person_whose_hold_ran_out_may_hold_anew_before_it_is_swept() {
+fn a_user_may_hold_again_as_soon_as_the_hold_expires() {
     let mut database = Database::with(event(10));
     database.apply(&[hold_of(1, 1, 10)], at(0));
 
@@ -392,7 +397,7 @@ fn a_person_whose_hold_ran_out_may_hold_anew_before_it_is_swept() {
 }
 
 #[test]
-fn free_seats_of_one_person_are_limited_held_and_sold_together() {
+fn held_and_sold_free_seats_of_one_user_are_limited_together() {
     let mut database = Database::with(event(100));
     database.apply(&[edit(free())], at(0));
 
@@ -401,19 +406,19 @@ fn free_seats_of_one_person_are_limited_held_and_sold_together() {
 
     assert_eq!(outcome.answers[3], Err(Refusal::PersonLimitReached { max: 10 }));
     assert_eq!(again.answers[1], Err(Refusal::PersonLimitReached { max: 10 }));
-    assert!(again.answers[3].is_ok(), "what was given back may be had again");
+    assert!(again.answers[3].is_ok(), "released seats can be held again");
 }
 
 #[test]
-fn the_organizer_says_how_many_seats_a_person_may_have() {
+fn the_organizer_sets_how_many_seats_a_user_may_have() {
     let mut database = Database::with(event(100));
-    database.apply(&[edit(person_may_have(Some(5))), hold_of(1, 1, 2), confirm(1)], at(0));
+    database.apply(&[edit(max_per_user(Some(5))), hold_of(1, 1, 2), confirm(1)], at(0));
 
     let outcome = database.apply(&[hold_of(1, 2, 4), hold_of(1, 3, 3), hold_of(1, 4, 1)], at(1));
-    let lifted = database.apply(&[edit(person_may_have(None)), hold_of(1, 5, 7)], at(2));
+    let lifted = database.apply(&[edit(max_per_user(None)), hold_of(1, 5, 7)], at(2));
     let mut free_event = Database::with(event(100));
     let generous = free_event.apply(
-        &[edit(free()), edit(person_may_have(Some(12))), hold_of(1, 1, 8), hold_of(1, 2, 4), hold_of(1, 3, 1)],
+        &[edit(free()), edit(max_per_user(Some(12))), hold_of(1, 1, 8), hold_of(1, 2, 4), hold_of(1, 3, 1)],
         at(0),
     );
 
@@ -425,19 +430,19 @@ fn the_organizer_says_how_many_seats_a_person_may_have() {
 }
 
 #[test]
-fn a_paid_booking_gets_seats_whatever_its_owner_holds_but_no_more_than_a_person_may_have() {
+fn a_paid_booking_counts_only_towards_the_total_limit_of_its_owner() {
     let mut database = Database::with(event(100));
     database.apply(&[hold_of(1, 1, 10)], at(0));
 
     let paid = database.apply(&[paid_hold_of(1, 2, 10)], at(1));
-    let limited = database.apply(&[edit(person_may_have(Some(20))), paid_hold_of(1, 3, 1)], at(2));
+    let limited = database.apply(&[edit(max_per_user(Some(20))), paid_hold_of(1, 3, 1)], at(2));
 
     assert!(paid.answers[0].is_ok(), "{:?}", paid.answers);
     assert_eq!(limited.answers[1], Err(Refusal::PersonLimitReached { max: 20 }));
 }
 
 #[test]
-fn seats_that_are_nobodys_are_counted_for_nobody() {
+fn seats_without_a_user_count_towards_no_limit() {
     let mut database = Database::with(event(100));
 
     let outcome = database.apply(&[hold(1, 10), hold(2, 10), hold_of(1, 3, 10)], at(0));
@@ -447,13 +452,13 @@ fn seats_that_are_nobodys_are_counted_for_nobody() {
 
 proptest! {
     #[test]
-    fn a_person_never_has_more_seats_than_the_limits_allow(
+    fn a_user_never_has_more_seats_than_the_limits_allow(
         price in prop_oneof![Just(0_i64), Just(100)],
-        most in prop::option::of(1..15_i64),
+        max_total in prop::option::of(1..15_i64),
         batches in batches(),
     ) {
         let mut database = Database::with(event(1_000));
-        let patch = EventPatch { price: Some(price), ..person_may_have(most) };
+        let patch = EventPatch { price: Some(price), ..max_per_user(max_total) };
         database.apply(&[edit(patch)], at(0));
         let mut seconds = 0;
 
@@ -461,35 +466,35 @@ proptest! {
             seconds += pause;
             let unpaid = operations.into_iter().filter_map(|operation| match operation {
                 Operation::Edit { .. } => None,
-                Operation::Hold(ask) => Some(Operation::Hold(DecreaseCapacity { paid: false, ..ask })),
+                Operation::Hold(request) => Some(Operation::Hold(DecreaseCapacity { paid: false, ..request })),
                 other => Some(other),
             });
             database.apply(&unpaid.collect::<Vec<_>>(), at(seconds));
-            for person in 1..3 {
+            for user_id in 1..3 {
                 let seats = |state| -> i64 {
-                    let of_person = database.reservations.values().filter(|it| it.user_id == Some(person));
-                    of_person.filter(|it| it.state == state).map(|it| i64::from(it.seats)).sum()
+                    let of_user = database.reservations.values().filter(|it| it.user_id == Some(user_id));
+                    of_user.filter(|it| it.state == state).map(|it| i64::from(it.seats)).sum()
                 };
                 let (held, sold) = (seats(ReservationState::Held), seats(ReservationState::Confirmed));
                 prop_assert!(price == 0 || held <= 10);
-                let may_have = most.unwrap_or(if price == 0 { 10 } else { i64::MAX });
-                prop_assert!(held + sold <= may_have);
+                let limit = max_total.unwrap_or(if price == 0 { 10 } else { i64::MAX });
+                prop_assert!(held + sold <= limit);
             }
         }
     }
 }
 
 fn to_venue(venue: &str, quiet: i64) -> Operation {
-    edit_quietly(EventPatch { venue: Some(venue.to_owned()), ..EventPatch::default() }, quiet)
+    edit_with_quiet_period(EventPatch { venue: Some(venue.to_owned()), ..EventPatch::default() }, quiet)
 }
 
 fn to_title(title: &str, quiet: i64) -> Operation {
-    edit_quietly(EventPatch { title: Some(title.to_owned()), ..EventPatch::default() }, quiet)
+    edit_with_quiet_period(EventPatch { title: Some(title.to_owned()), ..EventPatch::default() }, quiet)
 }
 
-/// The facts about changes: the changed fields, and whether holders are told later.
+/// The messages about changes: the changed fields, and whether holders are notified later.
 fn changes(outcome: &BatchOutcome) -> Vec<(Vec<String>, bool)> {
-    let change = |told: &OutboxMessage| match &told.message {
+    let change = |row: &OutboxMessage| match &row.message {
         Message::EventChanged(fact) => Some((fact.changed.clone(), fact.untold)),
         _ => None,
     };
@@ -501,30 +506,30 @@ fn fields(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn changes_are_taken_over_at_once_and_told_together_after_a_quiet_time() {
+fn changes_are_sent_at_once_and_holders_are_notified_together_after_a_quiet_period() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 1)], at(0));
 
     let first = database.apply(&[to_venue("Park", 60)], at(10));
     let second = database.apply(&[to_title("Opera", 60)], at(60));
-    let early = database.apply(&[Operation::TellChange], at(119));
+    let early = database.apply(&[Operation::NotifyHolders], at(119));
     let edited = database.event.as_ref().unwrap().version;
     database.apply(&[hold(2, 1)], at(119));
-    let due = database.apply(&[Operation::TellChange], at(120));
-    let again = database.apply(&[Operation::TellChange], at(300));
+    let due = database.apply(&[Operation::NotifyHolders], at(120));
+    let again = database.apply(&[Operation::NotifyHolders], at(300));
 
     assert_eq!(changes(&first), [(fields(&["venue"]), true)]);
     assert_eq!(changes(&second), [(fields(&["title", "venue"]), true)]);
-    assert!(early.messages.is_empty() && early.untold.is_none(), "it is not quiet yet");
+    assert!(early.messages.is_empty() && early.pending.is_none(), "the quiet period is not over");
     assert_eq!(changes(&due), [(fields(&["title", "venue"]), false)]);
-    let Message::EventChanged(told) = &due.messages[0].message else { panic!("{:?}", due.messages) };
-    assert_eq!((told.known_from(), told.version), (edited, database.event.as_ref().unwrap().version));
+    let Message::EventChanged(fact) = &due.messages[0].message else { panic!("{:?}", due.messages) };
+    assert_eq!((fact.known_from(), fact.version), (edited, database.event.as_ref().unwrap().version));
     assert_eq!(due.messages[0].traceparent.as_deref(), Some("00-trace"));
-    assert!(again.messages.is_empty() && database.untold.is_none());
+    assert!(again.messages.is_empty() && database.pending.is_none());
 }
 
 #[test]
-fn a_change_waits_for_ten_quiet_times_at_most() {
+fn a_notification_waits_for_ten_quiet_periods_at_most() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 1)], at(0));
 
@@ -532,47 +537,47 @@ fn a_change_waits_for_ten_quiet_times_at_most() {
         database.apply(&[to_title(&format!("Title {n}"), 60)], at(n * 30));
     }
 
-    assert_eq!(database.untold.as_ref().unwrap().due_at, at(600));
-    assert_eq!(changes(&database.apply(&[Operation::TellChange], at(600))), [(fields(&["title"]), false)]);
+    assert_eq!(database.pending.as_ref().unwrap().due_at, at(600));
+    assert_eq!(changes(&database.apply(&[Operation::NotifyHolders], at(600))), [(fields(&["title"]), false)]);
 }
 
 #[test]
-fn what_was_changed_back_before_anybody_was_told_is_told_to_nobody() {
+fn holders_are_not_notified_of_a_change_that_was_reverted_in_time() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 1)], at(0));
 
     database.apply(&[to_venue("Park", 60)], at(0));
     let back = database.apply(&[to_venue("Hall", 60)], at(10));
-    let due = database.apply(&[Operation::TellChange], at(1000));
+    let due = database.apply(&[Operation::NotifyHolders], at(1000));
 
-    assert_eq!(changes(&back), [(Vec::new(), true)], "it is taken over once more");
-    assert!(due.messages.is_empty() && database.untold.is_none());
+    assert_eq!(changes(&back), [(Vec::new(), true)], "booking-service applies the reverted change too");
+    assert!(due.messages.is_empty() && database.pending.is_none());
 }
 
 #[test]
-fn a_cancellation_is_told_at_once_and_nothing_after_it() {
+fn holders_are_notified_of_a_cancellation_at_once_and_of_nothing_later() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 1), to_venue("Park", 60)], at(0));
 
     let cancelled = database.apply(&[Operation::Delete { traceparent: None }], at(1));
-    let due = database.apply(&[Operation::TellChange], at(1000));
+    let due = database.apply(&[Operation::NotifyHolders], at(1000));
 
     assert!(matches!(cancelled.messages[..], [OutboxMessage { message: Message::EventCancelled(_), .. }]));
-    assert!(due.messages.is_empty() && database.untold.is_none());
+    assert!(due.messages.is_empty() && database.pending.is_none());
 }
 
 #[test]
-fn a_change_just_before_the_event_or_before_it_was_to_begin_is_told_at_once() {
+fn holders_are_notified_at_once_of_a_change_shortly_before_the_old_or_new_start() {
     let mut database = Database::with(event(3));
     database.apply(&[hold(1, 1)], at(0));
     let start = |at| EventPatch { starts_at: Some(at), ..EventPatch::default() };
 
     let far = database.apply(&[to_venue("Park", 60)], at(9_000));
     let near = database.apply(&[to_title("Opera", 60)], at(9_950));
-    let nearer = database.apply(&[edit_quietly(start(at(15_000)), 60)], at(9_960));
+    let nearer = database.apply(&[edit_with_quiet_period(start(at(15_000)), 60)], at(9_960));
 
     assert_eq!(changes(&far), [(fields(&["venue"]), true)]);
     assert_eq!(changes(&near), [(fields(&["title", "venue"]), false)]);
     assert_eq!(changes(&nearer), [(fields(&["starts_at"]), false)]);
-    assert!(database.untold.is_none());
+    assert!(database.pending.is_none());
 }

@@ -1,9 +1,9 @@
-//! Other names of time zones, each with the name in use.
+//! Other names of time zones, each with the canonical name.
 //!
-//! From CLDR, whose `common/bcp47/timezone.xml` lists the names of each zone and says which is the one in use. New
-//! versions of tzdata rename a zone every few years. Until the pair is listed here, both names are stored as typed.
+//! From CLDR: `common/bcp47/timezone.xml` lists the names of each zone and says which is canonical. New versions of
+//! tzdata rename a zone every few years. Until the pair is listed here, both names are stored as typed.
 
-/// Sorted by the first of each pair.
+/// Sorted by alias.
 #[rustfmt::skip]
 pub(super) const ALIASES: [(&str, &str); 148] = [
     ("Africa/Asmera", "Africa/Asmara"),

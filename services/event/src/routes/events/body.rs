@@ -1,10 +1,15 @@
-//! Events as clients send them and get them.
+//! Events in requests and responses. The body of a change is [`EventPatch`](crate::domain::EventPatch).
 
+use axum::body::Bytes;
 use chrono::{DateTime, Utc};
+use platform::page::Page;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::domain::{Details, Event, EventPatch, EventStatus, Refusal, event::DEFAULT_MAX_SEATS_PER_BOOKING};
+use crate::{
+    cache::Render,
+    domain::{Details, Event, EventStatus, Refusal, details::DEFAULT_MAX_SEATS_PER_BOOKING},
+};
 
 /// Status of a new event.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -57,7 +62,7 @@ pub struct NewEvent {
     pub max_seats_per_booking: Option<i64>,
     /// Seats that one person may have, held and sold, 1 to 1,000,000. If absent, one person may hold as many seats as
     /// one booking may have, and buy any number. For a free event, that number limits held and sold seats together.
-    // Left out where it is absent: the fingerprint of a request is that of replicas which do not know the field.
+    // Not serialized if absent, so that the request has the same fingerprint on replicas that do not know the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seats_per_person: Option<i64>,
     /// `published` if absent.
@@ -66,7 +71,7 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// The event that it describes. Fails with all that is wrong with it.
+    /// Fails with all invalid fields.
     pub fn into_event(self, id: String, organizer_id: i32, now: DateTime<Utc>) -> Result<Event, Refusal> {
         let status = match self.status.unwrap_or_default() {
             NewStatus::Draft => EventStatus::Draft,
@@ -89,78 +94,6 @@ impl NewEvent {
             max_seats_per_person: self.max_seats_per_person,
         };
         Event::create(id, organizer_id, status, details, self.capacity, now)
-    }
-}
-
-/// A change of an event: only the fields that are given. `null` clears an optional field.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct UpdateEvent {
-    /// One line, 1 to 200 characters.
-    pub title: Option<String>,
-    /// Any text, up to 5,000 characters.
-    pub description: Option<String>,
-    /// Where, 1 to 200 characters.
-    pub venue: Option<String>,
-    /// IANA zone of the venue.
-    pub time_zone: Option<String>,
-    /// When it begins.
-    pub starts_at: Option<DateTime<Utc>>,
-    /// When it ends.
-    pub ends_at: Option<DateTime<Utc>>,
-    /// Seats in all, not less than are held and sold.
-    pub capacity: Option<i64>,
-    /// Per seat, for later bookings.
-    pub price: Option<i64>,
-    /// ISO 4217, for later bookings.
-    pub currency: Option<String>,
-    /// To filter by.
-    #[serde(deserialize_with = "given")]
-    pub category: Option<Option<String>>,
-    /// The https address of a picture.
-    #[serde(deserialize_with = "given")]
-    pub image_url: Option<Option<String>>,
-    /// When sales begin.
-    #[serde(deserialize_with = "given")]
-    pub sales_start_at: Option<Option<DateTime<Utc>>>,
-    /// When sales end.
-    #[serde(deserialize_with = "given")]
-    pub sales_end_at: Option<Option<DateTime<Utc>>>,
-    /// Seats that one booking may have, 1 to 100.
-    pub max_seats_per_booking: Option<i64>,
-    /// Seats that one person may have, held and sold, 1 to 1,000,000; for later bookings.
-    #[serde(deserialize_with = "given")]
-    pub max_seats_per_person: Option<Option<i64>>,
-    /// `published`; `draft` again while no seat is taken; `cancelled`, for good.
-    pub status: Option<EventStatus>,
-}
-
-/// Tells a field that is `null` from one that is absent.
-#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-impl From<UpdateEvent> for EventPatch {
-    fn from(update: UpdateEvent) -> Self {
-        Self {
-            title: update.title,
-            description: update.description,
-            venue: update.venue,
-            time_zone: update.time_zone,
-            starts_at: update.starts_at,
-            ends_at: update.ends_at,
-            capacity: update.capacity,
-            price: update.price,
-            currency: update.currency,
-            category: update.category,
-            image_url: update.image_url,
-            sales_start_at: update.sales_start_at,
-            sales_end_at: update.sales_end_at,
-            max_seats_per_booking: update.max_seats_per_booking,
-            max_seats_per_person: update.max_seats_per_person,
-            status: update.status,
-        }
     }
 }
 
@@ -247,4 +180,20 @@ impl From<&Event> for EventResponse {
             updated_at: event.updated_at,
         }
     }
+}
+
+/// Renders events for the cache.
+pub const RENDER: Render = Render { event: render_event, list: render_list };
+
+fn render_event(event: &Event) -> Bytes {
+    to_json(&EventResponse::from(event))
+}
+
+fn render_list(rows: Vec<Event>, limit: u32) -> Bytes {
+    let page = Page::of(rows, limit, |last| (last.details.starts_at.timestamp_millis(), last.id.clone()));
+    to_json(&page.map(|event| EventResponse::from(&event)))
+}
+
+fn to_json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("a response is plain data").into()
 }

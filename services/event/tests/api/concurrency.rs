@@ -1,10 +1,10 @@
-//! Many at once: the last seats raced, by one replica and by two; changes of capacity in between.
+//! Many requests at once: races for the last seats on one replica and on two, with changes of capacity in between.
 
 use std::{collections::HashSet, time::Duration};
 
 use bson::doc;
 use chrono::TimeDelta;
-use event_service::watch::Patrol;
+use event_service::loops::gauges::LedgerScan;
 use futures::{TryStreamExt, future::join_all};
 use serde_json::json;
 use tokio::time::Instant;
@@ -21,11 +21,11 @@ fn sold_out(answers: &[Answer]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_holds_on_fifty_seats_are_exactly_fifty() {
+async fn five_hundred_holds_on_fifty_seats_sell_exactly_fifty() {
     let app = TestApp::start().await;
     let id = app.sells(50).await;
 
-    let storm = async { join_all((0..500).map(|_| app.holds(&id, Uuid::new_v4(), 1))).await };
+    let requests = async { join_all((0..500).map(|_| app.holds(&id, Uuid::new_v4(), 1))).await };
     let watching = async {
         for _ in 0..10 {
             app.assert_sound().await;
@@ -33,7 +33,7 @@ async fn five_hundred_holds_on_fifty_seats_are_exactly_fifty() {
             assert!(available >= 0 && available + held + sold == 50);
         }
     };
-    let (answers, ()) = tokio::join!(storm, watching);
+    let (answers, ()) = tokio::join!(requests, watching);
 
     assert_eq!((held(&answers), sold_out(&answers)), (50, 450));
     assert_eq!(app.counters(&id).await, (0, 50, 0));
@@ -47,11 +47,11 @@ async fn two_replicas_racing_never_oversell() {
     let replica = app.replica().await;
     let id = app.sells(30).await;
 
-    let storm = (0..120).map(|n| {
+    let requests = (0..120).map(|n| {
         let replica = if n % 2 == 0 { &app } else { &replica };
         replica.holds(&id, Uuid::new_v4(), 1 + n % 3)
     });
-    let answers = join_all(storm).await;
+    let answers = join_all(requests).await;
 
     let seats: u64 = answers.iter().filter_map(|answer| answer.body["seats"].as_u64()).sum();
     assert_eq!(held(&answers) + sold_out(&answers), 120, "{answers:?}");
@@ -62,7 +62,7 @@ async fn two_replicas_racing_never_oversell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_by_one_admits_the_same_as_in_groups() {
+async fn batches_of_one_admit_as_many_as_large_batches() {
     let app = TestApp::with_batches_of(1).await;
     let id = app.sells(10).await;
 
@@ -74,13 +74,13 @@ async fn one_by_one_admits_the_same_as_in_groups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_hold_sent_by_many_at_once_takes_its_seats_once() {
+async fn concurrent_repetitions_of_a_hold_take_its_seats_once() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
 
-    let storm = (0..40).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds(&id, reservation, 2));
-    let answers = join_all(storm).await;
+    let requests = (0..40).map(|n| (if n % 2 == 0 { &app } else { &replica }).holds(&id, reservation, 2));
+    let answers = join_all(requests).await;
 
     let different: HashSet<_> = answers.iter().map(|answer| answer.assert_ok().to_string()).collect();
     assert_eq!(different.len(), 1);
@@ -89,7 +89,7 @@ async fn the_same_hold_sent_by_many_at_once_takes_its_seats_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn capacity_changes_between_holds_never_go_under_what_is_taken() {
+async fn concurrent_capacity_changes_never_go_below_the_taken_seats() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let id = app.sells(40).await;
@@ -113,7 +113,7 @@ async fn capacity_changes_between_holds_never_go_under_what_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counters_equal_the_ledger_after_holds_confirmations_and_releases_of_all_kinds() {
+async fn counters_equal_the_ledger_after_concurrent_holds_confirmations_and_releases() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let events = [app.sells(20).await, app.sells(35).await];
@@ -141,12 +141,12 @@ async fn counters_equal_the_ledger_after_holds_confirmations_and_releases_of_all
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_whose_client_has_gone_is_completed_all_the_same() {
+async fn a_hold_is_completed_after_its_client_disconnects() {
     let app = TestApp::start().await;
     let (id, reservation) = (app.sells(10).await, Uuid::new_v4());
 
     let mut hold = Box::pin(app.holds(&id, reservation, 2));
-    // Once is enough to hand it over to the queue.
+    // One poll hands it over to the queue.
     assert!(futures::poll!(&mut hold).is_pending());
     drop(hold);
 
@@ -156,53 +156,53 @@ async fn a_hold_whose_client_has_gone_is_completed_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drift_between_counters_and_ledger_is_found() {
+async fn a_mismatch_of_counters_and_ledger_is_found() {
     let app = TestApp::start().await;
     let store = &app.app.state().store;
     let (sound, broken) = (app.sells(10).await, app.sells(10).await);
     let reservation = Uuid::new_v4();
     app.holds(&sound, Uuid::new_v4(), 1).await.assert_ok();
     app.holds(&broken, reservation, 4).await.assert_ok();
-    let mut patrol = Patrol::default();
-    assert_eq!(patrol.step(store, 1).await.unwrap() + patrol.step(store, 1).await.unwrap(), 0);
+    let mut scan = LedgerScan::default();
+    assert_eq!(scan.step(store, 1).await.unwrap() + scan.step(store, 1).await.unwrap(), 0);
 
     let seats = doc! { "$set": { "seats": 3_i64 } };
     let reservations = app.database.collection::<bson::Document>("reservations");
     reservations.update_one(doc! { "_id": reservation.to_string() }, seats).await.unwrap();
 
     let page = store.check_ledger().await.unwrap();
-    assert_eq!((page.checked.len(), page.differences.len()), (2, 1));
-    assert_eq!((&page.differences[0].event_id, page.differences[0].ledger.held), (&broken, 3));
-    // The patrol stands after the last event: one step finds the end, and the next two go through both again.
+    assert_eq!((page.checked.len(), page.mismatches.len()), (2, 1));
+    assert_eq!((&page.mismatches[0].event_id, page.mismatches[0].ledger.held), (&broken, 3));
+    // The scan is after the last event: one step reaches the end, and the next two compare both events again.
     for _ in 0..2 {
-        patrol.step(store, 1).await.unwrap();
+        scan.step(store, 1).await.unwrap();
     }
-    assert_eq!(patrol.step(store, 1).await.unwrap(), 1);
+    assert_eq!(scan.step(store, 1).await.unwrap(), 1);
 
-    // A deleted event differs from nothing.
+    // A deleted event no longer counts.
     app.database.collection::<bson::Document>("events").delete_one(doc! { "_id": &broken }).await.unwrap();
     for _ in 0..2 {
-        patrol.step(store, 1).await.unwrap();
+        scan.step(store, 1).await.unwrap();
     }
-    assert_eq!(patrol.step(store, 1).await.unwrap(), 0);
+    assert_eq!(scan.step(store, 1).await.unwrap(), 0);
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_comparison_goes_on_after_an_error_where_it_stood() {
+async fn the_ledger_scan_resumes_after_an_error_where_it_stopped() {
     let app = TestApp::start().await;
     let store = &app.app.state().store;
     let mut ids = [app.sells(10).await, app.sells(10).await];
     ids.sort();
     let events = app.database.collection::<bson::Document>("events");
-    let mut patrol = Patrol::default();
-    patrol.step(store, 1).await.unwrap();
+    let mut scan = LedgerScan::default();
+    scan.step(store, 1).await.unwrap();
     // A document that is not an event, so its page cannot be read.
     let unreadable = doc! { "_id": format!("{}!", ids[0]), "capacity": "many" };
     let unchecked = mongodb::options::InsertOneOptions::builder().bypass_document_validation(true).build();
     events.insert_one(unreadable.clone()).with_options(unchecked).await.unwrap();
 
-    patrol.step(store, 1).await.unwrap_err();
+    scan.step(store, 1).await.unwrap_err();
     events.delete_one(unreadable).await.unwrap();
     let reservation = Uuid::new_v4();
     app.holds(&ids[1], reservation, 4).await.assert_ok();
@@ -210,12 +210,12 @@ async fn the_comparison_goes_on_after_an_error_where_it_stood() {
     let reservations = app.database.collection::<bson::Document>("reservations");
     reservations.update_one(doc! { "_id": reservation.to_string() }, seats).await.unwrap();
 
-    assert_eq!(patrol.step(store, 1).await.unwrap(), 1, "the next event, not the first one again");
+    assert_eq!(scan.step(store, 1).await.unwrap(), 1, "the next event, not the first one again");
     app.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_itself_refuses_counters_that_do_not_add_up() {
+async fn the_database_rejects_counters_that_do_not_add_up() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let events = app.database.collection::<bson::Document>("events");
@@ -240,7 +240,7 @@ async fn a_replica_that_died_in_a_transaction_does_not_keep_its_event_locked() {
     let dead = doc! { "_id": "dead", "sessions": [session.id().clone()], "seen_at": long_ago };
     app.database.collection::<bson::Document>("replicas").insert_one(dead).await.unwrap();
 
-    app.app.spawn_loops();
+    app.app.spawn();
     let began = Instant::now();
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
 
@@ -250,7 +250,7 @@ async fn a_replica_that_died_in_a_transaction_does_not_keep_its_event_locked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_living_replica_is_known_to_the_others_with_its_sessions() {
+async fn a_replica_registers_itself_with_its_sessions() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
@@ -259,6 +259,6 @@ async fn a_living_replica_is_known_to_the_others_with_its_sessions() {
     let replicas = app.database.collection::<bson::Document>("replicas");
     let known: Vec<_> = replicas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
     assert_eq!(known.len(), 1);
-    assert_eq!(known[0].get_array("sessions").unwrap().len(), 1, "one after the other needs but one session");
+    assert_eq!(known[0].get_array("sessions").unwrap().len(), 1, "sequential transactions need only one session");
     app.end().await;
 }

@@ -1,5 +1,5 @@
-//! Names of time zones. chrono-tz decides which zones there are, CLDR which of a zone's names is the one in use:
-//! `Asia/Kolkata`, not `Asia/Calcutta`, while `Europe/Oslo` stays apart from `Europe/Berlin`, which the links of tzdata
+//! Names of time zones. chrono-tz decides which zones there are, and CLDR which name of a zone is canonical:
+//! `Asia/Kolkata`, not `Asia/Calcutta`. `Europe/Oslo` and `Europe/Berlin` stay two zones, which the links of tzdata
 //! would merge.
 
 mod aliases;
@@ -13,14 +13,14 @@ use chrono_tz::TZ_VARIANTS;
 
 use self::aliases::ALIASES;
 
-/// The name in use of every zone, by each of its names in lower case.
+/// The canonical name of every zone, by each of its names in lower case.
 static CANONICAL: LazyLock<HashMap<String, &str>> = LazyLock::new(|| {
-    let in_use: HashMap<_, _> = ALIASES.into();
+    let aliases: HashMap<_, _> = ALIASES.into();
     let names = TZ_VARIANTS.iter().map(|zone| zone.name());
-    names.map(|name| (name.to_ascii_lowercase(), in_use.get(name).copied().unwrap_or(name))).collect()
+    names.map(|name| (name.to_ascii_lowercase(), aliases.get(name).copied().unwrap_or(name))).collect()
 });
 
-/// The name in use of the zone that `name` stands for, ignoring case; `None` if there is no such zone.
+/// The canonical name of the zone that `name` stands for, ignoring case; `None` if there is no such zone.
 pub fn canonical_zone(name: &str) -> Option<&'static str> {
     CANONICAL.get(&name.to_ascii_lowercase()).copied()
 }
@@ -28,14 +28,13 @@ pub fn canonical_zone(name: &str) -> Option<&'static str> {
 /// The zones that an event can be in.
 #[derive(Clone, Debug, Default)]
 pub struct ZoneNames {
-    /// The names in use, sorted: those of places, and UTC.
+    /// The canonical names: those of places, and UTC.
     pub names: BTreeSet<&'static str>,
-    /// Other accepted names, each with the name in use.
+    /// Other accepted names, each with the canonical name.
     pub aliases: BTreeMap<&'static str, &'static str>,
 }
 
 impl ZoneNames {
-    /// All of them.
     pub fn all() -> Self {
         let mut all = Self::default();
         for name in TZ_VARIANTS.iter().map(|zone| zone.name()) {
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_names_and_other_cases_become_the_name_in_use() {
+    fn old_names_and_other_cases_become_the_canonical_name() {
         for (name, canonical) in [
             ("Asia/Calcutta", "Asia/Kolkata"),
             ("Asia/Saigon", "Asia/Ho_Chi_Minh"),
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_zone_is_none() {
+    fn an_unknown_name_has_no_zone() {
         for name in ["", "Europe/Atlantis", "Etc/Unknown", "+02:00", "Europe/Berlin ", "Mars/Olympus_Mons"] {
             assert_eq!(canonical_zone(name), None, "{name}");
         }
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_zone_has_one_name_which_is_its_own() {
+    fn every_canonical_name_is_its_own_canonical_name() {
         let ZoneNames { names, aliases } = ZoneNames::all();
 
         assert!(names.len() > 400, "{}", names.len());

@@ -1,13 +1,13 @@
-//! Every query. Collections `events` (with counters), `reservations` (the ledger), `untold_changes`, `outbox`
-//! and `replicas`.
+//! Every query. Collections `events` (with counters), `reservations` (the ledger), `untold_changes` (pending
+//! notifications), `outbox` and `replicas`.
 //!
-//! Counters and ledger change together, in the transactions of [`batch`]; everything here that is public may be
-//! dropped by its caller, for the driver's futures run in tasks of their own.
+//! Counters and ledger change together, in the transactions of [`batch`]. The futures of all other public functions may
+//! be dropped: they run the driver's futures in tasks of their own.
 
 mod batch;
-mod changes;
 mod events;
 mod ledger;
+mod notifications;
 mod outbox;
 mod record;
 mod schema;
@@ -16,22 +16,18 @@ use std::{future::Future, time::Duration};
 
 use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
-use platform::{
-    mongo::{bounded, sessions::Sessions},
-    server::Lifecycle,
-};
+use platform::mongo::{self, bounded, sessions::Sessions};
 
 pub use self::{
     batch::BatchFailure,
-    ledger::{Difference, LedgerPage},
+    ledger::{LedgerMismatch, LedgerPage},
 };
 use self::{
-    changes::ChangeRecord,
+    notifications::NotificationRecord,
     outbox::OutboxRecord,
     record::{EventRecord, ReservationRecord},
 };
 
-/// The longest wait for a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The database of event-service. Cheap to clone.
@@ -41,26 +37,29 @@ pub struct Store {
     events: Collection<EventRecord>,
     reservations: Collection<ReservationRecord>,
     outbox: Collection<OutboxRecord>,
-    untold_changes: Collection<ChangeRecord>,
+    notifications: Collection<NotificationRecord>,
     sessions: Sessions,
 }
 
 impl Store {
-    /// Over that database.
     pub fn new(database: Database) -> Self {
         Self {
             events: database.collection("events"),
             reservations: database.collection("reservations"),
             outbox: database.collection("outbox"),
-            untold_changes: database.collection("untold_changes"),
+            notifications: database.collection("untold_changes"),
             sessions: Sessions::new(database.clone()),
             database,
         }
     }
 
-    /// The database itself.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The sessions that transactions run in.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Creates or updates collections, validators and indexes. Safe to repeat.
@@ -68,28 +67,23 @@ impl Store {
         schema::migrate(&self.database).await
     }
 
-    /// Whether the server answers.
+    /// Fails unless the server answers.
     pub async fn ping(&self) -> std::result::Result<(), String> {
-        platform::mongo::ping(&self.database).await
+        mongo::ping(&self.database).await
     }
 
-    /// The database's time: replicas may have clocks of their own, expiry has but one.
+    /// The database's time. Replicas may have different clocks, so holds expire by this one.
     pub async fn now(&self) -> Result<DateTime<Utc>> {
         let store = self.clone();
         query(async move { store.server_time().await }).await
     }
 
     async fn server_time(&self) -> Result<DateTime<Utc>> {
-        platform::mongo::server_time(&self.database).await
-    }
-
-    /// Starts to tell the other replicas that this one is alive, and to end transactions that dead ones left open.
-    pub fn start_presence(&self, lifecycle: &Lifecycle) {
-        self.sessions.start_presence(lifecycle);
+        mongo::server_time(&self.database).await
     }
 }
 
-/// [`bounded`] for one query.
+/// [`bounded`] with [`QUERY_TIMEOUT`].
 async fn query<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     bounded(QUERY_TIMEOUT, work).await
 }

@@ -2,12 +2,12 @@
 
 mod body;
 
-use aide::{OperationOutput, generate::GenContext, openapi::Operation};
+use aide::UseApi;
 use axum::{
     Json,
     body::Bytes,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
@@ -23,20 +23,20 @@ use platform::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::body::{EventResponse, NewEvent, UpdateEvent};
+pub use self::body::{EventResponse, NewEvent, RENDER};
 use crate::{
-    AppState,
+    cache::ListKey,
     domain::{
-        Event, EventStatus, Refusal,
+        Event, EventPatch, EventStatus, Refusal,
         charge::{require_chargeable, require_chargeable_change},
-        is_sensible,
+        is_supported_instant,
         search::{EventFilter, Position, query_words},
     },
-    reads::ListKey,
+    state::AppState,
 };
 
-/// The longest query text, in characters.
-const MAX_QUERY: usize = 200;
+/// In characters.
+const MAX_QUERY_LENGTH: usize = 200;
 
 /// Which event.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -68,42 +68,31 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
-/// JSON that was made before; documented as `T`.
-pub(super) struct Rendered<T> {
-    json: Bytes,
-    shape: std::marker::PhantomData<fn() -> T>,
-}
+/// JSON from the cache, documented as `T`.
+type CachedJson<T> = UseApi<([(HeaderName, &'static str); 2], Bytes), Json<T>>;
 
-/// What became of an event that was to be deleted.
-pub(super) enum Removed {
-    Deleted,
-    Cancelled(Box<EventResponse>),
-}
-
-/// Published events that have not ended, by start; filtered as the query says.
 pub(super) async fn list_events(
     State(state): State<AppState>,
     OptionalUser(user): OptionalUser,
     Query(query): Query<ListQuery>,
-) -> ApiResult<Rendered<Page<EventResponse>>> {
+) -> ApiResult<CachedJson<Page<EventResponse>>> {
     let key = list_key(query, user.as_ref())?;
 
-    Ok(Rendered::new(state.reads.list(key).await?))
+    Ok(cached_json(state.cache.list_events(key).await?))
 }
 
-/// One event. Drafts are there for their organizer and admins alone.
+/// Drafts are visible only to their organizer and admins.
 pub(super) async fn get_event(
     State(state): State<AppState>,
     OptionalUser(user): OptionalUser,
     Path(EventPath { event_id }): Path<EventPath>,
-) -> ApiResult<Rendered<EventResponse>> {
-    let cached = state.reads.event(&event_id).await?;
+) -> ApiResult<CachedJson<EventResponse>> {
+    let cached = state.cache.find_event(&event_id).await?.ok_or(Refusal::EventNotFound)?;
 
     require_visible(&cached.event, user.as_ref())?;
-    Ok(Rendered::new(cached.json.clone()))
+    Ok(cached_json(cached.json.clone()))
 }
 
-/// Creates an event, published unless it says otherwise.
 pub(super) async fn create_event(
     State(state): State<AppState>,
     user: AuthUser,
@@ -114,7 +103,7 @@ pub(super) async fn create_event(
     let body = body.parse()?;
     let organizer_id = user.user_id;
 
-    // As a whole in a task of its own, for claiming the key is database work as well.
+    // All of it runs in a task of its own, because claiming the key uses the database as well.
     let store = state.idempotency.clone();
     let answered = trace::spawn(async move {
         let new = body.clone();
@@ -122,7 +111,7 @@ pub(super) async fn create_event(
             let event = new.into_event(operation_id.to_string(), organizer_id, state.clock.now())?;
             require_chargeable(&event.details, state.payment_provider)?;
             let event = state.store.insert_event(event).await?;
-            state.reads.forget_lists();
+            state.cache.invalidate_lists();
             Ok(Created(EventResponse::from(&event)))
         })
         .await
@@ -130,42 +119,45 @@ pub(super) async fn create_event(
     answered.await.map_err(ApiError::internal)?
 }
 
-/// Changes the fields that are given. Cancelling is for good.
 pub(super) async fn update_event(
     State(state): State<AppState>,
     user: AuthUser,
     Path(EventPath { event_id }): Path<EventPath>,
-    body: JsonBody<UpdateEvent>,
+    body: JsonBody<EventPatch>,
 ) -> ApiResult<Json<EventResponse>> {
     let event = require_manager(&state, &user, &event_id).await?;
-    let patch = body.parse()?.into();
+    let patch = body.parse()?;
     require_chargeable_change(&event, &patch, state.payment_provider)?;
 
-    let event = state.capacity.edit(&event_id, patch).await?;
+    let event = state.queue.edit(&event_id, patch).await?;
 
     Ok(Json(EventResponse::from(&event)))
 }
 
-/// Deletes an event. One with seats held or ever sold is cancelled instead, and answered.
+/// An event with seats held or ever sold is cancelled instead.
 pub(super) async fn delete_event(
     State(state): State<AppState>,
     user: AuthUser,
     Path(EventPath { event_id }): Path<EventPath>,
-) -> ApiResult<Removed> {
+) -> ApiResult<UseApi<Response, Json<EventResponse>>> {
     require_manager(&state, &user, &event_id).await?;
 
-    let cancelled = state.capacity.delete(&event_id).await?;
+    let cancelled = state.queue.delete(&event_id).await?;
 
-    Ok(cancelled.map_or(Removed::Deleted, |event| Removed::Cancelled(Box::new(EventResponse::from(&event)))))
+    let response = match cancelled {
+        Some(event) => Json(EventResponse::from(&event)).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    Ok(response.into())
 }
 
 fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
     let q = query.q.unwrap_or_default();
-    if q.chars().count() > MAX_QUERY {
-        return Err(ApiError::bad_request("invalid_query", format!("q: at most {MAX_QUERY} characters")));
+    if q.chars().count() > MAX_QUERY_LENGTH {
+        return Err(ApiError::bad_request("invalid_query", format!("q: at most {MAX_QUERY_LENGTH} characters")));
     }
     for (name, at) in [("from", query.from), ("to", query.to)] {
-        if at.is_some_and(|at| !is_sensible(at)) {
+        if at.is_some_and(|at| !is_supported_instant(at)) {
             return Err(ApiError::bad_request("invalid_query", format!("{name}: must be from 1970 to 2999")));
         }
     }
@@ -177,7 +169,7 @@ fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
         category: query.category.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
         has_seats: query.has_seats.unwrap_or(false),
         organizer_id: query.organizer_id,
-        everything: query.organizer_id.is_some_and(own),
+        include_hidden: query.organizer_id.is_some_and(own),
     };
     let after = decode_cursor::<(i64, String)>(query.cursor.as_deref())?;
     let after = after.map(|(start, id)| position(start, id)).transpose()?;
@@ -185,7 +177,7 @@ fn list_key(query: ListQuery, user: Option<&Identity>) -> ApiResult<ListKey> {
 }
 
 fn position(start_ms: i64, id: String) -> ApiResult<Position> {
-    match DateTime::from_timestamp_millis(start_ms).filter(|at| is_sensible(*at)) {
+    match DateTime::from_timestamp_millis(start_ms).filter(|at| is_supported_instant(*at)) {
         Some(starts_at) => Ok(Position { starts_at, id }),
         None => Err(invalid_cursor()),
     }
@@ -212,60 +204,6 @@ async fn require_manager(state: &AppState, user: &AuthUser, event_id: &str) -> A
     Err(ApiError::forbidden("not_your_event", "only its organizer and admins may change this event"))
 }
 
-impl<T> Rendered<T> {
-    fn new(json: Bytes) -> Self {
-        Self { json, shape: std::marker::PhantomData }
-    }
-}
-
-impl<T> IntoResponse for Rendered<T> {
-    fn into_response(self) -> Response {
-        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
-        (headers, self.json).into_response()
-    }
-}
-
-impl<T: JsonSchema> OperationOutput for Rendered<T> {
-    type Inner = T;
-
-    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
-        Json::<T>::operation_response(ctx, operation)
-    }
-
-    fn inferred_responses(
-        ctx: &mut GenContext,
-        operation: &mut Operation,
-    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
-        Json::<T>::inferred_responses(ctx, operation)
-    }
-}
-
-impl IntoResponse for Removed {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Deleted => StatusCode::NO_CONTENT.into_response(),
-            Self::Cancelled(event) => Json(event).into_response(),
-        }
-    }
-}
-
-impl OperationOutput for Removed {
-    type Inner = EventResponse;
-
-    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
-        Json::<EventResponse>::operation_response(ctx, operation)
-    }
-
-    fn inferred_responses(
-        ctx: &mut GenContext,
-        operation: &mut Operation,
-    ) -> Vec<(Option<aide::openapi::StatusCode>, aide::openapi::Response)> {
-        let gone = aide::openapi::Response {
-            description: "The event is gone.".to_owned(),
-            ..aide::openapi::Response::default()
-        };
-        let mut responses = Json::<EventResponse>::inferred_responses(ctx, operation);
-        responses.push((Some(aide::openapi::StatusCode::Code(204)), gone));
-        responses
-    }
+fn cached_json<T>(json: Bytes) -> CachedJson<T> {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], json).into()
 }

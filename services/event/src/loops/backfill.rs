@@ -11,18 +11,16 @@ use platform::{
 use crate::store::Store;
 
 /// Events per round.
-const ROUND: u32 = 100;
-/// The pause between checks for events of an older replica.
-const PAUSE: Duration = Duration::from_secs(30);
+const BATCH_SIZE: u32 = 100;
+const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Starts to add search keys.
 pub fn start(lifecycle: &Lifecycle, store: &Store) {
     let store = store.clone();
-    repeat(lifecycle, "search_keys", Schedule::every(PAUSE), move || {
+    repeat(lifecycle, "search_keys", Schedule::every(INTERVAL), move || {
         let store = store.clone();
         async move {
-            let made = store.refresh_search_keys(ROUND).await?;
-            mongodb::error::Result::Ok(Next::at_once_if(made >= u64::from(ROUND)))
+            let refreshed = store.refresh_search_keys(BATCH_SIZE).await?;
+            mongodb::error::Result::Ok(Next::at_once_if(refreshed >= u64::from(BATCH_SIZE)))
         }
     });
 }

@@ -1,0 +1,66 @@
+//! Releases expired holds, and notifies holders of changes after the quiet period. Runs on every replica: if two
+//! replicas find the same work, the second one changes nothing.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::anyhow;
+use futures::future::join_all;
+use platform::{
+    ApiError, failpoint,
+    server::Lifecycle,
+    task::{Next, Schedule, repeat},
+};
+use uuid::Uuid;
+
+use crate::state::AppState;
+
+/// The most holds or notifications of one round.
+const BATCH_SIZE: u32 = 500;
+const INTERVAL: Duration = Duration::from_secs(1);
+
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
+    let notifying = state.clone();
+    repeat(lifecycle, "untold_changes", Schedule::every(INTERVAL), move || {
+        let state = notifying.clone();
+        async move { notify_holders(&state).await.map(next_round) }
+    });
+    let sweeping = state.clone();
+    repeat(lifecycle, "expired_holds", Schedule::every(INTERVAL), move || {
+        let state = sweeping.clone();
+        async move { release_expired_holds(&state).await.map(next_round) }
+    });
+}
+
+fn next_round(done: usize) -> Next {
+    Next::at_once_if(done >= BATCH_SIZE as usize)
+}
+
+/// One round over due notifications; returns how many there were.
+pub async fn notify_holders(AppState { store, queue, .. }: &AppState) -> anyhow::Result<usize> {
+    let due = store.list_due_notifications(store.now().await?, BATCH_SIZE).await?;
+    for result in join_all(due.iter().map(|event_id| queue.notify_holders(event_id))).await {
+        result.map_err(|failure| anyhow!("{}", ApiError::from(failure)))?;
+    }
+    Ok(due.len())
+}
+
+/// One round over expired holds; returns how many it released.
+pub async fn release_expired_holds(AppState { store, queue, .. }: &AppState) -> anyhow::Result<usize> {
+    let now = store.now().await?;
+    let mut by_event: HashMap<String, Vec<Uuid>> = HashMap::new();
+    for (event_id, id) in store.list_expired_holds(now, BATCH_SIZE).await? {
+        by_event.entry(event_id).or_default().push(id);
+    }
+    if !by_event.is_empty() {
+        failpoint!("event.sweeper.listed");
+    }
+    let releases = by_event.iter().flat_map(|(event_id, ids)| ids.iter().map(move |id| (event_id, *id)));
+    let results = join_all(releases.map(|(event_id, id)| queue.release(event_id, id, true))).await;
+    let released = results.iter().filter(|result| result.is_ok()).count();
+    metrics::counter!("eventplatform_expired_holds_total").increment(released as u64);
+    if let Some(failure) = results.into_iter().find_map(Result::err) {
+        let code = ApiError::from(failure).code();
+        tracing::warn!(code, released, "some expired holds were not released; trying again");
+    }
+    Ok(released)
+}
