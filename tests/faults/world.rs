@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Lets the deletion of that account, or of every account, be finished now, as if the time had passed in which
-    /// requests from before it may come. Says of how many it was not due before.
+    /// requests from before it may come. Returns how many were changed; each is changed once.
     pub(crate) async fn end_settling(&self, user_id: Option<i32>) -> Result<u64> {
         let sql = "update account_deletions
                    set received_at = received_at - interval '1 day', next_check_at = now(), checks = 0

@@ -69,7 +69,7 @@ async fn known(world: &World, gone: &[Departure]) -> Result<Vec<Violation>> {
     for hit in world.stack.search(LEAVER).await? {
         for Departure { user_id, name, email, .. } in gone {
             if hit.holds(name) || hit.holds(email) {
-                let what = format!("the account of user {user_id} is deleted, but not the person in {}", hit.place);
+                let what = format!("user {user_id} deleted the account, and {} holds name or address", hit.place);
                 violations.push(violation(what));
             }
         }
