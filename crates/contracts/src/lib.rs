@@ -6,6 +6,8 @@
 //! - [`text`]: what people write: which characters it may have, and how it is compared
 //! - [`identity`]: roles and token claims that user-service signs and the others verify
 
+#![warn(missing_docs)]
+
 pub mod identity;
 pub mod message;
 pub mod money;

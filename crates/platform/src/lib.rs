@@ -12,6 +12,8 @@
 //! - [`postgres`] and [`mongo`]: connections with deadlines
 //! - `failpoint`: where tests kill or stall a process; absent from release builds
 
+#![warn(missing_docs)]
+
 pub mod auth;
 pub mod bus;
 pub mod client;

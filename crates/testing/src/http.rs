@@ -129,6 +129,12 @@ impl Answer {
         self.body["code"].as_str().unwrap_or_default()
     }
 
+    /// The fields that a problem names.
+    pub fn fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().unwrap_or_else(|| panic!("{self:?}"));
+        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+    }
+
     /// A header, or an empty text.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::helpers::{Answer, TestApp, eventually};
+use crate::helpers::{Answer, TestApp, wait_until};
 
 fn held(answers: &[Answer]) -> usize {
     answers.iter().filter(|answer| answer.status == 200).count()
@@ -150,7 +150,7 @@ async fn a_hold_is_completed_after_its_client_disconnects() {
     assert!(futures::poll!(&mut hold).is_pending());
     drop(hold);
 
-    eventually("the seats are held", || async { app.counters(&id).await == (8, 2, 0) }).await;
+    wait_until("the seats are held", async || app.counters(&id).await == (8, 2, 0)).await;
     app.assert_sound().await;
     app.end().await;
 }

@@ -1,43 +1,19 @@
 //! The service on a database of its own, with tokens of users and of booking-service, and events to sell.
 
-use std::{collections::HashMap, fs, path::Path, time::Duration};
-
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, StatusCode},
-};
-use chrono::{DateTime, TimeDelta, Utc};
+use axum::{Router, http::StatusCode};
+use chrono::TimeDelta;
 use clap::Parser;
-use contracts::{
-    identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role},
-    reservation::ReservationState,
-};
-use ed25519_dalek::{
-    SigningKey,
-    pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
-};
+use contracts::{identity::Role, reservation::ReservationState};
 use event_service::{App, Config, domain::Event};
-use http_body_util::BodyExt;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
-use platform::{
-    Clock,
-    auth::{AccessKeys, ServiceTokenSigner},
-    server::with_defaults,
-};
+use platform::{Clock, auth::ServiceTokenSigner, server::with_defaults};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tower::ServiceExt;
+use testing::identity::{access_keys, access_token, write_service_keys};
+pub(crate) use testing::{Answer, Call, server, wait_until};
 use uuid::Uuid;
 
-const KEY_ID: &str = "test";
-const CONDITION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The default organizer of events.
 pub(crate) const ORGANIZER: i32 = 7;
-
-pub(crate) fn server(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run: make test"))
-}
 
 /// One replica of the service.
 pub(crate) struct TestApp {
@@ -82,8 +58,7 @@ impl TestApp {
             "--change-quiet-seconds=1",
         ];
         let config = Config::try_parse_from(arguments).unwrap();
-        let access_keys = AccessKeys::fixed(HashMap::from([(KEY_ID.to_owned(), decoding_key())]));
-        let app = App::with_access_keys(&config, clock.clone(), access_keys).await.unwrap();
+        let app = App::with_access_keys(&config, clock.clone(), access_keys()).await.unwrap();
         let database = app.state().store.database().clone();
         let router = with_defaults(app.router(), &config.server);
         Self { app, database, clock, keys, router }
@@ -95,7 +70,7 @@ impl TestApp {
     }
 
     pub(crate) fn token(&self, user_id: i32, role: Role) -> String {
-        token(self.clock.now(), user_id, role)
+        access_token(self.clock.now(), user_id, role)
     }
 
     pub(crate) fn organizer(&self) -> String {
@@ -222,135 +197,27 @@ impl TestApp {
 /// How often the creation of a concert is requested: on a busy machine the database may not answer in time.
 const CREATION_ATTEMPTS: u32 = 4;
 
-pub(crate) struct Call {
-    router: Router,
-    request: axum::http::request::Builder,
-    body: Body,
-}
-
-impl Call {
-    fn new(router: &Router, method: &str, path: &str) -> Self {
-        let request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
-        Self { router: router.clone(), request, body: Body::empty() }
-    }
-
-    pub(crate) fn header(self, name: &str, value: &str) -> Self {
-        Self { request: self.request.header(name, value), ..self }
-    }
-
-    pub(crate) fn bearer(self, token: &str) -> Self {
-        self.header("authorization", &format!("Bearer {token}"))
-    }
-
-    pub(crate) fn json(self, body: &Value) -> Self {
-        self.body(body.to_string())
-    }
-
-    pub(crate) fn body(self, body: impl Into<Body>) -> Self {
-        let call = self.header("content-type", "application/json");
-        Self { body: body.into(), ..call }
-    }
-
-    pub(crate) async fn send(self) -> Answer {
-        let response = self.router.oneshot(self.request.body(self.body).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let header = |name| parts.headers.get(name).cloned();
-        let (content_type, retry_after) = (header("content-type"), header("retry-after"));
-        Answer { status: parts.status, content_type, retry_after, body }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) content_type: Option<axum::http::HeaderValue>,
-    pub(crate) retry_after: Option<axum::http::HeaderValue>,
-    pub(crate) body: Value,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn assert_refused(&self, status: u16, code: &str) {
-        let problem = self.content_type.as_ref().is_some_and(|kind| kind == "application/problem+json");
-        assert!(problem && self.status == status && self.body["code"] == code, "{self:?}");
-    }
-
-    #[track_caller]
-    pub(crate) fn assert_ok(&self) -> &Value {
-        assert_eq!(self.status, StatusCode::OK, "{self:?}");
-        &self.body
-    }
-
+/// What answers of event-service hold besides.
+pub(crate) trait EventAnswer {
     /// The titles of a list's items.
+    fn titles(&self) -> Vec<String>;
+    /// The state of a reservation.
+    fn state(&self) -> ReservationState;
+}
+
+impl EventAnswer for Answer {
     #[track_caller]
-    pub(crate) fn titles(&self) -> Vec<String> {
+    fn titles(&self) -> Vec<String> {
         self.assert_ok()["items"].as_array().unwrap().iter().map(|item| text(&item["title"])).collect()
     }
 
-    /// The state of a reservation.
     #[track_caller]
-    pub(crate) fn state(&self) -> ReservationState {
+    fn state(&self) -> ReservationState {
         serde_json::from_value(self.assert_ok()["state"].clone()).unwrap()
-    }
-
-    /// The fields that a refusal names.
-    pub(crate) fn fields(&self) -> Vec<String> {
-        self.body["errors"].as_array().unwrap().iter().map(|error| text(&error["field"])).collect()
     }
 }
 
 #[track_caller]
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
-}
-
-/// Waits for a condition.
-#[track_caller]
-pub(crate) fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) -> impl Future {
-    async move {
-        let polling = async {
-            while !condition().await {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        assert!(tokio::time::timeout(CONDITION_TIMEOUT, polling).await.is_ok(), "timed out waiting until {what}");
-    }
-}
-
-pub(crate) fn token(now: DateTime<Utc>, user_id: i32, role: Role) -> String {
-    let claims = AccessClaims {
-        iss: ACCESS_TOKEN_ISSUER.to_owned(),
-        aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
-        sub: user_id.to_string(),
-        iat: now.timestamp(),
-        exp: now.timestamp() + 600,
-        sid: "session".to_owned(),
-        role,
-        email: "ada@example.com".to_owned(),
-        name: "Ada".to_owned(),
-        language: None,
-    };
-    let header = Header {
-        typ: Some(ACCESS_TOKEN_TYPE.to_owned()),
-        kid: Some(KEY_ID.to_owned()),
-        ..Header::new(Algorithm::EdDSA)
-    };
-    let pem = SigningKey::from_bytes(&[7; 32]).to_pkcs8_pem(LineEnding::LF).unwrap();
-    encode(&header, &claims, &EncodingKey::from_ed_pem(pem.as_bytes()).unwrap()).unwrap()
-}
-
-fn decoding_key() -> DecodingKey {
-    let pem = SigningKey::from_bytes(&[7; 32]).verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
-    DecodingKey::from_ed_pem(pem.as_bytes()).unwrap()
-}
-
-/// `booking-service.pem` to sign with, and `trusted/booking-service.pem` to verify with.
-pub(crate) fn write_service_keys(folder: &Path) {
-    let key = SigningKey::from_bytes(&[9; 32]);
-    fs::write(folder.join("booking-service.pem"), key.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
-    fs::create_dir(folder.join("trusted")).unwrap();
-    let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
-    fs::write(folder.join("trusted/booking-service.pem"), public).unwrap();
 }

@@ -15,7 +15,7 @@ use platform::{bus::Bus, config::Secret, outbox::OutboxStore};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::helpers::{TestApp, eventually, server};
+use crate::helpers::{TestApp, server, wait_until};
 
 /// A queue of the test's own, bound to everything that event-service publishes.
 struct Listener {
@@ -91,7 +91,7 @@ async fn changes_and_cancellation_are_published_in_order() {
     let edit = app.patch(&path, &change).bearer(&app.organizer());
     edit.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).send().await.assert_ok();
     let applied = listener.next_about(&id).await;
-    eventually("the quiet period is over", || async { notify_holders(&app).await == 1 }).await;
+    wait_until("the quiet period is over", async || notify_holders(&app).await == 1).await;
     let changed = listener.next_about(&id).await;
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
     let cancelled = listener.next_about(&id).await;
@@ -103,10 +103,8 @@ async fn changes_and_cancellation_are_published_in_order() {
     let Message::EventCancelled(end) = cancelled.message else { panic!("{:?}", cancelled.message) };
     assert!(!change.untold && end.version > change.version);
     assert_ne!(changed.id, cancelled.id);
-    eventually("the outbox is empty", || async {
-        app.app.state().store.outbox_backlog().await.unwrap().unpublished == 0
-    })
-    .await;
+    wait_until("the outbox is empty", async || app.app.state().store.outbox_backlog().await.unwrap().unpublished == 0)
+        .await;
     app.end().await;
 }
 
@@ -174,7 +172,7 @@ async fn unpublishable_rows_stay_and_do_not_delay_others() {
         let backlog = store.outbox_backlog().await.unwrap();
         (backlog.unpublished, backlog.refused)
     };
-    eventually("the other rows were refused and stay", || async { counts().await == (450, 450) }).await;
+    wait_until("the other rows were refused and stay", async || counts().await == (450, 450)).await;
     app.end().await;
 }
 
@@ -193,7 +191,7 @@ async fn holders_are_notified_once_by_several_replicas() {
     app.edits(&id, &json!({ "title": "Open air" })).await.assert_ok();
     let applied = app.app.state().store.outbox_backlog().await.unwrap().unpublished;
 
-    eventually("the quiet period is over", || async {
+    wait_until("the quiet period is over", async || {
         let rounds = [&app, &replica, &app, &replica].map(notify_holders);
         join_all(rounds).await.into_iter().sum::<usize>() > 0
     })

@@ -6,7 +6,7 @@ use event_service::loops::sweeper;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::helpers::{ORGANIZER, TestApp, eventually, text};
+use crate::helpers::{EventAnswer, ORGANIZER, TestApp, text, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_takes_seats_and_returns_their_price() {
@@ -157,7 +157,7 @@ async fn only_expired_releases_neither_active_holds_nor_sold_seats() {
     app.holds_for(&id, short, 1, 1).await.assert_ok();
 
     assert_eq!(app.releases(&id, held, true).await.state(), Held);
-    eventually("the short hold expires", || async { app.releases(&id, short, true).await.state() == Released }).await;
+    wait_until("the short hold expires", async || app.releases(&id, short, true).await.state() == Released).await;
     assert_eq!(app.releases(&id, sold, true).await.state(), Confirmed);
     assert_eq!(app.counters(&id).await, (8, 1, 1));
     app.end().await;
@@ -176,7 +176,7 @@ async fn the_sweeper_releases_expired_holds() {
     app.app.spawn();
     replica.app.spawn();
 
-    eventually("the expired holds are released", || async {
+    wait_until("the expired holds are released", async || {
         app.counters(&id).await == (9, 1, 0) && app.counters(&other).await == (5, 0, 0)
     })
     .await;
@@ -192,7 +192,7 @@ async fn a_second_round_of_the_sweeper_finds_nothing() {
     app.holds_for(&id, Uuid::new_v4(), 2, 1).await.assert_ok();
     let state = app.app.state();
 
-    eventually("the hold is released", || async { sweeper::release_expired_holds(state).await.unwrap() == 1 }).await;
+    wait_until("the hold is released", async || sweeper::release_expired_holds(state).await.unwrap() == 1).await;
 
     assert_eq!(sweeper::release_expired_holds(state).await.unwrap(), 0);
     app.end().await;

@@ -6,7 +6,7 @@ use contracts::identity::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::helpers::{ORGANIZER, TestApp, text};
+use crate::helpers::{EventAnswer, ORGANIZER, TestApp, text};
 
 fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
@@ -214,7 +214,7 @@ async fn a_change_by_another_replica_shows_shortly_after() {
     app.holds(&id, Uuid::new_v4(), 4).await.assert_ok();
 
     assert_eq!(app.get(&path).send().await.assert_ok()["available"], 6, "one's own change is seen at once");
-    crate::helpers::eventually("the other replica shows the change", || async {
+    crate::helpers::wait_until("the other replica shows the change", async || {
         replica.get(&path).send().await.assert_ok()["available"] == 6
     })
     .await;
