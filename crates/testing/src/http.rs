@@ -45,8 +45,8 @@ impl Call {
 
     /// By somebody with that token.
     #[must_use]
-    pub fn bearer(self, token: &str) -> Self {
-        self.header("authorization", &format!("Bearer {token}"))
+    pub fn bearer<T: AsRef<str> + ?Sized>(self, token: &T) -> Self {
+        self.header("authorization", &format!("Bearer {}", token.as_ref()))
     }
 
     /// Under that Idempotency-Key.

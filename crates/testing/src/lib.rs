@@ -20,7 +20,7 @@ pub use self::{
 };
 
 /// The longest wait for a condition.
-pub const WAIT_LIMIT: Duration = Duration::from_secs(20);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The URL of a server for tests, such as the one in `TEST_AMQP_URL`.
 pub fn server(variable: &str) -> String {

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::{
-    helpers::{ALICE, BOB, TestApp, all, instant},
+    helpers::{ALICE, BOB, TestApp, all, instant, router},
     neighbours::Trouble,
 };
 
@@ -35,7 +35,7 @@ async fn a_sold_out_event_rejects_the_next_booking() {
 
     let answer = app.booking_request(BOB, &event, 1).send().await;
 
-    answer.is_refused(409, "sold_out");
+    answer.assert_refused(409, "sold_out");
     assert_eq!(answer.body["detail"], "because of sold_out");
     let rejected: (String, Option<String>) =
         app.row("select status, rejection_code from bookings where user_id = $1", BOB).await;
@@ -51,30 +51,30 @@ async fn refusals_of_event_service_reach_the_caller_unchanged() {
     app.neighbours.world().events.get_mut(&cancelled).unwrap().cancelled = true;
     app.neighbours.world().events.get_mut(&closed).unwrap().sales_closed = true;
 
-    app.booking_request(ALICE, &cancelled, 1).send().await.is_refused(409, "event_cancelled");
-    app.booking_request(ALICE, &closed, 1).send().await.is_refused(409, "sales_closed");
-    app.booking_request(ALICE, "nosuch", 1).send().await.is_refused(404, "event_not_found");
-    app.booking_request(ALICE, &open, 11).send().await.is_refused(422, "too_many_seats");
+    app.booking_request(ALICE, &cancelled, 1).send().await.assert_refused(409, "event_cancelled");
+    app.booking_request(ALICE, &closed, 1).send().await.assert_refused(409, "sales_closed");
+    app.booking_request(ALICE, "nosuch", 1).send().await.assert_refused(404, "event_not_found");
+    app.booking_request(ALICE, &open, 11).send().await.assert_refused(422, "too_many_seats");
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said() {
     let app = TestApp::start().await;
-    let send = async |body: Value| app.post("/bookings", body).header("authorization", &app.bearer(ALICE)).send().await;
+    let send = async |body: Value| app.post("/bookings", body).bearer(&app.token(ALICE)).send().await;
 
     for seats in [0, -1, 101, i64::MAX] {
-        send(json!({ "event_id": "e", "seats": seats })).await.is_refused(422, "invalid_request");
+        send(json!({ "event_id": "e", "seats": seats })).await.assert_refused(422, "invalid_request");
     }
     let both = send(json!({ "event_id": "../x", "seats": 0 })).await;
-    both.is_refused(422, "invalid_request");
+    both.assert_refused(422, "invalid_request");
     assert_eq!(both.body["errors"].as_array().unwrap().len(), 2);
-    send(json!({ "event_id": "e", "seats": 1, "price": 1 })).await.is_refused(400, "invalid_json");
-    send(json!({ "event_id": "e", "seats": 1.5 })).await.is_refused(400, "invalid_json");
-    send(json!({ "event_id": "x".repeat(70_000), "seats": 1 })).await.is_refused(413, "body_too_large");
-    app.post("/bookings", json!({})).send().await.is_refused(401, "login_required");
+    send(json!({ "event_id": "e", "seats": 1, "price": 1 })).await.assert_refused(400, "invalid_json");
+    send(json!({ "event_id": "e", "seats": 1.5 })).await.assert_refused(400, "invalid_json");
+    send(json!({ "event_id": "x".repeat(70_000), "seats": 1 })).await.assert_refused(413, "body_too_large");
+    app.post("/bookings", json!({})).send().await.assert_refused(401, "login_required");
     for body in [json!(["e", 1]), json!([["e", 1]]), json!({ "event_id": ["e"], "seats": 1 }), json!("e"), Value::Null]
     {
-        send(body).await.is_refused(400, "invalid_json");
+        send(body).await.assert_refused(400, "invalid_json");
     }
     assert_eq!(app.neighbours.calls("hold"), 0);
 }
@@ -86,29 +86,29 @@ async fn a_path_that_names_nothing_is_not_found() {
     for path in
         ["/bookings/x", "/bookings/1.0", "/bookings/2147483648", "/bookings/%00", "/bookings/%FF", "/payments/x"]
     {
-        let answer = app.get(path).header("authorization", &app.bearer(ALICE)).send().await;
+        let answer = app.get(path).bearer(&app.token(ALICE)).send().await;
 
-        answer.is_refused(404, "not_found");
+        answer.assert_refused(404, "not_found");
         assert_eq!(answer.body["detail"], format!("nothing is at {path}"));
     }
     // A path has one spelling: without a slash at its end.
     for path in ["/bookings/", "/bookings/1/", "/bookings/sales/"] {
-        app.get(path).header("authorization", &app.bearer(ALICE)).send().await.is_refused(404, "route_not_found");
+        app.get(path).bearer(&app.token(ALICE)).send().await.assert_refused(404, "route_not_found");
     }
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_refused() {
+async fn a_compressed_body_assert_refused() {
     let app = TestApp::start().await;
 
     for encoding in ["gzip", "br", "deflate, gzip"] {
         let call = app.booking_request(ALICE, "e", 1).header("content-encoding", encoding);
-        call.send().await.is_refused(415, "unsupported_encoding");
+        call.send().await.assert_refused(415, "unsupported_encoding");
     }
     let signed = app.post("/payments/webhooks/mock", json!({})).header("content-encoding", "gzip");
-    signed.send().await.is_refused(415, "unsupported_encoding");
+    signed.send().await.assert_refused(415, "unsupported_encoding");
     let plain = app.booking_request(ALICE, "e", 0).header("content-encoding", "identity");
-    plain.send().await.is_refused(422, "invalid_request");
+    plain.send().await.assert_refused(422, "invalid_request");
 }
 
 #[tokio::test]
@@ -118,10 +118,10 @@ async fn somebody_elses_booking_is_not_there() {
     let booking = app.books(&event, 1).await;
 
     let path = format!("/bookings/{booking}");
-    app.get(&path).header("authorization", &app.bearer(BOB)).send().await.is_refused(404, "booking_not_found");
-    app.cancel_request(BOB, booking).send().await.is_refused(404, "booking_not_found");
-    app.payment_request(BOB, booking, "pm_card_visa").send().await.is_refused(404, "booking_not_found");
-    let list = app.get("/bookings").header("authorization", &app.bearer(BOB)).send().await;
+    app.get(&path).bearer(&app.token(BOB)).send().await.assert_refused(404, "booking_not_found");
+    app.cancel_request(BOB, booking).send().await.assert_refused(404, "booking_not_found");
+    app.payment_request(BOB, booking, "pm_card_visa").send().await.assert_refused(404, "booking_not_found");
+    let list = app.get("/bookings").bearer(&app.token(BOB)).send().await;
 
     assert_eq!(list.body["items"], json!([]));
     app.stands(booking, "Pending", "Unpaid").await;
@@ -136,9 +136,7 @@ async fn a_list_has_pages_newest_first_and_filters_by_status() {
         ids.push(app.books(&event, 1).await);
     }
     app.pays(ids[0], "pm_card_visa").await;
-    let list = async |query: String| {
-        app.get(&format!("/bookings{query}")).header("authorization", &app.bearer(ALICE)).send().await
-    };
+    let list = async |query: String| app.get(&format!("/bookings{query}")).bearer(&app.token(ALICE)).send().await;
 
     let first = list("?limit=2".into()).await.body;
     let second = list(format!("?limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await.body;
@@ -150,9 +148,9 @@ async fn a_list_has_pages_newest_first_and_filters_by_status() {
     assert_eq!(of(&first), [i64::from(ids[2]), i64::from(ids[1])]);
     assert_eq!((of(&second), &second["next_cursor"]), (vec![i64::from(ids[0])], &Value::Null));
     assert_eq!(of(&confirmed), [i64::from(ids[0])]);
-    list("?status=Sold".into()).await.is_refused(400, "invalid_query");
-    list("?cursor=zz".into()).await.is_refused(400, "invalid_cursor");
-    list("?limit=0".into()).await.is_refused(400, "invalid_query");
+    list("?status=Sold".into()).await.assert_refused(400, "invalid_query");
+    list("?cursor=zz".into()).await.assert_refused(400, "invalid_cursor");
+    list("?limit=0".into()).await.assert_refused(400, "invalid_query");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +161,7 @@ async fn twenty_identical_requests_make_one_booking_and_twenty_identical_answers
 
     let calls = (0..20).map(|n| {
         let call = app.booking_request(ALICE, &event, 2).key("same");
-        if n % 2 == 0 { call } else { call.to(&replica) }
+        if n % 2 == 0 { call } else { call.to(router(&replica)) }
     });
     let answers = all(calls).await;
 
@@ -171,7 +169,7 @@ async fn twenty_identical_requests_make_one_booking_and_twenty_identical_answers
         assert_eq!((answer.status, &answer.body), (StatusCode::CREATED, &answers[0].body));
     }
     assert_eq!(app.neighbours.seats(&event, "held"), 2);
-    app.booking_request(ALICE, &event, 3).key("same").send().await.is_refused(422, "idempotency_key_reused");
+    app.booking_request(ALICE, &event, 3).key("same").send().await.assert_refused(422, "idempotency_key_reused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +182,7 @@ async fn the_last_seats_go_to_as_many_as_there_are() {
     let held = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
     assert_eq!(held, 5);
     for answer in answers.iter().filter(|answer| answer.status != StatusCode::CREATED) {
-        answer.is_refused(409, "sold_out");
+        answer.assert_refused(409, "sold_out");
     }
     assert_eq!(app.neighbours.seats(&event, "held"), 5);
 }
@@ -219,7 +217,7 @@ async fn a_booking_goes_on_under_its_key_once_event_service_is_back() {
     let event = app.neighbours.event(10, 1000);
     app.neighbours.always("hold", Trouble::FailsAfterwards);
     let refused = app.booking_request(ALICE, &event, 2).key("k").send().await;
-    refused.is_refused(503, "event_service_unavailable");
+    refused.assert_refused(503, "event_service_unavailable");
     assert!(!refused.header("retry-after").is_empty());
     app.neighbours.recover();
 
@@ -236,7 +234,7 @@ async fn a_booking_without_seats_for_a_minute_is_given_up_and_its_seats_go_back(
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
     app.neighbours.always("hold", Trouble::FailsAfterwards);
-    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(503, "event_service_unavailable");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(503, "event_service_unavailable");
     app.neighbours.recover();
     let (id,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
 
@@ -246,7 +244,7 @@ async fn a_booking_without_seats_for_a_minute_is_given_up_and_its_seats_go_back(
 
     app.stands(id, "Rejected", "Unpaid").await;
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
-    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(409, "booking_rejected");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(409, "booking_rejected");
     assert!(app.told(id).await.is_empty());
     app.is_consistent().await;
 }
@@ -256,7 +254,7 @@ async fn a_hold_that_comes_after_the_booking_was_given_up_finds_a_tombstone() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
     app.neighbours.always("hold", Trouble::Fails);
-    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(503, "event_service_unavailable");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(503, "event_service_unavailable");
     app.neighbours.always("release", Trouble::Fails);
     app.sweeps().await;
     app.neighbours.recover();
@@ -284,7 +282,7 @@ async fn free_seats_are_confirmed_at_once_without_the_gateway() {
     assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
     assert_eq!(app.neighbours.calls("create"), 0);
     assert_eq!(app.told(answer.id()).await, ["booking.confirmed"]);
-    app.pays(answer.id(), "pm_card_visa").await.is_refused(409, "already_paid");
+    app.pays(answer.id(), "pm_card_visa").await.assert_refused(409, "already_paid");
     app.is_consistent().await;
 }
 
@@ -295,7 +293,7 @@ async fn free_seats_of_unknown_fate_are_confirmed_by_a_sweeper() {
     app.neighbours.always("confirm", Trouble::FailsAfterwards);
     let answer = app.booking_request(ALICE, &event, 2).send().await;
     assert_eq!((answer.status, &answer.body["status"]), (StatusCode::CREATED, &json!("Pending")));
-    app.pays(answer.id(), "pm_card_visa").await.is_refused(409, "nothing_to_pay");
+    app.pays(answer.id(), "pm_card_visa").await.assert_refused(409, "nothing_to_pay");
     app.neighbours.recover();
 
     app.sweeps().await;

@@ -69,7 +69,7 @@ async fn a_day_before_the_event_it_is_too_late() {
     let booking = app.buys(&event, 2).await;
     app.clock().advance(TimeDelta::days(59) + TimeDelta::minutes(1));
 
-    app.cancel_request(ALICE, booking).send().await.is_refused(409, "cancel_deadline_passed");
+    app.cancel_request(ALICE, booking).send().await.assert_refused(409, "cancel_deadline_passed");
 
     app.stands(booking, "Confirmed", "Paid").await;
     app.is_consistent().await;
@@ -106,7 +106,7 @@ async fn moving_an_event_opens_cancellation_with_refund_until_it_starts() {
     moved(&app, &event, soon, false, &["starts_at"], 5).await;
     moved(&app, &title_only, soon, true, &["title"], 5).await;
     let seen = app.booking(booking).await;
-    app.cancel_request(ALICE, other).send().await.is_refused(409, "cancel_deadline_passed");
+    app.cancel_request(ALICE, other).send().await.assert_refused(409, "cancel_deadline_passed");
     let answer = app.cancel_request(ALICE, booking).send().await;
 
     assert!(before > app.clock().now() + TimeDelta::days(58), "{before}");
@@ -239,12 +239,12 @@ async fn paying_and_cancelling_at_once_ends_in_one_of_both() {
 }
 
 #[tokio::test]
-async fn a_body_with_unknown_fields_is_refused() {
+async fn a_body_with_unknown_fields_assert_refused() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
 
     let answer = app.cancel_request(ALICE, booking).json(&json!({ "refund": 1 })).send().await;
 
-    answer.is_refused(400, "invalid_json");
+    answer.assert_refused(400, "invalid_json");
 }

@@ -8,7 +8,7 @@ use booking_service::App;
 use tokio::runtime::Runtime;
 
 use crate::{
-    helpers::{ALICE, Call, TestApp},
+    helpers::{ALICE, Call, TestApp, router},
     neighbours::Trouble::{self, AnswerLost, Lost},
 };
 
@@ -37,7 +37,7 @@ impl Doomed {
         let calls = app.neighbours.calls(operation);
         app.neighbours.world().skip(operation, skip);
         app.neighbours.next(operation, &[trouble]);
-        self.runtime.spawn(call.to(&self.app).send());
+        self.runtime.spawn(call.to(router(&self.app)).send());
         app.neighbours.called(operation, calls + skip + 1).await;
         self.dies().await;
     }
@@ -253,7 +253,7 @@ async fn a_charge_that_a_sweeper_cancelled_is_not_charged_by_a_request_that_wake
     app.sweeps().await;
 
     app.stands(booking, "Pending", "Failed").await;
-    paying.await.unwrap().is_refused(503, "payment_failed_before_charge");
+    paying.await.unwrap().assert_refused(503, "payment_failed_before_charge");
     assert_eq!(app.neighbours.charged(booking), (0, 0));
     let again = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
     assert_eq!(again.status, StatusCode::CREATED, "{again:?}");

@@ -75,7 +75,7 @@ async fn bookings_of_events_to_come_are_cancelled_and_refunded_and_no_name_is_le
     let ended = app.buys(&event, 1).await;
     app.cancel_request(ALICE, ended).send().await;
     let theirs = app.booking_request(BOB, &event, 1).key("k").send().await.id();
-    app.cancel_request(ALICE, within_deadline).send().await.is_refused(409, "cancel_deadline_passed");
+    app.cancel_request(ALICE, within_deadline).send().await.assert_refused(409, "cancel_deadline_passed");
     assert_eq!(app.tables_with("User 11").await, ["bookings"]);
 
     app.deletes_account(ALICE).await;
@@ -156,8 +156,8 @@ async fn a_deleted_account_books_nothing_any_more() {
     let event = app.neighbours.event(10, 2500);
     app.deletes_account(ALICE).await;
 
-    app.booking_request(ALICE, &event, 2).send().await.is_refused(401, "session_over");
-    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(401, "session_over");
+    app.booking_request(ALICE, &event, 2).send().await.assert_refused(401, "session_over");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(401, "session_over");
 
     let (bookings,): (i64,) = app.row("select count(*) from bookings where user_id = $1", ALICE).await;
     assert_eq!((bookings, app.neighbours.calls("hold")), (0, 0));
@@ -215,11 +215,11 @@ async fn organizers_see_past_bookings_without_a_name_and_the_search_finds_none()
     app.deletes_account(ALICE).await;
     app.sweeps().await;
     let path = format!("/bookings/events/{event}/attendees");
-    let bearer = app.bearer_as(ORGANIZER, Role::Organizer);
+    let organizer = app.token_as(ORGANIZER, Role::Organizer);
 
     let made = backfill::attendee_keys(&app.state().store, 100).await.unwrap();
-    let all = app.get(&path).header("authorization", &bearer).send().await;
-    let found = app.get(&format!("{path}?search=user")).header("authorization", &bearer).send().await;
+    let all = app.get(&path).bearer(&organizer).send().await;
+    let found = app.get(&format!("{path}?search=user")).bearer(&organizer).send().await;
 
     assert_eq!(made, 0, "blanked rows have their key");
     let attendee = &all.body["items"][0];

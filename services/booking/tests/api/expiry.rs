@@ -23,7 +23,7 @@ async fn a_hold_that_is_not_paid_ends_and_its_owner_is_told_once() {
     app.stands(booking, "Expired", "Unpaid").await;
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
     assert_eq!(app.told(booking).await, ["booking.expired"]);
-    app.cancel_request(ALICE, booking).send().await.is_refused(409, "booking_expired");
+    app.cancel_request(ALICE, booking).send().await.assert_refused(409, "booking_expired");
     app.is_consistent().await;
 }
 
@@ -134,11 +134,11 @@ async fn a_payment_whose_seats_are_gone_is_refused_and_refunded_at_once() {
 
     let answer = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
 
-    answer.is_refused(409, "booking_expired");
+    answer.assert_refused(409, "booking_expired");
     app.stands(booking, "Expired", "Refunded").await;
     assert_eq!(app.told(booking).await, ["booking.expired", "booking.refunded"]);
     assert_eq!(app.neighbours.refunded(booking), 5000);
-    app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await.is_refused(409, "booking_expired");
+    app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await.assert_refused(409, "booking_expired");
     app.is_consistent().await;
 }
 
@@ -151,7 +151,7 @@ async fn a_payment_for_an_event_that_was_called_off_is_refunded() {
 
     let answer = app.pays(booking, "pm_card_visa").await;
 
-    answer.is_refused(409, "booking_cancelled");
+    answer.assert_refused(409, "booking_cancelled");
     app.stands(booking, "Cancelled", "Refunded").await;
     assert_eq!(app.told(booking).await, ["booking.cancelled", "booking.refunded"]);
     assert_eq!(app.neighbours.seats(&event, "held"), 0);

@@ -1,34 +1,25 @@
 //! A service for one test, on a database of its own, with neighbours of its own; and requests to it.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
-
 use axum::{
     Router,
-    body::{Body, Bytes},
-    http::{HeaderMap, Method, Request, StatusCode, header, response::Parts},
+    http::{Method, StatusCode},
 };
 use booking_service::{App, config::Config, state::AppState, sweeper};
 use chrono::{DateTime, Utc};
 use clap::Parser;
-use contracts::identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role};
-use ed25519_dalek::{
-    SigningKey,
-    pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding},
-};
-use futures::future::join_all;
-use http_body_util::BodyExt;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use contracts::identity::Role;
 use platform::{Clock, server::with_defaults};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, PgPool, postgres::PgRow};
+use sqlx::{FromRow, PgPool, postgres::PgRow};
 use tempfile::TempDir;
-use tower::ServiceExt;
+pub(crate) use testing::{Answer, Call, http::all, server, wait_for};
+use testing::{
+    Database,
+    identity::{access_token, jwks, write_private_key},
+};
 use uuid::Uuid;
 
-use crate::neighbours::{Neighbours, PATIENCE};
+use crate::neighbours::Neighbours;
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_ours";
 pub(crate) const ALICE: i32 = 11;
@@ -42,7 +33,6 @@ pub(crate) struct TestApp {
     pub(crate) arguments: Vec<String>,
     clock: Clock,
     router: Router,
-    signer: Arc<EncodingKey>,
     _folder: TempDir,
     _database: Database,
 }
@@ -54,17 +44,15 @@ impl TestApp {
 
     /// A service with other settings, as on the command line.
     pub(crate) async fn with(settings: &[&str]) -> Self {
-        let database = Database::migrated().await;
+        let database = Database::migrated("booking", &sqlx::migrate!()).await;
         let folder = TempDir::new().unwrap();
-        let (signer, keys) = access_key();
-        let neighbours = Neighbours::start(keys).await;
+        let neighbours = Neighbours::start(jwks()).await;
+        write_private_key(folder.path(), "service");
         let key_file = folder.path().join("service.pem");
-        let service_key = SigningKey::from_bytes(&[3; 32]).to_pkcs8_pem(LineEnding::LF).unwrap();
-        std::fs::write(&key_file, service_key.as_bytes()).unwrap();
         let mut arguments: Vec<String> = vec!["booking-service".into()];
         let own = [
             ("--database-url", database.url.clone()),
-            ("--amqp-url", amqp_url().to_owned()),
+            ("--amqp-url", server("TEST_AMQP_URL")),
             ("--jwks-url", format!("{}/.well-known/jwks.json", neighbours.url)),
             ("--event-service-url", neighbours.url.clone()),
             ("--payment-api-url", neighbours.url.clone()),
@@ -87,8 +75,7 @@ impl TestApp {
         let app = build(&arguments, &clock);
         let router = router(&app);
         let pool = PgPool::connect_lazy(&database.url).unwrap();
-        let signer = Arc::new(signer);
-        Self { app, neighbours, pool, arguments, clock, router, signer, _folder: folder, _database: database }
+        Self { app, neighbours, pool, arguments, clock, router, _folder: folder, _database: database }
     }
 
     /// Another replica on the same database.
@@ -105,55 +92,36 @@ impl TestApp {
     }
 
     pub(crate) fn get(&self, path: &str) -> Call {
-        Call::new(self.router.clone(), Method::GET, path)
+        Call::new(&self.router, Method::GET, path)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "callers read better with json!(…) as it is")]
     pub(crate) fn post(&self, path: &str, body: Value) -> Call {
-        Call::new(self.router.clone(), Method::POST, path).json(&body)
+        Call::new(&self.router, Method::POST, path).json(&body)
     }
 
-    /// The Authorization header of an attendee.
-    pub(crate) fn bearer(&self, user_id: i32) -> String {
-        self.bearer_as(user_id, Role::Attendee)
+    /// The access token of an attendee.
+    pub(crate) fn token(&self, user_id: i32) -> String {
+        self.token_as(user_id, Role::Attendee)
     }
 
-    /// The Authorization header of a user with that role.
-    pub(crate) fn bearer_as(&self, user_id: i32, role: Role) -> String {
-        let now = self.clock.now().timestamp();
-        let claims = AccessClaims {
-            iss: ACCESS_TOKEN_ISSUER.to_owned(),
-            aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
-            sub: user_id.to_string(),
-            iat: now,
-            exp: now + 600,
-            sid: "s".to_owned(),
-            role,
-            email: format!("user{user_id}@example.org"),
-            name: format!("User {user_id}"),
-            language: None,
-        };
-        let header = Header {
-            typ: Some(ACCESS_TOKEN_TYPE.to_owned()),
-            kid: Some("test".to_owned()),
-            ..Header::new(Algorithm::EdDSA)
-        };
-        format!("Bearer {}", jsonwebtoken::encode(&header, &claims, &self.signer).unwrap())
+    /// The access token of a user with that role.
+    pub(crate) fn token_as(&self, user_id: i32, role: Role) -> String {
+        access_token(self.clock.now(), user_id, role)
     }
 
     pub(crate) fn booking_request(&self, user_id: i32, event_id: &str, seats: i64) -> Call {
         let call = self.post("/bookings", json!({ "event_id": event_id, "seats": seats }));
-        call.header("authorization", &self.bearer(user_id))
+        call.bearer(&self.token(user_id))
     }
 
     pub(crate) fn payment_request(&self, user_id: i32, booking_id: i32, method: &str) -> Call {
         let call = self.post("/payments", json!({ "booking_id": booking_id, "payment_method": method }));
-        call.header("authorization", &self.bearer(user_id))
+        call.bearer(&self.token(user_id))
     }
 
     pub(crate) fn cancel_request(&self, user_id: i32, booking_id: i32) -> Call {
-        Call::new(self.router.clone(), Method::POST, &format!("/bookings/{booking_id}/cancel"))
-            .header("authorization", &self.bearer(user_id))
+        Call::new(&self.router, Method::POST, &format!("/bookings/{booking_id}/cancel")).bearer(&self.token(user_id))
     }
 
     /// Alice books seats, which are held; the booking's number.
@@ -178,7 +146,7 @@ impl TestApp {
 
     /// Alice's view of a booking.
     pub(crate) async fn booking(&self, id: i32) -> Value {
-        let call = self.get(&format!("/bookings/{id}")).header("authorization", &self.bearer(ALICE));
+        let call = self.get(&format!("/bookings/{id}")).bearer(&self.token(ALICE));
         let answer = call.send().await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         answer.body
@@ -300,171 +268,6 @@ fn build(arguments: &[String], clock: &Clock) -> App {
 pub(crate) fn router(app: &App) -> Router {
     let config = Config::try_parse_from(["booking-service"]).unwrap();
     with_defaults(app.router(), &config.service)
-}
-
-/// A key that signs access tokens, and the document that publishes it.
-fn access_key() -> (EncodingKey, Value) {
-    let key = SigningKey::from_bytes(&[5; 32]);
-    let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
-    let x = base64url(key.verifying_key().as_bytes());
-    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "test", "x": x });
-    (EncodingKey::from_ed_pem(pem.as_bytes()).unwrap(), json!({ "keys": [jwk] }))
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits: Vec<bool> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
-    let letter = |six: &[bool]| {
-        let value = (0..6).fold(0, |value, at| value * 2 + usize::from(six.get(at).copied().unwrap_or(false)));
-        char::from(LETTERS[value])
-    };
-    bits.chunks(6).map(letter).collect()
-}
-
-/// Waits until `condition` gives something.
-pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            if let Some(value) = condition().await {
-                return value;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"))
-}
-
-/// Sends all at once; the answers in order.
-pub(crate) async fn all(calls: impl IntoIterator<Item = Call>) -> Vec<Answer> {
-    let tasks = calls.into_iter().map(|call| tokio::spawn(call.send()));
-    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
-}
-
-/// A request in the making.
-pub(crate) struct Call {
-    router: Router,
-    request: Request<Body>,
-}
-
-impl Call {
-    pub(crate) fn new(router: Router, method: Method, path: &str) -> Self {
-        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:8080");
-        Self { router, request: request.body(Body::empty()).unwrap() }
-    }
-
-    /// The same request to another replica.
-    pub(crate) fn to(self, app: &App) -> Self {
-        Self { router: router(app), ..self }
-    }
-
-    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
-        self.request.headers_mut().insert(name, value.parse().unwrap());
-        self
-    }
-
-    pub(crate) fn key(self, key: &str) -> Self {
-        self.header("idempotency-key", key)
-    }
-
-    pub(crate) fn json(self, body: &Value) -> Self {
-        self.body(body.to_string())
-    }
-
-    pub(crate) fn body(self, body: impl Into<Body>) -> Self {
-        let mut call = self.header("content-type", "application/json");
-        *call.request.body_mut() = body.into();
-        call
-    }
-
-    /// Sends it; the answer is JSON or nothing.
-    pub(crate) async fn send(self) -> Answer {
-        let (parts, bytes) = self.send_raw().await;
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status, headers: parts.headers, body }
-    }
-
-    /// Sends it; the answer is anything.
-    pub(crate) async fn send_raw(self) -> (Parts, Bytes) {
-        let response = self.router.oneshot(self.request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        (parts, body.collect().await.unwrap().to_bytes())
-    }
-}
-
-/// A response, read to its end.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn id(&self) -> i32 {
-        i32::try_from(self.body["id"].as_i64().unwrap_or_else(|| panic!("{self:?}"))).unwrap()
-    }
-
-    pub(crate) fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or_default()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    /// Asserts status and code of a refusal and that it is a problem.
-    #[track_caller]
-    pub(crate) fn is_refused(&self, status: u16, code: &str) {
-        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{self:?}");
-        assert_eq!(self.header("content-type"), "application/problem+json");
-    }
-}
-
-/// A database of its own, dropped at the end.
-struct Database {
-    name: String,
-    url: String,
-}
-
-impl Database {
-    async fn migrated() -> Self {
-        let name = format!("booking_{}", Uuid::new_v4().simple());
-        let mut connection =
-            PgConnection::connect(server_url()).await.expect("PostgreSQL of TEST_POSTGRES_URL answers");
-        sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.unwrap();
-        let mut url = url::Url::parse(server_url()).unwrap();
-        url.set_path(&name);
-        let database = Self { name, url: url.into() };
-        let mut connection = PgConnection::connect(&database.url).await.unwrap();
-        sqlx::migrate!().run(&mut connection).await.unwrap();
-        database
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let statement = format!("drop database if exists {} with (force)", self.name);
-        // A runtime of its own: the test's cannot wait here.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut connection = PgConnection::connect(server_url()).await.unwrap();
-                sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
-            });
-        });
-        dropping.join().ok();
-    }
-}
-
-fn server_url() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL is not set; run: make test"))
-}
-
-pub(crate) fn amqp_url() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| std::env::var("TEST_AMQP_URL").expect("TEST_AMQP_URL is not set; run: make test"))
 }
 
 /// Number, status, payment status, event, seats, amount and reservation of a booking.

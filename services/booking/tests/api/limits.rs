@@ -27,7 +27,7 @@ async fn who_holds_enough_seats_is_told_when_to_come_back_and_leaves_no_booking(
     let later = ask().await;
 
     for answer in [first, second] {
-        answer.is_refused(429, "held_seats_limit");
+        answer.assert_refused(429, "held_seats_limit");
         assert_eq!(answer.header("retry-after"), "77");
     }
     assert_eq!(after, 0);
@@ -50,7 +50,7 @@ async fn a_refusal_that_passes_is_forgotten_under_its_key_once_its_seats_are_cer
     person_limit(&app, None);
     let later = ask().await;
 
-    refused.is_refused(429, "held_seats_limit");
+    refused.assert_refused(429, "held_seats_limit");
     assert_eq!(released, 1, "a tombstone keeps the first call from taking seats");
     assert_eq!(later.status, 201, "{later:?}");
     assert_eq!((count_bookings(&app).await, app.neighbours.seats(&event, "held")), (1, 2));
@@ -68,8 +68,8 @@ async fn who_has_as_many_seats_as_a_person_may_have_is_refused_for_good() {
     person_limit(&app, None);
     let again = ask().await;
 
-    first.is_refused(409, "person_limit_reached");
-    again.is_refused(409, "person_limit_reached");
+    first.assert_refused(409, "person_limit_reached");
+    again.assert_refused(409, "person_limit_reached");
     let (status, code): (String, String) =
         app.row("select status, rejection_code from bookings where id > $1", 0).await;
     assert_eq!((status.as_str(), code.as_str()), ("Rejected", "person_limit_reached"));
@@ -110,7 +110,7 @@ async fn refused_bookings_are_removed_after_some_days_and_others_never() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(2, 0);
     let sold: Answer = app.booking_request(ALICE, &event, 2).send().await;
-    app.booking_request(ALICE, &event, 1).send().await.is_refused(409, "sold_out");
+    app.booking_request(ALICE, &event, 1).send().await.assert_refused(409, "sold_out");
     app.execute("update bookings set updated_at = now() - interval '71 hours'").await;
 
     booking_service::sweeper::purge(app.state().clone()).await.unwrap();

@@ -21,7 +21,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    helpers::{ALICE, BOB, TestApp, amqp_url, until},
+    helpers::{ALICE, BOB, TestApp, server, wait_for},
     neighbours::Trouble,
 };
 
@@ -94,7 +94,7 @@ async fn a_booking_still_waiting_for_its_seats_when_its_event_is_called_off_is_r
     let app = TestApp::start().await;
     let event = app.neighbours.event(50, 2500);
     app.neighbours.always("hold", Trouble::FailsAfterwards);
-    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(503, "event_service_unavailable");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(503, "event_service_unavailable");
     app.neighbours.recover();
     let (booking,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
 
@@ -104,7 +104,7 @@ async fn a_booking_still_waiting_for_its_seats_when_its_event_is_called_off_is_r
     app.stands(booking, "Rejected", "Unpaid").await;
     assert!(app.told(booking).await.is_empty());
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
-    app.booking_request(ALICE, &event, 2).key("k").send().await.is_refused(409, "event_cancelled");
+    app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(409, "event_cancelled");
 }
 
 #[tokio::test]
@@ -193,10 +193,10 @@ async fn without_its_database_the_consumer_waits() {
 
 /// Hears what is published to the platform's exchange from now on.
 async fn listen(pattern: &str) -> (Connection, lapin::Consumer) {
-    let connection = Connection::connect(amqp_url(), ConnectionProperties::default()).await.unwrap();
+    let connection = Connection::connect(&server("TEST_AMQP_URL"), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     // The platform's own topology has to be there before something can be bound to it.
-    Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap()).ping().await.unwrap();
+    Publisher::new(Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap()).ping().await.unwrap();
     let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
     let name = queue.name().clone();
@@ -221,7 +221,7 @@ async fn what_was_committed_while_rabbitmq_was_away_is_published_once_it_is_back
     app.leases_end().await;
 
     let back = Lifecycle::new();
-    let bus = Bus::new(&Secret::new(amqp_url()), "test").unwrap();
+    let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
     booking_service::outbox::start(app.state(), &bus, &back);
 
     let listening = async {
@@ -240,7 +240,7 @@ async fn what_was_committed_while_rabbitmq_was_away_is_published_once_it_is_back
         (&body["booking_id"], &body["amount"], &body["event_title"]),
         (&booking.into(), &5000.into(), &"Concert".into())
     );
-    until("the row is marked", async || {
+    wait_for("the row is marked", async || {
         let (left,): (i64,) = app.row("select count(*) from outbox where published_at is null and $1 > 0", 1).await;
         (left == 0).then_some(())
     })
@@ -261,17 +261,17 @@ async fn messages_of_event_service_and_user_service_are_consumed_from_their_queu
         OutboxRow::from(OutboxMessage { id: Uuid::new_v4(), message, traceparent: None, created_at })
     });
 
-    let publisher = Publisher::new(Bus::new(&Secret::new(amqp_url()), "test").unwrap());
+    let publisher = Publisher::new(Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap());
     for published in publisher.publish_all(&messages).await {
         published.unwrap();
     }
 
-    until("the deletion of an account is stored", async || {
+    wait_for("the deletion of an account is stored", async || {
         let (stored,): (i64,) = app.row("select count(*) from account_deletions where user_id = $1", BOB).await;
         (stored == 1).then_some(())
     })
     .await;
-    until("money and seats went back", async || {
+    wait_for("money and seats went back", async || {
         let refunded = app.standing(booking).await.1 == "Refunded";
         (refunded && app.neighbours.seats(&event, "confirmed") == 0).then_some(())
     })
@@ -302,7 +302,7 @@ async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for
     let ours = app.outbox("booking.confirmed").await[0].0;
 
     let lifecycle = Lifecycle::new();
-    let bus = Bus::new(&Secret::new(amqp_url()), "test").unwrap();
+    let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
     booking_service::outbox::start(app.state(), &bus, &lifecycle);
 
     let listening = async {
@@ -320,7 +320,7 @@ async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for
     let body = tokio::time::timeout(Duration::from_secs(30), listening).await.unwrap();
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains(r#""type": "booking.of_tomorrow""#) && body.contains("1.50"), "as it was stored: {body}");
-    let refused = until("every other row was tried", async || {
+    let refused = wait_for("every other row was tried", async || {
         let backlog = app.state().store.outbox().backlog().await.unwrap();
         (backlog.refused == unusable && backlog.unpublished == unusable).then_some(backlog)
     })

@@ -4,7 +4,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use axum::{
@@ -187,7 +186,7 @@ impl Neighbours {
 
     /// Waits until `operation` was called that often.
     pub(crate) async fn called(&self, operation: &'static str, times: usize) {
-        super::helpers::until(&format!("{operation} called {times} times"), async || {
+        super::helpers::wait_for(&format!("{operation} called {times} times"), async || {
             (self.calls(operation) >= times).then_some(())
         })
         .await;
@@ -578,6 +577,3 @@ async fn find_refund(State(neighbours): State<Neighbours>, Path(id): Path<String
         })
         .await
 }
-
-/// Long enough for a call that is never answered to be given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -18,13 +18,13 @@ use crate::{
 impl TestApp {
     /// What the organizer of every event gets.
     async fn organizer_gets(&self, path: &str) -> Answer {
-        self.get(path).header("authorization", &self.bearer_as(ORGANIZER, Role::Organizer)).send().await
+        self.get(path).bearer(&self.token_as(ORGANIZER, Role::Organizer)).send().await
     }
 
     /// The lines of an event's sheet.
     async fn sheet(&self, event: &str, query: &str) -> Vec<String> {
         let path = format!("/bookings/events/{event}/attendees.csv{query}");
-        let call = self.get(&path).header("authorization", &self.bearer_as(ORGANIZER, Role::Organizer));
+        let call = self.get(&path).bearer(&self.token_as(ORGANIZER, Role::Organizer));
         let (parts, body) = call.send_raw().await;
         assert_eq!(parts.status, StatusCode::OK);
         assert_eq!(parts.headers["content-type"], "text/csv; charset=utf-8; header=present");
@@ -98,7 +98,7 @@ async fn a_search_finds_parts_of_names_and_addresses_in_any_case_and_numbers() {
     assert!(found("(").await.is_empty(), "a parenthesis is part of no name");
     assert!(found("%CC%81").await.is_empty(), "an accent alone is no search");
     let path = format!("/bookings/events/{event}/attendees?search={}", "x".repeat(201));
-    app.organizer_gets(&path).await.is_refused(400, "invalid_query");
+    app.organizer_gets(&path).await.assert_refused(400, "invalid_query");
 }
 
 #[tokio::test]
@@ -223,26 +223,25 @@ async fn only_an_events_organizer_and_admins_are_told() {
     let event = app.neighbours.event(10, 1000);
     app.sells(ALICE, &event, 1).await;
     let paths = ["attendees", "attendees.csv", "sales"].map(|what| format!("/bookings/events/{event}/{what}"));
-    let ask =
-        async |path: &str, user, role| app.get(path).header("authorization", &app.bearer_as(user, role)).send().await;
+    let ask = async |path: &str, user, role| app.get(path).bearer(&app.token_as(user, role)).send().await;
 
     for path in &paths {
-        app.get(path).send().await.is_refused(401, "login_required");
-        ask(path, ALICE, Role::Attendee).await.is_refused(403, "role_required");
-        ask(path, ORGANIZER + 1, Role::Organizer).await.is_refused(403, "not_your_event");
-        ask(&path.replace(&event, "nosuch"), ORGANIZER, Role::Organizer).await.is_refused(404, "event_not_found");
-        ask(&path.replace(&event, "..%2Fx"), ORGANIZER, Role::Admin).await.is_refused(404, "event_not_found");
-        ask(&format!("{path}?search=%00"), ALICE, Role::Attendee).await.is_refused(403, "role_required");
+        app.get(path).send().await.assert_refused(401, "login_required");
+        ask(path, ALICE, Role::Attendee).await.assert_refused(403, "role_required");
+        ask(path, ORGANIZER + 1, Role::Organizer).await.assert_refused(403, "not_your_event");
+        ask(&path.replace(&event, "nosuch"), ORGANIZER, Role::Organizer).await.assert_refused(404, "event_not_found");
+        ask(&path.replace(&event, "..%2Fx"), ORGANIZER, Role::Admin).await.assert_refused(404, "event_not_found");
+        ask(&format!("{path}?search=%00"), ALICE, Role::Attendee).await.assert_refused(403, "role_required");
     }
     for path in [&paths[0], &paths[2]] {
         assert_eq!(ask(path, 1, Role::Admin).await.status, StatusCode::OK);
     }
-    app.get("/bookings/sales").send().await.is_refused(401, "login_required");
-    ask("/bookings/sales", ALICE, Role::Attendee).await.is_refused(403, "role_required");
+    app.get("/bookings/sales").send().await.assert_refused(401, "login_required");
+    ask("/bookings/sales", ALICE, Role::Attendee).await.assert_refused(403, "role_required");
     let others = ask("/bookings/sales", ORGANIZER + 1, Role::Organizer).await;
     assert_eq!(others.body["items"], json!([]));
     let unknown = format!("{}?x=1", paths[0]);
-    app.organizer_gets(&unknown).await.is_refused(400, "invalid_query");
+    app.organizer_gets(&unknown).await.assert_refused(400, "invalid_query");
 }
 
 #[tokio::test]
@@ -253,7 +252,7 @@ async fn without_event_service_nobody_is_told_and_everybody_may_try_again() {
 
     let answer = app.organizer_gets(&format!("/bookings/events/{event}/sales")).await;
 
-    answer.is_refused(503, "event_service_unavailable");
+    answer.assert_refused(503, "event_service_unavailable");
     assert_eq!(answer.header("retry-after"), "2");
 }
 
@@ -292,7 +291,7 @@ async fn the_figures_equal_a_direct_count_of_the_table() {
         }
     }
     let unpaid = app.books(&event, 3).await;
-    app.payment_request(ALICE, unpaid, "pm_card_visa_chargeDeclined").send().await.is_refused(402, "card_declined");
+    app.payment_request(ALICE, unpaid, "pm_card_visa_chargeDeclined").send().await.assert_refused(402, "card_declined");
     let given_up = app.books(&event, 2).await;
     assert_eq!(app.cancel_request(ALICE, given_up).send().await.status, StatusCode::OK);
     app.execute("update bookings set created_at = created_at - user_id % 4 * interval '1 day'").await;
@@ -370,15 +369,15 @@ async fn the_events_of_an_organizer_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_text_that_postgresql_does_not_take_is_refused() {
+async fn a_text_that_postgresql_does_not_take_assert_refused() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 500);
     let cursor = encode_cursor(&("a\0b", "EUR"));
 
-    app.organizer_gets(&format!("/bookings/sales?cursor={cursor}")).await.is_refused(400, "invalid_cursor");
+    app.organizer_gets(&format!("/bookings/sales?cursor={cursor}")).await.assert_refused(400, "invalid_cursor");
     let path = format!("/bookings/events/{event}/attendees");
     for cursor in [encode_cursor(&"a\0b"), encode_cursor(&i64::MAX), encode_cursor(&[1, 2])] {
-        app.organizer_gets(&format!("{path}?cursor={cursor}")).await.is_refused(400, "invalid_cursor");
+        app.organizer_gets(&format!("{path}?cursor={cursor}")).await.assert_refused(400, "invalid_cursor");
     }
-    app.organizer_gets(&format!("{path}?search=a%00b")).await.is_refused(400, "invalid_query");
+    app.organizer_gets(&format!("{path}?search=a%00b")).await.assert_refused(400, "invalid_query");
 }

@@ -5,13 +5,13 @@ use booking_service::flow::settle;
 use serde_json::{Value, json};
 
 use crate::{
-    helpers::{ALICE, BOB, TestApp, all, until},
+    helpers::{ALICE, BOB, TestApp, all, router, wait_for},
     neighbours::Trouble,
 };
 
 impl TestApp {
     async fn payment(&self, id: i32) -> Value {
-        let call = self.get(&format!("/payments/{id}")).header("authorization", &self.bearer(ALICE));
+        let call = self.get(&format!("/payments/{id}")).bearer(&self.token(ALICE));
         let answer = call.send().await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         answer.body
@@ -51,7 +51,7 @@ async fn a_declined_card_leaves_the_hold_and_the_second_try_succeeds() {
 
     let declined = app.pays(booking, "pm_card_visa_chargeDeclined").await;
 
-    declined.is_refused(402, "card_declined");
+    declined.assert_refused(402, "card_declined");
     assert_eq!(declined.body["detail"], "Your card was declined.");
     app.stands(booking, "Pending", "Failed").await;
     assert_eq!(app.neighbours.seats(&event, "held"), 2);
@@ -72,7 +72,7 @@ async fn a_failure_before_the_charge_can_be_tried_again_under_the_same_key() {
 
     let failed = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
 
-    failed.is_refused(503, "payment_failed_before_charge");
+    failed.assert_refused(503, "payment_failed_before_charge");
     assert!(!failed.header("retry-after").is_empty());
     assert!(app.neighbours.world().intents.values().all(|intent| intent.status == "canceled"));
     let again = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
@@ -108,7 +108,7 @@ async fn a_gateway_that_answers_nothing_before_the_charge_is_named_charged_nothi
     app.neighbours.next("create", &[Trouble::AnswerLost, Trouble::Lost, Trouble::Fails, Trouble::Unauthorized]);
 
     for _ in 0..3 {
-        app.pays(booking, "pm_card_visa").await.is_refused(503, "payment_failed_before_charge");
+        app.pays(booking, "pm_card_visa").await.assert_refused(503, "payment_failed_before_charge");
     }
 
     assert_eq!(app.pays(booking, "pm_card_visa").await.status, StatusCode::CREATED);
@@ -123,8 +123,8 @@ async fn a_payment_that_the_gateway_refuses_for_good_is_a_decline_and_the_answer
     app.neighbours.next("create", &[Trouble::Refuses]);
 
     let request = || app.payment_request(ALICE, booking, "pm_card_visa").key("k");
-    request().send().await.is_refused(402, "payment_refused");
-    request().send().await.is_refused(402, "payment_refused");
+    request().send().await.assert_refused(402, "payment_refused");
+    request().send().await.assert_refused(402, "payment_refused");
 
     app.stands(booking, "Pending", "Failed").await;
     assert_eq!(app.neighbours.calls("create"), 1);
@@ -158,7 +158,7 @@ async fn a_charge_that_cannot_even_be_looked_up_is_processing_until_a_sweeper_fi
 
     assert_eq!((answer.status, &answer.body["status"]), (StatusCode::ACCEPTED, &json!("Processing")), "{answer:?}");
     app.stands(booking, "Pending", "Unpaid").await;
-    app.pays(booking, "pm_card_visa").await.is_refused(409, "payment_in_progress");
+    app.pays(booking, "pm_card_visa").await.assert_refused(409, "payment_in_progress");
     app.neighbours.recover();
     app.sweeps().await;
     app.stands(booking, "Confirmed", "Paid").await;
@@ -197,10 +197,10 @@ async fn an_unknown_payment_method_is_the_callers_mistake() {
 
     let answer = app.pays(booking, "pm_nosuch").await;
 
-    answer.is_refused(422, "invalid_request");
+    answer.assert_refused(422, "invalid_request");
     assert_eq!(answer.body["errors"][0]["field"], "payment_method");
-    app.pays(booking, "").await.is_refused(422, "invalid_request");
-    app.pays(booking, "two words").await.is_refused(422, "invalid_request");
+    app.pays(booking, "").await.assert_refused(422, "invalid_request");
+    app.pays(booking, "two words").await.assert_refused(422, "invalid_request");
     assert_eq!(app.pays(booking, "pm_card_visa").await.status, StatusCode::CREATED);
 }
 
@@ -214,16 +214,16 @@ async fn what_cannot_be_paid_is_refused_with_a_reason() {
     app.cancel_request(ALICE, cancelled).send().await;
     app.execute("update bookings set expires_at = now() - interval '1 second' where status = 'Pending'").await;
 
-    app.pays(paid, "pm_card_visa").await.is_refused(409, "already_paid");
-    app.pays(cancelled, "pm_card_visa").await.is_refused(409, "booking_cancelled");
-    app.pays(late, "pm_card_visa").await.is_refused(409, "booking_expired");
+    app.pays(paid, "pm_card_visa").await.assert_refused(409, "already_paid");
+    app.pays(cancelled, "pm_card_visa").await.assert_refused(409, "booking_cancelled");
+    app.pays(late, "pm_card_visa").await.assert_refused(409, "booking_expired");
     app.neighbours.end_holds();
     app.sweeps().await;
     app.stands(expired, "Expired", "Unpaid").await;
-    app.pays(expired, "pm_card_visa").await.is_refused(409, "booking_expired");
-    app.pays(999_999, "pm_card_visa").await.is_refused(404, "booking_not_found");
+    app.pays(expired, "pm_card_visa").await.assert_refused(409, "booking_expired");
+    app.pays(999_999, "pm_card_visa").await.assert_refused(404, "booking_not_found");
     let unknown = app.post("/payments", json!({ "booking_id": late, "payment_method": "pm", "amount": 1 }));
-    unknown.header("authorization", &app.bearer(ALICE)).send().await.is_refused(400, "invalid_json");
+    unknown.bearer(&app.token(ALICE)).send().await.assert_refused(400, "invalid_json");
     assert_eq!(app.neighbours.calls("create"), 1);
 }
 
@@ -232,10 +232,10 @@ async fn a_booking_whose_seats_are_not_known_to_be_held_cannot_be_paid_yet() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     app.neighbours.always("hold", Trouble::Fails);
-    app.booking_request(ALICE, &event, 1).send().await.is_refused(503, "event_service_unavailable");
+    app.booking_request(ALICE, &event, 1).send().await.assert_refused(503, "event_service_unavailable");
     let (id,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
 
-    app.pays(id, "pm_card_visa").await.is_refused(503, "event_service_unavailable");
+    app.pays(id, "pm_card_visa").await.assert_refused(503, "event_service_unavailable");
 }
 
 #[tokio::test]
@@ -245,10 +245,10 @@ async fn somebody_elses_payment_is_not_there() {
     let booking = app.books(&event, 1).await;
     let payment = app.pays(booking, "pm_card_visa").await.id();
 
-    let theirs = app.get(&format!("/payments/{payment}")).header("authorization", &app.bearer(BOB)).send().await;
+    let theirs = app.get(&format!("/payments/{payment}")).bearer(&app.token(BOB)).send().await;
 
-    theirs.is_refused(404, "payment_not_found");
-    app.get(&format!("/payments/{payment}")).send().await.is_refused(401, "login_required");
+    theirs.assert_refused(404, "payment_not_found");
+    app.get(&format!("/payments/{payment}")).send().await.assert_refused(401, "login_required");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,7 +260,7 @@ async fn twenty_identical_payments_make_one_charge_and_twenty_identical_answers(
 
     let calls = (0..20).map(|n| {
         let call = app.payment_request(ALICE, booking, "pm_card_visa").key("same");
-        if n % 2 == 0 { call } else { call.to(&replica) }
+        if n % 2 == 0 { call } else { call.to(router(&replica)) }
     });
     let answers = all(calls).await;
 
@@ -282,7 +282,7 @@ async fn payments_under_different_keys_charge_once() {
 
     let calls = (0..20).map(|n| {
         let call = app.payment_request(ALICE, booking, "pm_card_visa");
-        if n % 2 == 0 { call } else { call.to(&replica) }
+        if n % 2 == 0 { call } else { call.to(router(&replica)) }
     });
     let answers = all(calls).await;
 
@@ -305,10 +305,10 @@ async fn a_payment_while_event_service_is_away_is_processing_and_confirmed_once_
 
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     app.stands(booking, "Pending", "Unpaid").await;
-    app.cancel_request(ALICE, booking).send().await.is_refused(409, "payment_in_progress");
+    app.cancel_request(ALICE, booking).send().await.assert_refused(409, "payment_in_progress");
     app.neighbours.recover();
     // Without waiting for a lease: the work was given up, so it is due after a short pause.
-    until("the booking is confirmed", async || {
+    wait_for("the booking is confirmed", async || {
         app.sweeps_what_is_due().await;
         (app.standing(booking).await.0 == "Confirmed").then_some(())
     })
@@ -327,7 +327,7 @@ async fn a_client_that_goes_away_midway_does_not_stop_the_payment() {
     app.neighbours.called("charge", 1).await;
     call.abort();
 
-    until("the booking is confirmed", async || (app.standing(booking).await.0 == "Confirmed").then_some(())).await;
+    wait_for("the booking is confirmed", async || (app.standing(booking).await.0 == "Confirmed").then_some(())).await;
     let replayed = app.payment_request(ALICE, booking, "pm_mock_timeout").key("k").send().await;
     assert_eq!(replayed.status, StatusCode::CREATED, "{replayed:?}");
     assert_eq!(app.neighbours.charged(booking), (5000, 1));
@@ -366,7 +366,7 @@ async fn a_payment_that_another_replica_settles_meanwhile_is_no_fault() {
     let state = app.state().clone();
     let settling =
         tokio::spawn(async move { settle::settle(&state, payment).await.map_err(|error| error.to_string()) });
-    until("it waits for the booking", async || {
+    wait_for("it waits for the booking", async || {
         let waiting = "select count(*) from pg_locks where not granted and relation = 'bookings'::regclass and $1 > 0";
         let (waiting,): (i64,) = app.row(waiting, 1).await;
         (waiting > 0).then_some(())

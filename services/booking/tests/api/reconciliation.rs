@@ -7,7 +7,7 @@ use platform::server::Lifecycle;
 use uuid::Uuid;
 
 use crate::{
-    helpers::{ALICE, TestApp, until},
+    helpers::{ALICE, TestApp, wait_for},
     neighbours::{Intent, Reservation, Trouble},
 };
 
@@ -280,7 +280,7 @@ async fn of_several_replicas_one_does_a_round_and_all_show_what_was_found() {
     let metrics = platform::telemetry::metrics_handle();
     let lifecycle = Lifecycle::new();
     reconciler::start(replica.state(), &lifecycle);
-    until("it is shown", async || {
+    wait_for("it is shown", async || {
         let shown = metrics.render();
         let found = "eventplatform_reconciliation_findings{kind=\"booking_without_seats\"} 1";
         let lag = "eventplatform_reconciliation_lag_seconds{patrol=\"reservations\"}";

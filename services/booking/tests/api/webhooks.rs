@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use platform::server::Lifecycle;
 use serde_json::{Value, json};
 
-use crate::helpers::{Answer, TestApp, WEBHOOK_SECRET, until};
+use crate::helpers::{Answer, TestApp, WEBHOOK_SECRET, wait_for};
 
 impl TestApp {
     async fn webhook(&self, provider: &str, body: &Value, secret: &str, age: TimeDelta) -> Answer {
@@ -45,7 +45,7 @@ async fn a_webhook_has_the_charge_looked_up_and_the_booking_confirmed() {
     let answer = app.hears("payment_intent.succeeded", &charge).await;
 
     assert_eq!(answer.status, StatusCode::OK);
-    until("the booking is confirmed", async || (app.standing(booking).await.0 == "Confirmed").then_some(())).await;
+    wait_for("the booking is confirmed", async || (app.standing(booking).await.0 == "Confirmed").then_some(())).await;
     for _ in 0..3 {
         assert_eq!(app.hears("payment_intent.succeeded", &charge).await.status, StatusCode::OK);
     }
@@ -85,7 +85,7 @@ async fn a_webhook_that_overtakes_the_answer_does_not_disturb_the_payment() {
     app.sweeps_what_is_due().await;
 
     assert_eq!(app.neighbours.calls("find"), 0);
-    paying.await.unwrap().is_refused(503, "payment_failed_before_charge");
+    paying.await.unwrap().assert_refused(503, "payment_failed_before_charge");
 }
 
 #[tokio::test]
@@ -124,9 +124,9 @@ async fn forged_webhooks_are_refused() {
     let elsewhere = app.webhook("stripe", &body, WEBHOOK_SECRET, TimeDelta::zero()).await;
 
     for refused in [forged, old, future, unsigned] {
-        refused.is_refused(400, "invalid_signature");
+        refused.assert_refused(400, "invalid_signature");
     }
-    elsewhere.is_refused(404, "provider_not_found");
+    elsewhere.assert_refused(404, "provider_not_found");
 }
 
 #[tokio::test]

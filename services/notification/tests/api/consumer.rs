@@ -28,7 +28,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    helpers::{Choices, TestApp, address, booking, noon, server, until},
+    helpers::{Choices, TestApp, address, booking, noon, server, wait_until},
     proxy::Proxy,
 };
 
@@ -57,7 +57,7 @@ impl Broker {
         // A consumer of the test before may still be leaving.
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         for queue in NOTIFICATION_QUEUES {
-            until("nobody consumes", async || {
+            wait_until("nobody consumes", async || {
                 let declaring = channel.queue_declare(queue.name.into(), passive, FieldTable::default());
                 declaring.await.unwrap().consumer_count() == 0
             })
@@ -107,7 +107,7 @@ async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
 
     app.app.spawn_consumer();
 
-    until("both are told", async || app.listed(1).await.len() == 2).await;
+    wait_until("both are told", async || app.listed(1).await.len() == 2).await;
     let mut bookings = app.listed(1).await;
     bookings.sort_unstable();
     assert_eq!(bookings, [1, 2]);
@@ -124,8 +124,8 @@ async fn poison_becomes_a_dead_letter_and_the_next_message_is_handled() {
     broker.publishes_raw(EXCHANGE, "booking.confirmed", &poison, "{\"type\": \"booking.confirmed\"}").await;
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 2))).await;
 
-    until("the next one is told", async || app.listed(1).await == [2]).await;
-    until("there is a dead letter", async || broker.dead_letters().await == 1).await;
+    wait_until("the next one is told", async || app.listed(1).await == [2]).await;
+    wait_until("there is a dead letter", async || broker.dead_letters().await == 1).await;
     assert_eq!(broker.takes_dead_letter().await, poison);
     app.end().await;
 }
@@ -139,7 +139,7 @@ async fn a_message_without_an_id_is_poison_too() {
 
     broker.publishes_raw(EXCHANGE, "booking.confirmed", "no-uuid", &confirmed).await;
 
-    until("it is a dead letter", async || broker.dead_letters().await == 1).await;
+    wait_until("it is a dead letter", async || broker.dead_letters().await == 1).await;
     assert_eq!(app.listed(1).await, Vec::<i64>::new());
     app.end().await;
 }
@@ -168,7 +168,7 @@ async fn the_command_drives_dead_letters_back() {
     assert_eq!(said(&first), moved(1));
     assert_eq!(said(&second), moved(0));
     app.app.spawn_consumer();
-    until("it is told after all", async || app.listed(1).await == [7]).await;
+    wait_until("it is told after all", async || app.listed(1).await == [7]).await;
     assert_eq!(broker.dead_letters().await, 0);
     app.end().await;
 }
@@ -182,7 +182,7 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
     let app = TestApp::with(Choices { mongodb_url: through_proxy, ..Choices::default() }).await;
     app.app.spawn_consumer();
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
-    until("the first one is told", async || app.listed(1).await == [1]).await;
+    wait_until("the first one is told", async || app.listed(1).await == [1]).await;
 
     proxy.cut();
     for booking_id in 2..=8 {
@@ -195,7 +195,7 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
     assert_eq!(broker.dead_letters().await, 0);
     proxy.mend();
 
-    until("all are told", async || app.listed(1).await.len() == 8).await;
+    wait_until("all are told", async || app.listed(1).await.len() == 8).await;
     let mut bookings = app.listed(1).await;
     bookings.sort_unstable();
     assert_eq!(bookings, (1..=8).collect::<Vec<_>>());
@@ -229,7 +229,7 @@ async fn a_deletion_from_the_broker_removes_what_the_account_was_told() {
 
     broker.publishes(Uuid::new_v4(), Message::UserDeleted(UserFact { user_id: 1, occurred_at: noon() })).await;
 
-    until("the notification is gone", async || app.listed(1).await.is_empty()).await;
+    wait_until("the notification is gone", async || app.listed(1).await.is_empty()).await;
     app.end().await;
 }
 
@@ -253,10 +253,10 @@ async fn a_replica_that_died_in_a_transaction_holds_up_its_user_briefly_and_nobo
 
     // Nobody looks for the dead yet.
     app.app.spawn_consumer();
-    timeout(SOON, until("the other user is told", async || app.listed(2).await == [10])).await.unwrap();
+    timeout(SOON, wait_until("the other user is told", async || app.listed(2).await == [10])).await.unwrap();
     assert_eq!(app.listed(1).await, [1]);
     app.app.spawn_presence();
-    timeout(SOON, until("the user is told", async || app.listed(1).await.len() == 9)).await.unwrap();
+    timeout(SOON, wait_until("the user is told", async || app.listed(1).await.len() == 9)).await.unwrap();
 
     assert_eq!(broker.dead_letters().await, 0);
     assert_eq!(app.places(1).await, (1..=9).rev().collect::<Vec<_>>());

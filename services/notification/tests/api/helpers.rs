@@ -1,43 +1,34 @@
 //! The service on a database of its own, its people and their streams.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
     body::{Body, BodyDataStream},
     http::{HeaderValue, Request, Response, StatusCode},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use contracts::{
-    identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Language, Role},
+    identity::{AccessClaims, Language, Role},
     message::{BookingFact, EventFact, HolderFact, Message},
-};
-use ed25519_dalek::{
-    SigningKey,
-    pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use notification_service::{App, Parts};
 use platform::{
     Clock,
-    auth::AccessKeys,
     bus::{Bus, Failure, Received},
     config::Secret,
 };
 use serde_json::Value;
+use testing::{
+    WAIT_LIMIT,
+    identity::{access_keys, access_token, claims, sign},
+};
+pub(crate) use testing::{server, wait_until};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use uuid::Uuid;
-
-const KEY_ID: &str = "test";
-const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(crate) fn server(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run: make test"))
-}
 
 /// The address of a server's URL, and the URL with another port of this machine.
 pub(crate) fn address(url: &str) -> String {
@@ -86,7 +77,7 @@ impl TestApp {
         let app = App::assemble(Parts {
             database: database.clone(),
             bus: Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap(),
-            access_keys: AccessKeys::fixed(HashMap::from([(KEY_ID.to_owned(), decoding_key())])),
+            access_keys: access_keys(),
             public_url: "http://localhost:8080".parse().unwrap(),
             clock: clock.clone(),
             concurrency: choices.concurrency,
@@ -180,7 +171,7 @@ pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
 }
 
 pub(crate) fn ask(method: &str, user_id: i32, path: &str) -> axum::http::request::Builder {
-    let token = token(user_id, Role::Attendee, TimeDelta::minutes(10));
+    let token = access_token(noon(), user_id, Role::Attendee);
     Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"))
 }
 
@@ -189,58 +180,16 @@ pub(crate) fn noon() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
 }
 
+/// An access token that is valid for so long.
 pub(crate) fn token(user_id: i32, role: Role, lifetime: TimeDelta) -> String {
-    token_at(noon(), user_id, role, lifetime)
-}
-
-pub(crate) fn token_at(now: DateTime<Utc>, user_id: i32, role: Role, lifetime: TimeDelta) -> String {
-    sign(&claims_at(now, user_id, role, lifetime))
+    let exp = (noon() + lifetime).timestamp();
+    sign(&AccessClaims { exp, ..claims(noon(), user_id, role) })
 }
 
 /// The `Authorization` of somebody whose account has that language.
 pub(crate) fn bearer_in(user_id: i32, language: Option<Language>) -> HeaderValue {
-    let claims = claims_at(noon(), user_id, Role::Attendee, TimeDelta::minutes(10));
-    format!("Bearer {}", sign(&AccessClaims { language, ..claims })).try_into().unwrap()
-}
-
-fn claims_at(now: DateTime<Utc>, user_id: i32, role: Role, lifetime: TimeDelta) -> AccessClaims {
-    AccessClaims {
-        iss: ACCESS_TOKEN_ISSUER.to_owned(),
-        aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
-        sub: user_id.to_string(),
-        iat: now.timestamp(),
-        exp: (now + lifetime).timestamp(),
-        sid: "session".to_owned(),
-        role,
-        email: "ada@example.com".to_owned(),
-        name: "Ada".to_owned(),
-        language: None,
-    }
-}
-
-fn sign(claims: &AccessClaims) -> String {
-    let header = Header {
-        typ: Some(ACCESS_TOKEN_TYPE.to_owned()),
-        kid: Some(KEY_ID.to_owned()),
-        ..Header::new(Algorithm::EdDSA)
-    };
-    let pem = signing_key().to_pkcs8_pem(LineEnding::LF).unwrap();
-    encode(&header, claims, &EncodingKey::from_ed_pem(pem.as_bytes()).unwrap()).unwrap()
-}
-
-fn signing_key() -> SigningKey {
-    SigningKey::from_bytes(&[7; 32])
-}
-
-/// What user-service would publish.
-pub(crate) fn jwks() -> Value {
-    let x = URL_SAFE_NO_PAD.encode(signing_key().verifying_key().as_bytes());
-    serde_json::json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": KEY_ID, "x": x }] })
-}
-
-fn decoding_key() -> DecodingKey {
-    let pem = signing_key().verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
-    DecodingKey::from_ed_pem(pem.as_bytes()).unwrap()
+    let claims = AccessClaims { language, ..claims(noon(), user_id, Role::Attendee) };
+    format!("Bearer {}", sign(&claims)).try_into().unwrap()
 }
 
 pub(crate) fn booking(user_id: i32, booking_id: i32) -> BookingFact {
@@ -277,16 +226,6 @@ pub(crate) fn holder(user_id: i32) -> HolderFact {
     HolderFact { user_id, booking_id: 1, event: event() }
 }
 
-/// Waits for a condition.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
 /// The reading end of an event stream.
 pub(crate) struct Stream {
     pub(crate) response: Response<()>,
@@ -312,7 +251,7 @@ impl Stream {
 
     /// What comes next; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Said> {
-        timeout(PATIENCE, self.read()).await.expect("the stream says nothing")
+        timeout(WAIT_LIMIT, self.read()).await.expect("the stream says nothing")
     }
 
     /// The next event of that name, which comes within `limit`; comments and others before it are passed over.

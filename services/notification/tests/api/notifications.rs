@@ -346,7 +346,7 @@ async fn reading_goes_on_to_its_end_though_the_client_leaves() {
     let leaving = tokio::time::timeout(std::time::Duration::from_millis(1), app.post(1, &path, "")).await;
 
     drop(leaving);
-    crate::helpers::until("the notification is read", async || {
+    crate::helpers::wait_until("the notification is read", async || {
         app.get(1, "/notifications/1").await.1["unread_count"] == 0
     })
     .await;

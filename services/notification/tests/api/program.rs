@@ -6,10 +6,10 @@ use std::{
 };
 
 use axum::{Json, Router, body::Body, http::Response, routing::get};
-use chrono::TimeDelta;
 use contracts::{identity::Role, message::Message};
 use platform::Clock;
 use serde_json::{Value, json};
+use testing::identity::{access_token, jwks};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     net::TcpListener,
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     consumer::Broker,
-    helpers::{Choices, Stream, booking, jwks, server, token_at, until},
+    helpers::{Choices, Stream, booking, server, wait_until},
 };
 
 const LATER: Duration = Duration::from_secs(20);
@@ -106,14 +106,14 @@ async fn the_program_migrates_tells_what_comes_and_ends_its_streams_on_sigterm()
     let client = platform::client::build(LATER);
     let ready = client.get(format!("{}/readyz", program.admin)).send().await.unwrap();
     assert_eq!(ready.status(), 200);
-    let token = token_at(Clock::system().now(), 1, Role::Attendee, TimeDelta::minutes(10));
+    let token = access_token(Clock::system().now(), 1, Role::Attendee);
     let mut stream = open_stream(&program, &token).await;
     stream.next_named("ready", LATER).await;
 
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 17))).await;
     let told = stream.next_named("notification", LATER).await;
     program.terminate();
-    until("the program is unready", async || {
+    wait_until("the program is unready", async || {
         client.get(format!("{}/readyz", program.admin)).send().await.unwrap().status() == 503
     })
     .await;

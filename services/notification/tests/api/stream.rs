@@ -9,7 +9,7 @@ use notification_service::hub::STREAMS_PER_USER;
 use serde_json::json;
 
 use crate::{
-    helpers::{Choices, Stream, TestApp, address, ask, server, token, until},
+    helpers::{Choices, Stream, TestApp, address, ask, server, token, wait_until},
     proxy::Proxy,
 };
 
@@ -235,7 +235,7 @@ async fn a_full_replica_refuses_a_stream_until_a_reader_goes() {
     assert_eq!(refused.response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.response.headers().contains_key("retry-after"));
     drop(first);
-    until("a stream is taken again", async || app.streams(2).await.response.status() == StatusCode::OK).await;
+    wait_until("a stream is taken again", async || app.streams(2).await.response.status() == StatusCode::OK).await;
     app.end().await;
 }
 

@@ -36,7 +36,7 @@ async fn without_a_choice_there_is_no_language() {
     assert!(me.body.get("language").is_none(), "{me:?}");
     let mut body = registration("eve");
     body["language"] = json!("fr");
-    app.post("/users/register", body).send().await.is_refused(400, "invalid_json");
+    app.post("/users/register", body).send().await.assert_refused(400, "invalid_json");
 }
 
 #[tokio::test]
@@ -59,10 +59,18 @@ async fn a_profile_is_changed_by_its_owner_and_checked() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
 
-    app.patch("/users/me", json!({ "name": "x" })).send().await.is_refused(401, "login_required");
-    app.patch("/users/me", json!({ "name": " " })).bearer(&session).send().await.is_refused(422, "invalid_request");
-    app.patch("/users/me", json!({ "language": "fr" })).bearer(&session).send().await.is_refused(400, "invalid_json");
-    app.patch("/users/me", json!({ "role": "admin" })).bearer(&session).send().await.is_refused(400, "invalid_json");
+    app.patch("/users/me", json!({ "name": "x" })).send().await.assert_refused(401, "login_required");
+    app.patch("/users/me", json!({ "name": " " })).bearer(&session).send().await.assert_refused(422, "invalid_request");
+    app.patch("/users/me", json!({ "language": "fr" }))
+        .bearer(&session)
+        .send()
+        .await
+        .assert_refused(400, "invalid_json");
+    app.patch("/users/me", json!({ "role": "admin" }))
+        .bearer(&session)
+        .send()
+        .await
+        .assert_refused(400, "invalid_json");
     let same = app.patch("/users/me", json!({})).bearer(&session).send().await;
     assert_eq!((same.status, &same.body["name"]), (StatusCode::OK, &json!("ada")));
 }
@@ -119,7 +127,7 @@ async fn a_list_of_sessions_has_pages() {
     assert_eq!(seen.len(), 5);
     assert!((1..5).all(|i| !seen[..i].contains(&seen[i])), "{seen:?}");
     let odd = app.get("/users/me/sessions?cursor=x").bearer(&session).send().await;
-    odd.is_refused(400, "invalid_cursor");
+    odd.assert_refused(400, "invalid_cursor");
 }
 
 #[tokio::test]
@@ -136,15 +144,15 @@ async fn one_session_or_all_others_are_ended() {
     let ended = app.call(Method::DELETE, &path).bearer(&here).send().await;
 
     assert_eq!(ended.status, StatusCode::NO_CONTENT);
-    app.refreshes(&one.refresh).await.is_refused(401, "session_over");
-    app.call(Method::DELETE, &path).bearer(&here).send().await.is_refused(404, "session_not_found");
+    app.refreshes(&one.refresh).await.assert_refused(401, "session_over");
+    app.call(Method::DELETE, &path).bearer(&here).send().await.assert_refused(404, "session_not_found");
     assert_eq!(app.get("/users/me").bearer(&two).send().await.status, StatusCode::OK);
 
     let others = app.call(Method::DELETE, "/users/me/sessions").bearer(&here).send().await;
 
     assert_eq!(others.status, StatusCode::NO_CONTENT);
     for session in [two, three] {
-        app.get("/users/me").bearer(&session).send().await.is_refused(401, "session_over");
+        app.get("/users/me").bearer(&session).send().await.assert_refused(401, "session_over");
     }
     assert_eq!(app.refreshes(&here.refresh).await.status, StatusCode::OK);
 }
@@ -156,10 +164,10 @@ async fn somebody_elses_session_is_not_found() {
     let claims: AccessClaims = jsonwebtoken::dangerous::insecure_decode_claims(&ada.access).unwrap();
     let path = format!("/users/me/sessions/{}", claims.sid);
 
-    app.call(Method::DELETE, &path).bearer(&eve).send().await.is_refused(404, "session_not_found");
-    app.call(Method::DELETE, &path).send().await.is_refused(401, "login_required");
-    app.call(Method::DELETE, "/users/me/sessions").send().await.is_refused(401, "login_required");
-    app.get("/users/me/sessions").send().await.is_refused(401, "login_required");
+    app.call(Method::DELETE, &path).bearer(&eve).send().await.assert_refused(404, "session_not_found");
+    app.call(Method::DELETE, &path).send().await.assert_refused(401, "login_required");
+    app.call(Method::DELETE, "/users/me/sessions").send().await.assert_refused(401, "login_required");
+    app.get("/users/me/sessions").send().await.assert_refused(401, "login_required");
     assert_eq!(app.get("/users/me").bearer(&ada).send().await.status, StatusCode::OK);
 }
 
@@ -187,6 +195,6 @@ async fn an_attendee_asks_to_become_an_organizer_and_an_admin_decides() {
     ask().await;
     let approved = app.patch(&path, json!({ "role": "organizer" })).bearer(&admin).send().await;
     assert_eq!((&approved.body["role"], approved.body.get("requested_role")), (&json!("organizer"), None));
-    ask().await.is_refused(409, "already_organizer");
-    app.call(Method::PUT, "/users/me/organizer-request").send().await.is_refused(401, "login_required");
+    ask().await.assert_refused(409, "already_organizer");
+    app.call(Method::PUT, "/users/me/organizer-request").send().await.assert_refused(401, "login_required");
 }

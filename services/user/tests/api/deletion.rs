@@ -117,8 +117,8 @@ async fn a_deleted_account_is_out_everywhere_and_the_other_services_are_told() {
     assert_eq!(deletes(&app, &here, PASSWORD).await.status, StatusCode::NO_CONTENT);
 
     for session in [&here, &elsewhere] {
-        app.get("/users/me").bearer(session).send().await.is_refused(401, "session_over");
-        app.refreshes(&session.refresh).await.is_refused(401, "session_over");
+        app.get("/users/me").bearer(session).send().await.assert_refused(401, "session_over");
+        app.refreshes(&session.refresh).await.assert_refused(401, "session_over");
     }
     let mut ended = [sid(&here), sid(&elsewhere)];
     ended.sort();
@@ -126,8 +126,8 @@ async fn a_deleted_account_is_out_everywhere_and_the_other_services_are_told() {
     let messages = messages(&app).await;
     let [Message::UserDeleted(fact)] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!(json!(fact.user_id), id);
-    app.tries("ada", PASSWORD).await.is_refused(401, "invalid_credentials");
-    app.tries("ada", "").await.is_refused(401, "invalid_credentials");
+    app.tries("ada", PASSWORD).await.assert_refused(401, "invalid_credentials");
+    app.tries("ada", "").await.assert_refused(401, "invalid_credentials");
 }
 
 #[tokio::test]
@@ -174,9 +174,9 @@ async fn admins_neither_see_nor_change_a_deleted_account() {
         assert_eq!(ids.filter(|listed| **listed == id).count(), 0, "{query}");
     }
     let change = app.patch(&format!("/users/{id}"), json!({ "status": "active" })).bearer(&admin).send().await;
-    change.is_refused(404, "user_not_found");
+    change.assert_refused(404, "user_not_found");
     let reset = app.call(Method::POST, &format!("/users/{id}/password-reset")).bearer(&admin).send().await;
-    reset.is_refused(404, "user_not_found");
+    reset.assert_refused(404, "user_not_found");
     // What an older replica would write.
     for change in ["name = 'Ada'", "status = 'active'", "role = 'admin'", "password_hash = 'x'", "language = 'de'"] {
         let sql = format!("update users set {change} where deleted_at is not null");
@@ -196,7 +196,7 @@ async fn a_browser_loses_its_cookies_with_the_account() {
         .header("origin", "https://elsewhere")
         .send()
         .await
-        .is_refused(403, "cross_origin");
+        .assert_refused(403, "cross_origin");
     let deleted = delete().cookies(&cookies).send().await;
 
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
@@ -209,14 +209,14 @@ async fn a_deletion_needs_the_password() {
     let app = start().await;
     let session = app.user("ada").await;
 
-    app.post("/users/me/delete", json!({ "password": PASSWORD })).send().await.is_refused(401, "login_required");
-    app.post("/users/me/delete", json!({})).bearer(&session).send().await.is_refused(400, "invalid_json");
+    app.post("/users/me/delete", json!({ "password": PASSWORD })).send().await.assert_refused(401, "login_required");
+    app.post("/users/me/delete", json!({})).bearer(&session).send().await.assert_refused(400, "invalid_json");
     for _ in 0..10 {
-        deletes(&app, &session, "wrong password").await.is_refused(403, "wrong_password");
+        deletes(&app, &session, "wrong password").await.assert_refused(403, "wrong_password");
     }
     let limited = deletes(&app, &session, PASSWORD).await;
 
-    limited.is_refused(429, "too_many_attempts");
+    limited.assert_refused(429, "too_many_attempts");
     assert_unchanged(&app, &session, "ada").await;
 }
 
@@ -228,7 +228,7 @@ async fn the_last_active_admin_stays() {
     let path = format!("/users/{}", id_of(&app, &eve).await);
     app.patch(&path, json!({ "status": "disabled" })).bearer(&admin).send().await;
 
-    deletes(&app, &admin, PASSWORD).await.is_refused(409, "last_admin");
+    deletes(&app, &admin, PASSWORD).await.assert_refused(409, "last_admin");
 
     assert_unchanged(&app, &admin, "root").await;
     app.patch(&path, json!({ "status": "active" })).bearer(&admin).send().await;
@@ -245,7 +245,7 @@ async fn of_two_admins_who_go_at_once_one_stays() {
 
     let (gone, stays) = if one.status == StatusCode::NO_CONTENT { (one, two) } else { (two, one) };
     assert_eq!(gone.status, StatusCode::NO_CONTENT, "{gone:?}");
-    stays.is_refused(409, "last_admin");
+    stays.assert_refused(409, "last_admin");
     assert_eq!(messages(&app).await.len(), 1);
 }
 
@@ -295,7 +295,7 @@ async fn an_admin_who_deletes_the_account_disables_nobody_at_the_same_moment() {
         let (deleted, changed, ()) = join3(first, second, release).await;
 
         assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
-        changed.is_refused(403, "role_required");
+        changed.assert_refused(403, "role_required");
         assert_eq!(active_admins(&app).await, 1);
     }
 }
@@ -320,7 +320,7 @@ async fn an_admin_who_disables_the_other_one_at_the_same_moment_stays() {
     let (changed, deleted, ()) = join3(first, second, release).await;
 
     assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
-    deleted.is_refused(409, "last_admin");
+    deleted.assert_refused(409, "last_admin");
     assert_eq!(active_admins(&app).await, 1);
 }
 
@@ -362,7 +362,7 @@ async fn whoever_has_events_to_come_stays() {
     let session = app.user("ada").await;
     let id = id_of(&app, &session).await;
 
-    deletes(&app, &session, PASSWORD).await.is_refused(409, "events_to_come");
+    deletes(&app, &session, PASSWORD).await.assert_refused(409, "events_to_come");
 
     assert_unchanged(&app, &session, "ada").await;
     let asked: Vec<_> = events.asked.lock().unwrap().iter().map(|(uri, _)| uri.to_string()).collect();
@@ -374,7 +374,7 @@ async fn nothing_changes_while_event_service_does_not_tell_of_events() {
     for answer in [breakdown as fn() -> Response, refusal] {
         let app = EventService::answers(answer, Duration::ZERO).await.platform().await;
         let session = app.user("ada").await;
-        deletes(&app, &session, PASSWORD).await.is_refused(503, "event_service_unavailable");
+        deletes(&app, &session, PASSWORD).await.assert_refused(503, "event_service_unavailable");
         assert_unchanged(&app, &session, "ada").await;
     }
     let nobody_there = TestApp::start().await;
@@ -382,7 +382,7 @@ async fn nothing_changes_while_event_service_does_not_tell_of_events() {
 
     let answer = deletes(&nobody_there, &session, PASSWORD).await;
 
-    answer.is_refused(503, "event_service_unavailable");
+    answer.assert_refused(503, "event_service_unavailable");
     assert_eq!(answer.header("retry-after"), "1");
     assert_unchanged(&nobody_there, &session, "ada").await;
 }

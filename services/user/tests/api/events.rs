@@ -95,7 +95,7 @@ async fn events_come_from_event_service_with_the_callers_parameters() {
 async fn a_refusal_of_event_service_is_passed_on() {
     let app = EventService::answers(refusal, Duration::ZERO).await.platform().await;
 
-    app.get("/users/events?from=yesterday").send().await.is_refused(400, "invalid_query");
+    app.get("/users/events?from=yesterday").send().await.assert_refused(400, "invalid_query");
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn an_unknown_parameter_is_refused_here() {
     let events = EventService::answers(list, Duration::ZERO).await;
     let app = events.platform().await;
 
-    app.get("/users/events?status=draft").send().await.is_refused(400, "invalid_query");
+    app.get("/users/events?status=draft").send().await.assert_refused(400, "invalid_query");
 
     assert!(events.asked.lock().unwrap().is_empty());
 }
@@ -112,11 +112,11 @@ async fn an_unknown_parameter_is_refused_here() {
 async fn event_service_down_or_broken_is_a_clear_503() {
     for answer in [breakdown as fn() -> Response, somebody_else] {
         let app = EventService::answers(answer, Duration::ZERO).await.platform().await;
-        app.get("/users/events").send().await.is_refused(503, "event_service_unavailable");
+        app.get("/users/events").send().await.assert_refused(503, "event_service_unavailable");
     }
     let nobody_there = TestApp::start().await;
     let answer = nobody_there.get("/users/events").send().await;
-    answer.is_refused(503, "event_service_unavailable");
+    answer.assert_refused(503, "event_service_unavailable");
     assert_eq!(answer.header("retry-after"), "1");
 }
 
@@ -127,6 +127,6 @@ async fn a_slow_event_service_is_given_up_after_three_seconds() {
 
     let answer = app.get("/users/events").send().await;
 
-    answer.is_refused(503, "event_service_unavailable");
+    answer.assert_refused(503, "event_service_unavailable");
     assert!((2.5..5.0).contains(&began.elapsed().as_secs_f64()));
 }

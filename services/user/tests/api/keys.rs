@@ -7,7 +7,7 @@ use contracts::identity::{AccessClaims, RevocationList, Role};
 use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use serde_json::json;
 
-use crate::helpers::{Call, PASSWORD, Session, TestApp, write_key};
+use crate::helpers::{Call, PASSWORD, Session, TestApp, write_private_key};
 
 fn kid(session: &Session) -> String {
     jsonwebtoken::decode_header(&session.access).unwrap().kid.unwrap()
@@ -43,7 +43,7 @@ async fn a_token_verifies_by_the_published_keys() {
 async fn a_new_key_is_published_first_and_signs_later() {
     let app = TestApp::start().await;
     let before = app.user("ada").await;
-    write_key(app.folder.path(), "2026-02");
+    write_private_key(app.folder.path(), "2026-02");
 
     assert!(app.state.signing.reload().await.unwrap());
     assert_eq!(published(&app).await, ["2026-01", "2026-02"]);
@@ -61,10 +61,10 @@ async fn a_new_key_is_published_first_and_signs_later() {
 async fn a_replica_that_starts_during_a_rotation_signs_with_the_elder_key_first() {
     let app = TestApp::start().await;
     app.registers("ada").await;
-    write_key(app.folder.path(), "2026-02");
+    write_private_key(app.folder.path(), "2026-02");
     let replica = app.replica();
     let login = json!({ "email": "ada@example.org", "password": PASSWORD });
-    let log_in = || Call::new(replica.clone(), Method::POST, "/users/login").json(&login).send();
+    let log_in = || Call::new(&replica, Method::POST, "/users/login").json(&login).send();
 
     let first = Session::of(&log_in().await);
     app.later(Duration::from_secs(121)).await;
@@ -77,14 +77,14 @@ async fn a_replica_that_starts_during_a_rotation_signs_with_the_elder_key_first(
 async fn a_removed_key_verifies_no_more() {
     let app = TestApp::start().await;
     let before = app.user("ada").await;
-    write_key(app.folder.path(), "2026-02");
+    write_private_key(app.folder.path(), "2026-02");
     app.state.signing.reload().await.unwrap();
     fs::remove_file(app.folder.path().join("2026-01.pem")).unwrap();
 
     app.state.signing.reload().await.unwrap();
 
     assert_eq!(published(&app).await, ["2026-02"]);
-    app.get("/users/me").bearer(&before).send().await.is_refused(401, "invalid_token");
+    app.get("/users/me").bearer(&before).send().await.assert_refused(401, "invalid_token");
     let after = app.logs_in("ada").await;
     assert_eq!(app.get("/users/me").bearer(&after).send().await.status, StatusCode::OK);
 }

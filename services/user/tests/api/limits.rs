@@ -34,7 +34,7 @@ async fn at_once<F: Future<Output = Answer>>(calls: impl IntoIterator<Item = F>)
 async fn strangers_guess(app: &TestApp) {
     let guesses = (0..100).map(|i| async move { tries_from(app, "ada", WRONG, &format!("10.0.{i}.1")).await });
     for answer in at_once(guesses).await {
-        answer.is_refused(401, "invalid_credentials");
+        answer.assert_refused(401, "invalid_credentials");
     }
 }
 
@@ -45,16 +45,16 @@ async fn a_client_waits_after_ten_failures_whether_the_account_exists_or_not() {
 
     for name in ["ada", "nobody"] {
         for _ in 0..10 {
-            tries_from(&app, name, WRONG, "10.0.0.1").await.is_refused(401, "invalid_credentials");
+            tries_from(&app, name, WRONG, "10.0.0.1").await.assert_refused(401, "invalid_credentials");
         }
         let limited = tries_from(&app, name, WRONG, "10.0.0.1").await;
 
-        limited.is_refused(429, "too_many_attempts");
+        limited.assert_refused(429, "too_many_attempts");
         let wait: u64 = limited.header("retry-after").parse().unwrap();
         assert!((890..=900).contains(&wait), "{wait}");
     }
     let typed = json!({ "email": " ADA@example.org", "password": WRONG });
-    app.post("/users/login", typed).from("10.0.0.1").send().await.is_refused(429, "too_many_attempts");
+    app.post("/users/login", typed).from("10.0.0.1").send().await.assert_refused(429, "too_many_attempts");
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn at_the_limit_the_right_password_is_answered_like_a_wrong_one() {
         answer.body.as_object_mut().unwrap().remove("request_id");
     }
 
-    wrong.is_refused(429, "too_many_attempts");
+    wrong.assert_refused(429, "too_many_attempts");
     assert_eq!((right.status, &right.body), (wrong.status, &wrong.body));
     let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&right), names(&wrong));
@@ -104,11 +104,11 @@ async fn strangers_wait_after_a_hundred_failures_and_the_owner_at_a_known_addres
     strangers_guess(&app).await;
 
     let right = tries_from(&app, "ada", PASSWORD, "10.1.0.1").await;
-    right.is_refused(429, "too_many_attempts");
+    right.assert_refused(429, "too_many_attempts");
     let wait: u64 = right.header("retry-after").parse().unwrap();
     assert!((3500..=3600).contains(&wait), "{wait}");
     assert_eq!(tries_from(&app, "ada", PASSWORD, "192.0.2.7").await.status, StatusCode::OK);
-    tries_from(&app, "ada", PASSWORD, "10.1.0.1").await.is_refused(429, "too_many_attempts");
+    tries_from(&app, "ada", PASSWORD, "10.1.0.1").await.assert_refused(429, "too_many_attempts");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn the_owners_browser_gets_in_wherever_it_is_while_strangers_guess() {
     let device = |cookies: &str| cookies.split("evp8080_device=").nth(1).map(str::to_owned);
     assert_eq!(device(&owner.cookies()), device(&cookies), "the browser stays the one it is");
     let made_up = format!("evp8080_device={}", "x".repeat(43));
-    tries_by_cookie(&app, PASSWORD, "10.2.0.1", &made_up).await.is_refused(429, "too_many_attempts");
+    tries_by_cookie(&app, PASSWORD, "10.2.0.1", &made_up).await.assert_refused(429, "too_many_attempts");
 }
 
 #[tokio::test]
@@ -137,10 +137,10 @@ async fn a_browser_that_somebody_else_has_guesses_no_further() {
     let cookies = app.logs_in_by_cookie("ada").await;
 
     for i in 0..10 {
-        tries_by_cookie(&app, WRONG, &format!("10.0.0.{i}"), &cookies).await.is_refused(401, "invalid_credentials");
+        tries_by_cookie(&app, WRONG, &format!("10.0.0.{i}"), &cookies).await.assert_refused(401, "invalid_credentials");
     }
 
-    tries_by_cookie(&app, PASSWORD, "10.0.1.1", &cookies).await.is_refused(429, "too_many_attempts");
+    tries_by_cookie(&app, PASSWORD, "10.0.1.1", &cookies).await.assert_refused(429, "too_many_attempts");
     assert_eq!(tries_from(&app, "ada", PASSWORD, "10.0.1.1").await.status, StatusCode::OK);
 }
 
@@ -151,7 +151,7 @@ async fn a_limited_account_is_open_again_after_the_window() {
     for _ in 0..10 {
         app.tries("ada", WRONG).await;
     }
-    app.tries("ada", PASSWORD).await.is_refused(429, "too_many_attempts");
+    app.tries("ada", PASSWORD).await.assert_refused(429, "too_many_attempts");
     app.later(Duration::from_secs(15 * 60)).await;
 
     assert_eq!(app.tries("ada", PASSWORD).await.status, StatusCode::OK);
@@ -164,7 +164,7 @@ async fn the_right_password_resets_the_clients_counter() {
 
     for _ in 0..2 {
         for _ in 0..9 {
-            app.tries("ada", WRONG).await.is_refused(401, "invalid_credentials");
+            app.tries("ada", WRONG).await.assert_refused(401, "invalid_credentials");
         }
         assert_eq!(app.tries("ada", PASSWORD).await.status, StatusCode::OK);
     }
@@ -182,7 +182,7 @@ async fn an_address_waits_after_fifty_failures_and_others_do_not() {
 
     let looked_at = answers.iter().filter(|answer| answer.code() == "invalid_credentials").count();
     assert_eq!(looked_at, 50);
-    limited.is_refused(429, "too_many_attempts");
+    limited.assert_refused(429, "too_many_attempts");
     assert_eq!(elsewhere.status, StatusCode::OK);
 }
 
@@ -194,7 +194,7 @@ async fn many_guesses_at_once_on_two_replicas_get_no_further_than_one_after_the_
 
     let guesses = (0..40).map(|i| {
         let here = app.post("/users/login", login("ada", WRONG));
-        let there = Call::new(other.clone(), Method::POST, "/users/login").json(&login("ada", WRONG));
+        let there = Call::new(&other, Method::POST, "/users/login").json(&login("ada", WRONG));
         async move { if i % 2 == 0 { here.send().await } else { there.send().await } }
     });
     let answers = at_once(guesses).await;
@@ -235,9 +235,9 @@ async fn replicas_count_together() {
         app.tries("ada", WRONG).await;
     }
 
-    let call = Call::new(app.replica(), Method::POST, "/users/login").json(&login("ada", PASSWORD));
+    let call = Call::new(&app.replica(), Method::POST, "/users/login").json(&login("ada", PASSWORD));
 
-    call.send().await.is_refused(429, "too_many_attempts");
+    call.send().await.assert_refused(429, "too_many_attempts");
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn an_address_registers_so_many_accounts_in_an_hour() {
     let elsewhere = register("ada", "2001:db8:0:1::1").await;
 
     assert_eq!(answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count(), 3);
-    neighbour.is_refused(429, "too_many_registrations");
+    neighbour.assert_refused(429, "too_many_registrations");
     let wait: u64 = neighbour.header("retry-after").parse().unwrap();
     assert!((3500..=3600).contains(&wait), "{wait}");
     assert_eq!(elsewhere.status, StatusCode::CREATED);

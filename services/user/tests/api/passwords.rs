@@ -37,8 +37,8 @@ async fn a_changed_password_keeps_this_session_and_ends_the_others() {
 
     assert_eq!(changed.status, StatusCode::NO_CONTENT);
     assert_eq!(app.refreshes(&here.refresh).await.status, StatusCode::OK);
-    app.refreshes(&elsewhere.refresh).await.is_refused(401, "session_over");
-    app.tries("ada", PASSWORD).await.is_refused(401, "invalid_credentials");
+    app.refreshes(&elsewhere.refresh).await.assert_refused(401, "session_over");
+    app.tries("ada", PASSWORD).await.assert_refused(401, "invalid_credentials");
     assert_eq!(app.tries("ada", NEXT).await.status, StatusCode::OK);
 }
 
@@ -47,14 +47,14 @@ async fn a_change_needs_the_current_password() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
 
-    change(&app, &session, "wrong password", NEXT).await.is_refused(403, "wrong_password");
-    change(&app, &session, PASSWORD, "short").await.is_refused(422, "invalid_request");
-    app.post("/users/me/password", json!({})).send().await.is_refused(401, "login_required");
-    app.post("/users/me/password", json!({})).bearer(&session).send().await.is_refused(400, "invalid_json");
+    change(&app, &session, "wrong password", NEXT).await.assert_refused(403, "wrong_password");
+    change(&app, &session, PASSWORD, "short").await.assert_refused(422, "invalid_request");
+    app.post("/users/me/password", json!({})).send().await.assert_refused(401, "login_required");
+    app.post("/users/me/password", json!({})).bearer(&session).send().await.assert_refused(400, "invalid_json");
     for _ in 0..9 {
         change(&app, &session, "wrong password", NEXT).await;
     }
-    change(&app, &session, PASSWORD, NEXT).await.is_refused(429, "too_many_attempts");
+    change(&app, &session, PASSWORD, NEXT).await.assert_refused(429, "too_many_attempts");
 }
 
 #[tokio::test]
@@ -66,11 +66,11 @@ async fn a_common_password_or_a_form_of_the_own_address_is_never_set() {
     let token = reset_token(&app, &app.admin().await, id).await;
 
     for weak in ["Password1", "iloveyou", "ada.lovelace@example.org", "AdaLovelace1815!"] {
-        change(&app, &session, PASSWORD, weak).await.is_refused(422, "invalid_request");
-        reset(&app, &token, weak).await.is_refused(422, "invalid_request");
+        change(&app, &session, PASSWORD, weak).await.assert_refused(422, "invalid_request");
+        reset(&app, &token, weak).await.assert_refused(422, "invalid_request");
         body["password"] = json!(weak);
         let registered = app.post("/users/register", body.clone()).send().await;
-        registered.is_refused(422, "invalid_request");
+        registered.assert_refused(422, "invalid_request");
         assert_eq!(registered.body["errors"][0]["field"], "password");
     }
     assert_eq!(reset(&app, &token, NEXT).await.status, StatusCode::NO_CONTENT, "the token was not used up");
@@ -90,7 +90,7 @@ async fn a_password_that_was_hashed_with_other_parameters_is_hashed_anew_at_logi
     let elder = format!("$argon2id$v=19$m=8192,t=1,p=1${}${}", encode(&[7; 16]), encode(&hash));
     sqlx::query("update users set password_hash = $1").bind(&elder).execute(app.pool()).await.unwrap();
 
-    app.tries("ada", "wrong password").await.is_refused(401, "invalid_credentials");
+    app.tries("ada", "wrong password").await.assert_refused(401, "invalid_credentials");
     assert_eq!(stored().await.unwrap(), elder);
     let (one, two) = join(app.tries("ada", PASSWORD), app.tries("ada", PASSWORD)).await;
     assert_eq!((one.status, two.status), (StatusCode::OK, StatusCode::OK));
@@ -126,9 +126,9 @@ async fn a_reset_token_sets_a_password_once_and_ends_every_session() {
     let used = reset(&app, &token, NEXT).await;
 
     assert_eq!(used.status, StatusCode::NO_CONTENT);
-    app.refreshes(&session.refresh).await.is_refused(401, "session_over");
+    app.refreshes(&session.refresh).await.assert_refused(401, "session_over");
     assert_eq!(app.tries("ada", NEXT).await.status, StatusCode::OK);
-    reset(&app, &token, "yet another one").await.is_refused(422, "invalid_reset_token");
+    reset(&app, &token, "yet another one").await.assert_refused(422, "invalid_reset_token");
 }
 
 #[tokio::test]
@@ -152,11 +152,11 @@ async fn a_reset_token_that_is_made_up_replaced_or_old_does_nothing() {
     let replaced = reset_token(&app, &admin, id).await;
     let latest = reset_token(&app, &admin, id).await;
 
-    reset(&app, "made up", NEXT).await.is_refused(422, "invalid_reset_token");
-    reset(&app, &replaced, NEXT).await.is_refused(422, "invalid_reset_token");
-    reset(&app, &latest, "short").await.is_refused(422, "invalid_request");
+    reset(&app, "made up", NEXT).await.assert_refused(422, "invalid_reset_token");
+    reset(&app, &replaced, NEXT).await.assert_refused(422, "invalid_reset_token");
+    reset(&app, &latest, "short").await.assert_refused(422, "invalid_request");
     app.later(Duration::from_secs(3601)).await;
-    reset(&app, &latest, NEXT).await.is_refused(422, "invalid_reset_token");
+    reset(&app, &latest, NEXT).await.assert_refused(422, "invalid_reset_token");
     assert_eq!(app.tries("ada", PASSWORD).await.status, StatusCode::OK);
 }
 
@@ -181,8 +181,8 @@ async fn only_admins_make_reset_tokens() {
     let (ada, admin) = (app.logs_in("ada").await, app.admin().await);
     let path = format!("/users/{id}/password-reset");
 
-    app.call(Method::POST, &path).send().await.is_refused(401, "login_required");
-    app.call(Method::POST, &path).bearer(&ada).send().await.is_refused(403, "role_required");
+    app.call(Method::POST, &path).send().await.assert_refused(401, "login_required");
+    app.call(Method::POST, &path).bearer(&ada).send().await.assert_refused(403, "role_required");
     let unknown = app.call(Method::POST, "/users/999999/password-reset").bearer(&admin).send().await;
-    unknown.is_refused(404, "user_not_found");
+    unknown.assert_refused(404, "user_not_found");
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use crate::helpers::{Database, PASSWORD, registration, write_key};
+use crate::helpers::{Database, PASSWORD, registration, write_private_key};
 
 /// A running user-service with an admin of its own. Killed at the end.
 struct Program {
@@ -32,11 +32,11 @@ fn command(database: &Database) -> Command {
 
 impl Program {
     async fn start() -> Self {
-        let database = Database::create().await;
+        let database = Database::create("user").await;
         let migrated = command(&database).arg("migrate").status().unwrap();
         assert!(migrated.success());
         let folder = TempDir::new().unwrap();
-        write_key(folder.path(), "k1");
+        write_private_key(folder.path(), "k1");
         fs::write(folder.path().join("refresh.key"), [7; 32]).unwrap();
         fs::write(folder.path().join("password"), format!("{PASSWORD}\n")).unwrap();
         let mut process = command(&database)

@@ -35,7 +35,7 @@ async fn an_address_is_taken_in_any_case() {
     body["email"] = json!(" ADA@Example.ORG ");
     let again = app.post("/users/register", body).send().await;
 
-    again.is_refused(409, "email_taken");
+    again.assert_refused(409, "email_taken");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_key_is_bound_to_its_body() {
     other["password"] = json!("another password");
     let reused = app.post("/users/register", other).header("idempotency-key", "key-1").send().await;
 
-    reused.is_refused(422, "idempotency_key_reused");
+    reused.assert_refused(422, "idempotency_key_reused");
 }
 
 #[tokio::test]
@@ -99,8 +99,8 @@ async fn a_refused_registration_is_answered_the_same_again() {
 
     let (first, second) = (send().await, send().await);
 
-    first.is_refused(409, "email_taken");
-    second.is_refused(409, "email_taken");
+    first.assert_refused(409, "email_taken");
+    second.assert_refused(409, "email_taken");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn every_fault_of_a_body_is_named() {
     let body = json!({ "email": "nobody", "password": "short", "name": " ", "role": "admin" });
     let answer = app.post("/users/register", body).send().await;
 
-    answer.is_refused(422, "invalid_request");
+    answer.assert_refused(422, "invalid_request");
     let fields: Vec<_> = answer.body["errors"].as_array().unwrap().iter().map(|e| e["field"].clone()).collect();
     assert_eq!(fields, ["email", "name", "password", "role"]);
 }
@@ -121,17 +121,17 @@ async fn a_body_that_does_not_fit_is_a_problem() {
     let mut unknown = registration("ada");
     unknown["is_admin"] = json!(true);
 
-    app.post("/users/register", unknown).send().await.is_refused(400, "invalid_json");
-    app.call(Method::POST, "/users/register").body("{").send().await.is_refused(400, "invalid_json");
-    app.call(Method::POST, "/users/register").send().await.is_refused(400, "invalid_json");
+    app.post("/users/register", unknown).send().await.assert_refused(400, "invalid_json");
+    app.call(Method::POST, "/users/register").body("{").send().await.assert_refused(400, "invalid_json");
+    app.call(Method::POST, "/users/register").send().await.assert_refused(400, "invalid_json");
     let large = app.call(Method::POST, "/users/register").body(vec![b' '; 70_000]).send().await;
-    large.is_refused(413, "body_too_large");
+    large.assert_refused(413, "body_too_large");
     let plain = app.post("/users/register", registration("ada")).header("content-type", "text/plain").send().await;
-    plain.is_refused(415, "unsupported_media_type");
-    app.get("/users/register").send().await.is_refused(405, "method_not_allowed");
-    app.get("/users/nothing/here").send().await.is_refused(404, "route_not_found");
+    plain.assert_refused(415, "unsupported_media_type");
+    app.get("/users/register").send().await.assert_refused(405, "method_not_allowed");
+    app.get("/users/nothing/here").send().await.assert_refused(404, "route_not_found");
     let key = app.post("/users/register", registration("ada")).header("idempotency-key", "a b").send().await;
-    key.is_refused(400, "invalid_idempotency_key");
+    key.assert_refused(400, "invalid_idempotency_key");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn an_unknown_user_and_a_wrong_password_look_alike() {
     let malformed = app.post("/users/login", json!({ "email": "\u{0}", "password": "x".repeat(60_000) })).send().await;
 
     for answer in [&wrong, &unknown, &malformed] {
-        answer.is_refused(401, "invalid_credentials");
+        answer.assert_refused(401, "invalid_credentials");
         assert_eq!(answer.body["detail"], wrong.body["detail"]);
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
@@ -107,7 +107,7 @@ async fn two_refreshes_at_once_get_the_same_successor() {
     let refresh = json!({ "refresh_token": session.refresh });
     let answers = join_all((0..10).map(|i| {
         let here = app.post("/users/token/refresh", refresh.clone());
-        let there = Call::new(other.clone(), Method::POST, "/users/token/refresh").json(&refresh);
+        let there = Call::new(&other, Method::POST, "/users/token/refresh").json(&refresh);
         if i % 2 == 0 { here.send() } else { there.send() }
     }))
     .await;
@@ -140,10 +140,10 @@ async fn a_rotated_token_used_later_closes_the_whole_session() {
 
     let reused = app.refreshes(&session.refresh).await;
 
-    reused.is_refused(401, "refresh_token_reused");
-    app.refreshes(&next.refresh).await.is_refused(401, "session_over");
-    app.refreshes(&session.refresh).await.is_refused(401, "refresh_token_reused");
-    app.get("/users/me").bearer(&next).send().await.is_refused(401, "session_over");
+    reused.assert_refused(401, "refresh_token_reused");
+    app.refreshes(&next.refresh).await.assert_refused(401, "session_over");
+    app.refreshes(&session.refresh).await.assert_refused(401, "refresh_token_reused");
+    app.get("/users/me").bearer(&next).send().await.assert_refused(401, "session_over");
     assert_eq!(app.refreshes(&elsewhere.refresh).await.status, StatusCode::OK, "other sessions go on");
 }
 
@@ -179,7 +179,7 @@ async fn a_session_ends_when_it_is_not_refreshed() {
     let third = Session::of(&third);
     app.later(Duration::from_secs(2 * 86_400 + 1)).await;
 
-    app.refreshes(&third.refresh).await.is_refused(401, "session_over");
+    app.refreshes(&third.refresh).await.assert_refused(401, "session_over");
 }
 
 #[tokio::test]
@@ -188,20 +188,20 @@ async fn an_access_token_is_over_after_its_time() {
     let session = app.user("ada").await;
     app.later(Duration::from_secs(121)).await;
 
-    app.get("/users/me").bearer(&session).send().await.is_refused(401, "token_expired");
+    app.get("/users/me").bearer(&session).send().await.assert_refused(401, "token_expired");
 }
 
 #[tokio::test]
 async fn made_up_tokens_are_refused() {
     let app = TestApp::start().await;
 
-    app.refreshes("made up").await.is_refused(401, "invalid_refresh_token");
-    app.refreshes("").await.is_refused(401, "invalid_refresh_token");
-    app.post("/users/token/refresh", json!({})).send().await.is_refused(401, "invalid_refresh_token");
-    app.call(Method::POST, "/users/token/refresh").send().await.is_refused(401, "invalid_refresh_token");
-    app.post("/users/token/refresh", json!({ "token": "x" })).send().await.is_refused(400, "invalid_json");
-    app.get("/users/me").send().await.is_refused(401, "login_required");
-    app.get("/users/me").header("authorization", "Bearer x.y.z").send().await.is_refused(401, "invalid_token");
+    app.refreshes("made up").await.assert_refused(401, "invalid_refresh_token");
+    app.refreshes("").await.assert_refused(401, "invalid_refresh_token");
+    app.post("/users/token/refresh", json!({})).send().await.assert_refused(401, "invalid_refresh_token");
+    app.call(Method::POST, "/users/token/refresh").send().await.assert_refused(401, "invalid_refresh_token");
+    app.post("/users/token/refresh", json!({ "token": "x" })).send().await.assert_refused(400, "invalid_json");
+    app.get("/users/me").send().await.assert_refused(401, "login_required");
+    app.get("/users/me").header("authorization", "Bearer x.y.z").send().await.assert_refused(401, "invalid_token");
 }
 
 #[tokio::test]
@@ -214,8 +214,8 @@ async fn logout_ends_the_session_and_can_be_repeated() {
     let second = app.post("/users/logout", body).send().await;
 
     assert_eq!((first.status, second.status), (StatusCode::NO_CONTENT, StatusCode::NO_CONTENT));
-    app.refreshes(&session.refresh).await.is_refused(401, "session_over");
-    app.get("/users/me").bearer(&session).send().await.is_refused(401, "session_over");
+    app.refreshes(&session.refresh).await.assert_refused(401, "session_over");
+    app.get("/users/me").bearer(&session).send().await.assert_refused(401, "session_over");
     assert_eq!(app.call(Method::POST, "/users/logout").send().await.status, StatusCode::NO_CONTENT);
     assert_eq!(app.post("/users/logout", json!({ "refresh_token": "x" })).send().await.status, StatusCode::NO_CONTENT);
 }
@@ -260,7 +260,7 @@ async fn a_cookie_session_refreshes_and_logs_out_by_cookie() {
     assert_ne!(next, cookies);
     assert_eq!(logout.status, StatusCode::NO_CONTENT);
     assert!(logout.set_cookies().iter().all(|cookie| cookie.contains("Max-Age=0")));
-    after.is_refused(401, "session_over");
+    after.assert_refused(401, "session_over");
     assert_eq!(after.set_cookies().len(), 2, "cookies that are over are cleared");
 }
 
@@ -303,7 +303,7 @@ async fn of_duplicate_cookies_any_valid_one_counts() {
     let logout = format!("{junk}; {}", refreshed.cookies());
     assert_eq!(app.call(Method::POST, "/users/logout").cookies(&logout).send().await.status, StatusCode::NO_CONTENT);
     let after = app.call(Method::POST, "/users/token/refresh").cookies(&refreshed.cookies()).send().await;
-    after.is_refused(401, "session_over");
+    after.assert_refused(401, "session_over");
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn an_origin_counts_with_its_scheme_and_whatever_port_the_proxy_tells() {
     let other_scheme = refresh().header("origin", "https://localhost:8080").send().await;
     let without_port = refresh().header("host", "localhost").send().await;
 
-    other_scheme.is_refused(403, "cross_origin");
+    other_scheme.assert_refused(403, "cross_origin");
     assert_eq!(without_port.status, StatusCode::OK, "{without_port:?}");
 }
 
@@ -330,13 +330,13 @@ async fn a_cookie_from_another_site_changes_nothing() {
         let no_origin = app.call(Method::POST, path).header("cookie", &cookies).send().await;
         let other =
             app.call(Method::POST, path).cookies(&cookies).header("origin", "https://evil.example").send().await;
-        no_origin.is_refused(403, "cross_origin");
-        other.is_refused(403, "cross_origin");
+        no_origin.assert_refused(403, "cross_origin");
+        other.assert_refused(403, "cross_origin");
         assert!(other.set_cookies().is_empty());
     }
     let change = json!({ "current_password": PASSWORD, "new_password": "another password" });
     let other = app.post("/users/me/password", change).header("cookie", &cookies).send().await;
-    other.is_refused(403, "cross_origin");
+    other.assert_refused(403, "cross_origin");
     let refreshed = app.call(Method::POST, "/users/token/refresh").cookies(&cookies).send().await;
     assert_eq!(refreshed.status, StatusCode::OK, "the session was left alone");
 }
@@ -355,7 +355,7 @@ async fn a_login_under_way_while_the_account_is_disabled_begins_no_session() {
     assert_eq!(disabled.status, StatusCode::OK);
     for answer in answers {
         if answer.status == StatusCode::OK {
-            app.refreshes(&Session::of(&answer).refresh).await.is_refused(401, "session_over");
+            app.refreshes(&Session::of(&answer).refresh).await.assert_refused(401, "session_over");
         }
     }
 }

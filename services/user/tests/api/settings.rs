@@ -5,7 +5,7 @@ use platform::Clock;
 use tempfile::TempDir;
 use user_service::{App, config::Arguments};
 
-use crate::helpers::{TestApp, registration, write_key};
+use crate::helpers::{TestApp, registration, write_private_key};
 
 const URL: &str = "postgres://user:a-fine-secret@127.0.0.1:1/user";
 
@@ -20,7 +20,7 @@ async fn missing_and_unfit_settings_are_named() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().to_str().unwrap();
     let empty = refusal(&[("database-url", URL), ("signing-keys-dir", path)]);
-    write_key(folder.path(), "k");
+    write_private_key(folder.path(), "k");
     let keys = ("signing-keys-dir", path);
     let long = ("refresh-token-key", "0123456789abcdef0123456789abcdef");
     let events = ("event-service-url", "http://127.0.0.1:1");
@@ -47,6 +47,6 @@ async fn a_database_that_is_away_is_a_503() {
 
     let answer = app.post("/users/register", registration("ada")).send().await;
 
-    answer.is_refused(503, "database_unavailable");
+    answer.assert_refused(503, "database_unavailable");
     assert_eq!(answer.header("retry-after"), "1");
 }

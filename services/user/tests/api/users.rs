@@ -36,12 +36,12 @@ async fn a_list_of_people_is_for_admins_and_its_query_is_checked() {
     let app = TestApp::start().await;
     let (ada, admin) = (app.user("ada").await, app.admin().await);
 
-    app.get("/users").send().await.is_refused(401, "login_required");
-    app.get("/users?limit=x").bearer(&ada).send().await.is_refused(403, "role_required");
-    app.get("/users?limit=0").bearer(&admin).send().await.is_refused(400, "invalid_query");
-    app.get("/users?status=odd").bearer(&admin).send().await.is_refused(400, "invalid_query");
-    app.get("/users?page=2").bearer(&admin).send().await.is_refused(400, "invalid_query");
-    app.get("/users?cursor=x").bearer(&admin).send().await.is_refused(400, "invalid_cursor");
+    app.get("/users").send().await.assert_refused(401, "login_required");
+    app.get("/users?limit=x").bearer(&ada).send().await.assert_refused(403, "role_required");
+    app.get("/users?limit=0").bearer(&admin).send().await.assert_refused(400, "invalid_query");
+    app.get("/users?status=odd").bearer(&admin).send().await.assert_refused(400, "invalid_query");
+    app.get("/users?page=2").bearer(&admin).send().await.assert_refused(400, "invalid_query");
+    app.get("/users?cursor=x").bearer(&admin).send().await.assert_refused(400, "invalid_cursor");
 }
 
 #[tokio::test]
@@ -54,12 +54,12 @@ async fn a_disabled_user_is_out_at_once_and_can_come_back() {
     let disabled = app.patch(&path, json!({ "status": "disabled" })).bearer(&admin).send().await;
 
     assert_eq!((disabled.status, &disabled.body["status"]), (StatusCode::OK, &json!("disabled")));
-    app.get("/users/me").bearer(&ada).send().await.is_refused(401, "session_over");
-    app.refreshes(&ada.refresh).await.is_refused(401, "session_over");
-    app.tries("ada", "wrong password").await.is_refused(401, "invalid_credentials");
+    app.get("/users/me").bearer(&ada).send().await.assert_refused(401, "session_over");
+    app.refreshes(&ada.refresh).await.assert_refused(401, "session_over");
+    app.tries("ada", "wrong password").await.assert_refused(401, "invalid_credentials");
     let listed = app.get("/users?status=disabled").bearer(&admin).send().await;
     assert_eq!(listed.body["items"][0]["id"], json!(id));
-    app.tries("ada", PASSWORD).await.is_refused(403, "account_disabled");
+    app.tries("ada", PASSWORD).await.assert_refused(403, "account_disabled");
     app.patch(&path, json!({ "status": "active" })).bearer(&admin).send().await;
     app.logs_in("ada").await;
 }
@@ -72,13 +72,13 @@ async fn only_admins_change_people_and_never_themselves() {
     let path = format!("/users/{id}");
     let root = app.get("/users/me").bearer(&admin).send().await.body["id"].clone();
 
-    app.patch(&path, json!({ "role": "admin" })).send().await.is_refused(401, "login_required");
-    app.patch(&path, json!({ "role": "admin" })).bearer(&ada).send().await.is_refused(403, "role_required");
-    app.patch("/users/999999", json!(1)).bearer(&admin).send().await.is_refused(404, "user_not_found");
-    app.patch("/users/x", json!({})).bearer(&admin).send().await.is_refused(404, "not_found");
-    app.patch(&path, json!({ "email": "x" })).bearer(&admin).send().await.is_refused(400, "invalid_json");
+    app.patch(&path, json!({ "role": "admin" })).send().await.assert_refused(401, "login_required");
+    app.patch(&path, json!({ "role": "admin" })).bearer(&ada).send().await.assert_refused(403, "role_required");
+    app.patch("/users/999999", json!(1)).bearer(&admin).send().await.assert_refused(404, "user_not_found");
+    app.patch("/users/x", json!({})).bearer(&admin).send().await.assert_refused(404, "not_found");
+    app.patch(&path, json!({ "email": "x" })).bearer(&admin).send().await.assert_refused(400, "invalid_json");
     let own = app.patch(&format!("/users/{root}"), json!({ "role": "attendee" })).bearer(&admin).send().await;
-    own.is_refused(409, "own_account");
+    own.assert_refused(409, "own_account");
     let same = app.patch(&path, json!({})).bearer(&admin).send().await;
     assert_eq!((same.status, &same.body["role"]), (StatusCode::OK, &json!("attendee")));
 }
@@ -95,7 +95,7 @@ async fn an_admin_who_is_none_any_more_is_refused_at_once() {
 
     app.patch(&path, json!({ "role": "attendee" })).bearer(&admin).send().await;
 
-    app.get("/users").bearer(&eve).send().await.is_refused(403, "role_required");
+    app.get("/users").bearer(&eve).send().await.assert_refused(403, "role_required");
     let me = app.get("/users/me").bearer(&eve).send().await;
     assert_eq!(me.body["role"], "attendee", "the token still says admin");
 }
@@ -109,7 +109,7 @@ async fn the_first_admin_is_made_once_and_never_overwritten() {
     again.ensure(&app.state).await.unwrap();
 
     app.logs_in("root").await;
-    app.tries("root", "a different password").await.is_refused(401, "invalid_credentials");
+    app.tries("root", "a different password").await.assert_refused(401, "invalid_credentials");
 }
 
 #[tokio::test]
