@@ -12,9 +12,10 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 # The port of `make dev`: make dev PORT=8091
 PORT ?= 8090
 
-# Not `cargo run`: what that tells its program would make every cargo below it build some crates anew.
+# Always the whole workspace: another selection of packages has other features, and would compile dependencies again.
+# And never `cargo run`, which tells its program things that make every cargo below it compile some crates again.
+BUILD_PROGRAMS := cargo build --workspace --bins
 STACK := exec "$(CARGO_TARGET_DIR)/debug/stack"
-BUILD_STACK := cargo build -p eventplatform-tests
 
 # Suites that need the machine for themselves or a cluster: a plain `cargo test` leaves them out.
 SUITES := --test faults --test cluster --test namespaced
@@ -25,8 +26,6 @@ FORM ?= full
 # One service for `make test`, such as booking.
 S ?=
 
-# What `stack dev` starts, built in one go with it.
-PROGRAMS := user-service event-service booking-service notification-service mock-gateway frontend-server
 
 .PHONY: help
 help: ## List what can be made
@@ -35,7 +34,7 @@ help: ## List what can be made
 .PHONY: dev
 dev: ## Run the whole platform on this machine at http://localhost:8090; Ctrl-C stops it
 	@.ci/install dev
-	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
+	@$(BUILD_PROGRAMS)
 	@$(STACK) dev --port $(PORT)
 
 .PHONY: up
@@ -58,7 +57,7 @@ build: ## Build everything
 .PHONY: test
 test: ## Run every test but the fault and cluster suites, on servers of its own; S=booking for one service
 	@.ci/install $(if $(S),dev)
-	@$(if $(S),$(BUILD_STACK),cargo build --workspace --all-targets)
+	@cargo build --workspace --all-targets
 	@$(STACK) test $(if $(S),--service $(S))
 
 .PHONY: test-cluster
@@ -78,7 +77,7 @@ FUZZ_SECONDS ?= 3600
 .PHONY: fuzz
 fuzz: ## Send 20,000 generated requests to every described route; FUZZ_REQUESTS, FUZZ_SECONDS, FUZZ_SEED
 	@.ci/install
-	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
+	@$(BUILD_PROGRAMS)
 	@$(STACK) fuzz --requests $(FUZZ_REQUESTS) --seconds $(FUZZ_SECONDS)
 
 .PHONY: check
@@ -89,24 +88,25 @@ check: ## Check format, lints, types, licenses and generated files; changes noth
 	@cargo clippy --workspace $(SUITES) -- -D warnings
 	@.ci/deny
 	@.ci/compose
-	@$(BUILD_STACK)
+	@$(BUILD_PROGRAMS)
 	@$(STACK) sqlx --check
 	@npm run check --silent --prefix tests/browser
 
 .PHONY: generate
 generate: ## Write the generated files: query metadata (.sqlx), crds, docs/api.md, the site's currencies
 	@.ci/install dev
-	@$(BUILD_STACK)
+	@$(BUILD_PROGRAMS)
 	@$(STACK) sqlx
-	@cargo run -q -p eventplatform-operator -- crd > crds/eventplatform.yaml
+	@"$(CARGO_TARGET_DIR)/debug/eventplatform-operator" crd > crds/eventplatform.yaml
 	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
-	@cargo run -q -p contracts --example currencies > frontend/src/currencies.js
+	@cargo build --workspace --examples
+	@"$(CARGO_TARGET_DIR)/debug/examples/currencies" > frontend/src/currencies.js
 	@$(STACK) api > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 .PHONY: bench-site
 bench-site: ## Measure how long a visitor on a slow line waits for the first page; see bench/README.md
 	@.ci/install
-	@$(BUILD_STACK) $(PROGRAMS:%=-p %)
+	@$(BUILD_PROGRAMS)
 	@$(STACK) platform -- node bench/first-view.mjs
 
 .PHONY: bench

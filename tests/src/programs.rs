@@ -43,11 +43,15 @@ impl Program {
         }
     }
 
-    /// The cargo package that builds it.
-    pub fn package(self) -> &'static str {
+    /// Where its package lies in the checkout.
+    pub fn folder(self) -> &'static str {
         match self {
-            Self::Frontend => "frontend-server",
-            other => other.name(),
+            Self::User => "services/user",
+            Self::Event => "services/event",
+            Self::Booking => "services/booking",
+            Self::Notification => "services/notification",
+            Self::MockGateway => "services/mock-gateway",
+            Self::Frontend => "frontend/server",
         }
     }
 
@@ -159,10 +163,8 @@ impl Binaries {
     async fn build_in(workspace: &Path, target: &Path, release: bool) -> Result<Self> {
         let mut cargo = cargo()?;
         cargo.current_dir(workspace).env("CARGO_TARGET_DIR", target);
-        // Together with this package, as the Makefile does: another selection would switch features of shared crates,
-        // and build them anew.
-        cargo.args(["build", "--package", env!("CARGO_PKG_NAME")]);
-        cargo.args(Program::ALL.iter().flat_map(|program| ["--package", program.package()]));
+        // The whole workspace, as in the Makefile: another selection would compile dependencies again, with other features.
+        cargo.args(["build", "--workspace", "--bins"]);
         if release {
             cargo.arg("--release");
         }

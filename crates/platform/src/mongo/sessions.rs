@@ -10,6 +10,7 @@
 //! it ends, and creates the index of `replicas` by [`create_indexes`] when it migrates.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -71,7 +72,8 @@ struct Inner {
     replica: Uuid,
     permits: Semaphore,
     /// Nobody runs a transaction in these.
-    idle: Mutex<Vec<ClientSession>>,
+    /// Each in its turn, so that none stays unused until the server forgets it.
+    idle: Mutex<VecDeque<ClientSession>>,
     /// Kept until they are ended: the driver would give one that it got back to the next that asks.
     abandoned: Mutex<Vec<ClientSession>>,
     known: Mutex<Vec<Known>>,
@@ -109,7 +111,7 @@ impl Sessions {
     ///
     /// Whoever takes it ends with [`Sessions::give_back`] or [`Sessions::abandon`].
     pub async fn take(&self) -> Result<ClientSession> {
-        let idle = lock(&self.inner.idle).pop();
+        let idle = lock(&self.inner.idle).pop_front();
         let session = match idle {
             Some(session) => session,
             None => {
@@ -122,7 +124,7 @@ impl Sessions {
         if !self.those(is_new).is_empty()
             && let Err(error) = self.announce().await
         {
-            lock(&self.inner.idle).push(session);
+            lock(&self.inner.idle).push_back(session);
             return Err(error);
         }
         self.mark(session.id(), Use::Running(Instant::now()));
@@ -132,7 +134,7 @@ impl Sessions {
     /// Takes a session back whose transaction has ended.
     pub fn give_back(&self, session: ClientSession) {
         self.mark(session.id(), Use::Idle);
-        lock(&self.inner.idle).push(session);
+        lock(&self.inner.idle).push_back(session);
     }
 
     /// Takes a session back whose transaction may still be open.

@@ -3,14 +3,15 @@
 mod summary;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use eventplatform_tests::paths;
 use eventplatform_tests::programs::{Binaries, Program, cargo};
 use eventplatform_tests::servers::{Durability, MongoKind, Servers};
 use eventplatform_tests::stack::{ADMIN_EMAIL, Options, Stack};
+use serde_json::Value;
 use tokio::process::Command;
 
 use self::summary::Summary;
@@ -52,19 +53,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
 async fn test(arguments: Arguments) -> Result<ExitCode> {
     let everything = arguments.service.is_none() && arguments.cargo.is_empty();
-    let selection = match arguments.service {
-        Some(service) => ["--package", service.package()].map(OsString::from).to_vec(),
-        None if everything => vec!["--workspace".into()],
-        None => arguments.cargo,
-    };
+    let selection = if arguments.cargo.is_empty() { vec!["--workspace".into()] } else { arguments.cargo };
     // The programs too, which `cargo test` does not always build.
     let mut build = cargo()?;
-    match arguments.service {
-        Some(service) => build.args(["build", "--all-targets", "--package", service.package()]),
-        None => build.args(["build", "--workspace", "--all-targets"]),
-    };
+    build.args(["build", "--workspace", "--all-targets"]);
     if !build.status().await.context("cannot start cargo")?.success() {
-        println!("0 passed, 0 failed: it does not build");
+        println!("0 passed, 0 failed: the workspace does not build");
         return Ok(ExitCode::FAILURE);
     }
 
@@ -82,6 +76,11 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
         let ((), browser_tests) = tokio::join!(workspace, browser_tests(&servers, &mut beside));
         beside.note("tests/browser", browser_tests);
         summary.add(beside);
+    } else if let Some(service) = arguments.service {
+        for tests in test_programs(service).await? {
+            let result = run_tests(tests, &servers, &mut summary).await;
+            summary.note(service.name(), result);
+        }
     } else {
         let cargo_tests = cargo_tests(selection, &servers, &mut summary).await;
         summary.note("cargo test", cargo_tests);
@@ -91,29 +90,46 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn cargo_tests(selection: Vec<OsString>, servers: &Servers, summary: &mut Summary) -> Result<()> {
-    let stripe = can_have_stripe_mock()?;
-    if !stripe {
-        summary.note_not_run(NO_STRIPE_TESTS);
-    }
-    let mongod = servers.mongodb.kind() == MongoKind::Mongod;
     let mut cargo = cargo()?;
-    cargo.args(["test", "--no-fail-fast"]).args(with_choice(selection, mongod, stripe));
-    cargo.envs(servers.environment()).env(Binaries::VARIABLE, binary_folder()?);
-    summary.follow(cargo).await
+    cargo.args(["test", "--no-fail-fast"]).args(selection.iter().take_while(|argument| *argument != "--"));
+    cargo.arg("--").args(selection.iter().skip_while(|argument| *argument != "--").skip(1));
+    run_tests(cargo, servers, summary).await
 }
 
-/// The arguments of `cargo test`, with those for the test programs about what can run here.
-fn with_choice(mut arguments: Vec<OsString>, mongod: bool, stripe: bool) -> Vec<OsString> {
-    if !arguments.iter().any(|argument| argument == "--") {
-        arguments.push("--".into());
+/// The test programs of one package. `cargo test --package` would compile dependencies again, with other features.
+async fn test_programs(service: Program) -> Result<Vec<Command>> {
+    let mut cargo = cargo()?;
+    cargo.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+    let output = cargo.stderr(Stdio::inherit()).output().await.context("cannot start cargo")?;
+    ensure!(output.status.success(), "the tests do not build");
+    let messages = String::from_utf8(output.stdout)?;
+    let messages = messages.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    let manifest = format!("{}/Cargo.toml", service.folder());
+    let of_package = messages.iter().filter(|message| {
+        message["profile"]["test"] == true
+            && message["manifest_path"].as_str().is_some_and(|path| path.ends_with(&manifest))
+    });
+    Ok(of_package
+        .filter_map(|message| {
+            let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
+            let mut program = Command::new(message["executable"].as_str()?);
+            program.current_dir(folder).kill_on_drop(true);
+            Some(program)
+        })
+        .collect())
+}
+
+/// Runs tests with what they need in their environment, and those alone that can run here.
+async fn run_tests(mut tests: Command, servers: &Servers, summary: &mut Summary) -> Result<()> {
+    if servers.mongodb.kind() == MongoKind::Mongod {
+        tests.arg("--include-ignored");
     }
-    if mongod {
-        arguments.push("--include-ignored".into());
+    if !can_have_stripe_mock()? {
+        summary.note_not_run(NO_STRIPE_TESTS);
+        tests.args(["--skip", STRIPE_TESTS]);
     }
-    if !stripe {
-        arguments.extend(["--skip", STRIPE_TESTS].map(OsString::from));
-    }
-    arguments
+    tests.envs(servers.environment()).env(Binaries::VARIABLE, binary_folder()?);
+    summary.follow(tests).await
 }
 
 /// Whether stripe-mock is where its tests look for it, or could be: with Go, its absence is for them to report.
@@ -151,20 +167,4 @@ async fn fuzz(servers: &Servers, summary: &mut Summary) -> Result<()> {
 
 fn binary_folder() -> Result<PathBuf> {
     Ok(paths::cargo_target()?.join("debug"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_test_programs_are_told_what_can_run_here() {
-        let choose = |selection: &[&str], mongod, stripe| {
-            with_choice(selection.iter().map(OsString::from).collect(), mongod, stripe)
-        };
-
-        assert_eq!(choose(&["--workspace"], false, true), ["--workspace", "--"]);
-        assert_eq!(choose(&["--workspace"], true, true), ["--workspace", "--", "--include-ignored"]);
-        assert_eq!(choose(&["--", "late"], false, false), ["--", "late", "--skip", STRIPE_TESTS]);
-    }
 }
