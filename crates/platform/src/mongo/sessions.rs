@@ -71,8 +71,7 @@ pub struct Sessions {
 struct Inner {
     replica: Uuid,
     permits: Semaphore,
-    /// Nobody runs a transaction in these.
-    /// Each in its turn, so that none stays unused until the server forgets it.
+    /// Nobody runs a transaction in these. Each is taken in its turn, so that none goes unused until the server forgets it.
     idle: Mutex<VecDeque<ClientSession>>,
     /// Kept until they are ended: the driver would give one that it got back to the next that asks.
     abandoned: Mutex<Vec<ClientSession>>,
