@@ -4,11 +4,11 @@ use platform::{ApiError, error::FieldError};
 use thiserror::Error;
 
 use crate::{
+    clients::event_service::Refusal,
     domain::{
         Booking, CancelRefusal, ForbiddenTransition, PayRefusal, Payment,
         payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
-    event_client::Refusal,
 };
 
 /// Why a flow stopped before it knew its end. Another run takes it up where it stands.

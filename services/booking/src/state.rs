@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 use chrono::TimeDelta;
+use contracts::payment::Provider;
 use platform::{Clock, auth::Verifier, idempotency::PgIdempotency};
 use tokio::sync::Notify;
 
-use contracts::payment::Provider;
-
-use crate::{event_client::EventClient, gateway::PaymentGateway, store::Store};
+use crate::{
+    clients::{event_service::EventClient, gateway::PaymentGateway},
+    store::Store,
+};
 
 /// Shared by handlers and loops. Cheap to clone.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use contracts::message::BookingFact;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::words::{BookingStatus, CancelReason, PaymentStatus};
+use super::status::{BookingStatus, CancelReason, PaymentStatus};
 
 /// Who books what.
 #[derive(Clone, Debug)]

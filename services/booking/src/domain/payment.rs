@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::words::{AttemptState, RefundReason, RefundState};
+use super::status::{AttemptState, RefundReason, RefundState};
 
 /// `failure_code` of an attempt that ended before anything could be charged: the same request may try again.
 pub const FAILED_BEFORE_CHARGE: &str = "payment_failed_before_charge";

@@ -5,8 +5,10 @@
 
 use contracts::reservation::{ReservationEntry, ReservationState};
 
-use super::words::{AttemptState, BookingStatus, FindingKind, PaymentStatus};
-use crate::gateway::{ChargeState, ListedCharge};
+use super::{
+    charge::{ChargeState, ListedCharge},
+    status::{AttemptState, BookingStatus, FindingKind, PaymentStatus},
+};
 
 /// A booking as far as its seats are concerned.
 #[derive(Clone, Debug)]

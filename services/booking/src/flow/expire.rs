@@ -4,9 +4,9 @@ use contracts::{message::Message, reservation::ReservationState};
 use platform::failpoint;
 
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::Booking,
     error::Interrupted,
-    event_client::{CallFailure, Refusal},
     state::AppState,
 };
 

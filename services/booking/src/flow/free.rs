@@ -4,9 +4,9 @@ use contracts::message::Message;
 use platform::failpoint;
 
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::{Booking, CancelReason},
     error::Interrupted,
-    event_client::{CallFailure, Refusal},
     flow::expire,
     state::{AppState, INLINE_LEASE},
 };

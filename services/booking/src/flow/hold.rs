@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::free;
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::{Booking, BookingStatus, NewBooking, Rejection},
     error::{self, Interrupted},
-    event_client::{CallFailure, Refusal},
     flow::expire::release_seats,
     state::{AppState, INLINE_LEASE},
 };

@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::settle;
 use crate::{
+    clients::gateway::{GatewayFailure, Order},
     domain::{
         AttemptState, Booking, BookingStatus, PayRefusal, Payment, PaymentPhase, RefundReason,
+        charge::{Charge, ChargeState},
         payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
     error::{Interrupted, booking_not_found, payment_failed, payment_too_late},
-    gateway::{Charge, ChargeState, GatewayFailure, Order},
     state::AppState,
     store::{NewAttempt, Started},
 };

@@ -4,9 +4,9 @@ use contracts::message::Message;
 use platform::failpoint;
 
 use crate::{
+    clients::gateway::{GatewayFailure, GatewayRefund, GatewayRefundState},
     domain::{PaymentStatus, Refund, RefundState},
     error::Interrupted,
-    gateway::{GatewayFailure, GatewayRefund, GatewayRefundState},
     state::AppState,
 };
 

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::{expire::release_seats, hold::ask_for_seats, refund};
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::{Booking, BookingStatus, CancelReason, Payment, PaymentStatus, RefundReason},
     error::Interrupted,
-    event_client::{CallFailure, Refusal},
     state::{AppState, INLINE_LEASE},
 };
 

@@ -17,9 +17,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clients::event_service::is_event_id,
     domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState},
     error::booking_not_found,
-    event_client::is_event_id,
     flow,
     state::{AppState, Policy},
 };

@@ -26,12 +26,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clients::event_service::EventSummary,
     domain::{
         Attendee, BookingStatus, DaySales, EventSales,
         sales::{SHEET_HEAD, search_words},
     },
     error::{event_not_found, event_unknown, not_your_event},
-    event_client::EventSummary,
     state::AppState,
     store::Store,
 };

@@ -1,7 +1,7 @@
 //! Owners cancel: until a deadline, with their money back, once.
 
 use axum::http::StatusCode;
-use booking_service::consumer;
+use booking_service::loops::consumer;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::message::{EventFact, Message};
 use platform::bus::Received;

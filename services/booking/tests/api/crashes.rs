@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use booking_service::App;
+use booking_service::app::App;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -228,7 +228,7 @@ async fn a_sweeper_that_is_killed_leaves_its_rows_to_the_next_after_their_lease(
     app.leases_end().await;
     app.neighbours.next("release", &[AnswerLost]);
     let doomed = Doomed::start(&app);
-    doomed.runtime.spawn(booking_service::sweeper::bookings(doomed.app.state().clone()));
+    doomed.runtime.spawn(booking_service::loops::sweeper::bookings(doomed.app.state().clone()));
     app.neighbours.called("release", 1).await;
     doomed.dies().await;
 

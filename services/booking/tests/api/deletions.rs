@@ -1,6 +1,6 @@
 //! Accounts that were deleted: what was booked ends, names and addresses go, nothing new is booked.
 
-use booking_service::backfill;
+use booking_service::loops::backfill;
 use chrono::TimeDelta;
 use contracts::{
     identity::Role,

@@ -186,9 +186,9 @@ async fn payments_and_expiry_race_to_one_end_each() {
     // Due for the sweepers, and yet payable.
     app.execute("update bookings set next_check_at = now() - interval '1 second'").await;
 
-    let sweep = |app: &booking_service::App| {
+    let sweep = |app: &booking_service::app::App| {
         let state = app.state().clone();
-        tokio::spawn(async move { booking_service::sweeper::bookings(state).await.unwrap() })
+        tokio::spawn(async move { booking_service::loops::sweeper::bookings(state).await.unwrap() })
     };
     let (one, other) = (sweep(&app.app), sweep(&replica));
     let answers = all(calls).await;

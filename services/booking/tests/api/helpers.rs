@@ -10,7 +10,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, Method, Request, StatusCode, header, response::Parts},
 };
-use booking_service::{App, config::Config, state::AppState, sweeper};
+use booking_service::{app::App, config::Config, loops::sweeper, state::AppState};
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use contracts::identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOKEN_TYPE, AccessClaims, Role};
@@ -299,7 +299,7 @@ fn build(arguments: &[String], clock: &Clock) -> App {
 
 pub(crate) fn router(app: &App) -> Router {
     let config = Config::try_parse_from(["booking-service"]).unwrap();
-    with_defaults(app.router(), &config.service)
+    with_defaults(app.router(), &config.server)
 }
 
 /// A key that signs access tokens, and the document that publishes it.

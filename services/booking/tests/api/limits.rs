@@ -113,10 +113,10 @@ async fn refused_bookings_are_removed_after_some_days_and_others_never() {
     app.booking_request(ALICE, &event, 1).send().await.is_refused(409, "sold_out");
     app.execute("update bookings set updated_at = now() - interval '71 hours'").await;
 
-    booking_service::sweeper::purge(app.state().clone()).await.unwrap();
+    booking_service::loops::sweeper::purge(app.state().clone()).await.unwrap();
     let after_three_days = count_bookings(&app).await;
     app.execute("update bookings set updated_at = now() - interval '73 hours'").await;
-    booking_service::sweeper::purge(app.state().clone()).await.unwrap();
+    booking_service::loops::sweeper::purge(app.state().clone()).await.unwrap();
 
     assert_eq!((after_three_days, count_bookings(&app).await), (2, 1));
     app.stands(sold.id(), "Confirmed", "Paid").await;

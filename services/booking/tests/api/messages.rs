@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use booking_service::consumer;
+use booking_service::loops::consumer;
 use chrono::{DateTime, Utc};
 use contracts::message::{EXCHANGE, EventFact, Message};
 use futures::StreamExt;
@@ -212,17 +212,16 @@ async fn what_was_committed_while_rabbitmq_was_away_is_published_once_it_is_back
     let (_connection, mut heard) = listen("booking.*").await;
     let app = TestApp::with(&["--amqp-url", "amqp://u:p@127.0.0.1:1"]).await;
     let event = app.neighbours.event(10, 2500);
-    let away = Lifecycle::new();
-    app.app.start_background(&away);
+    app.app.spawn();
     let booking = app.buys(&event, 2).await;
     app.stands(booking, "Confirmed", "Paid").await;
-    away.stop();
+    app.app.lifecycle().stop();
     let ours = app.outbox("booking.confirmed").await[0].0;
     app.leases_end().await;
 
     let back = Lifecycle::new();
     let bus = Bus::new(&Secret::new(amqp_url()), "test").unwrap();
-    booking_service::outbox::start(app.state(), &bus, &back);
+    booking_service::loops::relay::start(app.state(), &bus, &back);
 
     let listening = async {
         loop {
@@ -253,8 +252,7 @@ async fn messages_of_event_service_and_user_service_are_consumed_from_their_queu
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
-    let lifecycle = Lifecycle::new();
-    app.app.start_background(&lifecycle);
+    app.app.spawn();
     let messages = [Message::EventCancelled(app.event_fact(&event, "Concert", 2)), app.account_deleted(BOB)];
     let messages = messages.map(|message| {
         let created_at = app.clock().now();
@@ -276,7 +274,7 @@ async fn messages_of_event_service_and_user_service_are_consumed_from_their_queu
         (refunded && app.neighbours.seats(&event, "confirmed") == 0).then_some(())
     })
     .await;
-    lifecycle.stop();
+    app.app.lifecycle().stop();
     app.is_consistent().await;
 }
 
@@ -303,7 +301,7 @@ async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for
 
     let lifecycle = Lifecycle::new();
     let bus = Bus::new(&Secret::new(amqp_url()), "test").unwrap();
-    booking_service::outbox::start(app.state(), &bus, &lifecycle);
+    booking_service::loops::relay::start(app.state(), &bus, &lifecycle);
 
     let listening = async {
         let (mut facts, mut body) = (0, Vec::new());

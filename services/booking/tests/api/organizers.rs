@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use booking_service::backfill;
+use booking_service::loops::backfill;
 use chrono::NaiveDate;
 use contracts::{identity::Role, message::Message};
 use platform::page::encode_cursor;

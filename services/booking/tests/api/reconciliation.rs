@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use booking_service::reconciler::{self, Patrol};
+use booking_service::loops::reconciler::{self, Patrol};
 use platform::server::Lifecycle;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! What the payment company tells by itself is only a reason to look.
 
 use axum::http::StatusCode;
-use booking_service::gateway::sign;
+use booking_service::clients::gateway::sign;
 use chrono::TimeDelta;
 use platform::server::Lifecycle;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn a_webhook_has_the_charge_looked_up_and_the_booking_confirmed() {
     let (booking, charge) = processing(&app).await;
     // Only a webhook makes it due.
     app.execute("update payments set next_check_at = now() + interval '1 hour'").await;
-    booking_service::sweeper::start(app.state(), &lifecycle);
+    booking_service::loops::sweeper::start(app.state(), &lifecycle);
     app.neighbours.decide(&charge);
 
     let answer = app.hears("payment_intent.succeeded", &charge).await;

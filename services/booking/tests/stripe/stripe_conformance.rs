@@ -1,7 +1,10 @@
 //! Every call that the service makes, with the values it makes it with. `stack test` leaves this module out where
 //! there is no stripe-mock and no Go to build it with.
 
-use booking_service::gateway::{Charge, ChargeState, GatewayFailure, GatewayRefundState, Order, PaymentGateway};
+use booking_service::{
+    clients::gateway::{GatewayFailure, GatewayRefundState, Order, PaymentGateway},
+    domain::charge::{Charge, ChargeState},
+};
 use reqwest::StatusCode;
 
 use crate::stripe_mock::StripeMock;

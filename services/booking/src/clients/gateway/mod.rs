@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 
 pub use self::signature::sign;
+use crate::domain::charge::{Charge, ListedCharge};
 
 /// What is to be charged.
 #[derive(Clone, Copy, Debug)]
@@ -26,41 +27,6 @@ pub struct Order<'a> {
     pub amount: i64,
     /// ISO 4217.
     pub currency: &'a str,
-}
-
-/// A charge as the gateway tells of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Charge {
-    /// The gateway's name for it.
-    pub id: String,
-    /// Where it stands.
-    pub state: ChargeState,
-    /// Why it was declined, if it was.
-    pub decline: Option<String>,
-}
-
-/// Where a charge stands at the gateway.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ChargeState {
-    /// No money moved, but it still may.
-    Open,
-    /// Not decided yet.
-    Processing,
-    /// The money moved.
-    Succeeded,
-    /// No money moved, and none ever will.
-    Cancelled,
-}
-
-/// A charge of ours in the gateway's list.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListedCharge {
-    /// The charge.
-    pub charge: Charge,
-    /// Minor units.
-    pub amount: i64,
-    /// The booking that it was made for.
-    pub booking_id: i32,
 }
 
 /// A part of the gateway's list of charges.

@@ -8,16 +8,15 @@ use platform::{
     task::{Next, Schedule, repeat},
 };
 
-use crate::{domain::sales::attendee_key, store::Store};
+use crate::{domain::sales::attendee_key, state::AppState, store::Store};
 
 /// Rows per round.
 const ROUND: i64 = 500;
 /// The pause between checks for rows of an older replica.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts to add search keys.
-pub fn start(lifecycle: &Lifecycle, store: &Store) {
-    let store = store.clone();
+pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+    let store = state.store.clone();
     repeat(lifecycle, "search_keys", Schedule::every(PAUSE), move || {
         let store = store.clone();
         async move {

@@ -1,11 +1,12 @@
 //! Messages in: what organizers do to their events, and who deleted their account. Each takes effect in batches that commit one by one, and again
 //! when it is delivered again, without doing anything twice.
 
-use contracts::message::{EventFact, HolderFact, Message, UserFact};
+use contracts::message::{BOOKING_QUEUES, EventFact, HolderFact, Message, UserFact};
 use platform::{
-    bus::{Failure, Received},
+    bus::{self, Bus, Failure, Received},
     failpoint,
     postgres::is_unavailable,
+    server::Lifecycle,
 };
 use uuid::Uuid;
 
@@ -13,6 +14,20 @@ use crate::{state::AppState, store::Holder};
 
 /// Bookings or holders in one transaction.
 const BATCH: i64 = 500;
+/// Messages of each queue handled at once.
+const CONCURRENCY: u16 = 4;
+
+/// Starts one consumer for each queue of this service, and the gauge of their dead letters.
+pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
+    bus::start_counting_dead_letters(lifecycle, bus.clone(), &BOOKING_QUEUES);
+    for queue in BOOKING_QUEUES {
+        let state = state.clone();
+        bus::start_consumer(lifecycle, bus.clone(), queue, CONCURRENCY, move |received| {
+            let state = state.clone();
+            async move { handle(&state, received).await }
+        });
+    }
+}
 
 /// Handles a message; the same id again changes nothing.
 pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure> {

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::{found, healed};
 use crate::{
+    clients::event_service::CallFailure,
     domain::{
         FindingKind,
         reconciliation::{Holding, SeatsVerdict, judge_seats},
     },
-    event_client::CallFailure,
     state::AppState,
     store::Round,
 };

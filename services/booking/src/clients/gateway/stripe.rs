@@ -13,9 +13,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    Charge, ChargePage, ChargeState, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult,
-    ListedCharge, Order, PaymentGateway, signature,
+    ChargePage, Forged, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult, Order, PaymentGateway,
+    signature,
 };
+use crate::domain::charge::{Charge, ChargeState, ListedCharge};
 
 /// The version of the API that the types below were written for.
 const API_VERSION: &str = "2024-06-20";
