@@ -1,5 +1,5 @@
-//! Adds missing search keys of attendees to rows that an older version of this service wrote, which may still run
-//! beside this one. Safe to run on every replica at once, and to stop anywhere.
+//! Adds missing attendee keys to rows of replicas that run an older version. Safe to run on every replica at once, and
+//! to stop at any time.
 
 use std::time::Duration;
 
@@ -10,25 +10,20 @@ use platform::{
 
 use crate::{domain::sales::attendee_key, state::AppState, store::Store};
 
-/// Rows per round.
-const ROUND: i64 = 500;
-/// The pause between checks for rows of an older replica.
-const PAUSE: Duration = Duration::from_secs(30);
+const BATCH: i64 = 500;
+const INTERVAL: Duration = Duration::from_secs(30);
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     let store = state.store.clone();
-    repeat(lifecycle, "search_keys", Schedule::every(PAUSE), move || {
+    repeat(lifecycle, "search_keys", Schedule::every(INTERVAL), move || {
         let store = store.clone();
-        async move {
-            let made = attendee_keys(&store, ROUND).await?;
-            Ok::<_, sqlx::Error>(Next::at_once_if(made > 0))
-        }
+        async move { Ok::<_, sqlx::Error>(Next::at_once_if(attendee_keys(&store, BATCH).await? > 0)) }
     });
 }
 
-/// One round; returns how many keys it added.
+/// Adds keys to up to `limit` rows; returns how many it added.
 pub async fn attendee_keys(store: &Store, limit: i64) -> sqlx::Result<u64> {
-    let rows = store.list_without_attendee_key(limit).await?;
+    let rows = store.list_unindexed_attendees(limit).await?;
     if rows.is_empty() {
         return Ok(0);
     }

@@ -1,5 +1,5 @@
-//! Messages in: what organizers do to their events, and who deleted their account. Each takes effect in batches that commit one by one, and again
-//! when it is delivered again, without doing anything twice.
+//! Handles messages about changed and cancelled events and deleted accounts. The effects of a message commit in batches;
+//! a redelivered message repeats none of them.
 
 use contracts::message::{BOOKING_QUEUES, EventFact, HolderFact, Message, UserFact};
 use platform::{
@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::{state::AppState, store::Holder};
 
-/// Bookings or holders in one transaction.
+/// Bookings or holders per transaction.
 const BATCH: i64 = 500;
-/// Messages of each queue handled at once.
+/// Messages per queue that are handled at once.
 const CONCURRENCY: u16 = 4;
 
 /// Starts one consumer for each queue of this service, and the gauge of their dead letters.
@@ -29,17 +29,17 @@ pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
     }
 }
 
-/// Handles a message; the same id again changes nothing.
+/// Handles a message. Idempotent by message id.
 pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure> {
     let Received { id, message } = received;
     if state.store.is_processed(id).await.map_err(failure)? {
         return Ok(());
     }
     match message {
-        Message::EventCancelled(event) => call_off(state, id, event).await.map_err(failure)?,
-        Message::EventChanged(event) => change(state, id, event).await.map_err(failure)?,
-        Message::UserDeleted(user) => delete_account(state, user).await.map_err(failure)?,
-        other => return Err(Failure::Unsupported(anyhow::anyhow!("{} is none of ours", other.routing_key()))),
+        Message::EventCancelled(event) => cancel_event(state, id, event).await.map_err(failure)?,
+        Message::EventChanged(event) => change_event(state, id, event).await.map_err(failure)?,
+        Message::UserDeleted(user) => store_account_deletion(state, user).await.map_err(failure)?,
+        other => return Err(Failure::Unsupported(anyhow::anyhow!("{} is not handled here", other.routing_key()))),
     }
     state.store.store_processed(id).await.map_err(failure)?;
     failpoint!("booking.consumer.processed");
@@ -50,13 +50,13 @@ fn failure(error: sqlx::Error) -> Failure {
     if is_unavailable(&error) { Failure::Unavailable(error.into()) } else { Failure::Failed(error.into()) }
 }
 
-/// Ends every booking of the event, then tells everybody who had one.
-async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
+/// Ends every booking of the event, then notifies everybody who had one.
+async fn cancel_event(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
     loop {
         let mut unit = state.store.begin().await?;
-        let (ended, told) = unit.call_off_bookings(&event, BATCH).await?;
-        for booking in &told {
-            unit.tell(&Message::BookingCancelled(booking.fact(state.clock.now()))).await?;
+        let (ended, cancelled) = unit.cancel_event_bookings(&event, BATCH).await?;
+        for booking in &cancelled {
+            unit.enqueue(&Message::BookingCancelled(booking.fact(state.clock.now()))).await?;
         }
         unit.commit().await?;
         failpoint!("booking.consumer.called_off");
@@ -71,19 +71,19 @@ async fn call_off(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<
         let holders = state.store.list_former_holders(&event.event_id, after, BATCH).await?;
         let Some(last) = holders.last() else { return Ok(()) };
         after = last.user_id;
-        tell_holders(state, id, &holders, Message::HolderEventCancelled, &event).await?;
+        notify_holders(state, id, &holders, Message::HolderEventCancelled, &event).await?;
     }
 }
 
-/// Only stores it: a sweeper does what follows, and goes on until nothing is left.
-async fn delete_account(state: &AppState, user: UserFact) -> sqlx::Result<()> {
+/// Stores the deletion; a sweeper carries it out.
+async fn store_account_deletion(state: &AppState, user: UserFact) -> sqlx::Result<()> {
     state.store.insert_account_deletion(&user).await?;
     failpoint!("booking.consumer.account_deleted");
     Ok(())
 }
 
-/// Stores the change, then tells everybody who took seats before it, unless a later message is to tell them.
-async fn change(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
+/// Stores the change, then notifies everybody whose seats were held before it, unless a later message will do that.
+async fn change_event(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
     state.store.store_event_change(&event).await?;
     failpoint!("booking.consumer.changed");
     if event.untold {
@@ -94,12 +94,12 @@ async fn change(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()
         let holders = state.store.list_holders(&event, after, BATCH).await?;
         let Some(last) = holders.last() else { return Ok(()) };
         after = last.user_id;
-        tell_holders(state, id, &holders, Message::HolderEventChanged, &event).await?;
+        notify_holders(state, id, &holders, Message::HolderEventChanged, &event).await?;
     }
 }
 
-/// One message a holder, under an id made of the message's and the holder's: repeating it writes nothing new.
-async fn tell_holders(
+/// Enqueues a message per holder. Its id is derived from the message id and the user id, so repeating it has no effect.
+async fn notify_holders(
     state: &AppState,
     id: Uuid,
     holders: &[Holder],
@@ -109,7 +109,7 @@ async fn tell_holders(
     let mut unit = state.store.begin().await?;
     for Holder { user_id, booking_id } in holders.iter().copied() {
         let fact = HolderFact { user_id, booking_id, event: event.clone() };
-        unit.tell_as(Uuid::new_v5(&id, &user_id.to_be_bytes()), &message(fact)).await?;
+        unit.enqueue_as(Uuid::new_v5(&id, &user_id.to_be_bytes()), &message(fact)).await?;
     }
     unit.commit().await?;
     failpoint!("booking.consumer.told");

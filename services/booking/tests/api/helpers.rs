@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::neighbours::{Neighbours, PATIENCE};
+use crate::neighbours::{Neighbours, WAIT_TIMEOUT};
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_ours";
 pub(crate) const ALICE: i32 = 11;
@@ -331,7 +331,7 @@ pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Opt
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 /// Sends all at once; the answers in order.

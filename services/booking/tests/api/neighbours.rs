@@ -580,4 +580,4 @@ async fn find_refund(State(neighbours): State<Neighbours>, Path(id): Path<String
 }
 
 /// Long enough for a call that is never answered to be given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use booking_service::loops::reconciler::{self, Patrol};
+use booking_service::loops::reconciler::{self, ReconcileScan};
 use platform::server::Lifecycle;
 use uuid::Uuid;
 
@@ -26,9 +26,9 @@ impl TestApp {
     }
 
     async fn reconciles_at_once(&self) {
-        for patrol in Patrol::ALL {
+        for patrol in ReconcileScan::ALL {
             self.execute("update patrols set next_round_at = now(), position = null").await;
-            assert!(reconciler::round(self.state(), patrol).await.unwrap());
+            assert!(reconciler::run_scan(self.state(), patrol).await.unwrap());
         }
     }
 
@@ -251,8 +251,8 @@ async fn a_neighbour_that_does_not_answer_ends_the_round_and_nothing_else() {
 
     app.execute("update patrols set next_round_at = now()").await;
     let (seats, money) = (
-        reconciler::round(app.state(), Patrol::Reservations).await,
-        reconciler::round(app.state(), Patrol::Charges).await,
+        reconciler::run_scan(app.state(), ReconcileScan::Reservations).await,
+        reconciler::run_scan(app.state(), ReconcileScan::Charges).await,
     );
 
     assert!(seats.is_err() && money.is_err());
@@ -271,8 +271,8 @@ async fn of_several_replicas_one_does_a_round_and_all_show_what_was_found() {
     }
 
     let rounds = tokio::join!(
-        reconciler::round(app.state(), Patrol::Reservations),
-        reconciler::round(replica.state(), Patrol::Reservations),
+        reconciler::run_scan(app.state(), ReconcileScan::Reservations),
+        reconciler::run_scan(replica.state(), ReconcileScan::Reservations),
     );
 
     assert!(rounds.0.unwrap() != rounds.1.unwrap());

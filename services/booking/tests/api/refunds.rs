@@ -88,8 +88,8 @@ async fn two_sweepers_on_one_refund_give_the_money_back_once() {
 
     // As if the lease of one had run out while it was at work.
     let (one, other) = tokio::join!(
-        booking_service::flow::refund::carry_out(app.state(), &refund),
-        booking_service::flow::refund::carry_out(replica.state(), &refund),
+        booking_service::flow::refund::execute(app.state(), &refund),
+        booking_service::flow::refund::execute(replica.state(), &refund),
     );
 
     one.unwrap();
@@ -104,7 +104,7 @@ async fn stripe_is_asked_in_its_own_units_and_told_of_in_ours() {
     app.neighbours.world().events.get_mut(&event).unwrap().currency = "ISK";
 
     let booking = app.buys(&event, 2).await;
-    let listed = app.state().gateway.list(app.state().clock.now() - TimeDelta::days(1), None).await.unwrap();
+    let listed = app.state().gateway.list_charges(app.state().clock.now() - TimeDelta::days(1), None).await.unwrap();
     app.cancel_request(ALICE, booking).send().await;
     app.sweeps().await;
 

@@ -1,9 +1,8 @@
-//! The company that moves the money, as this service sees it: [`PaymentGateway`]. [`stripe`] is its implementation
-//! for Stripe's API, which the mock gateway speaks as well. Amounts are minor units of ISO 4217 on this side; the
-//! implementation converts.
+//! The payment gateway: [`PaymentGateway`], and [`stripe`], its implementation for Stripe's API, which the mock gateway
+//! also speaks. Amounts here are minor units of ISO 4217; the implementation converts.
 //!
-//! A charge goes in two steps. Creating one never moves money and gives it a name; confirming the named charge does.
-//! So whoever knows the name can always find out what became of it, and a cancelled charge never moves money later.
+//! A charge takes two steps. Creating it assigns an id and never moves money; confirming it by its id does. So the
+//! outcome of a charge with a stored id can always be found out, and a cancelled charge never moves money later.
 
 mod signature;
 pub mod stripe;
@@ -16,12 +15,10 @@ use thiserror::Error;
 pub use self::signature::sign;
 use crate::domain::charge::{Charge, ListedCharge};
 
-/// What is to be charged.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
-    /// The attempt, for the gateway's records.
+pub struct NewCharge<'a> {
+    /// For the gateway's records, like the booking.
     pub payment_id: i32,
-    /// The booking, for the gateway's records.
     pub booking_id: i32,
     /// Minor units of `currency`.
     pub amount: i64,
@@ -29,90 +26,92 @@ pub struct Order<'a> {
     pub currency: &'a str,
 }
 
-/// A part of the gateway's list of charges.
+/// A page of the gateway's list of charges.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ChargePage {
-    /// Those of ours, newest first.
+    /// Those of our bookings, newest first.
     pub charges: Vec<ListedCharge>,
-    /// What the next part begins after; `None` on the last one.
+    /// The charge after which the next page begins; `None` on the last page.
     pub next_after: Option<String>,
 }
 
-/// A refund as the gateway tells of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GatewayRefund {
-    /// The gateway's name for it; absent if it only says that the money went back before.
+    /// The gateway's id of the refund; absent if the gateway only says that the charge was refunded before.
     pub id: Option<String>,
-    /// Where it stands.
     pub state: GatewayRefundState,
 }
 
-/// Where a refund stands at the gateway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum GatewayRefundState {
-    /// Not decided yet.
+    /// The gateway has not decided yet.
     Pending,
-    /// The money went back.
+    /// The money was returned.
     Succeeded,
-    /// It did not, and another refund is needed.
+    /// The money was not returned; another refund is needed.
     Failed,
 }
 
-/// Why a call of the gateway gave no result.
+/// Why a call to the gateway gave no result.
 #[derive(Debug, Error)]
 pub enum GatewayFailure {
-    /// The card or the like was declined: nothing was charged.
+    /// The payment method was declined: nothing was charged.
     #[error("declined: {0}")]
     Declined(String),
-    /// The request was refused, for good.
+    /// The request was refused permanently.
     #[error("refused with {code}: {message}")]
     Refused {
-        /// The gateway's word.
         code: String,
-        /// The parameter at fault, as the gateway calls it.
+        /// The invalid parameter, by the gateway's name.
         parameter: Option<String>,
-        /// For people.
         message: String,
     },
-    /// The gateway answered that it failed. It may have acted all the same.
+    /// The gateway reported a failure of its own. It may have acted nevertheless.
     #[error("failed: {0}")]
     Failed(String),
-    /// No answer: it may have acted.
+    /// There was no answer; the gateway may have acted.
     #[error("no answer")]
     Unknown(#[source] anyhow::Error),
 }
 
-/// A webhook that was not signed by the gateway, or too long ago.
+/// A webhook without a valid signature of the gateway, or with an old one.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct Forged(pub &'static str);
+pub struct InvalidSignature(pub &'static str);
 
-/// What a call of the gateway gives.
 pub type GatewayResult<'a, T> = BoxFuture<'a, Result<T, GatewayFailure>>;
 
-/// A payment company. Every call has a deadline. Calls with a `key` do their work once for each key, and are made again
-/// by the implementation while their outcome is unknown.
+/// A payment provider. Every call has a timeout. Calls with a `key` are idempotent by it, and the implementation
+/// repeats them while their outcome is unknown.
 pub trait PaymentGateway: Send + Sync {
-    /// Names a charge. Moves no money.
-    fn create<'a>(&'a self, key: &'a str, order: Order<'a>) -> GatewayResult<'a, Charge>;
-    /// Moves the money, with the customer's payment method.
-    fn confirm<'a>(&'a self, key: &'a str, charge_id: &'a str, payment_method: &'a str) -> GatewayResult<'a, Charge>;
-    /// What became of a charge.
-    fn find<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
-    /// Charges made since `since`, newest first, those after `after`.
-    fn list<'a>(&'a self, since: DateTime<Utc>, after: Option<&'a str>) -> GatewayResult<'a, ChargePage>;
-    /// Makes sure that a charge that moved no money never will.
-    fn cancel<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
-    /// Gives back the whole of a charge.
-    fn refund<'a>(
+    /// Creates a charge, which gets its id. Moves no money.
+    fn create_charge<'a>(&'a self, key: &'a str, charge: NewCharge<'a>) -> GatewayResult<'a, Charge>;
+    /// Moves the money, from the customer's payment method.
+    fn confirm_charge<'a>(
+        &'a self,
+        key: &'a str,
+        charge_id: &'a str,
+        payment_method: &'a str,
+    ) -> GatewayResult<'a, Charge>;
+    fn fetch_charge<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
+    /// Charges created since `since`, newest first, following the charge `after`.
+    fn list_charges<'a>(&'a self, since: DateTime<Utc>, after: Option<&'a str>) -> GatewayResult<'a, ChargePage>;
+    /// Cancels a charge that has moved no money, so that it never will.
+    fn cancel_charge<'a>(&'a self, charge_id: &'a str) -> GatewayResult<'a, Charge>;
+    /// Refunds the whole charge.
+    fn refund_charge<'a>(
         &'a self,
         key: &'a str,
         charge_id: &'a str,
         amount: i64,
         currency: &'a str,
     ) -> GatewayResult<'a, GatewayRefund>;
-    /// What became of a refund.
-    fn find_refund<'a>(&'a self, refund_id: &'a str) -> GatewayResult<'a, GatewayRefund>;
-    /// The charge that a webhook is about, if it is about one. What else it says is not to be trusted.
-    fn read_webhook(&self, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Option<String>, Forged>;
+    fn fetch_refund<'a>(&'a self, refund_id: &'a str) -> GatewayResult<'a, GatewayRefund>;
+    /// The id of the charge that a webhook is about, if any. Nothing else in a webhook is trusted.
+    fn parse_webhook(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, InvalidSignature>;
 }

@@ -1,38 +1,38 @@
-//! The gateway's charges against payments.
+//! Compares the gateway's charges with payments.
 
 use std::collections::HashMap;
 
 use chrono::TimeDelta;
 
-use super::{found, healed};
+use super::{count_healed, report};
 use crate::{
-    domain::reconciliation::{ChargeVerdict, Claim, judge_charge},
+    domain::reconciliation::{ChargeVerdict, PaymentRecord, compare_charge},
     state::AppState,
-    store::Round,
+    store::ReconcileRun,
 };
 
-/// How far back charges are compared.
+/// Age up to which charges are compared.
 const WINDOW: TimeDelta = TimeDelta::days(3);
 
-/// Compares the next page; gives the charge that it ended at, or `None` at the end.
-pub(super) async fn compare(state: &AppState, round: &Round) -> anyhow::Result<Option<String>> {
+/// Compares the next page; returns the charge that it ended at, or `None` on the last page.
+pub(super) async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Result<Option<String>> {
     let since = state.clock.now() - WINDOW;
-    // The neighbour first: what it lists was named here before it was charged.
-    let page = state.gateway.list(since, round.position.as_deref()).await?;
-    let names: Vec<String> = page.charges.iter().map(|listed| listed.charge.id.clone()).collect();
-    let claims = state.store.list_claims(&names).await?;
-    let claims: HashMap<&str, &Claim> = claims.iter().map(|claim| (claim.gateway_id.as_str(), claim)).collect();
+    // The gateway is read first: the id of a charge is stored here before it is confirmed there.
+    let page = state.gateway.list_charges(since, run.position.as_deref()).await?;
+    let ids: Vec<String> = page.charges.iter().map(|listed| listed.charge.id.clone()).collect();
+    let payments = state.store.list_payment_records(&ids).await?;
+    let payments: HashMap<&str, &PaymentRecord> = payments.iter().map(|it| (it.gateway_id.as_str(), it)).collect();
     for listed in &page.charges {
-        let name = listed.charge.id.as_str();
-        match judge_charge(listed, claims.get(name).copied()) {
-            ChargeVerdict::Sound => {}
-            ChargeVerdict::LookUp => {
-                // As a webhook would: the sweeper does the rest.
-                state.store.check_charge_soon(name).await?;
+        let id = listed.charge.id.as_str();
+        match compare_charge(listed, payments.get(id).copied()) {
+            ChargeVerdict::Consistent => {}
+            ChargeVerdict::FetchCharge => {
+                // A sweeper fetches the charge, as after a webhook.
+                state.store.schedule_charge_check(id).await?;
                 state.payments_wake.notify_one();
-                healed("charge_looked_up", listed.booking_id);
+                count_healed("charge_looked_up", listed.booking_id);
             }
-            ChargeVerdict::Found(kind) => found(state, round, kind, name, Some(listed.booking_id)).await?,
+            ChargeVerdict::Finding(kind) => report(state, run, kind, id, Some(listed.booking_id)).await?,
         }
     }
     Ok(page.next_after)

@@ -1,4 +1,4 @@
-//! event-service's reservations against bookings.
+//! Compares event-service's reservations with bookings.
 
 use std::collections::HashMap;
 
@@ -6,65 +6,68 @@ use anyhow::Context;
 use contracts::reservation::ReservationPage;
 use uuid::Uuid;
 
-use super::{found, healed};
+use super::{count_healed, report};
 use crate::{
     clients::event_service::CallFailure,
     domain::{
         FindingKind,
-        reconciliation::{Holding, SeatsVerdict, judge_seats},
+        reconciliation::{HeldReservation, ReservationVerdict, compare_reservation},
     },
     state::AppState,
-    store::Round,
+    store::ReconcileRun,
 };
 
-/// Reservations of one round.
+/// Reservations per run.
 const PAGE: u32 = 500;
-/// Confirmed bookings of one round at most, should event-service have lost theirs.
+/// Upper bound of Confirmed bookings per run, in case event-service lost reservations.
 const MAX_BOOKINGS: i64 = 1000;
 
-/// Compares the next page; gives the reservation that it ended at, or `None` at the end.
-pub(super) async fn compare(state: &AppState, round: &Round) -> anyhow::Result<Option<String>> {
-    let after: Option<Uuid> = round.position.as_deref().map(str::parse).transpose().context("the patrol's position")?;
-    // The neighbour first: what it lists was written here before.
+/// Compares the next page; returns the reservation that it ended at, or `None` on the last page.
+pub(super) async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Result<Option<String>> {
+    let after: Option<Uuid> =
+        run.position.as_deref().map(str::parse).transpose().context("the position of the scan")?;
+    // event-service is read first: a reservation id is stored here before it is used there.
     let ReservationPage { items, next_after } = state.events.list_reservations(after, PAGE).await?;
     let ids: Vec<Uuid> = items.iter().map(|entry| entry.reservation_id).collect();
-    let holdings = state.store.list_holdings(&ids, after, next_after, MAX_BOOKINGS).await?;
-    let mut holdings: HashMap<Uuid, Holding> = holdings.into_iter().map(|it| (it.reservation_id, it)).collect();
+    let held = state.store.list_held_reservations(&ids, after, next_after, MAX_BOOKINGS).await?;
+    let mut held: HashMap<Uuid, HeldReservation> = held.into_iter().map(|it| (it.reservation_id, it)).collect();
     for entry in &items {
-        let holding = holdings.remove(&entry.reservation_id);
-        let verdict = judge_seats(Some(entry), holding.as_ref());
-        act(state, round, verdict, entry.reservation_id, holding.as_ref()).await?;
+        let booking = held.remove(&entry.reservation_id);
+        let verdict = compare_reservation(Some(entry), booking.as_ref());
+        act(state, run, verdict, entry.reservation_id, booking.as_ref()).await?;
     }
-    for (reservation, holding) in &holdings {
-        act(state, round, judge_seats(None, Some(holding)), *reservation, Some(holding)).await?;
+    for (reservation, booking) in &held {
+        act(state, run, compare_reservation(None, Some(booking)), *reservation, Some(booking)).await?;
     }
     Ok(next_after.map(|id| id.to_string()))
 }
 
 async fn act(
     state: &AppState,
-    round: &Round,
-    verdict: SeatsVerdict,
+    run: &ReconcileRun,
+    verdict: ReservationVerdict,
     reservation: Uuid,
-    holding: Option<&Holding>,
+    booking: Option<&HeldReservation>,
 ) -> anyhow::Result<()> {
-    let found = async |kind| {
-        found(state, round, kind, &reservation.to_string(), holding.map(|holding| holding.booking_id)).await
+    let report = async |kind| {
+        report(state, run, kind, &reservation.to_string(), booking.map(|booking| booking.booking_id)).await
     };
-    match (verdict, holding) {
-        (SeatsVerdict::Found(kind), _) => found(kind).await?,
-        (SeatsVerdict::Release, Some(holding)) => {
-            // The sweeper does the rest.
-            if state.store.owe_forgotten_release(reservation).await? {
-                healed("release_owed", holding.booking_id);
+    match (verdict, booking) {
+        (ReservationVerdict::Finding(kind), _) => report(kind).await?,
+        (ReservationVerdict::Release, Some(booking)) => {
+            // A sweeper releases the seats.
+            if state.store.mark_missed_release_pending(reservation).await? {
+                count_healed("release_owed", booking.booking_id);
             }
         }
-        (SeatsVerdict::Confirm, Some(holding)) => match state.events.confirm(&holding.event_id, reservation).await {
-            Ok(()) => healed("seats_confirmed", holding.booking_id),
-            Err(CallFailure::Refused { .. }) => found(FindingKind::BookingWithoutSeats).await?,
-            Err(failure @ CallFailure::Unknown(_)) => return Err(failure.into()),
-        },
-        (SeatsVerdict::Sound | SeatsVerdict::Release | SeatsVerdict::Confirm, _) => {}
+        (ReservationVerdict::Confirm, Some(booking)) => {
+            match state.events.confirm(&booking.event_id, reservation).await {
+                Ok(()) => count_healed("seats_confirmed", booking.booking_id),
+                Err(CallFailure::Refused { .. }) => report(FindingKind::BookingWithoutSeats).await?,
+                Err(failure @ CallFailure::Unknown(_)) => return Err(failure.into()),
+            }
+        }
+        (ReservationVerdict::Consistent | ReservationVerdict::Release | ReservationVerdict::Confirm, _) => {}
     }
     Ok(())
 }
