@@ -1,7 +1,9 @@
 //! Stripe's API (<https://docs.stripe.com/api>): PaymentIntents, refunds, signed webhooks. Requests are form-encoded,
 //! responses are JSON.
 
-use std::{collections::HashMap, time::Duration};
+mod objects;
+
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::http::HeaderMap;
@@ -9,14 +11,15 @@ use chrono::{DateTime, Utc};
 use contracts::payment::Provider;
 use platform::{client::WithContext, config::Secret};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use self::objects::{ErrorBody, ErrorResponse, Event, Intent, IntentList, RefundBody};
 use super::{
     ChargePage, GatewayFailure, GatewayRefund, GatewayRefundState, GatewayResult, InvalidSignature, NewCharge,
     PaymentGateway, signature,
 };
-use crate::domain::charge::{Charge, ChargeState, ListedCharge};
+use crate::domain::charge::Charge;
 
 /// The API version that the types below belong to.
 const API_VERSION: &str = "2024-06-20";
@@ -88,114 +91,6 @@ impl Stripe {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct Intent {
-    id: String,
-    status: String,
-    last_payment_error: Option<ErrorBody>,
-}
-
-#[derive(Deserialize)]
-struct IntentList {
-    data: Vec<ListedIntent>,
-    has_more: bool,
-}
-
-#[derive(Deserialize)]
-struct ListedIntent {
-    #[serde(flatten)]
-    intent: Intent,
-    amount: i64,
-    currency: String,
-    #[serde(default)]
-    metadata: HashMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct RefundBody {
-    id: String,
-    status: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorResponse {
-    error: ErrorBody,
-}
-
-#[derive(Default, Deserialize)]
-struct ErrorBody {
-    #[serde(default, rename = "type")]
-    kind: String,
-    code: Option<String>,
-    decline_code: Option<String>,
-    message: Option<String>,
-    param: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    data: EventData,
-}
-
-#[derive(Deserialize)]
-struct EventData {
-    object: EventObject,
-}
-
-#[derive(Deserialize)]
-struct EventObject {
-    id: Option<String>,
-    object: Option<String>,
-    payment_intent: Option<String>,
-}
-
-impl ErrorBody {
-    fn reason(&self) -> String {
-        let code = self.decline_code.as_ref().or(self.code.as_ref());
-        self.message.clone().or_else(|| code.cloned()).unwrap_or_else(|| "the payment was declined".to_owned())
-    }
-}
-
-impl From<Intent> for Charge {
-    fn from(intent: Intent) -> Self {
-        let state = match intent.status.as_str() {
-            "succeeded" => ChargeState::Succeeded,
-            "canceled" => ChargeState::Cancelled,
-            "requires_payment_method" | "requires_confirmation" | "requires_action" | "requires_capture" => {
-                ChargeState::Open
-            }
-            // `processing`, and statuses that the API adds later: not decided as far as we know.
-            _ => ChargeState::Processing,
-        };
-        let decline = intent.last_payment_error.filter(|error| error.kind == "card_error").map(|e| e.reason());
-        Self { id: intent.id, state, decline }
-    }
-}
-
-impl IntentList {
-    fn into_page(self, provider: Provider) -> ChargePage {
-        let last = self.data.last().map(|listed| listed.intent.id.clone());
-        // Other charges of the account have no booking id.
-        let ours = self.data.into_iter().filter_map(|ListedIntent { intent, amount, currency, metadata }| {
-            let booking_id = metadata.get("booking_id")?.parse().ok()?;
-            let amount = provider.amount_of(amount, &currency.to_uppercase());
-            Some(ListedCharge { charge: intent.into(), amount, booking_id })
-        });
-        ChargePage { charges: ours.collect(), next_after: last.filter(|_| self.has_more) }
-    }
-}
-
-impl From<RefundBody> for GatewayRefund {
-    fn from(refund: RefundBody) -> Self {
-        let state = match refund.status.as_deref() {
-            Some("succeeded") => GatewayRefundState::Succeeded,
-            Some("failed" | "canceled") => GatewayRefundState::Failed,
-            _ => GatewayRefundState::Pending,
-        };
-        Self { id: Some(refund.id), state }
     }
 }
 
