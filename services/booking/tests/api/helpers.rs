@@ -1,4 +1,4 @@
-//! A service for one test, on a database of its own, with neighbours of its own; and requests to it.
+//! A service for one test, with its own database and its own fakes of other services; and requests to it.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -82,7 +82,7 @@ impl TestApp {
             }
             arguments.extend(pair.iter().map(ToString::to_string));
         }
-        // The database and the neighbours go by the machine's time, so this clock begins there too.
+        // The database and the fakes use the system's time, so this clock starts there too.
         let clock = Clock::fixed(Clock::system().now());
         let app = build(&arguments, &clock);
         let router = router(&app);
@@ -195,8 +195,8 @@ impl TestApp {
         async move { assert_eq!(self.standing(id).await, wanted) }
     }
 
-    /// What a booking's owner is told of it, oldest first: the types of the messages.
-    pub(crate) async fn told(&self, booking_id: i32) -> Vec<String> {
+    /// The types of the messages about a booking, oldest first.
+    pub(crate) async fn messages_about(&self, booking_id: i32) -> Vec<String> {
         let sql = "select message->>'type' from outbox
              where (message->>'booking_id')::int = $1 and message->>'type' like 'booking.%' order by created_at, id";
         sqlx::query_scalar(sql).bind(booking_id).fetch_all(&self.pool).await.unwrap()
@@ -210,12 +210,12 @@ impl TestApp {
         sqlx::query_as(sql).bind(id).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Changes rows, as time or an operator would.
+    /// Changes rows.
     pub(crate) async fn execute(&self, sql: &'static str) -> u64 {
         sqlx::query(sql).execute(&self.pool).await.unwrap().rows_affected()
     }
 
-    /// Ends the time of every hold, here and in event-service.
+    /// Lets every hold run out, here and in event-service.
     pub(crate) async fn holds_end(&self) {
         self.neighbours.end_holds();
         self.execute("update bookings set expires_at = now() - interval '1 second' where expires_at is not null").await;
@@ -246,7 +246,7 @@ impl TestApp {
         }
     }
 
-    /// One round of every sweeper over whatever is left to do.
+    /// Runs every sweeper once over all unfinished rows.
     pub(crate) async fn sweeps(&self) {
         self.leases_end().await;
         self.sweeps_what_is_due().await;
@@ -260,7 +260,7 @@ impl TestApp {
         sweeper::refunds(state.clone()).await.unwrap();
     }
 
-    /// What holds whenever nothing is under way.
+    /// Asserts what holds whenever nothing is under way.
     pub(crate) async fn is_consistent(&self) {
         let rows: Vec<Standing> =
             sqlx::query_as("select id, status, payment_status, event_id, seats, amount, reservation_id from bookings")
@@ -321,7 +321,7 @@ fn base64url(bytes: &[u8]) -> String {
     bits.chunks(6).map(letter).collect()
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns a value.
 pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {
@@ -331,7 +331,7 @@ pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Opt
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("timed out waiting until {what}"))
 }
 
 /// Sends all at once; the answers in order.
@@ -340,7 +340,7 @@ pub(crate) async fn all(calls: impl IntoIterator<Item = Call>) -> Vec<Answer> {
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// A request in the making.
+/// A request that is being built.
 pub(crate) struct Call {
     router: Router,
     request: Request<Body>,
@@ -445,7 +445,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let statement = format!("drop database if exists {} with (force)", self.name);
-        // A runtime of its own: the test's cannot wait here.
+        // Needs its own runtime: the test's cannot block here.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

@@ -18,7 +18,7 @@ fn sample(id: &str) -> Charge {
 }
 
 #[tokio::test]
-async fn stripe_knows_how_a_charge_is_created_confirmed_looked_up_and_cancelled() {
+async fn stripe_accepts_the_calls_for_charges() {
     let mock = StripeMock::start();
     let gateway = mock.gateway();
 
@@ -35,7 +35,7 @@ async fn stripe_knows_how_a_charge_is_created_confirmed_looked_up_and_cancelled(
 }
 
 #[tokio::test]
-async fn stripe_knows_how_charges_are_listed_and_those_of_others_are_left_out() {
+async fn stripe_accepts_the_list_of_charges_and_foreign_charges_are_ignored() {
     let mock = StripeMock::start();
     let since = platform::Clock::system().now();
 
@@ -45,7 +45,7 @@ async fn stripe_knows_how_charges_are_listed_and_those_of_others_are_left_out() 
 }
 
 #[tokio::test]
-async fn stripe_knows_how_a_charge_is_refunded_and_a_refund_looked_up() {
+async fn stripe_accepts_the_calls_for_refunds() {
     let mock = StripeMock::start();
     let gateway = mock.gateway();
 
@@ -60,7 +60,7 @@ async fn stripe_knows_how_a_charge_is_refunded_and_a_refund_looked_up() {
 }
 
 #[tokio::test]
-async fn a_key_that_stripe_does_not_accept_is_no_refusal_of_the_payment() {
+async fn an_invalid_api_key_is_not_a_refusal_of_the_payment() {
     let mock = StripeMock::start();
     let gateway = mock.gateway_with_key("not a key of Stripe's");
 
@@ -70,7 +70,7 @@ async fn a_key_that_stripe_does_not_accept_is_no_refusal_of_the_payment() {
 }
 
 #[tokio::test]
-async fn a_made_up_parameter_does_not_get_past_stripe_mock() {
+async fn stripe_mock_refuses_an_unknown_parameter() {
     let mock = StripeMock::start();
     let known = [("amount", "4200"), ("currency", "eur"), ("payment_method_types[]", "card")];
     let with_made_up = [&known[..], &[("made_up", "1")]].concat();
