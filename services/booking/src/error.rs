@@ -1,28 +1,27 @@
-//! From what the domain says to what clients get: one exhaustive match for each.
+//! Domain errors as API errors, one exhaustive match each.
 
 use platform::{ApiError, error::FieldError};
 use thiserror::Error;
 
 use crate::{
+    clients::event_service::Refusal,
     domain::{
-        Booking, CancelRefusal, ForbiddenTransition, PayRefusal, Payment,
+        Booking, BookingStatus, CancelRefusal, ForbiddenTransition, PayRefusal, Payment,
         payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
-    event_client::Refusal,
 };
 
-/// Why a flow stopped before it knew its end. Another run takes it up where it stands.
+/// Why a flow stopped before its end. Another run continues from the stored state.
 #[derive(Debug, Error)]
 pub enum Interrupted {
-    /// The database.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// A flow tried what the table of transitions forbids: a mistake of ours.
+    /// A flow attempted a transition that is not allowed: a bug.
     #[error(transparent)]
     Transition(#[from] ForbiddenTransition),
-    /// A charged payment, a booking or a price is not what it has to be: a mistake of ours or of a neighbour's.
+    /// A payment, a booking or a price is not what it must be: a bug here or in another service.
     #[error("{0}")]
-    Broken(&'static str),
+    Inconsistent(&'static str),
 }
 
 impl From<Interrupted> for ApiError {
@@ -30,7 +29,7 @@ impl From<Interrupted> for ApiError {
         match error {
             Interrupted::Database(error) => error.into(),
             Interrupted::Transition(error) => Self::internal(error),
-            error @ Interrupted::Broken(_) => Self::internal(error),
+            error @ Interrupted::Inconsistent(_) => Self::internal(error),
         }
     }
 }
@@ -38,13 +37,12 @@ impl From<Interrupted> for ApiError {
 /// Why a booking was not cancelled.
 #[derive(Debug, Error)]
 pub enum NotCancelled {
-    /// The user has no booking of that number.
+    /// The user has no booking with that id.
     #[error("there is no such booking")]
     NotFound,
-    /// The booking may not be cancelled, or not now.
     #[error(transparent)]
     Refused(#[from] CancelRefusal),
-    /// It is not known.
+    /// The outcome is unknown.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -76,7 +74,7 @@ impl From<PayRefusal> for ApiError {
             PayRefusal::Cancelled => "booking_cancelled",
             PayRefusal::Rejected => "booking_rejected",
             PayRefusal::Free => "nothing_to_pay",
-            // Passes by itself, so it is no answer to keep.
+            // Temporary, so it must not be a stored answer.
             PayRefusal::NotHeld => {
                 return Self::unavailable("event_service_unavailable", refusal.to_string(), refusal);
             }
@@ -99,33 +97,31 @@ impl From<CancelRefusal> for ApiError {
     }
 }
 
-/// The booking is not there, or not for this asker's eyes.
+/// There is no such booking, or it belongs to another user.
 pub fn booking_not_found() -> ApiError {
     ApiError::not_found("booking_not_found", "you have no booking of that number")
 }
 
-/// The asker's account was deleted, and this replica did not know yet that its sessions have ended.
+/// The caller's account was deleted, and this replica does not know yet that its sessions were revoked.
 pub fn session_over() -> ApiError {
     ApiError::unauthorized("session_over", "the session is over; log in again")
 }
 
-/// The payment is not there, or not for this asker's eyes.
+/// There is no such payment, or it belongs to another user.
 pub fn payment_not_found() -> ApiError {
     ApiError::not_found("payment_not_found", "you have no payment of that number")
 }
 
-/// The event is not there, or not for this asker's eyes.
 pub fn event_not_found() -> ApiError {
     ApiError::not_found("event_not_found", "there is no such event")
 }
 
-/// The event is somebody else's.
 pub fn not_your_event() -> ApiError {
     ApiError::forbidden("not_your_event", "only its organizer and admins may see who booked and what was sold")
 }
 
-/// event-service could not be asked who runs an event.
-pub fn event_unknown(cause: anyhow::Error) -> ApiError {
+/// event-service could not say who organizes the event.
+pub fn event_lookup_failed(cause: anyhow::Error) -> ApiError {
     let detail = "the event could not be looked up; try again in a moment";
     ApiError::unavailable("event_service_unavailable", detail, cause).retry_after(2)
 }
@@ -136,7 +132,7 @@ pub fn event_service_unavailable(cause: anyhow::Error) -> ApiError {
     ApiError::unavailable("event_service_unavailable", detail, cause).retry_after(2)
 }
 
-/// The answer about a booking whose seats were refused: event-service's own problem where it gave one.
+/// A booking whose seats were refused: event-service's own problem where there is one.
 pub fn rejected(booking: &Booking) -> ApiError {
     let detail = booking.rejection_detail.clone().unwrap_or_default();
     let refusal = booking.rejection_code.as_deref().and_then(Refusal::parse);
@@ -157,12 +153,11 @@ pub fn rejected(booking: &Booking) -> ApiError {
     }
 }
 
-/// The answer to somebody who holds as many seats of the event as allowed, until the first hold ends.
+/// The user holds as many seats of the event as allowed, until the first hold ends.
 pub fn held_seats_limit(detail: String, retry_after_seconds: Option<u32>) -> ApiError {
     ApiError::too_many_requests(Refusal::HeldSeatsLimit.code(), detail, retry_after_seconds.unwrap_or(1))
 }
 
-/// The answer about a payment that failed.
 pub fn payment_failed(payment: &Payment) -> ApiError {
     let message = payment.failure_message.clone().unwrap_or_default();
     match payment.failure_code.as_deref() {
@@ -176,9 +171,8 @@ pub fn payment_failed(payment: &Payment) -> ApiError {
     }
 }
 
-/// The answer about a payment that came when its seats were gone.
+/// The payment succeeded after its seats were gone, and is refunded.
 pub fn payment_too_late(booking: &Booking) -> ApiError {
-    use crate::domain::BookingStatus;
     let code = match booking.status {
         BookingStatus::Cancelled => "booking_cancelled",
         BookingStatus::Rejected => "booking_rejected",

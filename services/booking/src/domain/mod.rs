@@ -1,20 +1,22 @@
-//! Rules without I/O: the words of every state, the transitions between them, and what a request may do.
+//! Entities and rules without I/O.
 //!
-//! - [`words`]: the states as stored and shown
-//! - [`booking`]: a booking, the changes it may go through, and who may do what to it when
-//! - [`reconciliation`]: our rows against the neighbours'
-//! - [`payment`]: attempts to pay, refunds, and what clients see of them
-//! - [`sales`]: who comes to an event, and what it has brought in
+//! - [`status`]: the states as stored and shown, and the transitions between them
+//! - [`booking`]: a booking, its state changes, and the rules for paying and cancelling it
+//! - [`payment`]: payment attempts, refunds, and what clients see of them
+//! - [`charge`]: charges as the payment gateway reports them
+//! - [`reconciliation`]: comparison of our rows with event-service, the gateway and the outbox
+//! - [`sales`]: attendees and sales of an event
 
 pub mod booking;
+pub mod charge;
 pub mod payment;
 pub mod reconciliation;
 pub mod sales;
-pub mod words;
+pub mod status;
 
 pub use self::{
     booking::{Booking, CancelRefusal, Change, ForbiddenTransition, NewBooking, PayRefusal, Rejection},
     payment::{Payment, PaymentPhase, Refund},
     sales::{Attendee, DaySales, EventSales},
-    words::{AttemptState, BookingStatus, CancelReason, FindingKind, PaymentStatus, RefundReason, RefundState},
+    status::{AttemptState, BookingStatus, CancelReason, FindingKind, PaymentStatus, RefundReason, RefundState},
 };

@@ -1,4 +1,4 @@
-//! Who comes to an event, what it has brought in, and the sheet that organizers take away.
+//! Attendees and sales of an event, and their export as CSV.
 
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
@@ -9,13 +9,10 @@ use super::BookingStatus;
 /// A booking as the event's organizer sees it.
 #[derive(Clone, Debug)]
 pub struct Attendee {
-    /// The booking's number.
     pub booking_id: i32,
-    /// The owner's name at the time of booking.
+    /// At the time of booking, like the e-mail address.
     pub name: String,
-    /// The owner's e-mail address at the time of booking.
     pub email: String,
-    /// How many seats.
     pub seats: i32,
     /// What was paid, in minor units of `currency`.
     pub amount: i64,
@@ -23,30 +20,28 @@ pub struct Attendee {
     pub currency: String,
     /// Confirmed, or Cancelled together with the whole event.
     pub status: BookingStatus,
-    /// When it was booked.
     pub created_at: DateTime<Utc>,
 }
 
 /// Bookings made on one day, in one currency.
 #[derive(Clone, Debug)]
 pub struct DaySales {
-    /// By the clock of the event's time zone.
+    /// In the event's time zone.
     pub date: NaiveDate,
     /// ISO 4217.
     pub currency: String,
-    /// Seats of bookings that stand.
+    /// Seats of Confirmed bookings.
     pub seats: i64,
-    /// What was paid for them, in minor units.
+    /// Minor units.
     pub amount: i64,
-    /// Seats that were sold that day and cancelled since.
+    /// Seats sold that day and cancelled since.
     pub cancelled_seats: i64,
-    /// What was paid for those, and goes or went back.
+    /// Refunded, or to be refunded; minor units.
     pub cancelled_amount: i64,
 }
 
-/// All bookings of an event, in one currency. The figures are those of [`DaySales`].
+/// All bookings of an event, in one currency; the fields are those of [`DaySales`].
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields of DaySales, under the same names")]
 pub struct EventSales {
     pub event_id: String,
     pub currency: String,
@@ -56,17 +51,15 @@ pub struct EventSales {
     pub cancelled_amount: i64,
 }
 
-/// A day in a time zone, and when it begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Day {
-    /// The date in the calendar.
     pub date: NaiveDate,
-    /// Its first instant.
+    /// The first instant of the day in the time zone.
     pub begins_at: DateTime<Utc>,
 }
 
-/// The days in `zone` from that of `first` to the one after that of `last`. They are 23 or 25 hours long where clocks
-/// change, and need not begin at midnight, because a clock may skip it.
+/// The days in `zone` from the day of `first` to the day after that of `last`. Days are 23 or 25 hours long when clocks
+/// change, and may begin after midnight, because a clock may skip it.
 pub fn days(zone: Tz, first: DateTime<Utc>, last: DateTime<Utc>) -> Vec<Day> {
     let local = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
     let dates = local(first).iter_days().take_while(|date| date.pred_opt().is_none_or(|day| day <= local(last)));
@@ -77,30 +70,30 @@ fn beginning(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
     let midnight = date.and_time(NaiveTime::MIN);
     match zone.from_local_datetime(&midnight) {
         LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.to_utc(),
-        // The first instant after the hour, or the day, that the clock skips.
+        // The first instant after the gap that the clock skips.
         LocalResult::None => GapInfo::new(&midnight, &zone)
             .and_then(|gap| gap.end)
             .map_or_else(|| midnight.and_utc(), |end| end.to_utc()),
     }
 }
 
-/// The key by which searches find an attendee: the name and the address, folded.
+/// The search key of an attendee: the folded name and e-mail address.
 pub fn attendee_key(name: &str, email: &str) -> String {
     format!("{}\n{}", fold(name), fold(email))
 }
 
-/// The words of a search, each of which has to be part of an attendee's key. A search without words finds nobody.
-pub fn search_words(search: &str) -> Vec<String> {
+/// The terms of a search, each of which must be part of an attendee's key. A search without terms finds nobody.
+pub fn search_terms(search: &str) -> Vec<String> {
     fold(search).split_whitespace().map(str::to_owned).collect()
 }
 
-/// The first line of the sheet, after the byte order mark that tells spreadsheets it is UTF-8.
-pub const SHEET_HEAD: &str =
+/// The header line, after the byte order mark by which spreadsheets recognize UTF-8.
+pub const CSV_HEADER: &str =
     "\u{feff}\"booking_id\",\"name\",\"email\",\"seats\",\"amount\",\"currency\",\"booked_at\",\"status\"\r\n";
 
 impl Attendee {
-    /// The booking's line in the sheet: comma-separated values of RFC 4180, the amount in major units.
-    pub fn sheet_line(&self) -> String {
+    /// A line of comma-separated values (RFC 4180), with the amount in major units.
+    pub fn csv_line(&self) -> String {
         let Self { booking_id, name, email, seats, amount, currency, status, created_at } = self;
         let (name, email, currency_cell) = (cell(name), cell(email), cell(currency));
         let amount = money::decimal(*amount, currency);
@@ -110,12 +103,12 @@ impl Attendee {
     }
 }
 
-/// A text in quotes, changed so that no program reads a formula in it. A formula starts at the beginning of a cell, so
-/// an apostrophe goes first (<https://owasp.org/www-community/attacks/CSV_Injection>). A cell may also start inside the
-/// text: a program with another separator, such as the semicolon of some countries, does not recognize the quotes.
+/// Quotes a text so that no spreadsheet takes it for a formula. A formula starts at the beginning of a cell, where an
+/// apostrophe prevents it (<https://owasp.org/www-community/attacks/CSV_Injection>). A cell may also start inside the
+/// text, because a program with another separator, such as a semicolon, does not recognize the quotes.
 fn cell(text: &str) -> String {
-    let safe = text.split_inclusive(separates).map(|part| {
-        // Programs also find a formula after blanks and quotes.
+    let safe = text.split_inclusive(is_separator).map(|part| {
+        // Spreadsheets also recognize a formula after blanks and quotes.
         let start = part.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
         let apostrophe = if start.starts_with(FORMULA) { "'" } else { "" };
         format!("{apostrophe}{}", part.replace('"', "\"\""))
@@ -124,12 +117,12 @@ fn cell(text: &str) -> String {
     format!("\"{apostrophe}{}\"", safe.collect::<String>())
 }
 
-/// The characters that begin a formula, and those that programs of some countries treat as the same.
+/// The characters that start a formula, and those that localized spreadsheets treat like them.
 const FORMULA: [char; 20] =
     ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '⁼', '⁺', '⁻', '₌', '₊', '₋', '−', '﬩'];
 
-/// Whether some program ends a cell at this character.
-fn separates(character: char) -> bool {
+/// Whether some spreadsheet ends a cell at this character.
+fn is_separator(character: char) -> bool {
     character.is_control() || matches!(character, ',' | ';' | '|' | '\u{2028}' | '\u{2029}')
 }
 
@@ -141,7 +134,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The hours of the days from one instant to another.
+    /// The lengths in hours of the days from one instant to another.
     fn hours(zone: Tz, first: &str, last: &str) -> Vec<f64> {
         let days = days(zone, at(first), at(last));
         #[expect(clippy::cast_precision_loss, reason = "hours of a day")]
@@ -149,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_as_long_as_the_clock_makes_them() {
+    fn days_are_shorter_or_longer_when_clocks_change() {
         let spring = hours(Tz::Europe__Berlin, "2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z");
         let autumn = hours(Tz::Europe__Berlin, "2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z");
         let half_an_hour = hours(Tz::Australia__Lord_Howe, "2026-04-04T12:00:00Z", "2026-04-05T12:00:00Z");
@@ -159,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn days_begin_when_the_calendar_changes_also_without_a_midnight() {
+    fn days_begin_when_the_date_changes_even_without_a_midnight() {
         // Kathmandu is 5:45 ahead. In Beirut the clocks went from midnight to one o'clock.
         let kathmandu = days(Tz::Asia__Kathmandu, at("2026-05-01T18:14:59Z"), at("2026-05-01T18:15:00Z"));
         let beirut = days(Tz::Asia__Beirut, at("2022-03-26T12:00:00Z"), at("2022-03-27T12:00:00Z"));
@@ -180,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_folded_like_the_names_it_looks_for() {
+    fn a_search_is_folded_like_the_names() {
         let key = attendee_key("Zoe\u{308} Ørsted", "Zoe@Example.org");
 
         assert_eq!(key, "zoe orsted\nzoe@example.org");
-        assert!(search_words("ORSTED Zo\u{eb}").iter().all(|word| key.contains(word)));
-        assert_eq!(search_words("("), ["("]);
-        assert_eq!(search_words("\u{200b}"), [""; 0]);
+        assert!(search_terms("ORSTED Zo\u{eb}").iter().all(|term| key.contains(term)));
+        assert_eq!(search_terms("("), ["("]);
+        assert_eq!(search_terms("\u{200b}"), [""; 0]);
     }
 
     #[test]
@@ -199,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_like_a_formula_gets_an_apostrophe() {
+    fn an_apostrophe_precedes_what_looks_like_a_formula() {
         for text in ["=1+1", "+1", "-1", "@SUM(A1)", "  =1+1", "＝1+1", "＋1", "－1", "＠x", "−1", "'=1", "\u{a0}=1"]
         {
             assert_eq!(cell(text), format!("\"'{text}\""));
@@ -211,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_formula_does_not_begin_after_another_countrys_separator_either() {
+    fn an_apostrophe_precedes_a_formula_after_a_localized_separator() {
         for (text, safe) in [
             ("x;=1+1", "x;'=1+1"),
             ("x,=1+1", "x,'=1+1"),
@@ -226,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_numbers_bare_and_the_amount_in_major_units() {
+    fn a_line_has_unquoted_numbers_and_the_amount_in_major_units() {
         let attendee = Attendee {
             booking_id: 7,
             name: "Ada".to_owned(),
@@ -237,8 +230,8 @@ mod tests {
             status: BookingStatus::Confirmed,
             created_at: DateTime::UNIX_EPOCH,
         };
-        let line = attendee.sheet_line();
+        let line = attendee.csv_line();
         assert_eq!(line, "7,\"Ada\",\"ada@example.org\",2,12345.00,\"HUF\",\"1970-01-01T00:00:00Z\",\"Confirmed\"\r\n");
-        assert!(SHEET_HEAD.starts_with("\u{feff}\"booking_id\",\"name\""));
+        assert!(CSV_HEADER.starts_with("\u{feff}\"booking_id\",\"name\""));
     }
 }

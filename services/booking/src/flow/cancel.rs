@@ -1,4 +1,4 @@
-//! The owner ends a booking: stored first, then the seats and the money go back.
+//! The owner cancels a booking: the cancellation is stored first, then seats are released and money is refunded.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::{
     state::{AppState, INLINE_LEASE},
 };
 
-/// Cancels a booking of that user; one that is cancelled already stays as it is.
+/// Cancels a booking of the user. A cancelled booking stays as it is.
 pub async fn cancel(state: &AppState, user_id: i32, booking_id: i32) -> ApiResult<Booking> {
     let deadline = state.policy.cancel_deadline;
     let (booking, refund) = store_cancelled(state, user_id, booking_id, deadline, Some(INLINE_LEASE)).await?;
     state.relay_wake.notify_one();
-    if let Err(error) = give_back(state, &booking, refund.as_ref()).await {
-        // The booking is cancelled; what it leaves to do is stored, and sweepers do it.
+    if let Err(error) = release_and_refund(state, &booking, refund.as_ref()).await {
+        // The cancellation is stored, and with it what the sweepers have to finish.
         tracing::warn!(booking_id, error = format!("{:#}", anyhow::Error::new(error)), "left to the sweepers");
     }
     let booking = state.store.find_booking(booking_id).await?;
     booking.ok_or_else(booking_not_found)
 }
 
-/// Stores that a booking of that user is cancelled, up to `deadline` before its event, and orders its refund.
+/// Stores the cancellation of a booking of the user, until `deadline` before its event, and orders its refund.
 ///
-/// `lease` keeps sweepers away from seats and money, for whoever gives them back at once.
+/// `lease` keeps sweepers away while the caller itself releases the seats and refunds the money.
 pub(super) async fn store_cancelled(
     state: &AppState,
     user_id: i32,
@@ -38,32 +38,32 @@ pub(super) async fn store_cancelled(
 ) -> Result<(Booking, Option<Refund>), NotCancelled> {
     let mut unit = state.store.begin().await?;
     let (booking, _) = unit.lock_booking(user_id, booking_id).await?.ok_or(NotCancelled::NotFound)?;
-    let attempt = unit.find_live_attempt(booking.id).await?;
+    let attempt = unit.find_active_attempt(booking.id).await?;
     if !booking.may_cancel(attempt.is_some(), state.clock.now(), deadline)? {
         return Ok((Booking { release_pending: false, ..booking }, None));
     }
     let change = booking.cancel(CancelReason::ByAttendee).map_err(Interrupted::from)?;
     let cancelled = unit.apply(&change, lease).await?;
-    let cancelled = cancelled.ok_or(Interrupted::Broken("a locked booking moved"))?;
+    let cancelled = cancelled.ok_or(Interrupted::Inconsistent("a locked booking moved"))?;
     let paid = attempt.filter(|attempt| attempt.state == AttemptState::Succeeded);
     let refund = match paid {
         Some(paid) => Some(unit.order_refund(paid.id, CancelReason::ByAttendee.into(), lease).await?),
         None => None,
     };
-    unit.tell(&Message::BookingCancelled(cancelled.fact(state.clock.now()))).await?;
+    unit.enqueue(&Message::BookingCancelled(cancelled.fact(state.clock.now()))).await?;
     unit.commit().await?;
     failpoint!("booking.cancel.stored");
     metrics::counter!("eventplatform_bookings_total", "outcome" => "cancelled").increment(1);
     Ok((cancelled, refund))
 }
 
-async fn give_back(state: &AppState, booking: &Booking, refund: Option<&Refund>) -> Result<(), Interrupted> {
+async fn release_and_refund(state: &AppState, booking: &Booking, refund: Option<&Refund>) -> Result<(), Interrupted> {
     if booking.release_pending {
         release_seats(state, booking).await?;
         failpoint!("booking.cancel.released");
     }
     if let Some(refund) = refund {
-        refund::carry_out(state, refund).await?;
+        refund::execute(state, refund).await?;
     }
     Ok(())
 }

@@ -1,23 +1,23 @@
-//! Holds end and seats go back. event-service alone judges whether a hold is over.
+//! Ends holds and releases seats. Only event-service decides whether a hold is over.
 
 use contracts::{message::Message, reservation::ReservationState};
 use platform::failpoint;
 
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::Booking,
     error::Interrupted,
-    event_client::{CallFailure, Refusal},
     state::AppState,
 };
 
-/// Ends a Pending booking whose hold is over, by event-service's clock; otherwise looks again later.
+/// Expires a Pending booking whose hold is over by event-service's clock; otherwise postpones it.
 pub async fn expire(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
     match state.events.release(&booking.event_id, booking.reservation_id, true).await {
         Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
             failpoint!("booking.expire.released");
             store_expired(state, booking).await.map(drop)
         }
-        // Still held by its clock; or confirmed, and whoever had it confirmed is about to store that.
+        // Still held by its clock, or confirmed by a payment that is about to be stored.
         Ok(ReservationState::Held | ReservationState::Confirmed) => {
             Ok(state.store.postpone_booking(booking.id).await?)
         }
@@ -28,11 +28,11 @@ pub async fn expire(state: &AppState, booking: &Booking) -> Result<(), Interrupt
     }
 }
 
-/// Stores that the hold of a Pending booking ran out. `None` if the booking went elsewhere meanwhile.
+/// Stores the expiry of a Pending booking. `None` if the booking changed meanwhile.
 pub(super) async fn store_expired(state: &AppState, booking: &Booking) -> Result<Option<Booking>, Interrupted> {
     let mut unit = state.store.begin().await?;
     let Some(expired) = unit.apply(&booking.expire()?, None).await? else { return Ok(None) };
-    unit.tell(&Message::BookingExpired(expired.fact(state.clock.now()))).await?;
+    unit.enqueue(&Message::BookingExpired(expired.fact(state.clock.now()))).await?;
     unit.commit().await?;
     failpoint!("booking.expire.stored");
     state.relay_wake.notify_one();
@@ -40,10 +40,10 @@ pub(super) async fn store_expired(state: &AppState, booking: &Booking) -> Result
     Ok(Some(expired))
 }
 
-/// Gives back the seats of a booking that ended, whatever state the reservation is in; otherwise tries again later.
+/// Releases the seats of a booking that ended, whatever the state of the reservation; postpones it on failure.
 pub async fn release_seats(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
     let release = || state.events.release(&booking.event_id, booking.reservation_id, false);
-    match state.events.until_known(release).await.1 {
+    match state.events.retry_until_conclusive(release).await.1 {
         Ok(ReservationState::Released) | Err(CallFailure::Refused { refusal: Refusal::EventNotFound, .. }) => {
             failpoint!("booking.release.released");
             state.store.finish_release(booking).await?;

@@ -1,4 +1,4 @@
-//! A booking is written, then its seats are held in event-service under the reservation id that was written.
+//! Stores a booking, then holds its seats in event-service under the stored reservation id.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use uuid::Uuid;
 
 use super::free;
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::{Booking, BookingStatus, NewBooking, Rejection},
     error::{self, Interrupted},
-    event_client::{CallFailure, Refusal},
     flow::expire::release_seats,
     state::{AppState, INLINE_LEASE},
 };
 
-/// How long a booking waits for its seats before a sweeper gives it up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a booking waits for its seats to be held before a sweeper rejects it.
+pub const HOLD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Books seats, or goes on with what an interrupted run of the same operation began.
+/// Books seats, or continues an interrupted run of the same operation.
 pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> ApiResult<Booking> {
-    let inserted = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    let inserted = state.store.insert_booking(new, operation_id, HOLD_TIMEOUT).await?;
     let (mut booking, mut fresh) = inserted.ok_or_else(error::session_over)?;
-    if !fresh && is_worth_another_try(&booking) && state.store.forget_rejected(&booking).await? {
-        let inserted = state.store.insert_booking(new, operation_id, PATIENCE).await?;
+    if !fresh && is_retryable(&booking) && state.store.delete_rejected(&booking).await? {
+        let inserted = state.store.insert_booking(new, operation_id, HOLD_TIMEOUT).await?;
         (booking, fresh) = inserted.ok_or_else(error::session_over)?;
     }
     failpoint!("booking.hold.written");
     loop {
         match booking.status {
             BookingStatus::Pending if booking.expires_at.is_none() => {
-                let held = take_seats(state, &booking, fresh).await?;
+                let held = hold_seats(state, &booking, fresh).await?;
                 booking = match held {
                     Some(booking) => booking,
                     None => reload(state, booking.id).await?,
@@ -42,7 +42,7 @@ pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> Api
                     None => reload(state, booking.id).await?,
                 };
                 if booking.status == BookingStatus::Pending {
-                    // Not known yet whether the seats are sold: a sweeper goes on, and the booking shows it.
+                    // It is unknown whether the seats are confirmed: a sweeper continues, and the booking stays Pending.
                     return Ok(booking);
                 }
             }
@@ -58,40 +58,40 @@ pub async fn book(state: &AppState, new: &NewBooking, operation_id: Uuid) -> Api
     }
 }
 
-/// Whether the refusal is temporary, so that the same request may succeed later.
-fn is_worth_another_try(booking: &Booking) -> bool {
+/// Whether the same request may succeed later.
+fn is_retryable(booking: &Booking) -> bool {
     booking.rejection_code.as_deref() == Some(Refusal::HeldSeatsLimit.code())
 }
 
 async fn reload(state: &AppState, id: i32) -> Result<Booking, Interrupted> {
-    state.store.find_booking(id).await?.ok_or(Interrupted::Broken("a booking vanished"))
+    state.store.find_booking(id).await?.ok_or(Interrupted::Inconsistent("a booking vanished"))
 }
 
-/// Holds the seats and stores that, or stores the refusal. `None` if the booking went elsewhere meanwhile.
-async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResult<Option<Booking>> {
-    let (calls, result) = state.events.until_known(|| ask_for_seats(state, booking, false)).await;
+/// Holds the seats and stores the hold or the refusal. `None` if the booking changed meanwhile.
+async fn hold_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResult<Option<Booking>> {
+    let (calls, result) = state.events.retry_until_conclusive(|| request_hold(state, booking, false)).await;
     match result {
         Ok(hold) => {
             failpoint!("booking.hold.held");
             metrics::counter!("eventplatform_bookings_total", "outcome" => "held").increment(1);
             let amount = hold.price.checked_mul(i64::from(booking.seats)).filter(|amount| *amount >= 0);
-            let amount = amount.ok_or(Interrupted::Broken("the price of the seats is out of bounds"))?;
+            let amount = amount.ok_or(Interrupted::Inconsistent("the price of the seats is out of bounds"))?;
             let held = state.store.store_hold(booking, &hold, amount).await?;
             failpoint!("booking.hold.stored");
-            if held.is_none() && state.store.owe_release(booking).await? {
-                // The booking ended while its seats were taken.
+            if held.is_none() && state.store.mark_release_pending(booking).await? {
+                // The booking ended while its seats were being held.
                 failpoint!("booking.hold.orphaned");
                 release_seats(state, booking).await?;
             }
             Ok(held)
         }
         Err(CallFailure::Refused { refusal, detail, retry_after_seconds }) => {
-            // An earlier call may still be on its way: a tombstone keeps it from taking seats.
+            // An earlier call may still arrive; releasing the reservation leaves a tombstone that stops it.
             let certain = fresh && calls == 1;
             let rejected = reject(state, booking, refusal, &detail, certain).await?;
             match (refusal, rejected) {
                 (Refusal::HeldSeatsLimit, Some(rejected)) => {
-                    state.store.forget_rejected(&rejected).await?;
+                    state.store.delete_rejected(&rejected).await?;
                     Err(error::held_seats_limit(detail, retry_after_seconds))
                 }
                 (_, rejected) => Ok(rejected),
@@ -101,17 +101,17 @@ async fn take_seats(state: &AppState, booking: &Booking, fresh: bool) -> ApiResu
     }
 }
 
-/// Asks event-service to hold the booking's seats under its present reservation id. Seats that are
-/// already paid for are held whatever else their owner holds.
-pub(super) async fn ask_for_seats(state: &AppState, booking: &Booking, paid: bool) -> Result<Hold, CallFailure> {
-    let ask = DecreaseCapacity {
+/// Asks event-service to hold the booking's seats under its current reservation id. Seats that are `paid` already do
+/// not count against the owner's limits.
+pub(super) async fn request_hold(state: &AppState, booking: &Booking, paid: bool) -> Result<Hold, CallFailure> {
+    let request = DecreaseCapacity {
         reservation_id: booking.reservation_id,
         seats: u32::try_from(booking.seats).unwrap_or(0),
         hold_seconds: state.policy.hold_seconds,
         user_id: Some(booking.user_id),
         paid,
     };
-    state.events.hold(&booking.event_id, &ask).await
+    state.events.hold(&booking.event_id, &request).await
 }
 
 async fn reject(
@@ -127,7 +127,7 @@ async fn reject(
     }
     let mut unit = state.store.begin().await?;
     let Some(rejected) = unit.apply(&change, Some(INLINE_LEASE)).await? else { return Ok(None) };
-    // Another run of the same operation got the seats.
+    // Another run of the same operation held the seats.
     if rejected.expires_at.is_some() {
         return Ok(None);
     }
@@ -140,14 +140,14 @@ async fn reject(
     Ok(Some(rejected))
 }
 
-/// Ends a booking whose seats are not known to be held after [`PATIENCE`], then has the reservation released: a hold
-/// that comes late finds the tombstone.
+/// Rejects a booking whose hold is still unknown after [`HOLD_TIMEOUT`], then releases the reservation, whose tombstone
+/// stops a hold that arrives late.
 pub async fn give_up(state: &AppState, booking: &Booking) -> Result<(), Interrupted> {
     let detail = "the seats could not be held in time".to_owned();
     let change = booking.reject(Rejection { code: "event_service_unavailable", detail })?.with_release();
     let mut unit = state.store.begin().await?;
     let Some(rejected) = unit.apply(&change, Some(INLINE_LEASE)).await? else { return Ok(()) };
-    // The hold may have been stored since the booking was read.
+    // The hold may have been stored after the booking was read.
     if rejected.expires_at.is_some() {
         return Ok(());
     }

@@ -1,19 +1,19 @@
-//! What happens to a booking, step by step. Each effect (a commit, a call of a neighbour) has one place here, and
-//! between any two of them the process may be killed: requests, sweepers and consumers all enter the same functions,
-//! which look at what is stored and go on from there.
+//! The steps of the booking saga. Each effect (a commit, a call to another service) has one place here, and the process
+//! may be killed between any two of them: requests, sweepers and consumers enter the same functions, which read the
+//! stored state and continue from there.
 //!
-//! - [`hold`]: a booking is written and its seats are held
-//! - [`pay`]: an attempt to pay is written, charged, and its outcome found out
-//! - [`settle`]: a charged attempt buys the seats or is refunded
-//! - [`free`]: a booking that costs nothing confirms
-//! - [`refund`]: money that is owed goes back
-//! - [`expire`]: holds end, seats go back
-//! - [`cancel`]: the owner ends a booking
-//! - [`forget`]: the owner deleted the account
+//! - [`hold`]: stores a booking and holds its seats
+//! - [`pay`]: stores a payment attempt, charges it, and finds out the outcome
+//! - [`settle`]: confirms the seats of a charged attempt, or refunds it
+//! - [`free`]: confirms a free booking
+//! - [`refund`]: carries out refunds
+//! - [`expire`]: ends holds and releases seats
+//! - [`cancel`]: cancels a booking for its owner
+//! - [`delete_account`]: erases a user's data and cancels the user's bookings
 
 pub mod cancel;
+pub mod delete_account;
 pub mod expire;
-pub mod forget;
 pub mod free;
 pub mod hold;
 pub mod pay;

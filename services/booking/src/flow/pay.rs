@@ -1,28 +1,29 @@
-//! An attempt to pay: written first, then charged in two steps, and its outcome found out however long that takes.
+//! A payment attempt is stored, charged in two steps, and followed until its outcome is known.
 //!
-//! An attempt is stored as failed only when it is certain that it can never charge: it has no name at the gateway, it
-//! was declined, or its charge is cancelled there. The last is also what keeps two workers on one attempt apart.
+//! An attempt is stored as failed only when it can certainly never charge: it has no charge id, it was declined, or its
+//! charge is cancelled at the gateway. That cancellation also fences off a second worker on the same attempt.
 
 use platform::{ApiResult, failpoint, guard_removed};
 use uuid::Uuid;
 
 use super::settle;
 use crate::{
+    clients::gateway::{GatewayFailure, NewCharge},
     domain::{
         AttemptState, Booking, BookingStatus, PayRefusal, Payment, PaymentPhase, RefundReason,
+        charge::{Charge, ChargeState},
         payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
     error::{Interrupted, booking_not_found, payment_failed, payment_too_late},
-    gateway::{Charge, ChargeState, GatewayFailure, Order},
     state::AppState,
-    store::{NewAttempt, Started},
+    store::NewAttempt,
 };
 
-/// How often a charge is looked at before a sweeper takes over.
-const LOOKS: u32 = 3;
+/// How often the state of a charge is examined before a sweeper takes over.
+const MAX_LOOKUPS: u32 = 3;
 
-/// Pays a booking of that user, or goes on with what an interrupted run of the same operation began. The answer may
-/// be an attempt that is still processing.
+/// Pays a booking of the user, or continues an interrupted run of the same operation. The returned attempt may still
+/// be processing.
 pub async fn pay(
     state: &AppState,
     user_id: i32,
@@ -37,21 +38,21 @@ pub async fn pay(
         AttemptState::Failed | AttemptState::Refunded => {}
     }
     let found = state.store.find_payment_and_booking(payment.id).await?;
-    let (payment, booking) = found.ok_or(Interrupted::Broken("a payment vanished"))?;
-    answer(payment, &booking)
+    let (payment, booking) = found.ok_or(Interrupted::Inconsistent("a payment vanished"))?;
+    to_result(payment, &booking)
 }
 
-fn answer(payment: Payment, booking: &Booking) -> ApiResult<Payment> {
-    let lost = payment.refund_reason == Some(RefundReason::SeatsLost);
+fn to_result(payment: Payment, booking: &Booking) -> ApiResult<Payment> {
+    let seats_lost = payment.refund_reason == Some(RefundReason::SeatsLost);
     match payment.phase() {
         PaymentPhase::Failed => Err(payment_failed(&payment)),
-        PaymentPhase::Processing | PaymentPhase::Refunded if lost => Err(payment_too_late(booking)),
+        PaymentPhase::Processing | PaymentPhase::Refunded if seats_lost => Err(payment_too_late(booking)),
         PaymentPhase::Refunded if booking.status != BookingStatus::Confirmed => Err(payment_too_late(booking)),
         PaymentPhase::Processing | PaymentPhase::Succeeded | PaymentPhase::Refunded => Ok(payment),
     }
 }
 
-/// Writes the attempt, or finds the one that this operation wrote before.
+/// Stores the attempt, or finds the one that this operation stored before.
 async fn start(
     state: &AppState,
     user_id: i32,
@@ -61,76 +62,78 @@ async fn start(
 ) -> ApiResult<Payment> {
     let mut unit = state.store.begin().await?;
     let (booking, expired) = unit.lock_booking(user_id, booking_id).await?.ok_or_else(booking_not_found)?;
-    if let Some(payment) = unit.find_attempt_of(operation_id).await? {
+    if let Some(payment) = unit.find_attempt_by_operation(operation_id).await? {
         return Ok(payment);
     }
-    let live = unit.find_live_attempt(booking.id).await?;
-    let live = live.is_some() && !guard_removed!("booking.one_live_payment");
-    let (amount, currency) = booking.may_pay(live, expired)?;
+    let active = unit.find_active_attempt(booking.id).await?;
+    let active = active.is_some() && !guard_removed!("booking.one_live_payment");
+    let (amount, currency) = booking.may_pay(active, expired)?;
     let attempt = NewAttempt { booking_id, operation_id, payment_method, amount, currency };
-    match unit.insert_attempt(attempt).await? {
-        Started::Refused => Err(PayRefusal::InProgress.into()),
-        Started::New(payment) => {
-            unit.commit().await?;
-            failpoint!("booking.pay.written");
-            Ok(payment)
-        }
-    }
+    let payment = unit.insert_attempt(attempt).await?.ok_or(PayRefusal::InProgress)?;
+    unit.commit().await?;
+    failpoint!("booking.pay.written");
+    Ok(payment)
 }
 
-/// Names the charge, moves the money, and finds out whether it moved.
+/// Creates the charge, confirms it, and finds out the outcome.
 async fn charge(state: &AppState, payment: &Payment) -> Result<(), Interrupted> {
-    let Some(charge_id) = name(state, payment).await? else { return Ok(()) };
+    let Some(charge_id) = create_charge(state, payment).await? else { return Ok(()) };
     let key = format!("{}-confirm", payment.gateway_key);
-    let confirmed = state.gateway.confirm(&key, &charge_id, &payment.payment_method).await;
+    let confirmed = state.gateway.confirm_charge(&key, &charge_id, &payment.payment_method).await;
     failpoint!("booking.pay.charged");
     match confirmed {
-        Ok(charge) => conclude(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
+        Ok(charge) => apply_charge(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
         Err(GatewayFailure::Declined(reason)) => store_failed(state, payment.id, CARD_DECLINED, &reason).await,
         Err(failure) => {
-            tracing::warn!(payment_id = payment.id, %failure, "the charge has to be looked up");
+            tracing::warn!(payment_id = payment.id, %failure, "the charge has to be fetched");
             let invalid = matches!(&failure, GatewayFailure::Refused { parameter, .. }
                 if parameter.as_deref() == Some("payment_method"));
-            look_up(state, payment.id, &charge_id, if invalid { PAYMENT_METHOD_INVALID } else { FAILED_BEFORE_CHARGE })
-                .await
+            fetch_charge(
+                state,
+                payment.id,
+                &charge_id,
+                if invalid { PAYMENT_METHOD_INVALID } else { FAILED_BEFORE_CHARGE },
+            )
+            .await
         }
     }
 }
 
-/// The name of the charge, stored before anything can be charged under it. `None` if the attempt has ended.
-async fn name(state: &AppState, payment: &Payment) -> Result<Option<String>, Interrupted> {
+/// Creates the charge and stores its id, without which it is never confirmed. `None` if the attempt has ended.
+async fn create_charge(state: &AppState, payment: &Payment) -> Result<Option<String>, Interrupted> {
     if let Some(charge_id) = &payment.gateway_id {
         return Ok(Some(charge_id.clone()));
     }
     let key = format!("{}-create", payment.gateway_key);
-    let order = Order {
+    let new = NewCharge {
         payment_id: payment.id,
         booking_id: payment.booking_id,
         amount: payment.amount,
         currency: &payment.currency,
     };
-    match state.gateway.create(&key, order).await {
+    match state.gateway.create_charge(&key, new).await {
         Ok(charge) => {
             failpoint!("booking.pay.created");
             if guard_removed!("booking.name_before_charge") {
                 return Ok(Some(charge.id));
             }
-            let ours = state.store.name_charge(payment.id, &charge.id).await?;
+            let attached = state.store.attach_charge_id(payment.id, &charge.id).await?;
             failpoint!("booking.pay.named");
-            Ok(ours.then_some(charge.id))
+            Ok(attached.then_some(charge.id))
         }
         Err(failure) => {
-            // Whatever became of the call: a charge that nobody confirms moves no money.
-            tracing::warn!(payment_id = payment.id, %failure, "the charge could not be named");
+            // Even if the charge was created: without confirmation it moves no money.
+            tracing::warn!(payment_id = payment.id, %failure, "the charge could not be created");
             let refused = matches!(failure, GatewayFailure::Refused { .. });
-            give_up_unnamed(state, payment.id, if refused { PAYMENT_REFUSED } else { FAILED_BEFORE_CHARGE }).await?;
+            fail_without_charge(state, payment.id, if refused { PAYMENT_REFUSED } else { FAILED_BEFORE_CHARGE })
+                .await?;
             Ok(None)
         }
     }
 }
 
-/// Ends a started attempt whose charge has no name, and so was never confirmed.
-pub async fn give_up_unnamed(state: &AppState, payment_id: i32, code: &'static str) -> Result<(), Interrupted> {
+/// Fails a started attempt without a charge id, whose charge was never confirmed.
+pub async fn fail_without_charge(state: &AppState, payment_id: i32, code: &'static str) -> Result<(), Interrupted> {
     let message = "the payment company did not take the payment";
     if state.store.store_failed(payment_id, code, message, true).await? {
         failpoint!("booking.pay.unnamed");
@@ -140,36 +143,37 @@ pub async fn give_up_unnamed(state: &AppState, payment_id: i32, code: &'static s
     Ok(())
 }
 
-/// Finds out what became of a charge and stores it; leaves it to a sweeper while that is not known.
+/// Fetches a charge and stores its outcome, or postpones the attempt while the outcome is unknown.
 ///
-/// `failure_code` is stored if it turns out that nothing was charged, and nothing was declined either.
-pub async fn look_up(
+/// `failure_code` is stored if the charge was neither captured nor declined.
+pub async fn fetch_charge(
     state: &AppState,
     payment_id: i32,
     charge_id: &str,
     failure_code: &'static str,
 ) -> Result<(), Interrupted> {
-    match state.gateway.find(charge_id).await {
-        Ok(charge) => conclude(state, payment_id, charge, failure_code).await,
+    match state.gateway.fetch_charge(charge_id).await {
+        Ok(charge) => apply_charge(state, payment_id, charge, failure_code).await,
         Err(failure) => {
-            tracing::warn!(payment_id, %failure, "the charge could not be looked up yet");
+            tracing::warn!(payment_id, %failure, "the charge could not be fetched yet");
             Ok(state.store.postpone_payment(payment_id).await?)
         }
     }
 }
 
-async fn conclude(
+/// Stores the outcome of a charge. An open charge is cancelled first, so that the outcome is final.
+async fn apply_charge(
     state: &AppState,
     payment_id: i32,
     mut charge: Charge,
     failure_code: &'static str,
 ) -> Result<(), Interrupted> {
     let decline = charge.decline.clone();
-    for _ in 0..LOOKS {
+    for _ in 0..MAX_LOOKUPS {
         match charge.state {
             ChargeState::Succeeded => {
                 metrics::counter!("eventplatform_payments_total", "outcome" => "charged").increment(1);
-                return settle::charged(state, payment_id).await;
+                return settle::record_charge(state, payment_id).await;
             }
             ChargeState::Cancelled => {
                 let (code, message) = match &decline {
@@ -191,17 +195,17 @@ async fn conclude(
     Ok(state.store.postpone_payment(payment_id).await?)
 }
 
-/// Cancels a charge that moved no money, so that it never will; what it is now, or `None` if that is not known.
+/// Cancels an open charge, so that it never moves money. Returns the charge, or `None` if its state is unknown.
 async fn fence(state: &AppState, charge_id: &str) -> Option<Charge> {
     if guard_removed!("booking.fence") {
         return Some(Charge { id: charge_id.to_owned(), state: ChargeState::Cancelled, decline: None });
     }
-    let cancelled = state.gateway.cancel(charge_id).await;
+    let cancelled = state.gateway.cancel_charge(charge_id).await;
     failpoint!("booking.pay.fenced");
     match cancelled {
         Ok(charge) => Some(charge),
-        // It moved meanwhile: charged, or cancelled by another worker.
-        Err(GatewayFailure::Refused { .. }) => state.gateway.find(charge_id).await.ok(),
+        // It changed meanwhile: captured, or cancelled by another worker.
+        Err(GatewayFailure::Refused { .. }) => state.gateway.fetch_charge(charge_id).await.ok(),
         Err(_) => None,
     }
 }

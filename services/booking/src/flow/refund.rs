@@ -1,23 +1,23 @@
-//! Money that is owed goes back: ordered elsewhere, asked of the gateway and stored here.
+//! Carries out refunds that other steps ordered: requests them from the gateway and stores the outcome.
 
 use contracts::message::Message;
 use platform::failpoint;
 
 use crate::{
+    clients::gateway::{GatewayFailure, GatewayRefund, GatewayRefundState},
     domain::{PaymentStatus, Refund, RefundState},
     error::Interrupted,
-    gateway::{GatewayFailure, GatewayRefund, GatewayRefundState},
     state::AppState,
 };
 
-/// Has the gateway give the money back, or looks at what became of that; tries again later unless it is done.
+/// Requests a refund from the gateway, or fetches one that is pending there; postpones it unless it is done.
 ///
-/// A new key after an answered failure cannot refund twice: the gateway gives back no more than it took.
-pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrupted> {
+/// A new idempotency key after a reported failure cannot refund twice: the gateway returns no more than it captured.
+pub async fn execute(state: &AppState, refund: &Refund) -> Result<(), Interrupted> {
     if refund.state == RefundState::Succeeded {
         return Ok(());
     }
-    let result = ask_gateway(state, refund).await?;
+    let result = call_gateway(state, refund).await?;
     failpoint!("booking.refund.asked");
     let refund_id = refund.id;
     match result {
@@ -26,18 +26,18 @@ pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrup
         }
         Ok(GatewayRefund { state: GatewayRefundState::Pending, id }) => {
             if let Some(id) = id {
-                state.store.name_refund(refund.id, &id).await?;
+                state.store.attach_refund_id(refund.id, &id).await?;
             }
         }
         Ok(GatewayRefund { state: GatewayRefundState::Failed, .. }) => {
-            tracing::error!(refund_id, "the gateway could not give the money back; asking anew");
+            tracing::error!(refund_id, "the gateway could not refund; retrying with a new key");
             state.store.renew_refund_key(refund).await?;
         }
         Err(failure @ (GatewayFailure::Failed(_) | GatewayFailure::Refused { .. })) => {
             if matches!(failure, GatewayFailure::Refused { .. }) {
-                tracing::error!(refund_id, %failure, "the gateway refuses to give the money back");
+                tracing::error!(refund_id, %failure, "the gateway refuses the refund");
             } else {
-                tracing::warn!(refund_id, %failure, "refund not carried out yet");
+                tracing::warn!(refund_id, %failure, "refund not done yet");
             }
             if refund.gateway_refund_id.is_none() {
                 state.store.renew_refund_key(refund).await?;
@@ -45,27 +45,27 @@ pub async fn carry_out(state: &AppState, refund: &Refund) -> Result<(), Interrup
             }
         }
         Err(failure @ (GatewayFailure::Unknown(_) | GatewayFailure::Declined(_))) => {
-            tracing::warn!(refund_id, %failure, "refund not carried out yet");
+            tracing::warn!(refund_id, %failure, "refund not done yet");
         }
     }
     Ok(state.store.postpone_refund(refund.id).await?)
 }
 
-async fn ask_gateway(state: &AppState, refund: &Refund) -> Result<Result<GatewayRefund, GatewayFailure>, Interrupted> {
+async fn call_gateway(state: &AppState, refund: &Refund) -> Result<Result<GatewayRefund, GatewayFailure>, Interrupted> {
     if let Some(id) = &refund.gateway_refund_id {
-        return Ok(state.gateway.find_refund(id).await);
+        return Ok(state.gateway.fetch_refund(id).await);
     }
     let payment = state.store.find_payment(refund.payment_id).await?;
     let charge = payment.and_then(|payment| Some((payment.gateway_id?, payment.currency)));
-    let (charge, currency) = charge.ok_or(Interrupted::Broken("a refund of what was never charged"))?;
-    Ok(state.gateway.refund(&refund.gateway_key(), &charge, refund.amount, &currency).await)
+    let (charge, currency) = charge.ok_or(Interrupted::Inconsistent("a refund of what was never charged"))?;
+    Ok(state.gateway.refund_charge(&refund.gateway_key(), &charge, refund.amount, &currency).await)
 }
 
-/// Stores that the money went back: booking, attempt, refund and the word to the owner in one transaction.
+/// Stores the outcome in one transaction: booking, attempt, refund and the message to the owner.
 async fn store_refunded(state: &AppState, refund: &Refund, id: Option<&str>) -> Result<(), Interrupted> {
     loop {
         let booking = state.store.find_booking(refund.booking_id).await?;
-        let booking = booking.ok_or(Interrupted::Broken("a refund without a booking"))?;
+        let booking = booking.ok_or(Interrupted::Inconsistent("a refund without a booking"))?;
         if booking.payment_status == PaymentStatus::Refunded {
             return Ok(());
         }
@@ -74,7 +74,7 @@ async fn store_refunded(state: &AppState, refund: &Refund, id: Option<&str>) -> 
         if !unit.finish_refund(refund, id).await? {
             return Ok(());
         }
-        unit.tell(&Message::BookingRefunded(refunded.fact(state.clock.now()))).await?;
+        unit.enqueue(&Message::BookingRefunded(refunded.fact(state.clock.now()))).await?;
         unit.commit().await?;
         failpoint!("booking.refund.stored");
         state.relay_wake.notify_one();

@@ -1,64 +1,65 @@
-//! A charged attempt buys the seats, or its money goes back.
+//! Settles a charged payment attempt: confirms the seats, or orders a refund.
 //!
-//! That it charged is stored first. Then the seats are confirmed: those that are held, or, when the hold is over, new
-//! ones under a new reservation id that is stored before it is used. Where none are left, a refund is ordered in the
-//! transaction that takes notice of the money.
+//! The charge is stored first. Then the seats are confirmed: the held ones, or, if the hold is over, new ones under a
+//! new reservation id that is stored before it is used. If no seats are left, the transaction that settles the payment
+//! orders its refund.
 
 use contracts::message::Message;
 use platform::{failpoint, guard_removed};
 use uuid::Uuid;
 
-use super::{expire::release_seats, hold::ask_for_seats, refund};
+use super::{expire::release_seats, hold::request_hold, refund};
 use crate::{
+    clients::event_service::{CallFailure, Refusal},
     domain::{Booking, BookingStatus, CancelReason, Payment, PaymentStatus, RefundReason},
     error::Interrupted,
-    event_client::{CallFailure, Refusal},
     state::{AppState, INLINE_LEASE},
 };
 
-/// How often the booking may move while it is settled, before a sweeper takes over.
-const ROUNDS: u32 = 5;
+/// How often settling restarts because the booking changed, before a sweeper takes over.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// What became of the seats of a charged booking.
+/// The outcome of securing the seats of a charged booking.
 enum Seats {
-    /// Sold under the booking's present reservation.
-    Sold,
-    /// Not to be had any more.
+    /// Confirmed under the booking's current reservation.
+    Confirmed,
+    /// No seats are available any more.
     Lost(Refusal),
-    /// The booking has a new reservation, or went elsewhere: look again.
-    Moved,
-    /// Not known.
+    /// The booking has a new reservation, or a new hold: read it again.
+    Changed,
     Unknown,
 }
 
-/// Stores that a started attempt charged, and settles it.
-pub async fn charged(state: &AppState, payment_id: i32) -> Result<(), Interrupted> {
+/// Stores that a started attempt was charged, and settles it.
+pub async fn record_charge(state: &AppState, payment_id: i32) -> Result<(), Interrupted> {
     if !state.store.store_charged(payment_id).await? {
-        // It was stored as failed, which is done only when it is certain: nothing that is safe is left to do here.
+        // An attempt is stored as failed only when it can never charge, so there is no safe way to continue.
         tracing::error!(payment_id, "the gateway charged a payment that was stored as failed");
-        return Err(Interrupted::Broken("the gateway charged a failed payment"));
+        return Err(Interrupted::Inconsistent("the gateway charged a failed payment"));
     }
     failpoint!("booking.settle.charged");
     settle(state, payment_id).await
 }
 
-/// Gives a charged attempt its seats or orders its refund; leaves it to a sweeper while that is not known.
+/// Confirms the seats of a charged attempt or orders its refund; postpones it while the outcome is unknown.
 pub async fn settle(state: &AppState, payment_id: i32) -> Result<(), Interrupted> {
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ATTEMPTS {
         let found = state.store.find_payment_and_booking(payment_id).await?;
-        let (payment, booking) = found.ok_or(Interrupted::Broken("a payment vanished"))?;
+        let (payment, booking) = found.ok_or(Interrupted::Inconsistent("a payment vanished"))?;
         if payment.settled_at.is_some() {
             return Ok(());
         }
         let done = match booking.status {
             BookingStatus::Pending | BookingStatus::Expired => match secure_seats(state, &booking).await? {
-                Seats::Sold => store_confirmed(state, &booking, &payment).await?,
-                Seats::Lost(refusal) => store_lost(state, &booking, &payment, refusal).await?,
-                Seats::Moved => false,
+                Seats::Confirmed => store_confirmed(state, &booking, &payment).await?,
+                Seats::Lost(refusal) => store_seats_lost(state, &booking, &payment, refusal).await?,
+                Seats::Changed => false,
                 Seats::Unknown => break,
             },
-            BookingStatus::Cancelled | BookingStatus::Rejected => store_owed(state, &booking, &payment).await?,
-            BookingStatus::Confirmed => return Err(Interrupted::Broken("a booking was confirmed by another payment")),
+            BookingStatus::Cancelled | BookingStatus::Rejected => store_late_payment(state, &booking, &payment).await?,
+            BookingStatus::Confirmed => {
+                return Err(Interrupted::Inconsistent("a booking was confirmed by another payment"));
+            }
         };
         if done {
             return Ok(());
@@ -67,18 +68,20 @@ pub async fn settle(state: &AppState, payment_id: i32) -> Result<(), Interrupted
     Ok(state.store.postpone_payment(payment_id).await?)
 }
 
-/// Confirms the booking's reservation, holding seats anew where the hold is over.
+/// Confirms the booking's reservation, and holds seats again if the hold is over.
 async fn secure_seats(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
     if guard_removed!("booking.seats_before_confirmed") {
-        return Ok(Seats::Sold);
+        return Ok(Seats::Confirmed);
     }
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
-    match state.events.until_known(confirm).await.1 {
+    match state.events.retry_until_conclusive(confirm).await.1 {
         Ok(()) => {
             failpoint!("booking.settle.sold");
-            Ok(Seats::Sold)
+            Ok(Seats::Confirmed)
         }
-        Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => renew(state, booking).await,
+        Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => {
+            renew_reservation(state, booking).await
+        }
         Err(CallFailure::Refused { refusal: Refusal::ReservationNotFound, .. }) => hold_again(state, booking).await,
         Err(CallFailure::Refused { refusal, .. }) => Ok(Seats::Lost(refusal)),
         Err(failure) => {
@@ -88,37 +91,39 @@ async fn secure_seats(state: &AppState, booking: &Booking) -> Result<Seats, Inte
     }
 }
 
-/// A released reservation never comes back: stores a new id, by which seats are held in the next round.
-async fn renew(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
+/// Stores a new reservation id, because a released one cannot be used again. The next attempt holds seats under it.
+async fn renew_reservation(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
     state.store.replace_reservation(booking, Uuid::new_v4()).await?;
     failpoint!("booking.settle.renewed");
-    Ok(Seats::Moved)
+    Ok(Seats::Changed)
 }
 
-/// The present id was stored, and its hold has not come through.
+/// The current reservation id was stored, and no hold under it succeeded yet.
 async fn hold_again(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
-    match state.events.until_known(|| ask_for_seats(state, booking, true)).await.1 {
+    match state.events.retry_until_conclusive(|| request_hold(state, booking, true)).await.1 {
         Ok(_) => {
             failpoint!("booking.settle.held_again");
-            Ok(Seats::Moved)
+            Ok(Seats::Changed)
         }
-        Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => renew(state, booking).await,
+        Err(CallFailure::Refused { refusal: Refusal::ReservationReleased, .. }) => {
+            renew_reservation(state, booking).await
+        }
         Err(CallFailure::Refused { refusal, .. }) => Ok(Seats::Lost(refusal)),
         Err(failure) => {
-            tracing::warn!(booking_id = booking.id, %failure, "seats not held anew yet");
+            tracing::warn!(booking_id = booking.id, %failure, "seats not held again yet");
             Ok(Seats::Unknown)
         }
     }
 }
 
-/// Seats sold, money taken: one transaction with the word to the owner. False if the booking moved meanwhile.
+/// Confirms the booking and settles the payment, with the message to the owner. False if the booking changed meanwhile.
 async fn store_confirmed(state: &AppState, booking: &Booking, payment: &Payment) -> Result<bool, Interrupted> {
     let mut unit = state.store.begin().await?;
     let Some(confirmed) = unit.apply(&booking.confirm()?, None).await? else { return Ok(false) };
     if !unit.settle_payment(payment.id).await? {
         return Ok(false);
     }
-    unit.tell(&Message::BookingConfirmed(confirmed.fact(state.clock.now()))).await?;
+    unit.enqueue(&Message::BookingConfirmed(confirmed.fact(state.clock.now()))).await?;
     unit.commit().await?;
     failpoint!("booking.settle.stored");
     state.relay_wake.notify_one();
@@ -126,20 +131,20 @@ async fn store_confirmed(state: &AppState, booking: &Booking, payment: &Payment)
     Ok(true)
 }
 
-/// No seats are to be had: the booking ends if it has not, and the refund is ordered. False if the booking moved.
+/// Ends the booking, if it has not ended, and orders the refund. False if the booking changed meanwhile.
 ///
-/// The seats are released all the same: an earlier hold may still be on its way, and a tombstone stops it.
-async fn store_lost(
+/// The reservation is released nevertheless: an earlier hold may still arrive, and the tombstone stops it.
+async fn store_seats_lost(
     state: &AppState,
     booking: &Booking,
     payment: &Payment,
     refusal: Refusal,
 ) -> Result<bool, Interrupted> {
-    let called_off = matches!(refusal, Refusal::EventCancelled | Refusal::EventNotFound);
-    let change = match (booking.status, called_off) {
+    let event_cancelled = matches!(refusal, Refusal::EventCancelled | Refusal::EventNotFound);
+    let change = match (booking.status, event_cancelled) {
         (BookingStatus::Pending, true) => booking.cancel(CancelReason::EventCancelled)?,
         (BookingStatus::Pending, false) => booking.expire()?,
-        _ => return store_owed(state, booking, payment).await,
+        _ => return store_late_payment(state, booking, payment).await,
     };
     let change = change.with_payment(PaymentStatus::Paid)?.with_release();
     let mut unit = state.store.begin().await?;
@@ -149,19 +154,20 @@ async fn store_lost(
     }
     let refund = unit.order_refund(payment.id, RefundReason::SeatsLost, Some(INLINE_LEASE)).await?;
     let fact = ended.fact(state.clock.now());
-    unit.tell(&if called_off { Message::BookingCancelled(fact) } else { Message::BookingExpired(fact) }).await?;
+    unit.enqueue(&if event_cancelled { Message::BookingCancelled(fact) } else { Message::BookingExpired(fact) })
+        .await?;
     unit.commit().await?;
     failpoint!("booking.settle.lost");
     state.relay_wake.notify_one();
     metrics::counter!("eventplatform_bookings_total", "outcome" => "paid_too_late").increment(1);
     release_seats(state, &ended).await?;
     failpoint!("booking.settle.lost_released");
-    refund::carry_out(state, &refund).await?;
+    refund::execute(state, &refund).await?;
     Ok(true)
 }
 
-/// The booking ended before the money came: only the refund is ordered. False if the booking moved meanwhile.
-async fn store_owed(state: &AppState, booking: &Booking, payment: &Payment) -> Result<bool, Interrupted> {
+/// The booking ended before the charge succeeded: only the refund is ordered. False if the booking changed meanwhile.
+async fn store_late_payment(state: &AppState, booking: &Booking, payment: &Payment) -> Result<bool, Interrupted> {
     let change = booking.pay(PaymentStatus::Paid)?.with_release();
     let mut unit = state.store.begin().await?;
     let Some(ended) = unit.apply(&change, Some(INLINE_LEASE)).await? else { return Ok(false) };
@@ -174,6 +180,6 @@ async fn store_owed(state: &AppState, booking: &Booking, payment: &Payment) -> R
     metrics::counter!("eventplatform_bookings_total", "outcome" => "paid_too_late").increment(1);
     release_seats(state, &ended).await?;
     failpoint!("booking.settle.owed_released");
-    refund::carry_out(state, &refund).await?;
+    refund::execute(state, &refund).await?;
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! Bookings: made, read and cancelled by their owners.
+//! Bookings, for their owners.
 
 use std::collections::HashMap;
 
@@ -17,35 +17,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clients::event_service::is_event_id,
     domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState},
     error::booking_not_found,
-    event_client::is_event_id,
     flow,
     state::{AppState, Policy},
 };
 
-/// The largest number of seats in one booking; events may allow fewer.
+/// The most seats in one booking; events may allow fewer.
 const MAX_SEATS: i32 = 100;
 
-/// What to book.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateBooking {
-    /// The event.
     event_id: String,
-    /// How many seats, 1 to 100.
+    /// 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     seats: i64,
 }
 
-/// Which booking.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct BookingPath {
-    /// The booking's number.
     id: i32,
 }
 
-/// The body of a cancellation: nothing, or an empty object.
+/// An empty object; the body may also be absent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CancelBooking {}
@@ -53,64 +49,54 @@ pub(super) struct CancelBooking {}
 /// A booking as its owner sees it.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct BookingResponse {
-    /// Its number.
     id: i32,
-    /// Its owner.
     user_id: i32,
-    /// The event.
     event_id: String,
-    /// The event's title as last told; null until the seats are held.
+    /// From the latest message about the event; null until the seats are held.
     event_title: Option<String>,
-    /// When the event starts, as last told; null until the seats are held.
+    /// From the latest message about the event; null until the seats are held.
     event_starts_at: Option<DateTime<Utc>>,
-    /// How many seats.
     seats: i32,
-    /// Price of a seat, in minor units of `currency`; null until the seats are held.
+    /// Price of one seat, in minor units of `currency`; null until the seats are held.
     price: Option<i64>,
     /// Price of all seats, in minor units of `currency`; null until the seats are held.
     amount: Option<i64>,
     /// ISO 4217; null until the seats are held.
     currency: Option<String>,
-    /// Where it stands.
     status: BookingStatus,
-    /// Where its money stands.
     payment_status: PaymentStatus,
-    /// When the hold ends or ended unless it is paid; null until the seats are held.
+    /// When the hold ends unless the booking is paid; null until the seats are held.
     expires_at: Option<DateTime<Utc>>,
-    /// Until when its owner may cancel it for a refund; null unless it is Confirmed. The deadline is some time before
-    /// the event, or the event's start if start or venue changed after the booking.
+    /// Until when the owner may cancel it for a refund; null unless it is Confirmed. The deadline is some time before the
+    /// event, or its start if start or venue changed after the booking.
     cancellable_until: Option<DateTime<Utc>>,
-    /// When it was made.
     created_at: DateTime<Utc>,
-    /// Only for a cancelled booking.
+    /// Present if the booking was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<CancelReason>,
-    /// Why it was rejected: a stable word.
+    /// Stable and machine-readable; present if the booking was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejection_code: Option<String>,
-    /// The refund, if money goes or went back.
+    /// Present once a refund was ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<RefundResponse>,
 }
 
-/// Money that goes back.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct RefundResponse {
-    /// Where it stands.
     state: RefundState,
     /// Minor units of the booking's currency.
     amount: i64,
 }
 
-/// Which bookings to list.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Only bookings of this status, such as `Confirmed`.
     status: Option<BookingStatus>,
-    /// Items a page, 1 to 100; 20 if absent.
+    /// Items per page, 1 to 100; 20 if absent.
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -118,7 +104,7 @@ impl CreateBooking {
     fn validate(&self, user: &AuthUser) -> ApiResult<NewBooking> {
         let mut errors = Vec::new();
         if !is_event_id(&self.event_id) {
-            errors.push(FieldError::new("event_id", "take the id of an event, unchanged"));
+            errors.push(FieldError::new("event_id", "must be the id of an event"));
         }
         let seats = i32::try_from(self.seats).ok().filter(|seats| (1..=MAX_SEATS).contains(seats));
         if seats.is_none() {
@@ -167,7 +153,7 @@ impl BookingResponse {
     }
 }
 
-/// Writes a Pending booking and holds its seats; a free one is Confirmed at once.
+/// Creates a Pending booking and holds its seats; a free one is Confirmed at once.
 pub(super) async fn create_booking(
     State(state): State<AppState>,
     user: AuthUser,
@@ -207,18 +193,18 @@ pub(super) async fn get_booking(
     user: AuthUser,
     Path(BookingPath { id }): Path<BookingPath>,
 ) -> ApiResult<Json<BookingResponse>> {
-    let booking = state.store.find_booking_of(user.user_id, id).await?.ok_or_else(booking_not_found)?;
+    let booking = state.store.find_user_booking(user.user_id, id).await?.ok_or_else(booking_not_found)?;
     BookingResponse::with_refund(&state, booking).await.map(Json)
 }
 
-/// Ends a booking; what was paid goes back. Cancelling again answers the same.
+/// Cancels a booking and refunds it. Cancelling again gives the same response.
 pub(super) async fn cancel_booking(
     State(state): State<AppState>,
     user: AuthUser,
     Path(BookingPath { id }): Path<BookingPath>,
     body: JsonBody<CancelBooking>,
 ) -> ApiResult<Json<BookingResponse>> {
-    state.store.find_booking_of(user.user_id, id).await?.ok_or_else(booking_not_found)?;
+    state.store.find_user_booking(user.user_id, id).await?.ok_or_else(booking_not_found)?;
     let CancelBooking {} = body.parse_or_default()?;
     let work = trace::spawn(async move {
         let booking = flow::cancel::cancel(&state, user.user_id, id).await?;

@@ -1,4 +1,4 @@
-//! Queries of the table `account_deletions`, and what is deleted for it.
+//! Queries of the table `account_deletions`, and the erasure of personal data.
 
 use chrono::{DateTime, Utc};
 use contracts::message::UserFact;
@@ -6,23 +6,21 @@ use contracts::message::UserFact;
 use super::{LEASE_SECONDS, Store};
 use crate::domain::sales::attendee_key;
 
-/// A deletion is not finished earlier than this after it was received, in seconds. A replica of an older version, or a
-/// request that began before, may still write a booking meanwhile.
-const SETTLING_SECONDS: f64 = 120.0;
-/// The longest pause between two checks of a deletion, in seconds.
+/// A deletion finishes at the earliest this long after it was received, in seconds: until then, a replica of an older
+/// version, or a request that began before, may still insert a booking.
+const MIN_DELETION_SECONDS: f64 = 120.0;
+/// The longest pause before a deletion is claimed again, in seconds.
 const MAX_PAUSE_SECONDS: f64 = 60.0;
 
-/// Deletions that are not finished.
 #[derive(Clone, Copy, Debug)]
 pub struct UnfinishedDeletions {
-    /// How many.
     pub count: i64,
-    /// How long ago the oldest of them was asked for, in seconds; 0 if there is none.
+    /// Age of the oldest, in seconds; 0 if there is none.
     pub oldest_seconds: f64,
 }
 
 impl Store {
-    /// Stores that an account was deleted. From now on it books nothing; repeating it changes nothing.
+    /// Stores that an account was deleted, which prevents new bookings. Idempotent.
     pub async fn insert_account_deletion(&self, user: &UserFact) -> sqlx::Result<()> {
         sqlx::query!(
             "insert into account_deletions (user_id, deleted_at) values ($1, $2) on conflict (user_id) do nothing",
@@ -34,14 +32,13 @@ impl Store {
         Ok(())
     }
 
-    /// Whether that user's account was deleted.
     pub async fn is_account_deleted(&self, user_id: i32) -> sqlx::Result<bool> {
         sqlx::query_scalar!(r#"select exists (select from account_deletions where user_id = $1) as "exists!""#, user_id)
             .fetch_one(&self.pool)
             .await
     }
 
-    /// Claims up to `limit` deletions that are due; the users' ids.
+    /// Claims up to `limit` deletions that are due; returns the user ids.
     pub async fn claim_account_deletions(&self, limit: i64) -> sqlx::Result<Vec<i32>> {
         sqlx::query_scalar!(
             "update account_deletions set lease_until = now() + make_interval(secs => $2), checks = checks + 1
@@ -59,12 +56,12 @@ impl Store {
         .await
     }
 
-    /// Blanks name and address of all bookings of a user, and deletes the stored answers to their requests.
+    /// Blanks name and e-mail address in all bookings of a user, and deletes the stored responses to the user's requests.
     ///
-    /// The key is stored along, because the backfill would look for it otherwise.
-    pub async fn forget_user(&self, user_id: i32) -> sqlx::Result<()> {
+    /// The attendee key is set too, or else the backfill would add one.
+    pub async fn erase_personal_data(&self, user_id: i32) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
-        // In the order of ids, as whoever calls an event off locks them.
+        // Locks rows in id order, like the cancellation of an event, to avoid deadlocks.
         sqlx::query!(
             "update bookings set user_name = '', user_email = '', attendee_key = $2
              where id in (
@@ -82,7 +79,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// The bookings of a user that are Pending, or Confirmed for an event that has not started by `now`.
+    /// Ids of the bookings of a user that are Pending, or Confirmed for an event that has not started by `now`.
     pub async fn list_open_bookings(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<Vec<i32>> {
         sqlx::query_scalar!(
             "select id from bookings
@@ -96,8 +93,8 @@ impl Store {
         .await
     }
 
-    /// Stores that a deletion is finished. False while a booking is open, seats or money are still to be given back, a
-    /// name or an address is left, or some request may still write one.
+    /// Stores that a deletion is finished. False while a booking is open, a payment, refund or release is pending, a name
+    /// or an e-mail address remains, or a request may still insert one.
     pub async fn finish_account_deletion(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update account_deletions set finished_at = now(), lease_until = null
@@ -115,14 +112,14 @@ impl Store {
                  )",
             user_id,
             now,
-            SETTLING_SECONDS,
+            MIN_DELETION_SECONDS,
         )
         .execute(&self.pool)
         .await?;
         Ok(result.rows_affected() == 1)
     }
 
-    /// Has the sweeper check again later, the later the more often it checked.
+    /// Ends the lease and makes the deletion due again later, with exponential backoff.
     pub async fn postpone_account_deletion(&self, user_id: i32) -> sqlx::Result<()> {
         sqlx::query!(
             "update account_deletions set
@@ -137,7 +134,6 @@ impl Store {
         Ok(())
     }
 
-    /// The deletions that are not finished.
     pub async fn count_account_deletions(&self) -> sqlx::Result<UnfinishedDeletions> {
         sqlx::query_as!(
             UnfinishedDeletions,

@@ -1,24 +1,23 @@
-//! What an event's organizer does to many bookings at once, in batches that commit one by one.
+//! Changes of all bookings of an event when its organizer changes or cancels it.
 
 use contracts::message::EventFact;
 
-use super::{Store, Unit, bookings::bookings};
+use super::{Store, UnitOfWork, bookings::bookings};
 use crate::domain::{Booking, BookingStatus, CancelReason, PaymentStatus};
 
-/// Somebody with a booking of an event.
+/// A user with a booking of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
-    /// The person.
     pub user_id: i32,
-    /// One of the person's bookings of the event.
+    /// The user's latest booking of the event.
     pub booking_id: i32,
 }
 
 impl Store {
     /// Stores an event's title and start, unless a newer message was applied before, and whether the event was moved
-    /// for those who took their seats before.
+    /// after the seats were held.
     ///
-    /// Once holders were told of a move, the mark stays. Until then the move may be reverted.
+    /// The mark of a move is permanent once holders were notified of it. Until then a later change may revert it.
     pub async fn store_event_change(&self, event: &EventFact) -> sqlx::Result<u64> {
         let moved = event.is_moved();
         let result = sqlx::query!(
@@ -43,7 +42,7 @@ impl Store {
         Ok(result.rows_affected())
     }
 
-    /// Up to `limit` holders of seats that were taken before the event changed, by user id above `after`.
+    /// Up to `limit` holders of seats that were held before the event changed, by user id above `after`.
     pub async fn list_holders(&self, event: &EventFact, after: i32, limit: i64) -> sqlx::Result<Vec<Holder>> {
         sqlx::query_as!(
             Holder,
@@ -60,7 +59,7 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` people whose bookings ended because the event was called off, by user id above `after`.
+    /// Up to `limit` users whose bookings were cancelled together with the event, by user id above `after`.
     pub async fn list_former_holders(&self, event_id: &str, after: i32, limit: i64) -> sqlx::Result<Vec<Holder>> {
         sqlx::query_as!(
             Holder,
@@ -76,13 +75,17 @@ impl Store {
     }
 }
 
-impl Unit {
-    /// Ends up to `limit` Pending and Confirmed bookings of an event that was called off, and orders the refunds of
-    /// those that are paid. Bookings whose seats were never known to be held are rejected and owe nobody a word; the
-    /// others are returned, all with their seats to be given back.
+impl UnitOfWork {
+    /// Ends up to `limit` Pending and Confirmed bookings of a cancelled event, with their seats to be released, and orders
+    /// refunds for the paid ones. Returns how many ended, and the cancelled ones, whose owners must be notified.
+    /// Bookings whose hold was still unknown are rejected instead, without a message.
     ///
     /// The transitions are those of [`BookingStatus::allows`].
-    pub async fn call_off_bookings(&mut self, event: &EventFact, limit: i64) -> sqlx::Result<(usize, Vec<Booking>)> {
+    pub async fn cancel_event_bookings(
+        &mut self,
+        event: &EventFact,
+        limit: i64,
+    ) -> sqlx::Result<(usize, Vec<Booking>)> {
         let ended = bookings!(
             "update bookings set
                  status = case when status = 'Pending' and expires_at is null then 'Rejected' else 'Cancelled' end,
@@ -116,7 +119,7 @@ impl Unit {
         .execute(&mut *self.tx)
         .await?;
         let count = ended.len();
-        let told = ended.into_iter().filter(|booking| booking.status == BookingStatus::Cancelled).collect();
-        Ok((count, told))
+        let cancelled = ended.into_iter().filter(|booking| booking.status == BookingStatus::Cancelled).collect();
+        Ok((count, cancelled))
     }
 }

@@ -1,13 +1,13 @@
-//! Every query of this service, over one PostgreSQL database.
+//! Every query of this service, on one PostgreSQL database.
 //!
-//! [`Store`] answers single questions and makes single changes; [`Unit`] is a transaction in which several changes
-//! commit together. Changes of state are compare-and-sets: they say whether they came about.
+//! [`Store`] runs single statements; [`UnitOfWork`] is a transaction in which several changes commit together. State
+//! changes are compare-and-sets, which return whether they took effect.
 //!
-//! - [`bookings`], [`payments`], [`refunds`]: one file a table
-//! - [`outbox`]: messages to publish, and messages consumed
-//! - [`reconciliation`]: what the reconciler compares, and what it found
-//! - [`deletions`]: accounts that were deleted
-//! - [`events`]: what changes many bookings at once; [`sales`]: what organizers ask
+//! - [`bookings`], [`payments`], [`refunds`]: one file per table
+//! - [`outbox`]: messages to publish and consumed messages
+//! - [`reconciliation`]: what the reconciler compares, and its findings
+//! - [`deletions`]: deleted accounts
+//! - [`events`]: changes of all bookings of an event; [`sales`]: attendees and sales for organizers
 
 mod bookings;
 mod deletions;
@@ -23,55 +23,51 @@ use sqlx::{PgPool, Postgres, Transaction};
 pub use self::{
     deletions::UnfinishedDeletions,
     events::Holder,
-    payments::{NewAttempt, Started, UnresolvedPayments},
-    reconciliation::{PatrolLag, Round},
-    sales::Keyless,
+    payments::{NewAttempt, UnresolvedPayments},
+    reconciliation::ReconcileRun,
+    sales::UnindexedAttendee,
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};
 
-/// How long a row is left to whoever claimed it, in seconds. Work on a row may go on longer: everything is a
-/// compare-and-set, so a second worker changes nothing.
+/// Lease of a claimed row, in seconds. Work on a row may take longer: every change is a compare-and-set, so a second
+/// worker changes nothing.
 pub const LEASE_SECONDS: f64 = 15.0;
-/// The longest pause between two looks at a row, in seconds.
+/// The longest pause before a row is claimed again, in seconds.
 const MAX_BACKOFF_SECONDS: f64 = 8.0;
 
-/// The database. Cheap to clone.
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
 }
 
-/// A transaction. Dropping it without [`Unit::commit`] undoes it.
+/// A transaction. Dropping it without [`UnitOfWork::commit`] rolls it back.
 #[derive(Debug)]
-pub struct Unit {
+pub struct UnitOfWork {
     tx: Transaction<'static, Postgres>,
 }
 
 impl Store {
-    /// Queries over that pool.
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
 
-    /// Begins a transaction.
-    pub async fn begin(&self) -> sqlx::Result<Unit> {
-        Ok(Unit { tx: self.pool.begin().await? })
+    pub async fn begin(&self) -> sqlx::Result<UnitOfWork> {
+        Ok(UnitOfWork { tx: self.pool.begin().await? })
     }
 
-    /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), String> {
         platform::postgres::ping(&self.pool).await
     }
 }
 
-impl Unit {
-    /// Makes everything in this transaction happen at once.
+impl UnitOfWork {
     pub async fn commit(self) -> sqlx::Result<()> {
         self.tx.commit().await
     }
 }
 
-/// Reads states from their words.
+/// Decodes states from their texts.
 macro_rules! stored_as_text {
     ($($name:ty),+) => {$(
         impl sqlx::Type<Postgres> for $name {
@@ -86,8 +82,8 @@ macro_rules! stored_as_text {
 
         impl<'r> sqlx::Decode<'r, Postgres> for $name {
             fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
-                let word = <&str as sqlx::Decode<Postgres>>::decode(value)?;
-                Self::parse(word).ok_or_else(|| format!("unknown {}: {word}", stringify!($name)).into())
+                let text = <&str as sqlx::Decode<Postgres>>::decode(value)?;
+                Self::parse(text).ok_or_else(|| format!("unknown {}: {text}", stringify!($name)).into())
             }
         }
     )+};

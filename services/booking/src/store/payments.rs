@@ -2,29 +2,18 @@
 
 use uuid::Uuid;
 
-use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit, bookings::bookings};
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, UnitOfWork, bookings::bookings};
 use crate::domain::{
     AttemptState, Booking, BookingStatus, CancelReason, Payment, PaymentStatus, RefundReason, RefundState,
     payment::FAILED_BEFORE_CHARGE,
 };
 
-/// Why the insertion of an attempt came to nothing, or the attempt.
-#[derive(Debug)]
-pub enum Started {
-    /// It is written.
-    New(Payment),
-    /// The booking has an unresolved or captured attempt.
-    Refused,
-}
-
-/// An attempt to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAttempt<'a> {
-    /// What it pays.
     pub booking_id: i32,
-    /// The request that asked for it.
+    /// Identifies the request.
     pub operation_id: Uuid,
-    /// The gateway's token for the card or the like.
+    /// The gateway's token of the payment method.
     pub payment_method: &'a str,
     /// Minor units of `currency`.
     pub amount: i64,
@@ -35,13 +24,12 @@ pub struct NewAttempt<'a> {
 /// Attempts that are undecided, or charged and not settled.
 #[derive(Clone, Copy, Debug)]
 pub struct UnresolvedPayments {
-    /// How many.
     pub count: i64,
-    /// Age of the oldest of them, in seconds; 0 if there is none.
+    /// Age of the oldest, in seconds; 0 if there is none.
     pub oldest_seconds: f64,
 }
 
-/// A query that gives attempts: the rest of a `select` from `payments p`.
+/// A query that returns attempts: the rest of a `select` from `payments p`.
 macro_rules! payments {
     ($rest:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -59,13 +47,11 @@ macro_rules! payments {
 }
 
 impl Store {
-    /// The attempt of that number.
     pub async fn find_payment(&self, id: i32) -> sqlx::Result<Option<Payment>> {
         payments!("where p.id = $1", id).fetch_optional(&self.pool).await
     }
 
-    /// The attempt of that number with its booking, both read at one moment. Read one after the other, they might not
-    /// belong together.
+    /// The attempt and its booking from one snapshot, so that they are consistent with each other.
     pub async fn find_payment_and_booking(&self, id: i32) -> sqlx::Result<Option<(Payment, Booking)>> {
         let mut snapshot = self.pool.begin_with("begin isolation level repeatable read, read only").await?;
         let payment = payments!("where p.id = $1", id).fetch_optional(&mut *snapshot).await?;
@@ -76,8 +62,7 @@ impl Store {
         Ok(Some((payment, booking)))
     }
 
-    /// The attempt of that number, if the booking is that user's.
-    pub async fn find_payment_of(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Payment>> {
+    pub async fn find_user_payment(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Payment>> {
         payments!(
             "where p.id = $1 and exists (select from bookings b where b.id = p.booking_id and b.user_id = $2)",
             id,
@@ -87,9 +72,9 @@ impl Store {
         .await
     }
 
-    /// Stores the gateway's name for the charge of a started attempt, and goes on holding its lease. False if the
-    /// attempt has ended or goes by another name: then nothing may be charged under this one.
-    pub async fn name_charge(&self, id: i32, gateway_id: &str) -> sqlx::Result<bool> {
+    /// Stores the charge id of a started attempt, and renews its lease. False if the attempt has ended or has another
+    /// charge: then this charge must not be confirmed.
+    pub async fn attach_charge_id(&self, id: i32, gateway_id: &str) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update payments set
                  gateway_id = $2, lease_until = now() + make_interval(secs => $3), updated_at = now()
@@ -103,7 +88,7 @@ impl Store {
         Ok(result.rows_affected() == 1)
     }
 
-    /// Stores that a started attempt charged. True if it stands as succeeded now, whoever stored it.
+    /// Stores that a started attempt was charged. True if it has succeeded by now, whoever stored it.
     pub async fn store_charged(&self, id: i32) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update payments set
@@ -122,9 +107,9 @@ impl Store {
         Ok(matches!(state, Some(AttemptState::Succeeded | AttemptState::Refunded)))
     }
 
-    /// Stores that a started attempt failed, with its booking's payment status. `unnamed` demands that the charge has
-    /// no name yet. False if the attempt stands elsewhere.
-    pub async fn store_failed(&self, id: i32, code: &str, message: &str, unnamed: bool) -> sqlx::Result<bool> {
+    /// Stores that a started attempt failed, and the payment status of its booking. With `without_charge`, only if it has
+    /// no charge id. False if the attempt is in another state.
+    pub async fn store_failed(&self, id: i32, code: &str, message: &str, without_charge: bool) -> sqlx::Result<bool> {
         let mut tx = self.pool.begin().await?;
         let booking_id = sqlx::query_scalar!(
             "update payments set
@@ -134,7 +119,7 @@ impl Store {
             id,
             code,
             message,
-            unnamed,
+            without_charge,
         )
         .fetch_optional(&mut *tx)
         .await?;
@@ -150,7 +135,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Claims up to `limit` attempts that a sweeper has to look at: undecided, or charged and not settled.
+    /// Claims up to `limit` attempts that are due for a sweeper: undecided, or charged and not settled.
     pub async fn claim_payments(&self, limit: i64) -> sqlx::Result<Vec<Payment>> {
         let ids = sqlx::query_scalar!(
             "update payments set lease_until = now() + make_interval(secs => $2), checks = checks + 1
@@ -169,7 +154,7 @@ impl Store {
         payments!("where p.id = any($1)", &ids).fetch_all(&self.pool).await
     }
 
-    /// Has the sweeper look again later, the later the more often it looked in vain.
+    /// Ends the lease and makes the attempt due again later, with exponential backoff.
     pub async fn postpone_payment(&self, id: i32) -> sqlx::Result<()> {
         sqlx::query!(
             "update payments set
@@ -184,8 +169,8 @@ impl Store {
         Ok(())
     }
 
-    /// Has the sweeper look soon at what the gateway calls `gateway_id`: its attempt and its refund. Leases stand.
-    pub async fn check_charge_soon(&self, gateway_id: &str) -> sqlx::Result<()> {
+    /// Makes the attempt and the refund of a charge due at once. Leases are kept.
+    pub async fn schedule_charge_check(&self, gateway_id: &str) -> sqlx::Result<()> {
         sqlx::query!(
             "with paid as (
                  update payments set next_check_at = now(), checks = 0
@@ -201,7 +186,6 @@ impl Store {
         Ok(())
     }
 
-    /// The attempts that are undecided, or charged and not settled.
     pub async fn count_unresolved_payments(&self) -> sqlx::Result<UnresolvedPayments> {
         sqlx::query_as!(
             UnresolvedPayments,
@@ -214,9 +198,9 @@ impl Store {
     }
 }
 
-impl Unit {
-    /// The attempt that this operation made before, unless it failed before anything could be charged.
-    pub async fn find_attempt_of(&mut self, operation_id: Uuid) -> sqlx::Result<Option<Payment>> {
+impl UnitOfWork {
+    /// The attempt that this operation inserted before, unless it failed before anything could be charged.
+    pub async fn find_attempt_by_operation(&mut self, operation_id: Uuid) -> sqlx::Result<Option<Payment>> {
         payments!(
             "where p.operation_id = $1 and p.failure_code is distinct from $2",
             operation_id,
@@ -227,14 +211,15 @@ impl Unit {
     }
 
     /// The booking's unresolved or captured attempt.
-    pub async fn find_live_attempt(&mut self, booking_id: i32) -> sqlx::Result<Option<Payment>> {
+    pub async fn find_active_attempt(&mut self, booking_id: i32) -> sqlx::Result<Option<Payment>> {
         payments!("where p.booking_id = $1 and p.state in ('started', 'succeeded')", booking_id)
             .fetch_optional(&mut *self.tx)
             .await
     }
 
-    /// Writes an attempt, leased to the caller. The index of live attempts decides races.
-    pub async fn insert_attempt(&mut self, new: NewAttempt<'_>) -> sqlx::Result<Started> {
+    /// Inserts an attempt, leased to the caller. `None` if the booking has an unresolved or captured attempt; a unique index
+    /// decides races.
+    pub async fn insert_attempt(&mut self, new: NewAttempt<'_>) -> sqlx::Result<Option<Payment>> {
         let inserted = sqlx::query_scalar!(
             "insert into payments
                  (booking_id, operation_id, gateway_key, payment_method, amount, currency, lease_until)
@@ -251,11 +236,11 @@ impl Unit {
         )
         .fetch_optional(&mut *self.tx)
         .await?;
-        let Some(id) = inserted else { return Ok(Started::Refused) };
-        payments!("where p.id = $1", id).fetch_one(&mut *self.tx).await.map(Started::New)
+        let Some(id) = inserted else { return Ok(None) };
+        payments!("where p.id = $1", id).fetch_one(&mut *self.tx).await.map(Some)
     }
 
-    /// Stores that the booking took notice of the money. False if it did so before.
+    /// Stores that the captured money was applied to the booking. False if it was before.
     pub async fn settle_payment(&mut self, id: i32) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update payments set settled_at = now(), lease_until = null, updated_at = now()

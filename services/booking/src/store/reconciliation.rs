@@ -1,4 +1,4 @@
-//! Queries of the reconciler: the tables `patrols` and `findings`, and our side of what is compared.
+//! Queries of the tables `patrols` (the state of each scan) and `findings`, and the rows that the reconciler compares.
 
 use std::time::Duration;
 
@@ -7,50 +7,40 @@ use uuid::Uuid;
 use super::Store;
 use crate::domain::{
     AttemptState, BookingStatus, FindingKind, PaymentStatus,
-    reconciliation::{Claim, Holding, Telling},
+    reconciliation::{HeldReservation, MessageAudit, PaymentRecord},
 };
 
-/// A row that changed less than this time ago says nothing yet, in seconds. Longer than any call of a neighbour.
-const UNSETTLED_SECONDS: f64 = 60.0;
-/// Messages are compared for bookings younger than this: published ones are kept a day longer.
-const TOLD_SECONDS: f64 = 6.0 * 24.0 * 3600.0;
+/// Rows that changed more recently than this are not judged, in seconds. Longer than any call to another service.
+const MIN_ROW_AGE_SECONDS: f64 = 60.0;
+/// Age up to which bookings have their messages audited, in seconds. Published messages are kept a day longer.
+const MESSAGE_AUDIT_SECONDS: f64 = 6.0 * 24.0 * 3600.0;
 
-/// The word for a comparison, and where it stands.
+/// A claimed run of a scan, which compares one page.
 #[derive(Clone, Debug)]
-pub struct Round {
-    /// The patrol.
-    pub patrol: &'static str,
-    /// What the last round ended at; `None` at the beginning of a cycle.
+pub struct ReconcileRun {
+    pub scan: &'static str,
+    /// Where the previous run ended; `None` at the beginning of a cycle.
     pub position: Option<String>,
 }
 
-/// How long ago a patrol last ended a round.
-#[derive(Clone, Debug)]
-pub struct PatrolLag {
-    /// The patrol.
-    pub patrol: String,
-    /// In seconds.
-    pub seconds: f64,
-}
-
 impl Store {
-    /// Claims the next round of a patrol if it is due; no other replica gets it, nor the one after before `interval`.
-    pub async fn claim_round(&self, patrol: &'static str, interval: Duration) -> sqlx::Result<Option<Round>> {
+    /// Claims the next run of a scan if it is due. The following one is due after `interval`, on whichever replica.
+    pub async fn claim_run(&self, scan: &'static str, interval: Duration) -> sqlx::Result<Option<ReconcileRun>> {
         let claimed = sqlx::query!(
             "update patrols set next_round_at = now() + make_interval(secs => $2)
              where name = $1 and next_round_at <= now()
              returning position",
-            patrol,
+            scan,
             interval.as_secs_f64(),
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(claimed.map(|row| Round { patrol, position: row.position }))
+        Ok(claimed.map(|row| ReconcileRun { scan, position: row.position }))
     }
 
-    /// Stores how far a round came. Without a position the cycle is over, and what it did not find again is forgotten.
-    /// Changes nothing if another replica went on from the same place meanwhile.
-    pub async fn finish_round(&self, round: &Round, position: Option<&str>) -> sqlx::Result<()> {
+    /// Stores where a run ended. Without a position the cycle is over, and findings that it did not see again are deleted.
+    /// Changes nothing if another replica continued from the same position meanwhile.
+    pub async fn finish_run(&self, run: &ReconcileRun, position: Option<&str>) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
         let began = sqlx::query_scalar!(
             r#"update patrols set position = $3, round_ended_at = now(),
@@ -58,24 +48,24 @@ impl Store {
                from (select cycle_began_at as began from patrols where name = $1 for update) as before
                where name = $1 and position is not distinct from $2
                returning began as "began!""#,
-            round.patrol,
-            round.position,
+            run.scan,
+            run.position,
             position,
         )
         .fetch_optional(&mut *tx)
         .await?;
         if let (Some(began), None) = (began, position) {
-            sqlx::query!("delete from findings where patrol = $1 and seen_at < $2", round.patrol, began)
+            sqlx::query!("delete from findings where patrol = $1 and seen_at < $2", run.scan, began)
                 .execute(&mut *tx)
                 .await?;
         }
         tx.commit().await
     }
 
-    /// Stores that something differs, or that it still does.
+    /// Stores a finding, or that it persists.
     pub async fn store_finding(
         &self,
-        patrol: &str,
+        scan: &str,
         kind: FindingKind,
         subject: &str,
         booking_id: Option<i32>,
@@ -85,7 +75,7 @@ impl Store {
              on conflict (kind, subject) do update set seen_at = now(), booking_id = excluded.booking_id",
             kind.as_str(),
             subject,
-            patrol,
+            scan,
             booking_id,
         )
         .execute(&self.pool)
@@ -93,35 +83,34 @@ impl Store {
         Ok(())
     }
 
-    /// How many findings of that kind stand.
     pub async fn count_findings(&self, kind: FindingKind) -> sqlx::Result<i64> {
         sqlx::query_scalar!(r#"select count(*) as "count!" from findings where kind = $1"#, kind.as_str())
             .fetch_one(&self.pool)
             .await
     }
 
-    /// How long ago each patrol last ended a round.
-    pub async fn list_patrol_lags(&self) -> sqlx::Result<Vec<PatrolLag>> {
-        sqlx::query_as!(
-            PatrolLag,
+    /// Each scan, with the seconds since its last run ended.
+    pub async fn list_scan_lags(&self) -> sqlx::Result<Vec<(String, f64)>> {
+        let rows = sqlx::query!(
             r#"select name as patrol,
                       extract(epoch from now() - round_ended_at)::double precision as "seconds!" from patrols"#
         )
         .fetch_all(&self.pool)
-        .await
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.patrol, row.seconds)).collect())
     }
 
-    /// The bookings of those reservations; and the Confirmed ones, up to `limit`, whose reservation is above `after`
-    /// and not above `last`.
-    pub async fn list_holdings(
+    /// The bookings of these reservations, and up to `limit` Confirmed ones with a reservation id above `after` and up to
+    /// `last`.
+    pub async fn list_held_reservations(
         &self,
         reservations: &[Uuid],
         after: Option<Uuid>,
         last: Option<Uuid>,
         limit: i64,
-    ) -> sqlx::Result<Vec<Holding>> {
+    ) -> sqlx::Result<Vec<HeldReservation>> {
         sqlx::query_as!(
-            Holding,
+            HeldReservation,
             r#"with compared as (
                    select id from bookings where reservation_id = any($1)
                    union
@@ -143,17 +132,16 @@ impl Store {
             after,
             last,
             limit,
-            UNSETTLED_SECONDS,
+            MIN_ROW_AGE_SECONDS,
         )
         .fetch_all(&self.pool)
         .await
     }
 
-    /// Has the sweeper give back the seats of an ended booking that was thought to have none. False if it stands
-    /// elsewhere.
+    /// Marks that an ended booking still has seats to release. False if it has not ended, or is marked already.
     ///
-    /// Not while a payment is undecided: it may still win the booking its seats.
-    pub async fn owe_forgotten_release(&self, reservation: Uuid) -> sqlx::Result<bool> {
+    /// Not while a payment is unresolved, because it may still confirm the seats.
+    pub async fn mark_missed_release_pending(&self, reservation: Uuid) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update bookings b set
                  release_pending = true, lease_until = null, next_check_at = now(), checks = 0, updated_at = now()
@@ -168,24 +156,24 @@ impl Store {
         Ok(result.rows_affected() == 1)
     }
 
-    /// The attempts that go by those names at the gateway.
-    pub async fn list_claims(&self, charges: &[String]) -> sqlx::Result<Vec<Claim>> {
+    /// The payment attempts of these charges.
+    pub async fn list_payment_records(&self, charges: &[String]) -> sqlx::Result<Vec<PaymentRecord>> {
         sqlx::query_as!(
-            Claim,
+            PaymentRecord,
             r#"select booking_id, gateway_id as "gateway_id!", state as "state: AttemptState", amount,
                       updated_at < now() - make_interval(secs => $2) as "settled!"
                from payments where gateway_id = any($1)"#,
             charges,
-            UNSETTLED_SECONDS,
+            MIN_ROW_AGE_SECONDS,
         )
         .fetch_all(&self.pool)
         .await
     }
 
-    /// Up to `limit` bookings with ids below `before`, newest first, and how often their owners were told what.
-    pub async fn list_tellings(&self, before: i32, limit: i64) -> sqlx::Result<Vec<Telling>> {
+    /// Up to `limit` bookings with ids below `before`, newest first, and the numbers of their messages.
+    pub async fn list_message_audits(&self, before: i32, limit: i64) -> sqlx::Result<Vec<MessageAudit>> {
         sqlx::query_as!(
-            Telling,
+            MessageAudit,
             r#"select b.id as booking_id, b.status as "status: BookingStatus",
                       b.payment_status as "payment_status: PaymentStatus", b.recent as "recent!",
                       count(*) filter (where o.message ->> 'type' = 'booking.confirmed') as "confirmed!",
@@ -199,7 +187,7 @@ impl Store {
                group by b.id, b.status, b.payment_status, b.recent order by b.id desc"#,
             before,
             limit,
-            TOLD_SECONDS,
+            MESSAGE_AUDIT_SECONDS,
         )
         .fetch_all(&self.pool)
         .await

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, UnitOfWork};
 use crate::domain::{Refund, RefundReason, RefundState};
 
-/// A query that gives refunds: `$before`, the columns, `$after`.
+/// A query that returns refunds: `$before`, the columns, `$after`.
 macro_rules! refunds {
     ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -20,12 +20,12 @@ macro_rules! refunds {
 }
 
 impl Store {
-    /// The refunds of those bookings; one at most for each.
+    /// The refunds of these bookings, at most one each.
     pub async fn list_refunds(&self, booking_ids: &[i32]) -> sqlx::Result<Vec<Refund>> {
         refunds!("select", "from refunds where booking_id = any($1)", booking_ids).fetch_all(&self.pool).await
     }
 
-    /// Claims up to `limit` refunds that a sweeper has to go on with.
+    /// Claims up to `limit` refunds that are due for a sweeper.
     pub async fn claim_refunds(&self, limit: i64) -> sqlx::Result<Vec<Refund>> {
         refunds!(
             "update refunds set lease_until = now() + make_interval(secs => $2), checks = checks + 1
@@ -44,8 +44,8 @@ impl Store {
         .await
     }
 
-    /// Stores the gateway's name for a refund that it has not finished yet.
-    pub async fn name_refund(&self, id: i32, gateway_refund_id: &str) -> sqlx::Result<()> {
+    /// Stores the gateway's id of a refund that is pending there.
+    pub async fn attach_refund_id(&self, id: i32, gateway_refund_id: &str) -> sqlx::Result<()> {
         sqlx::query!(
             "update refunds set gateway_refund_id = $2, updated_at = now() where id = $1 and state = 'pending'",
             id,
@@ -56,7 +56,7 @@ impl Store {
         Ok(())
     }
 
-    /// Has the next try use a new key, after the gateway answered that the last one failed.
+    /// Makes the next attempt use a new idempotency key, after the gateway reported a failure.
     pub async fn renew_refund_key(&self, refund: &Refund) -> sqlx::Result<()> {
         sqlx::query!(
             "update refunds set key_version = $2 + 1, gateway_refund_id = null, updated_at = now()
@@ -69,7 +69,7 @@ impl Store {
         Ok(())
     }
 
-    /// Has the sweeper try again later, the later the more often it tried in vain.
+    /// Ends the lease and makes the refund due again later, with exponential backoff.
     pub async fn postpone_refund(&self, id: i32) -> sqlx::Result<()> {
         sqlx::query!(
             "update refunds set
@@ -84,8 +84,8 @@ impl Store {
         Ok(())
     }
 
-    /// How many refunds and releases of seats are still to be carried out.
-    pub async fn count_owed(&self) -> sqlx::Result<(i64, i64)> {
+    /// The numbers of pending refunds and pending releases of seats.
+    pub async fn count_pending(&self) -> sqlx::Result<(i64, i64)> {
         let row = sqlx::query!(
             r#"select (select count(*) from refunds where state = 'pending') as "refunds!",
                       (select count(*) from bookings where release_pending) as "releases!""#
@@ -96,8 +96,8 @@ impl Store {
     }
 }
 
-impl Unit {
-    /// Orders the refund of an attempt, leased to the caller for `lease`; the one ordered before, if there is one.
+impl UnitOfWork {
+    /// Orders the refund of an attempt, leased to the caller for `lease`. Returns an earlier order if there is one.
     pub async fn order_refund(
         &mut self,
         payment_id: i32,
@@ -118,7 +118,7 @@ impl Unit {
         refunds!("select", "from refunds where payment_id = $1", payment_id).fetch_one(&mut *self.tx).await
     }
 
-    /// Stores that the money went back: the refund and its attempt. False if that is stored already.
+    /// Stores that a refund succeeded, and that its attempt is refunded. False if that was stored before.
     pub async fn finish_refund(&mut self, refund: &Refund, gateway_refund_id: Option<&str>) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update refunds set

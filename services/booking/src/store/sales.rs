@@ -1,6 +1,6 @@
-//! What organizers ask: who comes to an event, and what it has brought in.
+//! Attendees and sales of an event, for its organizer.
 //!
-//! A booking is *sold* while it is Confirmed, and was *cancelled* if it had been paid for (or was free) before it ended.
+//! A booking counts as sold while it is Confirmed, and as cancelled if it was paid for (or free) before it ended.
 
 use chrono::NaiveDateTime;
 use chrono_tz::Tz;
@@ -11,25 +11,21 @@ use crate::domain::{
     sales::{self, Day},
 };
 
-/// A booking without a search key for its attendee.
+/// A booking without an attendee key.
 #[derive(Clone, Debug)]
-pub struct Keyless {
-    /// The booking's number.
+pub struct UnindexedAttendee {
     pub id: i32,
-    /// The owner's name.
     pub user_name: String,
-    /// The owner's e-mail address.
     pub user_email: String,
 }
 
 impl Store {
-    /// Bookings of an event that are Confirmed, or were until the event was cancelled, newest first, with numbers below
-    /// `before`. Each of the folded words must be part of the name or the address; a single word may be a booking's
-    /// number.
+    /// Bookings of an event that are Confirmed, or were until the event was cancelled, with ids below `before`, newest
+    /// first. Each of the folded terms must be part of the name or the e-mail address; a single term may be a booking id.
     pub async fn list_attendees(
         &self,
         event_id: &str,
-        words: Option<&[String]>,
+        terms: Option<&[String]>,
         before: Option<i32>,
         limit: i64,
     ) -> sqlx::Result<Vec<Attendee>> {
@@ -47,7 +43,7 @@ impl Store {
                             from unnest($2) word))
                order by id desc limit $4"#,
             event_id,
-            words,
+            terms,
             before,
             limit,
         )
@@ -55,10 +51,10 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` bookings without a search key, oldest first.
-    pub async fn list_without_attendee_key(&self, limit: i64) -> sqlx::Result<Vec<Keyless>> {
+    /// Up to `limit` bookings without an attendee key, oldest first.
+    pub async fn list_unindexed_attendees(&self, limit: i64) -> sqlx::Result<Vec<UnindexedAttendee>> {
         sqlx::query_as!(
-            Keyless,
+            UnindexedAttendee,
             "select id, user_name, user_email from bookings where attendee_key is null order by id limit $1",
             limit
         )
@@ -66,8 +62,8 @@ impl Store {
         .await
     }
 
-    /// Stores the keys of bookings whose names and addresses have not changed since they were read; returns how many.
-    pub async fn store_attendee_keys(&self, rows: &[Keyless], keys: &[String]) -> sqlx::Result<u64> {
+    /// Stores the keys of bookings whose names and e-mail addresses are unchanged; returns how many.
+    pub async fn store_attendee_keys(&self, rows: &[UnindexedAttendee], keys: &[String]) -> sqlx::Result<u64> {
         let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
         let names: Vec<String> = rows.iter().map(|row| row.user_name.clone()).collect();
         let emails: Vec<String> = rows.iter().map(|row| row.user_email.clone()).collect();
@@ -85,9 +81,9 @@ impl Store {
         Ok(result.rows_affected())
     }
 
-    /// Seats of an event sold on each day in `zone`; days without sales are left out.
+    /// Sales of an event by day in `zone`, without days that have none.
     ///
-    /// The days are computed here, because the database may know other zones, or other names for them.
+    /// The days are computed here, because the database may know other time zones, or other names of them.
     pub async fn list_sales_by_day(&self, event_id: &str, zone: Tz) -> sqlx::Result<Vec<DaySales>> {
         let days = self.list_days(event_id, zone).await?;
         let begins_at: Vec<NaiveDateTime> = days.iter().map(|day| day.begins_at.naive_utc()).collect();
@@ -105,7 +101,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        // Bucket 0 is the time before the first day, which has no bookings.
+        // Bucket 0 is before the first day and has no bookings.
         let day = |bucket: i32| usize::try_from(bucket - 1).ok().and_then(|at| days.get(at));
         let sales = rows.into_iter().filter_map(|row| {
             Some(DaySales {
@@ -120,7 +116,7 @@ impl Store {
         Ok(sales.collect())
     }
 
-    /// The days from an event's first booking to its last, and one more for bookings made meanwhile.
+    /// The days from an event's first booking to its last, and one more for bookings that arrive meanwhile.
     async fn list_days(&self, event_id: &str, zone: Tz) -> sqlx::Result<Vec<Day>> {
         let span = sqlx::query!(
             "select min(created_at) as first, max(created_at) as last from bookings where event_id = $1",
@@ -132,7 +128,7 @@ impl Store {
         Ok(first.zip(last).map_or_else(Vec::new, |(first, last)| sales::days(zone, first, last)))
     }
 
-    /// What each event of an organizer has brought in, by event and currency, those after `after`.
+    /// Sales of an organizer by event and currency, following `after`.
     pub async fn list_sales_of_organizer(
         &self,
         organizer_id: i32,

@@ -1,4 +1,4 @@
-//! Seats are booked: held once, refused with a reason, never lost.
+//! Seats are held once or refused with a reason, and never lost.
 
 use axum::http::StatusCode;
 use chrono::TimeDelta;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     helpers::{ALICE, BOB, TestApp, all, instant, router},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_sold_out_event_rejects_the_next_booking() {
 }
 
 #[tokio::test]
-async fn refusals_of_event_service_reach_the_caller_unchanged() {
+async fn refusals_by_event_service_reach_the_caller_unchanged() {
     let app = TestApp::start().await;
     let (cancelled, closed, open) =
         (app.neighbours.event(9, 1), app.neighbours.event(9, 1), app.neighbours.event(99, 1));
@@ -58,7 +58,7 @@ async fn refusals_of_event_service_reach_the_caller_unchanged() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_said() {
+async fn invalid_requests_are_refused_with_a_reason() {
     let app = TestApp::start().await;
     let send = async |body: Value| app.post("/bookings", body).bearer(&app.token(ALICE)).send().await;
 
@@ -80,7 +80,7 @@ async fn what_is_wrong_with_a_request_is_said() {
 }
 
 #[tokio::test]
-async fn a_path_that_names_nothing_is_not_found() {
+async fn an_invalid_id_in_the_path_is_not_found() {
     let app = TestApp::start().await;
 
     for path in
@@ -112,7 +112,7 @@ async fn a_compressed_body_assert_refused() {
 }
 
 #[tokio::test]
-async fn somebody_elses_booking_is_not_there() {
+async fn another_users_booking_is_not_found() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
     let booking = app.books(&event, 1).await;
@@ -173,7 +173,7 @@ async fn twenty_identical_requests_make_one_booking_and_twenty_identical_answers
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_seats_go_to_as_many_as_there_are() {
+async fn the_last_seats_are_not_oversold() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(5, 1000);
 
@@ -188,10 +188,10 @@ async fn the_last_seats_go_to_as_many_as_there_are() {
 }
 
 #[tokio::test]
-async fn an_unknown_hold_is_asked_for_again_under_the_same_id() {
+async fn an_unknown_hold_is_repeated_under_the_same_reservation_id() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
-    app.neighbours.next("hold", &[Trouble::FailsAfterwards, Trouble::Fails, Trouble::Unauthorized]);
+    app.neighbours.next("hold", &[Fault::FailsAfterwards, Fault::Fails, Fault::Unauthorized]);
 
     app.books(&event, 4).await;
 
@@ -201,10 +201,10 @@ async fn an_unknown_hold_is_asked_for_again_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_hold_is_asked_for_again() {
+async fn a_hold_with_a_lost_response_is_repeated() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
-    app.neighbours.next("hold", &[Trouble::AnswerLost]);
+    app.neighbours.next("hold", &[Fault::AnswerLost]);
 
     app.books(&event, 4).await;
 
@@ -212,10 +212,10 @@ async fn a_lost_answer_to_a_hold_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_booking_goes_on_under_its_key_once_event_service_is_back() {
+async fn a_booking_continues_under_its_key_once_event_service_answers() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
-    app.neighbours.always("hold", Trouble::FailsAfterwards);
+    app.neighbours.always("hold", Fault::FailsAfterwards);
     let refused = app.booking_request(ALICE, &event, 2).key("k").send().await;
     refused.assert_refused(503, "event_service_unavailable");
     assert!(!refused.header("retry-after").is_empty());
@@ -230,10 +230,10 @@ async fn a_booking_goes_on_under_its_key_once_event_service_is_back() {
 }
 
 #[tokio::test]
-async fn a_booking_without_seats_for_a_minute_is_given_up_and_its_seats_go_back() {
+async fn a_booking_without_seats_is_rejected_after_the_hold_timeout_and_its_seats_are_released() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
-    app.neighbours.always("hold", Trouble::FailsAfterwards);
+    app.neighbours.always("hold", Fault::FailsAfterwards);
     app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(503, "event_service_unavailable");
     app.neighbours.recover();
     let (id,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
@@ -245,17 +245,17 @@ async fn a_booking_without_seats_for_a_minute_is_given_up_and_its_seats_go_back(
     app.stands(id, "Rejected", "Unpaid").await;
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
     app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(409, "booking_rejected");
-    assert!(app.told(id).await.is_empty());
+    assert!(app.messages_about(id).await.is_empty());
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_hold_that_comes_after_the_booking_was_given_up_finds_a_tombstone() {
+async fn a_hold_that_arrives_after_the_rejection_finds_a_tombstone() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
-    app.neighbours.always("hold", Trouble::Fails);
+    app.neighbours.always("hold", Fault::Fails);
     app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(503, "event_service_unavailable");
-    app.neighbours.always("release", Trouble::Fails);
+    app.neighbours.always("release", Fault::Fails);
     app.sweeps().await;
     app.neighbours.recover();
     let (id, pending): (i32, bool) =
@@ -281,16 +281,16 @@ async fn free_seats_are_confirmed_at_once_without_the_gateway() {
     assert_eq!((&answer.body["status"], &answer.body["payment_status"]), (&json!("Confirmed"), &json!("Paid")));
     assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
     assert_eq!(app.neighbours.calls("create"), 0);
-    assert_eq!(app.told(answer.id()).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(answer.id()).await, ["booking.confirmed"]);
     app.pays(answer.id(), "pm_card_visa").await.assert_refused(409, "already_paid");
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn free_seats_of_unknown_fate_are_confirmed_by_a_sweeper() {
+async fn free_seats_with_an_unknown_confirmation_are_confirmed_by_a_sweeper() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 0);
-    app.neighbours.always("confirm", Trouble::FailsAfterwards);
+    app.neighbours.always("confirm", Fault::FailsAfterwards);
     let answer = app.booking_request(ALICE, &event, 2).send().await;
     assert_eq!((answer.status, &answer.body["status"]), (StatusCode::CREATED, &json!("Pending")));
     app.pays(answer.id(), "pm_card_visa").await.assert_refused(409, "nothing_to_pay");
@@ -299,15 +299,15 @@ async fn free_seats_of_unknown_fate_are_confirmed_by_a_sweeper() {
     app.sweeps().await;
 
     app.stands(answer.id(), "Confirmed", "Paid").await;
-    assert_eq!(app.told(answer.id()).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(answer.id()).await, ["booking.confirmed"]);
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn free_seats_whose_hold_ran_out_expire() {
+async fn a_free_booking_whose_hold_ended_expires() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 0);
-    app.neighbours.always("confirm", Trouble::Fails);
+    app.neighbours.always("confirm", Fault::Fails);
     let id = app.booking_request(ALICE, &event, 2).send().await.id();
     app.neighbours.recover();
     app.neighbours.world().reservations.values_mut().for_each(|reservation| reservation.state = "released");
@@ -315,14 +315,14 @@ async fn free_seats_whose_hold_ran_out_expire() {
     app.sweeps().await;
 
     app.stands(id, "Expired", "Unpaid").await;
-    assert_eq!(app.told(id).await, ["booking.expired"]);
+    assert_eq!(app.messages_about(id).await, ["booking.expired"]);
 }
 
 #[tokio::test]
-async fn free_seats_of_an_event_that_was_called_off_are_cancelled() {
+async fn a_free_booking_of_a_cancelled_event_is_cancelled() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 0);
-    app.neighbours.always("confirm", Trouble::Fails);
+    app.neighbours.always("confirm", Fault::Fails);
     let id = app.booking_request(ALICE, &event, 2).send().await.id();
     app.neighbours.recover();
     app.neighbours.world().events.get_mut(&event).unwrap().cancelled = true;
@@ -330,12 +330,12 @@ async fn free_seats_of_an_event_that_was_called_off_are_cancelled() {
     app.sweeps().await;
 
     app.stands(id, "Cancelled", "Unpaid").await;
-    assert_eq!(app.told(id).await, ["booking.cancelled"]);
+    assert_eq!(app.messages_about(id).await, ["booking.cancelled"]);
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn name_and_address_are_kept_for_the_organizer() {
+async fn name_and_email_are_stored_for_the_organizer() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
     let id = app.books(&event, 1).await;

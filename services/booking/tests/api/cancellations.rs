@@ -1,7 +1,7 @@
-//! Owners cancel: until a deadline, with their money back, once.
+//! Owners cancel until a deadline and are refunded once.
 
 use axum::http::StatusCode;
-use booking_service::consumer;
+use booking_service::loops::consumer;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::message::{EventFact, Message};
 use platform::bus::Received;
@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use crate::{
     helpers::{ALICE, TestApp, all, instant},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
 #[tokio::test]
-async fn a_cancelled_booking_gives_seats_and_money_back() {
+async fn a_cancelled_booking_releases_its_seats_and_is_refunded() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -27,7 +27,7 @@ async fn a_cancelled_booking_gives_seats_and_money_back() {
     assert_eq!(answer.body["cancel_reason"], "by_attendee");
     assert_eq!(app.neighbours.seats(&event, "confirmed"), 0);
     assert_eq!(app.neighbours.refunded(booking), 5000);
-    assert_eq!(app.told(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
     let again = app.cancel_request(ALICE, booking).send().await;
     assert_eq!((again.status, again.body), (StatusCode::OK, answer.body));
     app.is_consistent().await;
@@ -45,7 +45,7 @@ async fn a_pending_booking_is_cancelled_without_a_refund() {
     assert_eq!((&answer.body["status"], &answer.body["payment_status"]), (&json!("Cancelled"), &json!("Unpaid")));
     assert_eq!(answer.body.get("refund"), None);
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
-    assert_eq!(app.told(booking).await, ["booking.cancelled"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.cancelled"]);
     app.is_consistent().await;
 }
 
@@ -63,7 +63,7 @@ async fn a_free_booking_is_cancelled_without_a_refund() {
 }
 
 #[tokio::test]
-async fn a_day_before_the_event_it_is_too_late() {
+async fn a_booking_cannot_be_cancelled_after_the_deadline() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -75,8 +75,8 @@ async fn a_day_before_the_event_it_is_too_late() {
     app.is_consistent().await;
 }
 
-/// The organizer changes start or venue, and booking-service hears of it.
-async fn moved(app: &TestApp, event: &str, starts_at: DateTime<Utc>, told: bool, changed: &[&str], version: i64) {
+/// The organizer changes start or venue, and booking-service consumes the message.
+async fn moved(app: &TestApp, event: &str, starts_at: DateTime<Utc>, notified: bool, changed: &[&str], version: i64) {
     let fact = EventFact {
         event_id: event.to_owned(),
         title: "Concert".to_owned(),
@@ -87,7 +87,7 @@ async fn moved(app: &TestApp, event: &str, starts_at: DateTime<Utc>, told: bool,
         changed: changed.iter().map(ToString::to_string).collect(),
         version,
         edited_version: None,
-        untold: !told,
+        untold: !notified,
         occurred_at: app.clock().now(),
     };
     let received = Received { id: Uuid::new_v4(), message: Message::EventChanged(fact) };
@@ -95,7 +95,7 @@ async fn moved(app: &TestApp, event: &str, starts_at: DateTime<Utc>, told: bool,
 }
 
 #[tokio::test]
-async fn moving_an_event_opens_cancellation_with_refund_until_it_starts() {
+async fn moving_an_event_extends_cancellation_until_it_starts() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let (booking, title_only) = (app.buys(&event, 2).await, app.neighbours.event(10, 2500));
@@ -118,7 +118,7 @@ async fn moving_an_event_opens_cancellation_with_refund_until_it_starts() {
 }
 
 #[tokio::test]
-async fn a_move_that_is_taken_back_before_anybody_was_told_of_it_opens_nothing() {
+async fn a_move_that_is_reverted_before_anybody_was_notified_does_not_extend_cancellation() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -135,11 +135,11 @@ async fn a_move_that_is_taken_back_before_anybody_was_told_of_it_opens_nothing()
     assert_eq!((taken_back, told), (start - TimeDelta::hours(24), start));
     let (messages,): (i64,) =
         app.row("select count(*) from outbox where message->>'type' = 'holder.event_changed' and $1 > 0", 1).await;
-    assert_eq!(messages, 1, "what is told later is told once");
+    assert_eq!(messages, 1, "a postponed notification is sent once");
 }
 
 #[tokio::test]
-async fn a_move_that_an_older_replica_stored_opens_cancellation() {
+async fn a_move_stored_by_an_older_replica_extends_cancellation() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -163,7 +163,7 @@ async fn a_move_that_an_older_replica_stored_opens_cancellation() {
 }
 
 #[tokio::test]
-async fn who_booked_after_an_event_was_moved_knew_and_is_not_told() {
+async fn a_booking_made_after_the_move_is_not_notified_of_it() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     app.neighbours.world().events.get_mut(&event).unwrap().version = Some(6);
@@ -173,7 +173,7 @@ async fn who_booked_after_an_event_was_moved_knew_and_is_not_told() {
     moved(&app, &event, start - TimeDelta::days(30), true, &["venue", "starts_at"], 5).await;
 
     let seen = app.booking(booking).await;
-    assert_eq!(instant(&seen["event_starts_at"]), start, "the hold gave newer ones");
+    assert_eq!(instant(&seen["event_starts_at"]), start, "the hold is newer");
     assert_eq!(instant(&seen["cancellable_until"]), start - TimeDelta::hours(24));
     let (messages,): (i64,) =
         app.row("select count(*) from outbox where message->>'type' = 'holder.event_changed' and $1 > 0", 1).await;
@@ -181,12 +181,12 @@ async fn who_booked_after_an_event_was_moved_knew_and_is_not_told() {
 }
 
 #[tokio::test]
-async fn what_event_service_and_the_gateway_do_not_answer_is_finished_later() {
+async fn a_cancellation_is_finished_once_event_service_and_the_gateway_answer() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
-    app.neighbours.always("release", Trouble::Fails);
-    app.neighbours.always("refund", Trouble::Fails);
+    app.neighbours.always("release", Fault::Fails);
+    app.neighbours.always("refund", Fault::Fails);
     let answer = app.cancel_request(ALICE, booking).send().await;
     assert_eq!((&answer.body["status"], &answer.body["payment_status"]), (&json!("Cancelled"), &json!("Paid")));
     assert_eq!(answer.body["refund"]["state"], "pending");
@@ -200,7 +200,7 @@ async fn what_event_service_and_the_gateway_do_not_answer_is_finished_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_cancellations_at_once_are_one() {
+async fn concurrent_cancellations_refund_once() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -210,12 +210,12 @@ async fn many_cancellations_at_once_are_one() {
     assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
     app.sweeps().await;
     assert_eq!(app.neighbours.refunded(booking), 5000);
-    assert_eq!(app.told(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
     app.is_consistent().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paying_and_cancelling_at_once_ends_in_one_of_both() {
+async fn concurrent_payment_and_cancellation_end_consistently() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(20, 2500);
     for _ in 0..8 {

@@ -1,6 +1,6 @@
-//! Accounts that were deleted: what was booked ends, names and addresses go, nothing new is booked.
+//! Deleted accounts: bookings are cancelled, names and e-mail addresses are erased, and new bookings are refused.
 
-use booking_service::backfill;
+use booking_service::loops::backfill;
 use chrono::TimeDelta;
 use contracts::{
     identity::Role,
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     helpers::{ALICE, BOB, TestApp},
-    neighbours::{ORGANIZER, Trouble},
+    neighbours::{Fault, ORGANIZER},
 };
 
 impl TestApp {
@@ -21,12 +21,12 @@ impl TestApp {
         Message::UserDeleted(UserFact { user_id, occurred_at: self.clock().now() })
     }
 
-    /// Booking-service hears that this user's account was deleted.
+    /// Consumes the message that this user's account was deleted.
     async fn deletes_account(&self, user_id: i32) {
         self.receives(Uuid::new_v4(), self.account_deleted(user_id)).await;
     }
 
-    /// Lets the time pass during which requests from before the deletion may still come.
+    /// Lets the time pass in which requests from before the deletion may still arrive.
     async fn requests_from_before_are_over(&self) {
         self.execute("update account_deletions set received_at = received_at - interval '121 seconds'").await;
     }
@@ -60,7 +60,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn bookings_of_events_to_come_are_cancelled_and_refunded_and_no_name_is_left() {
+async fn a_deletion_cancels_and_refunds_future_bookings_and_erases_names() {
     let app = TestApp::start().await;
     let over = app.neighbours.event(10, 2500);
     app.neighbours.world().events.get_mut(&over).unwrap().starts_at = app.clock().now() + TimeDelta::hours(1);
@@ -88,7 +88,7 @@ async fn bookings_of_events_to_come_are_cancelled_and_refunded_and_no_name_is_le
     app.stands(past, "Confirmed", "Paid").await;
     app.stands(theirs, "Pending", "Unpaid").await;
     assert_eq!((app.neighbours.refunded(paid), app.neighbours.refunded(within_deadline)), (5000, 3000));
-    assert_eq!(app.told(paid).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(paid).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
     for text in ["User 11", "user11@example.org"] {
         assert_eq!(app.tables_with(text).await, Vec::<String>::new(), "{text}");
     }
@@ -104,7 +104,7 @@ async fn a_deletion_is_finished_when_nothing_is_open_and_two_minutes_have_passed
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
-    app.neighbours.always("refund", Trouble::Fails);
+    app.neighbours.always("refund", Fault::Fails);
     app.deletes_account(ALICE).await;
     app.requests_from_before_are_over().await;
 
@@ -126,7 +126,7 @@ async fn a_deletion_is_finished_when_nothing_is_open_and_two_minutes_have_passed
 }
 
 #[tokio::test]
-async fn a_payment_under_way_is_waited_for_and_refunded() {
+async fn a_deletion_waits_for_a_payment_under_way_and_refunds_it() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -151,7 +151,7 @@ async fn a_payment_under_way_is_waited_for_and_refunded() {
 }
 
 #[tokio::test]
-async fn a_deleted_account_books_nothing_any_more() {
+async fn a_deleted_account_cannot_book() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     app.deletes_account(ALICE).await;
@@ -184,7 +184,7 @@ async fn a_booking_that_an_older_replica_makes_after_the_deletion_is_cancelled_t
 }
 
 #[tokio::test]
-async fn the_same_message_again_changes_nothing() {
+async fn a_redelivered_message_changes_nothing() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -202,12 +202,12 @@ async fn the_same_message_again_changes_nothing() {
     app.sweeps().await;
 
     assert_eq!(app.row::<(i32, String, String)>(row, ALICE).await, before);
-    assert_eq!(app.told(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
     assert_eq!(app.neighbours.refunded(booking), 5000);
 }
 
 #[tokio::test]
-async fn organizers_see_past_bookings_without_a_name_and_the_search_finds_none() {
+async fn past_bookings_of_a_deleted_account_have_no_name_and_are_not_found_by_search() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -221,7 +221,7 @@ async fn organizers_see_past_bookings_without_a_name_and_the_search_finds_none()
     let all = app.get(&path).bearer(&organizer).send().await;
     let found = app.get(&format!("{path}?search=user")).bearer(&organizer).send().await;
 
-    assert_eq!(made, 0, "blanked rows have their key");
+    assert_eq!(made, 0, "erased rows have their key");
     let attendee = &all.body["items"][0];
     assert_eq!(
         (&attendee["booking_id"], &attendee["name"], &attendee["email"]),

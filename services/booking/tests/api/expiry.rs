@@ -1,15 +1,15 @@
-//! Holds end; payments that come late win seats back or are refunded.
+//! Holds expire; late payments get seats again or are refunded.
 
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 
 use crate::{
     helpers::{ALICE, TestApp, all},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
 #[tokio::test]
-async fn a_hold_that_is_not_paid_ends_and_its_owner_is_told_once() {
+async fn an_unpaid_hold_expires_and_its_owner_is_notified_once() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -22,13 +22,13 @@ async fn a_hold_that_is_not_paid_ends_and_its_owner_is_told_once() {
 
     app.stands(booking, "Expired", "Unpaid").await;
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
-    assert_eq!(app.told(booking).await, ["booking.expired"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.expired"]);
     app.cancel_request(ALICE, booking).send().await.assert_refused(409, "booking_expired");
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn event_services_clock_alone_judges_whether_a_hold_is_over() {
+async fn only_event_services_clock_decides_whether_a_hold_is_over() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -41,7 +41,7 @@ async fn event_services_clock_alone_judges_whether_a_hold_is_over() {
 }
 
 #[tokio::test]
-async fn a_sweeper_looks_at_a_hold_when_it_ends_and_not_before() {
+async fn a_hold_is_due_for_the_sweeper_when_it_ends_and_not_before() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let ending = app.neighbours.event(10, 2500);
@@ -61,7 +61,7 @@ async fn expiry_waits_for_event_service() {
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
     app.holds_end().await;
-    app.neighbours.always("release", Trouble::FailsAfterwards);
+    app.neighbours.always("release", Fault::FailsAfterwards);
     app.sweeps().await;
     app.stands(booking, "Pending", "Unpaid").await;
     app.neighbours.recover();
@@ -69,11 +69,11 @@ async fn expiry_waits_for_event_service() {
     app.sweeps().await;
 
     app.stands(booking, "Expired", "Unpaid").await;
-    assert_eq!(app.told(booking).await, ["booking.expired"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.expired"]);
 }
 
 #[tokio::test]
-async fn a_payment_after_expiry_wins_the_seats_back_under_a_new_reservation() {
+async fn a_payment_after_expiry_gets_the_seats_under_a_new_reservation() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let (booking, charge) = app.pays_late(&event).await;
@@ -87,7 +87,7 @@ async fn a_payment_after_expiry_wins_the_seats_back_under_a_new_reservation() {
     assert_ne!(new, old);
     assert_eq!(app.neighbours.world().reservations[&old].state, "released");
     assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
-    assert_eq!(app.told(booking).await, ["booking.expired", "booking.confirmed"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.expired", "booking.confirmed"]);
     app.is_consistent().await;
 }
 
@@ -103,14 +103,14 @@ async fn a_payment_after_expiry_of_a_sold_out_event_is_refunded() {
 
     app.stands(booking, "Expired", "Refunded").await;
     assert_eq!(app.neighbours.refunded(booking), 5000);
-    assert_eq!(app.told(booking).await, ["booking.expired", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.expired", "booking.refunded"]);
     let seen = app.booking(booking).await;
     assert_eq!((&seen["refund"]["state"], &seen["refund"]["amount"]), (&"succeeded".into(), &5000.into()));
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_payment_whose_hold_is_released_while_it_charges_wins_the_seats_back() {
+async fn a_payment_whose_hold_is_released_while_it_charges_gets_the_seats_again() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -120,7 +120,7 @@ async fn a_payment_whose_hold_is_released_while_it_charges_wins_the_seats_back()
 
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
     app.stands(booking, "Confirmed", "Paid").await;
-    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed"]);
     app.is_consistent().await;
 }
 
@@ -136,14 +136,14 @@ async fn a_payment_whose_seats_are_gone_is_refused_and_refunded_at_once() {
 
     answer.assert_refused(409, "booking_expired");
     app.stands(booking, "Expired", "Refunded").await;
-    assert_eq!(app.told(booking).await, ["booking.expired", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.expired", "booking.refunded"]);
     assert_eq!(app.neighbours.refunded(booking), 5000);
     app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await.assert_refused(409, "booking_expired");
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_payment_for_an_event_that_was_called_off_is_refunded() {
+async fn a_payment_for_a_cancelled_event_is_refunded() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -153,13 +153,13 @@ async fn a_payment_for_an_event_that_was_called_off_is_refunded() {
 
     answer.assert_refused(409, "booking_cancelled");
     app.stands(booking, "Cancelled", "Refunded").await;
-    assert_eq!(app.told(booking).await, ["booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.cancelled", "booking.refunded"]);
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_late_payment_of_a_booking_that_was_called_off_is_refunded() {
+async fn a_late_payment_for_a_cancelled_event_is_refunded() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let (booking, charge) = app.pays_late(&event).await;
@@ -173,7 +173,7 @@ async fn a_late_payment_of_a_booking_that_was_called_off_is_refunded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payments_and_expiry_race_to_one_end_each() {
+async fn concurrent_payments_and_expiry_end_consistently() {
     let app = TestApp::start().await;
     let replica = app.replica();
     let event = app.neighbours.event(20, 2500);
@@ -183,12 +183,12 @@ async fn payments_and_expiry_race_to_one_end_each() {
     }
     let calls: Vec<_> = bookings.iter().map(|id| app.payment_request(ALICE, *id, "pm_card_visa")).collect();
     app.neighbours.end_holds();
-    // Due for the sweepers, and yet payable.
+    // Due for the sweepers, but still payable.
     app.execute("update bookings set next_check_at = now() - interval '1 second'").await;
 
-    let sweep = |app: &booking_service::App| {
+    let sweep = |app: &booking_service::app::App| {
         let state = app.state().clone();
-        tokio::spawn(async move { booking_service::sweeper::bookings(state).await.unwrap() })
+        tokio::spawn(async move { booking_service::loops::sweeper::bookings(state).await.unwrap() })
     };
     let (one, other) = (sweep(&app.app), sweep(&replica));
     let answers = all(calls).await;
@@ -202,7 +202,7 @@ async fn payments_and_expiry_race_to_one_end_each() {
             201 => assert_eq!((status.as_str(), payment_status.as_str()), ("Confirmed", "Paid")),
             _ => assert_eq!((status.as_str(), payment_status.as_str()), ("Expired", "Unpaid"), "{answer:?}"),
         }
-        let told = app.told(*booking).await;
+        let told = app.messages_about(*booking).await;
         assert!(told.iter().filter(|kind| *kind == "booking.confirmed").count() <= 1, "{told:?}");
         assert!(told.iter().filter(|kind| *kind == "booking.expired").count() <= 1, "{told:?}");
     }

@@ -1,10 +1,10 @@
-//! A service for one test, on a database of its own, with neighbours of its own; and requests to it.
+//! A service for one test, with its own database and its own fakes of other services; and requests to it.
 
 use axum::{
     Router,
     http::{Method, StatusCode},
 };
-use booking_service::{App, config::Config, state::AppState, sweeper};
+use booking_service::{app::App, config::Config, loops::sweeper, state::AppState};
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use contracts::identity::Role;
@@ -70,7 +70,7 @@ impl TestApp {
             }
             arguments.extend(pair.iter().map(ToString::to_string));
         }
-        // The database and the neighbours go by the machine's time, so this clock begins there too.
+        // The database and the fakes use the system's time, so this clock starts there too.
         let clock = Clock::fixed(Clock::system().now());
         let app = build(&arguments, &clock);
         let router = router(&app);
@@ -163,8 +163,8 @@ impl TestApp {
         async move { assert_eq!(self.standing(id).await, wanted) }
     }
 
-    /// What a booking's owner is told of it, oldest first: the types of the messages.
-    pub(crate) async fn told(&self, booking_id: i32) -> Vec<String> {
+    /// The types of the messages about a booking, oldest first.
+    pub(crate) async fn messages_about(&self, booking_id: i32) -> Vec<String> {
         let sql = "select message->>'type' from outbox
              where (message->>'booking_id')::int = $1 and message->>'type' like 'booking.%' order by created_at, id";
         sqlx::query_scalar(sql).bind(booking_id).fetch_all(&self.pool).await.unwrap()
@@ -178,12 +178,12 @@ impl TestApp {
         sqlx::query_as(sql).bind(id).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Changes rows, as time or an operator would.
+    /// Changes rows.
     pub(crate) async fn execute(&self, sql: &'static str) -> u64 {
         sqlx::query(sql).execute(&self.pool).await.unwrap().rows_affected()
     }
 
-    /// Ends the time of every hold, here and in event-service.
+    /// Lets every hold run out, here and in event-service.
     pub(crate) async fn holds_end(&self) {
         self.neighbours.end_holds();
         self.execute("update bookings set expires_at = now() - interval '1 second' where expires_at is not null").await;
@@ -214,7 +214,7 @@ impl TestApp {
         }
     }
 
-    /// One round of every sweeper over whatever is left to do.
+    /// Runs every sweeper once over all unfinished rows.
     pub(crate) async fn sweeps(&self) {
         self.leases_end().await;
         self.sweeps_what_is_due().await;
@@ -228,7 +228,7 @@ impl TestApp {
         sweeper::refunds(state.clone()).await.unwrap();
     }
 
-    /// What holds whenever nothing is under way.
+    /// Asserts what holds whenever nothing is under way.
     pub(crate) async fn is_consistent(&self) {
         let rows: Vec<Standing> =
             sqlx::query_as("select id, status, payment_status, event_id, seats, amount, reservation_id from bookings")
@@ -267,7 +267,7 @@ fn build(arguments: &[String], clock: &Clock) -> App {
 
 pub(crate) fn router(app: &App) -> Router {
     let config = Config::try_parse_from(["booking-service"]).unwrap();
-    with_defaults(app.router(), &config.service)
+    with_defaults(app.router(), &config.server)
 }
 
 /// Number, status, payment status, event, seats, amount and reservation of a booking.

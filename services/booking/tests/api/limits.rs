@@ -2,7 +2,7 @@
 
 use crate::{
     helpers::{ALICE, Answer, TestApp},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
 async fn count_bookings(app: &TestApp) -> i64 {
@@ -15,7 +15,7 @@ fn person_limit(app: &TestApp, limit: Option<(u16, &'static str)>) {
 }
 
 #[tokio::test]
-async fn who_holds_enough_seats_is_told_when_to_come_back_and_leaves_no_booking() {
+async fn the_held_seats_limit_is_temporary_and_leaves_no_booking() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 2500);
     person_limit(&app, Some((429, "held_seats_limit")));
@@ -37,12 +37,12 @@ async fn who_holds_enough_seats_is_told_when_to_come_back_and_leaves_no_booking(
 }
 
 #[tokio::test]
-async fn a_refusal_that_passes_is_forgotten_under_its_key_once_its_seats_are_certainly_not_held() {
+async fn a_temporary_refusal_is_not_stored_under_its_key_once_its_seats_are_certainly_not_held() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 2500);
     person_limit(&app, Some((429, "held_seats_limit")));
-    // The answer to the first call is missing, so seats may still be on their way.
-    app.neighbours.next("hold", &[Trouble::Fails]);
+    // The response to the first call is missing, so the hold may still arrive.
+    app.neighbours.next("hold", &[Fault::Fails]);
     let ask = || async { app.booking_request(ALICE, &event, 2).key("k").send().await };
 
     let refused = ask().await;
@@ -58,7 +58,7 @@ async fn a_refusal_that_passes_is_forgotten_under_its_key_once_its_seats_are_cer
 }
 
 #[tokio::test]
-async fn who_has_as_many_seats_as_a_person_may_have_is_refused_for_good() {
+async fn the_limit_of_seats_per_person_is_a_permanent_refusal() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 0);
     person_limit(&app, Some((409, "person_limit_reached")));
@@ -76,7 +76,7 @@ async fn who_has_as_many_seats_as_a_person_may_have_is_refused_for_good() {
 }
 
 #[tokio::test]
-async fn a_payment_that_comes_late_wins_seats_back_whatever_else_its_owner_holds() {
+async fn a_late_payment_gets_seats_regardless_of_the_owners_limits() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let (booking, charge) = app.pays_late(&event).await;
@@ -92,10 +92,10 @@ async fn a_payment_that_comes_late_wins_seats_back_whatever_else_its_owner_holds
 }
 
 #[tokio::test]
-async fn a_replica_of_event_service_that_knows_no_persons_is_asked_as_before() {
+async fn an_older_event_service_gets_holds_without_the_user() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    app.neighbours.world().knows_no_persons = true;
+    app.neighbours.world().without_person_limits = true;
 
     let booking = app.books(&event, 2).await;
 
@@ -106,17 +106,17 @@ async fn a_replica_of_event_service_that_knows_no_persons_is_asked_as_before() {
 }
 
 #[tokio::test]
-async fn refused_bookings_are_removed_after_some_days_and_others_never() {
+async fn only_rejected_bookings_are_deleted_after_some_days() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(2, 0);
     let sold: Answer = app.booking_request(ALICE, &event, 2).send().await;
     app.booking_request(ALICE, &event, 1).send().await.assert_refused(409, "sold_out");
     app.execute("update bookings set updated_at = now() - interval '71 hours'").await;
 
-    booking_service::sweeper::purge(app.state().clone()).await.unwrap();
+    booking_service::loops::sweeper::purge(app.state().clone()).await.unwrap();
     let after_three_days = count_bookings(&app).await;
     app.execute("update bookings set updated_at = now() - interval '73 hours'").await;
-    booking_service::sweeper::purge(app.state().clone()).await.unwrap();
+    booking_service::loops::sweeper::purge(app.state().clone()).await.unwrap();
 
     assert_eq!((after_three_days, count_bookings(&app).await), (2, 1));
     app.stands(sold.id(), "Confirmed", "Paid").await;

@@ -1,5 +1,5 @@
-//! The service's router on a real PostgreSQL (and RabbitMQ), with its neighbours played by programmable stand-ins.
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+//! The service's router on a real PostgreSQL (and RabbitMQ), with programmable fakes of the services that it calls.
+#![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
 mod bookings;
 mod cancellations;

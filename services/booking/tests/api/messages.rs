@@ -1,8 +1,8 @@
-//! Messages in and out: what organizers do to their events, and what owners are told.
+//! Consumed messages about events and accounts, and published messages about bookings.
 
 use std::time::Duration;
 
-use booking_service::consumer;
+use booking_service::loops::consumer;
 use chrono::{DateTime, Utc};
 use contracts::message::{EXCHANGE, EventFact, Message};
 use futures::StreamExt;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     helpers::{ALICE, BOB, TestApp, server, wait_for},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
 fn fact(event_id: &str, title: &str, version: i64, now: DateTime<Utc>) -> EventFact {
@@ -61,7 +61,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn a_cancelled_event_ends_and_refunds_every_booking_and_tells_every_holder_once() {
+async fn a_cancelled_event_ends_and_refunds_every_booking_and_notifies_every_holder_once() {
     let app = TestApp::start().await;
     let (event, other) = (app.neighbours.event(50, 2500), app.neighbours.event(50, 2500));
     let (paid, pending, elsewhere) = (app.buys(&event, 2).await, app.books(&event, 1).await, app.buys(&other, 1).await);
@@ -80,7 +80,7 @@ async fn a_cancelled_event_ends_and_refunds_every_booking_and_tells_every_holder
     app.stands(theirs, "Cancelled", "Unpaid").await;
     app.stands(elsewhere, "Confirmed", "Paid").await;
     assert_eq!(app.neighbours.seats(&event, "held") + app.neighbours.seats(&event, "confirmed"), 0);
-    assert_eq!(app.told(pending).await.iter().filter(|kind| *kind == "booking.cancelled").count(), 1);
+    assert_eq!(app.messages_about(pending).await.iter().filter(|kind| *kind == "booking.cancelled").count(), 1);
     let holders = app.outbox("holder.event_cancelled").await;
     let told: Vec<i64> = holders.iter().map(|(_, body)| body["user_id"].as_i64().unwrap()).collect();
     assert_eq!((holders.len(), told.contains(&i64::from(ALICE)), told.contains(&i64::from(BOB))), (2, true, true));
@@ -90,10 +90,10 @@ async fn a_cancelled_event_ends_and_refunds_every_booking_and_tells_every_holder
 }
 
 #[tokio::test]
-async fn a_booking_still_waiting_for_its_seats_when_its_event_is_called_off_is_rejected_in_silence() {
+async fn a_booking_without_seats_is_rejected_without_a_message_when_its_event_is_cancelled() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(50, 2500);
-    app.neighbours.always("hold", Trouble::FailsAfterwards);
+    app.neighbours.always("hold", Fault::FailsAfterwards);
     app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(503, "event_service_unavailable");
     app.neighbours.recover();
     let (booking,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
@@ -102,13 +102,13 @@ async fn a_booking_still_waiting_for_its_seats_when_its_event_is_called_off_is_r
     app.sweeps().await;
 
     app.stands(booking, "Rejected", "Unpaid").await;
-    assert!(app.told(booking).await.is_empty());
+    assert!(app.messages_about(booking).await.is_empty());
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
     app.booking_request(ALICE, &event, 2).key("k").send().await.assert_refused(409, "event_cancelled");
 }
 
 #[tokio::test]
-async fn a_payment_that_was_under_way_when_the_event_was_called_off_is_refunded() {
+async fn a_payment_under_way_is_refunded_when_its_event_is_cancelled() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(50, 2500);
     let booking = app.books(&event, 2).await;
@@ -120,12 +120,12 @@ async fn a_payment_that_was_under_way_when_the_event_was_called_off_is_refunded(
     app.sweeps().await;
 
     app.stands(booking, "Cancelled", "Refunded").await;
-    assert_eq!(app.told(booking).await, ["booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.cancelled", "booking.refunded"]);
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn an_event_with_more_bookings_than_fit_one_transaction_is_called_off_whole() {
+async fn an_event_with_more_bookings_than_a_batch_is_cancelled_completely() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     app.books(&event, 1).await;
@@ -147,7 +147,7 @@ async fn an_event_with_more_bookings_than_fit_one_transaction_is_called_off_whol
 }
 
 #[tokio::test]
-async fn a_changed_event_is_taken_over_and_its_holders_are_told_once() {
+async fn a_changed_event_is_stored_and_its_holders_are_notified_once() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(50, 2500);
     let booking = app.buys(&event, 2).await;
@@ -169,7 +169,7 @@ async fn a_changed_event_is_taken_over_and_its_holders_are_told_once() {
 }
 
 #[tokio::test]
-async fn messages_that_are_none_of_ours_are_left_to_a_newer_version() {
+async fn unsupported_messages_are_left_to_a_newer_version() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(50, 2500);
     let booking = app.buys(&event, 2).await;
@@ -182,7 +182,7 @@ async fn messages_that_are_none_of_ours_are_left_to_a_newer_version() {
 }
 
 #[tokio::test]
-async fn without_its_database_the_consumer_waits() {
+async fn the_consumer_waits_for_its_database() {
     let app = TestApp::with(&["--database-url", "postgres://u:p@127.0.0.1:1/none"]).await;
     let message = Message::EventCancelled(app.event_fact("e", "Concert", 2));
 
@@ -191,11 +191,11 @@ async fn without_its_database_the_consumer_waits() {
     assert!(matches!(refused, Err(Failure::Unavailable(_))), "{refused:?}");
 }
 
-/// Hears what is published to the platform's exchange from now on.
+/// Consumes what is published to the platform's exchange from now on.
 async fn listen(pattern: &str) -> (Connection, lapin::Consumer) {
     let connection = Connection::connect(&server("TEST_AMQP_URL"), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    // The platform's own topology has to be there before something can be bound to it.
+    // The platform's exchange must exist before a queue can be bound to it.
     Publisher::new(Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap()).ping().await.unwrap();
     let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
@@ -208,21 +208,20 @@ async fn listen(pattern: &str) -> (Connection, lapin::Consumer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_committed_while_rabbitmq_was_away_is_published_once_it_is_back() {
+async fn messages_committed_while_rabbitmq_is_down_are_published_afterwards() {
     let (_connection, mut heard) = listen("booking.*").await;
     let app = TestApp::with(&["--amqp-url", "amqp://u:p@127.0.0.1:1"]).await;
     let event = app.neighbours.event(10, 2500);
-    let away = Lifecycle::new();
-    app.app.start_background(&away);
+    app.app.spawn();
     let booking = app.buys(&event, 2).await;
     app.stands(booking, "Confirmed", "Paid").await;
-    away.stop();
+    app.app.lifecycle().stop();
     let ours = app.outbox("booking.confirmed").await[0].0;
     app.leases_end().await;
 
     let back = Lifecycle::new();
     let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-    booking_service::outbox::start(app.state(), &bus, &back);
+    booking_service::loops::relay::start(app.state(), &bus, &back);
 
     let listening = async {
         loop {
@@ -253,8 +252,7 @@ async fn messages_of_event_service_and_user_service_are_consumed_from_their_queu
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
-    let lifecycle = Lifecycle::new();
-    app.app.start_background(&lifecycle);
+    app.app.spawn();
     let messages = [Message::EventCancelled(app.event_fact(&event, "Concert", 2)), app.account_deleted(BOB)];
     let messages = messages.map(|message| {
         let created_at = app.clock().now();
@@ -276,12 +274,12 @@ async fn messages_of_event_service_and_user_service_are_consumed_from_their_queu
         (refunded && app.neighbours.seats(&event, "confirmed") == 0).then_some(())
     })
     .await;
-    lifecycle.stop();
+    app.app.lifecycle().stop();
     app.is_consistent().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for_published() {
+async fn unpublishable_rows_delay_no_others_and_are_never_marked_published() {
     let (_connection, mut heard) = listen("booking.*").await;
     let app = TestApp::start().await;
     let (unusable, of_tomorrow) = (450, Uuid::new_v4());
@@ -303,7 +301,7 @@ async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for
 
     let lifecycle = Lifecycle::new();
     let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-    booking_service::outbox::start(app.state(), &bus, &lifecycle);
+    booking_service::loops::relay::start(app.state(), &bus, &lifecycle);
 
     let listening = async {
         let (mut facts, mut body) = (0, Vec::new());
@@ -325,6 +323,6 @@ async fn rows_that_cannot_be_published_hold_no_others_up_and_are_never_taken_for
         (backlog.refused == unusable && backlog.unpublished == unusable).then_some(backlog)
     })
     .await;
-    assert!(refused.lag_seconds < 1.0, "rows that are refused are no lag: {refused:?}");
+    assert!(refused.lag_seconds < 1.0, "refused rows do not count as lag: {refused:?}");
     lifecycle.stop();
 }

@@ -1,5 +1,5 @@
-//! What booking-service sees of the others, on a port: event-service's reservations, a payment company that speaks
-//! Stripe's API, and user-service's keys. Each call can be made to go wrong.
+//! Fakes of the services that booking-service calls, on one port: event-service's reservations, a payment gateway with
+//! Stripe's API, and user-service's keys. Each call can be made to fail.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,27 +20,27 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// Who runs every event.
+/// Organizes every event.
 pub(crate) const ORGANIZER: i32 = 7;
-/// Where every event takes place unless a test says otherwise.
+/// The time zone of every event unless a test sets another.
 pub(crate) const TIME_ZONE: &str = "Europe/Berlin";
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Trouble {
-    /// Nothing is done and nothing answered.
+pub(crate) enum Fault {
+    /// The request is lost: nothing is done, and there is no response.
     Lost,
-    /// It is done, and nothing answered.
+    /// The response is lost: the work is done.
     AnswerLost,
     /// Nothing is done: 500.
     Fails,
-    /// It is done: 500.
+    /// The work is done: 500.
     FailsAfterwards,
-    /// Nothing is done: 401, as for a token that is not accepted.
+    /// Nothing is done: 401, as for an invalid token.
     Unauthorized,
-    /// Nothing is done: the payment company refuses for good.
+    /// Nothing is done: the gateway refuses permanently.
     Refuses,
-    /// It goes right after all.
+    /// The call succeeds.
     Nothing,
 }
 
@@ -51,9 +51,9 @@ pub(crate) struct Event {
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) cancelled: bool,
     pub(crate) sales_closed: bool,
-    /// The event version that it sends; older versions send none.
+    /// The event version in responses; older versions of event-service send none.
     pub(crate) version: Option<i64>,
-    /// Holds end so much later than asked.
+    /// Added to the expiry of holds.
     pub(crate) hold_shift: TimeDelta,
 }
 
@@ -81,24 +81,24 @@ pub(crate) struct World {
     pub(crate) events: HashMap<String, Event>,
     pub(crate) reservations: HashMap<Uuid, Reservation>,
     pub(crate) intents: HashMap<String, Intent>,
-    /// What was asked for, oldest first.
+    /// Requested holds, oldest first.
     pub(crate) holds: Vec<DecreaseCapacity>,
-    /// A limit that the next holds of a person run into: status and code.
+    /// Status and code with which unpaid holds are refused.
     pub(crate) person_limit: Option<(u16, &'static str)>,
-    /// event-service is of a version that knows nothing of persons.
-    pub(crate) knows_no_persons: bool,
-    /// Answers by idempotency key.
+    /// event-service is an older version without limits per person.
+    pub(crate) without_person_limits: bool,
+    /// Responses by idempotency key.
     answers: HashMap<String, (u16, Value)>,
     refunds: HashMap<String, String>,
     pub(crate) refund_status: Option<&'static str>,
-    pub(crate) next_trouble: HashMap<&'static str, VecDeque<Trouble>>,
-    pub(crate) lasting_trouble: HashMap<&'static str, Trouble>,
+    pub(crate) next_faults: HashMap<&'static str, VecDeque<Fault>>,
+    pub(crate) lasting_faults: HashMap<&'static str, Fault>,
     calls: HashMap<&'static str, usize>,
-    /// Where every event takes place, if not in [`TIME_ZONE`].
+    /// The time zone of every event, if not [`TIME_ZONE`].
     time_zone: Option<&'static str>,
 }
 
-/// The stand-ins and what they know.
+/// The fakes and their state.
 #[derive(Clone)]
 pub(crate) struct Neighbours {
     pub(crate) url: String,
@@ -107,10 +107,10 @@ pub(crate) struct Neighbours {
 }
 
 impl World {
-    /// The next so many calls of `operation` go right.
+    /// Makes the next `calls` calls of `operation` succeed.
     pub(crate) fn skip(&mut self, operation: &'static str, calls: usize) {
-        let none = std::iter::repeat_n(Trouble::Nothing, calls);
-        self.next_trouble.entry(operation).or_default().extend(none);
+        let none = std::iter::repeat_n(Fault::Nothing, calls);
+        self.next_faults.entry(operation).or_default().extend(none);
     }
 }
 
@@ -141,7 +141,7 @@ impl Neighbours {
         self.world.lock().unwrap()
     }
 
-    /// Every event takes place in another zone.
+    /// Moves every event to another time zone.
     pub(crate) fn moves_to(&self, time_zone: &'static str) {
         self.world().time_zone = Some(time_zone);
     }
@@ -164,27 +164,27 @@ impl Neighbours {
         id
     }
 
-    /// The next calls of `operation` go wrong like that, one after the other.
-    pub(crate) fn next(&self, operation: &'static str, troubles: &[Trouble]) {
-        self.world().next_trouble.entry(operation).or_default().extend(troubles);
+    /// Makes the next calls of `operation` fail, one fault each.
+    pub(crate) fn next(&self, operation: &'static str, faults: &[Fault]) {
+        self.world().next_faults.entry(operation).or_default().extend(faults);
     }
 
-    /// All calls of `operation` go wrong like that, until [`Neighbours::recover`].
-    pub(crate) fn always(&self, operation: &'static str, trouble: Trouble) {
-        self.world().lasting_trouble.insert(operation, trouble);
+    /// Makes all calls of `operation` fail until [`Neighbours::recover`].
+    pub(crate) fn always(&self, operation: &'static str, fault: Fault) {
+        self.world().lasting_faults.insert(operation, fault);
     }
 
     pub(crate) fn recover(&self) {
         let mut world = self.world();
-        world.lasting_trouble.clear();
-        world.next_trouble.clear();
+        world.lasting_faults.clear();
+        world.next_faults.clear();
     }
 
     pub(crate) fn calls(&self, operation: &'static str) -> usize {
         self.world().calls.get(operation).copied().unwrap_or(0)
     }
 
-    /// Waits until `operation` was called that often.
+    /// Waits until `operation` was called `times` times.
     pub(crate) async fn called(&self, operation: &'static str, times: usize) {
         super::helpers::wait_for(&format!("{operation} called {times} times"), async || {
             (self.calls(operation) >= times).then_some(())
@@ -192,14 +192,14 @@ impl Neighbours {
         .await;
     }
 
-    /// Seats of an event in reservations of that state.
+    /// Seats of an event in reservations of a state.
     pub(crate) fn seats(&self, event_id: &str, state: &str) -> u32 {
         let world = self.world();
         let fitting = world.reservations.values().filter(|r| r.event_id == event_id && r.state == state);
         fitting.map(|r| r.seats).sum()
     }
 
-    /// What was charged for a booking, all told, and how often.
+    /// The total charged for a booking, and the number of charges.
     pub(crate) fn charged(&self, booking_id: i32) -> (i64, usize) {
         let world = self.world();
         let id = booking_id.to_string();
@@ -207,20 +207,20 @@ impl Neighbours {
         (charges.iter().map(|intent| intent.captured).sum(), charges.len())
     }
 
-    /// What went back for a booking.
+    /// The total refunded for a booking.
     pub(crate) fn refunded(&self, booking_id: i32) -> i64 {
         let id = booking_id.to_string();
         self.world().intents.values().filter(|i| i.booking_id == id).map(|i| i.refunded).sum()
     }
 
-    /// The charge of a booking that the gateway knows; its id.
+    /// The id of the charge of a booking.
     pub(crate) fn charge_of(&self, booking_id: i32) -> String {
         let id = booking_id.to_string();
         let world = self.world();
         world.intents.iter().find(|(_, intent)| intent.booking_id == id).expect("a charge").0.clone()
     }
 
-    /// Decides a charge that was processing.
+    /// Lets a processing charge succeed.
     pub(crate) fn decide(&self, charge: &str) {
         let mut world = self.world();
         let intent = world.intents.get_mut(charge).unwrap();
@@ -228,7 +228,7 @@ impl Neighbours {
         (intent.status, intent.captured) = ("succeeded", intent.amount);
     }
 
-    /// Ends every hold, as time would.
+    /// Lets every hold run out.
     pub(crate) fn end_holds(&self) {
         for reservation in self.world().reservations.values_mut() {
             if reservation.state == "held" {
@@ -237,7 +237,7 @@ impl Neighbours {
         }
     }
 
-    /// Somebody else takes all seats that are left.
+    /// Confirms all remaining seats for somebody else.
     pub(crate) fn sell_out(&self, event_id: &str) {
         let taken = self.seats(event_id, "held") + self.seats(event_id, "confirmed");
         let mut world = self.world();
@@ -246,25 +246,25 @@ impl Neighbours {
         world.reservations.insert(Uuid::new_v4(), other);
     }
 
-    /// Runs a call: trouble first, then the work, then trouble again.
+    /// Serves a call with its fault, if any.
     async fn serve(&self, operation: &'static str, work: impl FnOnce(&mut World) -> Response) -> Response {
-        let (trouble, response) = {
+        let (fault, response) = {
             let mut world = self.world();
             *world.calls.entry(operation).or_default() += 1;
-            let next = world.next_trouble.get_mut(operation).and_then(VecDeque::pop_front);
-            let trouble = next.or_else(|| world.lasting_trouble.get(operation).copied());
-            let trouble = trouble.filter(|trouble| *trouble != Trouble::Nothing);
-            let acts = matches!(trouble, None | Some(Trouble::AnswerLost | Trouble::FailsAfterwards));
-            (trouble, acts.then(|| work(&mut world)))
+            let next = world.next_faults.get_mut(operation).and_then(VecDeque::pop_front);
+            let fault = next.or_else(|| world.lasting_faults.get(operation).copied());
+            let fault = fault.filter(|fault| *fault != Fault::Nothing);
+            let acts = matches!(fault, None | Some(Fault::AnswerLost | Fault::FailsAfterwards));
+            (fault, acts.then(|| work(&mut world)))
         };
-        match (trouble, response) {
+        match (fault, response) {
             (None, Some(response)) if response.status() != StatusCode::IM_A_TEAPOT => response,
-            (Some(Trouble::Lost | Trouble::AnswerLost | Trouble::Nothing) | None, _) => std::future::pending().await,
-            (Some(Trouble::Refuses), _) => {
+            (Some(Fault::Lost | Fault::AnswerLost | Fault::Nothing) | None, _) => std::future::pending().await,
+            (Some(Fault::Refuses), _) => {
                 answer(stripe_error(400, &json!({ "type": "invalid_request_error", "code": "amount_too_small" })))
             }
-            (Some(Trouble::Unauthorized), _) => problem(401, "invalid_token"),
-            (Some(Trouble::Fails | Trouble::FailsAfterwards), _) => {
+            (Some(Fault::Unauthorized), _) => problem(401, "invalid_token"),
+            (Some(Fault::Fails | Fault::FailsAfterwards), _) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "oops").into_response()
             }
         }
@@ -304,7 +304,7 @@ async fn hold(
     neighbours
         .serve("hold", |world| {
             world.holds.push(ask.clone());
-            if world.knows_no_persons && (ask.user_id.is_some() || ask.paid) {
+            if world.without_person_limits && (ask.user_id.is_some() || ask.paid) {
                 return problem(400, "invalid_json");
             }
             let Some(event) = world.events.get(&event_id) else { return problem(404, "event_not_found") };
@@ -432,7 +432,7 @@ fn parse_form(body: &str) -> HashMap<String, String> {
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
 
-/// Does the work once for each key.
+/// Does the work once per idempotency key.
 fn once(world: &mut World, headers: &HeaderMap, work: impl FnOnce(&mut World) -> (u16, Value)) -> Response {
     assert_eq!(headers["authorization"], "Bearer sk_test_ours");
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();

@@ -1,9 +1,9 @@
-//! What organizers are told: who comes, and figures that equal a count of the table.
+//! Attendees and sales for organizers.
 
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use booking_service::backfill;
+use booking_service::loops::backfill;
 use chrono::NaiveDate;
 use contracts::{identity::Role, message::Message};
 use platform::page::encode_cursor;
@@ -12,17 +12,17 @@ use uuid::Uuid;
 
 use crate::{
     helpers::{ALICE, Answer, TestApp},
-    neighbours::{ORGANIZER, Trouble},
+    neighbours::{Fault, ORGANIZER},
 };
 
 impl TestApp {
-    /// What the organizer of every event gets.
+    /// A response to the organizer of every event.
     async fn organizer_gets(&self, path: &str) -> Answer {
         self.get(path).bearer(&self.token_as(ORGANIZER, Role::Organizer)).send().await
     }
 
-    /// The lines of an event's sheet.
-    async fn sheet(&self, event: &str, query: &str) -> Vec<String> {
+    /// The lines of an event's export.
+    async fn export(&self, event: &str, query: &str) -> Vec<String> {
         let path = format!("/bookings/events/{event}/attendees.csv{query}");
         let call = self.get(&path).bearer(&self.token_as(ORGANIZER, Role::Organizer));
         let (parts, body) = call.send_raw().await;
@@ -33,7 +33,7 @@ impl TestApp {
         text.strip_suffix("\r\n").unwrap().split("\r\n").map(str::to_owned).collect()
     }
 
-    /// Somebody books and pays, unless it is free; the booking's number.
+    /// A user books, and pays unless it is free; the booking id.
     async fn sells(&self, user_id: i32, event: &str, seats: i64) -> i32 {
         let booked = self.booking_request(user_id, event, seats).send().await;
         if booked.body["status"] == "Pending" {
@@ -78,7 +78,7 @@ async fn attendees_are_the_confirmed_bookings_newest_first_in_pages() {
 }
 
 #[tokio::test]
-async fn a_search_finds_parts_of_names_and_addresses_in_any_case_and_numbers() {
+async fn a_search_finds_parts_of_names_and_emails_in_any_case_and_booking_ids() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 0);
     let (anna, bert) = (app.sells(20, &event, 1).await, app.sells(21, &event, 1).await);
@@ -102,7 +102,7 @@ async fn a_search_finds_parts_of_names_and_addresses_in_any_case_and_numbers() {
 }
 
 #[tokio::test]
-async fn a_name_is_found_however_it_was_typed() {
+async fn a_search_ignores_accents_and_case() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 0);
     let (zoe, booked) = (i64::from(app.sells(20, &event, 1).await), i64::from(app.sells(21, &event, 1).await));
@@ -129,7 +129,7 @@ async fn a_name_is_found_however_it_was_typed() {
 }
 
 #[tokio::test]
-async fn days_of_sales_need_no_zone_of_the_databases() {
+async fn sales_by_day_do_not_depend_on_the_databases_time_zones() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 1000);
     for user in 20..22 {
@@ -152,27 +152,27 @@ async fn days_of_sales_need_no_zone_of_the_databases() {
 }
 
 #[tokio::test]
-async fn the_sheet_has_every_attendee_and_no_formula() {
+async fn the_export_has_every_attendee_and_no_formula() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 1250);
     let (anna, bert) = (app.sells(20, &event, 2).await, app.sells(21, &event, 1).await);
     app.execute("update bookings set user_name = '=cmd|''/c calc''!A1, \"x\"' where user_id = 20").await;
     app.execute("update bookings set created_at = '2026-03-04 05:06:07'").await;
 
-    let sheet = app.sheet(&event, "").await;
-    let found = app.sheet(&event, "?search=user21").await;
+    let export = app.export(&event, "").await;
+    let found = app.export(&event, "?search=user21").await;
 
     let time = "\"EUR\",\"2026-03-04T05:06:07Z\",\"Confirmed\"";
     let bert = format!("{bert},\"User 21\",\"user21@example.org\",1,12.50,{time}");
     let anna = format!("{anna},\"'=cmd|'/c calc'!A1, \"\"x\"\"\",\"user20@example.org\",2,25.00,{time}");
     let head = "\u{feff}\"booking_id\",\"name\",\"email\",\"seats\",\"amount\",\"currency\",\"booked_at\",\"status\""
         .to_owned();
-    assert_eq!(sheet, [head.clone(), bert.clone(), anna]);
+    assert_eq!(export, [head.clone(), bert.clone(), anna]);
     assert_eq!(found, [head, bert]);
 }
 
 #[tokio::test]
-async fn a_sheet_goes_on_after_its_first_thousand_rows() {
+async fn an_export_has_more_rows_than_one_page() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 0);
     app.sells(20, &event, 1).await;
@@ -185,9 +185,9 @@ async fn a_sheet_goes_on_after_its_first_thousand_rows() {
     )
     .await;
 
-    let sheet = app.sheet(&event, "").await;
+    let export = app.export(&event, "").await;
 
-    let mut numbers: Vec<&str> = sheet[1..].iter().map(|line| line.split_once(',').unwrap().0).collect();
+    let mut numbers: Vec<&str> = export[1..].iter().map(|line| line.split_once(',').unwrap().0).collect();
     assert_eq!(numbers.len(), 2101);
     numbers.sort_unstable();
     numbers.dedup();
@@ -195,7 +195,7 @@ async fn a_sheet_goes_on_after_its_first_thousand_rows() {
 }
 
 #[tokio::test]
-async fn who_had_booked_is_still_told_after_an_event_is_cancelled() {
+async fn attendees_of_a_cancelled_event_are_still_listed() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 1250);
     let (anna, bert) = (app.sells(20, &event, 2).await, app.sells(21, &event, 1).await);
@@ -208,17 +208,17 @@ async fn who_had_booked_is_still_told_after_an_event_is_cancelled() {
 
     let all = app.organizer_gets(&path).await;
     let found = app.organizer_gets(&format!("{path}?search=user20")).await;
-    let sheet = app.sheet(&event, "").await;
+    let export = app.export(&event, "").await;
 
-    // Who left before, and who never paid, had no booking any more.
+    // Bookings that were cancelled before or never paid are not listed.
     assert_eq!((ids(&all), ids(&found)), (vec![i64::from(anna)], vec![i64::from(anna)]));
     assert_eq!(all.body["items"][0]["status"], "Cancelled");
-    assert!(sheet[1].starts_with(&format!("{anna},")) && sheet[1].ends_with(",\"Cancelled\""), "{sheet:?}");
-    assert_eq!(sheet.len(), 2);
+    assert!(export[1].starts_with(&format!("{anna},")) && export[1].ends_with(",\"Cancelled\""), "{export:?}");
+    assert_eq!(export.len(), 2);
 }
 
 #[tokio::test]
-async fn only_an_events_organizer_and_admins_are_told() {
+async fn only_the_events_organizer_and_admins_see_attendees_and_sales() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
     app.sells(ALICE, &event, 1).await;
@@ -245,10 +245,10 @@ async fn only_an_events_organizer_and_admins_are_told() {
 }
 
 #[tokio::test]
-async fn without_event_service_nobody_is_told_and_everybody_may_try_again() {
+async fn without_event_service_organizers_get_503_and_may_retry() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
-    app.neighbours.always("describe", Trouble::Fails);
+    app.neighbours.always("describe", Fault::Fails);
 
     let answer = app.organizer_gets(&format!("/bookings/events/{event}/sales")).await;
 
@@ -257,7 +257,7 @@ async fn without_event_service_nobody_is_told_and_everybody_may_try_again() {
 }
 
 #[tokio::test]
-async fn a_booking_counts_on_the_day_it_was_made_where_the_event_is() {
+async fn a_booking_counts_on_its_day_in_the_events_time_zone() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 1000);
     for user in 20..23 {
@@ -279,7 +279,7 @@ async fn a_booking_counts_on_the_day_it_was_made_where_the_event_is() {
 type Row = (String, String, NaiveDate, Option<String>, i32, Option<i64>);
 
 #[tokio::test]
-async fn the_figures_equal_a_direct_count_of_the_table() {
+async fn the_sales_equal_a_direct_count_of_the_table() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(200, 1250);
     let free = app.neighbours.event(200, 0);
@@ -350,7 +350,7 @@ async fn the_figures_equal_a_direct_count_of_the_table() {
 }
 
 #[tokio::test]
-async fn the_events_of_an_organizer_come_in_pages() {
+async fn sales_of_an_organizer_are_paginated() {
     let app = TestApp::start().await;
     for _ in 0..3 {
         app.sells(ALICE, &app.neighbours.event(10, 500), 1).await;
@@ -369,7 +369,7 @@ async fn the_events_of_an_organizer_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_text_that_postgresql_does_not_take_assert_refused() {
+async fn text_that_postgresql_cannot_store_assert_refused() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 500);
     let cursor = encode_cursor(&("a\0b", "EUR"));

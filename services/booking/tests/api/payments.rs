@@ -1,4 +1,4 @@
-//! Bookings are paid: charged once, and only told failed when that is certain.
+//! Bookings are charged once, and a payment fails only when it certainly never charges.
 
 use axum::http::StatusCode;
 use booking_service::flow::settle;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     helpers::{ALICE, BOB, TestApp, all, router, wait_for},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
 impl TestApp {
@@ -19,7 +19,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn a_paid_booking_is_confirmed_and_its_owner_is_told() {
+async fn a_paid_booking_is_confirmed_and_its_owner_is_notified() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -33,7 +33,7 @@ async fn a_paid_booking_is_confirmed_and_its_owner_is_told() {
     app.stands(booking, "Confirmed", "Paid").await;
     assert_eq!(app.neighbours.charged(booking), (5000, 1));
     assert_eq!(app.neighbours.seats(&event, "confirmed"), 2);
-    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed"]);
     let (currency, status) = {
         let world = app.neighbours.world();
         let intent = world.intents.values().next().unwrap();
@@ -44,7 +44,7 @@ async fn a_paid_booking_is_confirmed_and_its_owner_is_told() {
 }
 
 #[tokio::test]
-async fn a_declined_card_leaves_the_hold_and_the_second_try_succeeds() {
+async fn a_declined_card_keeps_the_hold_and_the_next_attempt_succeeds() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -64,11 +64,11 @@ async fn a_declined_card_leaves_the_hold_and_the_second_try_succeeds() {
 }
 
 #[tokio::test]
-async fn a_failure_before_the_charge_can_be_tried_again_under_the_same_key() {
+async fn a_failure_before_the_charge_can_be_retried_under_the_same_key() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.next("charge", &[Trouble::Fails]);
+    app.neighbours.next("charge", &[Fault::Fails]);
 
     let failed = app.payment_request(ALICE, booking, "pm_card_visa").key("k").send().await;
 
@@ -84,12 +84,12 @@ async fn a_failure_before_the_charge_can_be_tried_again_under_the_same_key() {
 }
 
 #[tokio::test]
-async fn what_the_gateway_did_not_answer_is_asked_again_under_the_same_key() {
+async fn calls_without_a_response_are_repeated_under_the_same_key() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.next("create", &[Trouble::AnswerLost]);
-    app.neighbours.next("charge", &[Trouble::AnswerLost]);
+    app.neighbours.next("create", &[Fault::AnswerLost]);
+    app.neighbours.next("charge", &[Fault::AnswerLost]);
 
     let answer = app.pays(booking, "pm_card_visa").await;
 
@@ -101,11 +101,11 @@ async fn what_the_gateway_did_not_answer_is_asked_again_under_the_same_key() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_answers_nothing_before_the_charge_is_named_charged_nothing() {
+async fn a_gateway_that_never_creates_the_charge_charges_nothing() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.next("create", &[Trouble::AnswerLost, Trouble::Lost, Trouble::Fails, Trouble::Unauthorized]);
+    app.neighbours.next("create", &[Fault::AnswerLost, Fault::Lost, Fault::Fails, Fault::Unauthorized]);
 
     for _ in 0..3 {
         app.pays(booking, "pm_card_visa").await.assert_refused(503, "payment_failed_before_charge");
@@ -116,11 +116,11 @@ async fn a_gateway_that_answers_nothing_before_the_charge_is_named_charged_nothi
 }
 
 #[tokio::test]
-async fn a_payment_that_the_gateway_refuses_for_good_is_a_decline_and_the_answer_stays() {
+async fn a_permanent_refusal_by_the_gateway_is_a_decline_and_its_response_is_stored() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.next("create", &[Trouble::Refuses]);
+    app.neighbours.next("create", &[Fault::Refuses]);
 
     let request = || app.payment_request(ALICE, booking, "pm_card_visa").key("k");
     request().send().await.assert_refused(402, "payment_refused");
@@ -133,7 +133,7 @@ async fn a_payment_that_the_gateway_refuses_for_good_is_a_decline_and_the_answer
 }
 
 #[tokio::test]
-async fn a_charge_that_is_never_answered_is_looked_up() {
+async fn a_charge_without_a_response_is_fetched() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -147,12 +147,12 @@ async fn a_charge_that_is_never_answered_is_looked_up() {
 }
 
 #[tokio::test]
-async fn a_charge_that_cannot_even_be_looked_up_is_processing_until_a_sweeper_finds_out() {
+async fn a_charge_that_cannot_be_fetched_is_processing_until_a_sweeper_fetches_it() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.always("charge", Trouble::FailsAfterwards);
-    app.neighbours.always("find", Trouble::Lost);
+    app.neighbours.always("charge", Fault::FailsAfterwards);
+    app.neighbours.always("find", Fault::Lost);
 
     let answer = app.pays(booking, "pm_card_visa").await;
 
@@ -168,12 +168,12 @@ async fn a_charge_that_cannot_even_be_looked_up_is_processing_until_a_sweeper_fi
 }
 
 #[tokio::test]
-async fn a_charge_that_failed_unseen_is_cancelled_before_the_attempt_is_told_failed() {
+async fn an_open_charge_is_cancelled_before_its_attempt_is_failed() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.always("charge", Trouble::Fails);
-    app.neighbours.always("cancel", Trouble::Fails);
+    app.neighbours.always("charge", Fault::Fails);
+    app.neighbours.always("cancel", Fault::Fails);
 
     let answer = app.pays(booking, "pm_card_visa").await;
 
@@ -190,7 +190,7 @@ async fn a_charge_that_failed_unseen_is_cancelled_before_the_attempt_is_told_fai
 }
 
 #[tokio::test]
-async fn an_unknown_payment_method_is_the_callers_mistake() {
+async fn an_unknown_payment_method_is_a_validation_error() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -228,10 +228,10 @@ async fn what_cannot_be_paid_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_booking_whose_seats_are_not_known_to_be_held_cannot_be_paid_yet() {
+async fn a_booking_with_an_unknown_hold_cannot_be_paid_yet() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
-    app.neighbours.always("hold", Trouble::Fails);
+    app.neighbours.always("hold", Fault::Fails);
     app.booking_request(ALICE, &event, 1).send().await.assert_refused(503, "event_service_unavailable");
     let (id,): (i32,) = app.row("select id from bookings where user_id = $1", ALICE).await;
 
@@ -239,7 +239,7 @@ async fn a_booking_whose_seats_are_not_known_to_be_held_cannot_be_paid_yet() {
 }
 
 #[tokio::test]
-async fn somebody_elses_payment_is_not_there() {
+async fn another_users_payment_is_not_found() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 1).await;
@@ -269,7 +269,7 @@ async fn twenty_identical_payments_make_one_charge_and_twenty_identical_answers(
     }
     assert_eq!(app.neighbours.charged(booking), (2000, 1));
     assert_eq!(app.neighbours.calls("charge"), 1);
-    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed"]);
     app.is_consistent().await;
 }
 
@@ -295,11 +295,11 @@ async fn payments_under_different_keys_charge_once() {
 }
 
 #[tokio::test]
-async fn a_payment_while_event_service_is_away_is_processing_and_confirmed_once_it_is_back() {
+async fn a_payment_is_processing_while_event_service_is_down_and_confirmed_afterwards() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.always("confirm", Trouble::Fails);
+    app.neighbours.always("confirm", Fault::Fails);
 
     let answer = app.pays(booking, "pm_card_visa").await;
 
@@ -313,12 +313,12 @@ async fn a_payment_while_event_service_is_away_is_processing_and_confirmed_once_
         (app.standing(booking).await.0 == "Confirmed").then_some(())
     })
     .await;
-    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed"]);
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_midway_does_not_stop_the_payment() {
+async fn a_client_that_disconnects_does_not_stop_the_payment() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -334,7 +334,7 @@ async fn a_client_that_goes_away_midway_does_not_stop_the_payment() {
 }
 
 #[tokio::test]
-async fn a_page_is_told_how_to_make_a_payment_method() {
+async fn the_payment_config_names_the_provider_and_the_publishable_key() {
     let mock = TestApp::start().await;
     let stripe = TestApp::with(&["--payment-provider", "stripe", "--payment-publishable-key", "pk_test_ours"]).await;
 
@@ -346,11 +346,11 @@ async fn a_page_is_told_how_to_make_a_payment_method() {
 }
 
 #[tokio::test]
-async fn a_payment_that_another_replica_settles_meanwhile_is_no_fault() {
+async fn a_payment_settled_by_another_replica_meanwhile_is_no_error() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.always("confirm", Trouble::Fails);
+    app.neighbours.always("confirm", Fault::Fails);
     let payment = app.pays(booking, "pm_card_visa").await.id();
     app.neighbours.recover();
     // The other replica commits after this one read the payment, and before it reads the booking.

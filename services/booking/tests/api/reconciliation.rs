@@ -1,14 +1,14 @@
-//! The reconciler: drift made by hand is healed where that is safe, and counted where it is not.
+//! The reconciler repairs drift where that is safe, and counts it where it is not.
 
 use std::collections::BTreeMap;
 
-use booking_service::reconciler::{self, Patrol};
+use booking_service::loops::reconciler::{self, ReconcileScan};
 use platform::server::Lifecycle;
 use uuid::Uuid;
 
 use crate::{
     helpers::{ALICE, TestApp, wait_for},
-    neighbours::{Intent, Reservation, Trouble},
+    neighbours::{Fault, Intent, Reservation},
 };
 
 const SETTLES: [&str; 2] = [
@@ -17,7 +17,7 @@ const SETTLES: [&str; 2] = [
 ];
 
 impl TestApp {
-    /// A whole cycle of every comparison, a good while after whatever happened last.
+    /// Runs a whole cycle of every scan, long after the last change.
     async fn reconciles(&self) {
         for sql in SETTLES {
             self.execute(sql).await;
@@ -26,13 +26,13 @@ impl TestApp {
     }
 
     async fn reconciles_at_once(&self) {
-        for patrol in Patrol::ALL {
+        for scan in ReconcileScan::ALL {
             self.execute("update patrols set next_round_at = now(), position = null").await;
-            assert!(reconciler::round(self.state(), patrol).await.unwrap());
+            assert!(reconciler::run_scan(self.state(), scan).await.unwrap());
         }
     }
 
-    /// How many findings of each kind stand.
+    /// The number of findings by kind.
     async fn findings(&self) -> BTreeMap<String, i64> {
         let counted: Vec<(String, i64)> =
             sqlx::query_as("select kind, count(*) from findings group by kind").fetch_all(&self.pool).await.unwrap();
@@ -58,7 +58,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn what_belongs_together_is_left_alone() {
+async fn consistent_rows_are_left_alone() {
     let app = TestApp::start().await;
     let (event, free) = (app.neighbours.event(50, 2500), app.neighbours.event(50, 0));
     app.buys(&event, 2).await;
@@ -82,12 +82,12 @@ async fn what_belongs_together_is_left_alone() {
 
     app.finds_nothing().await;
     assert_eq!(app.neighbours.calls("confirm") + app.neighbours.calls("release"), after);
-    assert_eq!(after - before, 3, "the sweepers', for the holds that ended");
+    assert_eq!(after - before, 3, "calls by the sweepers for the expired holds");
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn seats_of_an_ended_booking_are_given_back_by_the_sweeper() {
+async fn seats_of_an_ended_booking_are_released_by_the_sweeper() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -109,7 +109,7 @@ async fn an_expired_booking_that_is_still_being_paid_keeps_its_new_seats() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let (booking, _) = app.pays_late(&event).await;
-    // As if the payment had just won its seats back, and had not stored that yet.
+    // As if the payment had just confirmed new seats, and had not stored that yet.
     app.set_reservation(booking, "confirmed").await;
 
     app.reconciles().await;
@@ -120,7 +120,7 @@ async fn an_expired_booking_that_is_still_being_paid_keeps_its_new_seats() {
 }
 
 #[tokio::test]
-async fn held_seats_of_a_confirmed_booking_are_sold() {
+async fn held_seats_of_a_confirmed_booking_are_confirmed() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -154,7 +154,7 @@ async fn a_confirmed_booking_without_seats_is_counted_until_it_has_them() {
 }
 
 #[tokio::test]
-async fn sold_seats_that_nobody_has_or_pays_are_counted() {
+async fn confirmed_seats_without_booking_or_payment_are_counted() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let other = Reservation { event_id: event.clone(), seats: 1, state: "confirmed", expires_at: None };
@@ -172,7 +172,7 @@ async fn sold_seats_that_nobody_has_or_pays_are_counted() {
 }
 
 #[tokio::test]
-async fn money_that_no_payment_knows_of_is_counted() {
+async fn charges_without_a_matching_payment_are_counted() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -193,7 +193,7 @@ async fn money_that_no_payment_knows_of_is_counted() {
 }
 
 #[tokio::test]
-async fn a_charge_that_was_decided_while_its_payment_slept_is_settled_by_the_sweeper() {
+async fn a_charge_decided_unnoticed_is_settled_by_the_sweeper() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
@@ -211,13 +211,13 @@ async fn a_charge_that_was_decided_while_its_payment_slept_is_settled_by_the_swe
 }
 
 #[tokio::test]
-async fn a_transition_that_was_not_told_once_is_counted() {
+async fn a_transition_without_exactly_one_message_is_counted() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     app.buys(&event, 1).await;
-    let (untold, twice) = (app.buys(&event, 1).await, app.buys(&event, 1).await);
+    let (unnotified, twice) = (app.buys(&event, 1).await, app.buys(&event, 1).await);
     sqlx::query("delete from outbox where message ->> 'booking_id' = $1::text")
-        .bind(untold)
+        .bind(unnotified)
         .execute(&app.pool)
         .await
         .unwrap();
@@ -233,26 +233,26 @@ async fn a_transition_that_was_not_told_once_is_counted() {
     app.reconciles().await;
 
     assert_eq!(app.findings().await, BTreeMap::from([("wrongly_told".to_owned(), 2)]));
-    // Once its messages are too old to be kept for certain, a booking says nothing any more.
+    // Bookings are skipped once their messages may be deleted.
     app.execute("update bookings set created_at = created_at - interval '8 days'").await;
     app.reconciles().await;
     app.finds_nothing().await;
 }
 
 #[tokio::test]
-async fn a_neighbour_that_does_not_answer_ends_the_round_and_nothing_else() {
+async fn a_service_that_does_not_answer_ends_only_the_run() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
     app.set_reservation(booking, "released").await;
     app.reconciles().await;
-    app.neighbours.always("list_reservations", Trouble::Fails);
-    app.neighbours.always("list_intents", Trouble::Lost);
+    app.neighbours.always("list_reservations", Fault::Fails);
+    app.neighbours.always("list_intents", Fault::Lost);
 
     app.execute("update patrols set next_round_at = now()").await;
     let (seats, money) = (
-        reconciler::round(app.state(), Patrol::Reservations).await,
-        reconciler::round(app.state(), Patrol::Charges).await,
+        reconciler::run_scan(app.state(), ReconcileScan::Reservations).await,
+        reconciler::run_scan(app.state(), ReconcileScan::Charges).await,
     );
 
     assert!(seats.is_err() && money.is_err());
@@ -260,7 +260,7 @@ async fn a_neighbour_that_does_not_answer_ends_the_round_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_replicas_one_does_a_round_and_all_show_what_was_found() {
+async fn one_replica_runs_a_scan_and_all_show_its_findings() {
     let app = TestApp::with(&["--reconcile-seconds", "3600"]).await;
     let replica = app.replica();
     let event = app.neighbours.event(10, 2500);
@@ -270,12 +270,12 @@ async fn of_several_replicas_one_does_a_round_and_all_show_what_was_found() {
         app.execute(sql).await;
     }
 
-    let rounds = tokio::join!(
-        reconciler::round(app.state(), Patrol::Reservations),
-        reconciler::round(replica.state(), Patrol::Reservations),
+    let runs = tokio::join!(
+        reconciler::run_scan(app.state(), ReconcileScan::Reservations),
+        reconciler::run_scan(replica.state(), ReconcileScan::Reservations),
     );
 
-    assert!(rounds.0.unwrap() != rounds.1.unwrap());
+    assert!(runs.0.unwrap() != runs.1.unwrap());
     assert_eq!(app.neighbours.calls("list_reservations"), 1);
     let metrics = platform::telemetry::metrics_handle();
     let lifecycle = Lifecycle::new();

@@ -1,18 +1,18 @@
-//! Money that is owed goes back once, however the gateway behaves.
+//! Refunds are made once, however the gateway behaves.
 
 use chrono::TimeDelta;
 
 use crate::{
     helpers::{ALICE, TestApp},
-    neighbours::Trouble,
+    neighbours::Fault,
 };
 
-/// A paid booking that was cancelled while the gateway gave trouble.
-async fn cancelled_with(trouble: Trouble) -> (TestApp, i32) {
+/// A paid booking that was cancelled while refunds failed.
+async fn cancelled_with(fault: Fault) -> (TestApp, i32) {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
-    app.neighbours.always("refund", trouble);
+    app.neighbours.always("refund", fault);
     let answer = app.cancel_request(ALICE, booking).send().await;
     assert_eq!((&answer.body["status"], &answer.body["refund"]["state"]), (&"Cancelled".into(), &"pending".into()));
     (app, booking)
@@ -21,15 +21,15 @@ async fn cancelled_with(trouble: Trouble) -> (TestApp, i32) {
 async fn is_refunded_once(app: &TestApp, booking: i32) {
     app.stands(booking, "Cancelled", "Refunded").await;
     assert_eq!(app.neighbours.refunded(booking), 5000);
-    assert_eq!(app.told(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed", "booking.cancelled", "booking.refunded"]);
     let (payment,): (String,) = app.row("select state from payments where booking_id = $1", booking).await;
     assert_eq!(payment, "refunded");
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_is_tried_again_until_it_succeeds() {
-    let (app, booking) = cancelled_with(Trouble::Fails).await;
+async fn a_failed_refund_is_retried_until_it_succeeds() {
+    let (app, booking) = cancelled_with(Fault::Fails).await;
     app.sweeps().await;
     app.stands(booking, "Cancelled", "Paid").await;
     app.neighbours.recover();
@@ -41,8 +41,8 @@ async fn a_refund_that_fails_is_tried_again_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn a_refund_whose_answer_failed_is_not_made_twice() {
-    let (app, booking) = cancelled_with(Trouble::FailsAfterwards).await;
+async fn a_refund_that_took_effect_but_answered_500_is_not_repeated() {
+    let (app, booking) = cancelled_with(Fault::FailsAfterwards).await;
     app.neighbours.recover();
 
     app.sweeps().await;
@@ -51,8 +51,8 @@ async fn a_refund_whose_answer_failed_is_not_made_twice() {
 }
 
 #[tokio::test]
-async fn a_refund_whose_answer_was_lost_is_not_made_twice() {
-    let (app, booking) = cancelled_with(Trouble::AnswerLost).await;
+async fn a_refund_with_a_lost_response_is_not_repeated() {
+    let (app, booking) = cancelled_with(Fault::AnswerLost).await;
     let (version,): (i32,) = app.row("select key_version from refunds where booking_id = $1", booking).await;
     assert_eq!(version, 0);
     app.neighbours.recover();
@@ -63,7 +63,7 @@ async fn a_refund_whose_answer_was_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
-async fn a_refund_that_takes_its_time_is_looked_at_again() {
+async fn a_pending_refund_is_fetched_again() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
@@ -80,16 +80,16 @@ async fn a_refund_that_takes_its_time_is_looked_at_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_sweepers_on_one_refund_give_the_money_back_once() {
-    let (app, booking) = cancelled_with(Trouble::Fails).await;
+async fn two_sweepers_on_one_refund_refund_once() {
+    let (app, booking) = cancelled_with(Fault::Fails).await;
     app.neighbours.recover();
     let refund = app.state().store.list_refunds(&[booking]).await.unwrap().remove(0);
     let replica = app.replica();
 
-    // As if the lease of one had run out while it was at work.
+    // As if the lease of one had ended while it was working.
     let (one, other) = tokio::join!(
-        booking_service::flow::refund::carry_out(app.state(), &refund),
-        booking_service::flow::refund::carry_out(replica.state(), &refund),
+        booking_service::flow::refund::execute(app.state(), &refund),
+        booking_service::flow::refund::execute(replica.state(), &refund),
     );
 
     one.unwrap();
@@ -98,13 +98,13 @@ async fn two_sweepers_on_one_refund_give_the_money_back_once() {
 }
 
 #[tokio::test]
-async fn stripe_is_asked_in_its_own_units_and_told_of_in_ours() {
+async fn amounts_are_converted_to_and_from_stripes_units() {
     let app = TestApp::with(&["--payment-provider", "stripe"]).await;
     let event = app.neighbours.event(10, 500);
     app.neighbours.world().events.get_mut(&event).unwrap().currency = "ISK";
 
     let booking = app.buys(&event, 2).await;
-    let listed = app.state().gateway.list(app.state().clock.now() - TimeDelta::days(1), None).await.unwrap();
+    let listed = app.state().gateway.list_charges(app.state().clock.now() - TimeDelta::days(1), None).await.unwrap();
     app.cancel_request(ALICE, booking).send().await;
     app.sweeps().await;
 

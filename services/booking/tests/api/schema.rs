@@ -1,4 +1,4 @@
-//! The table that other programs know.
+//! The parts of the schema and the API that other programs rely on.
 
 use sqlx::Row;
 
@@ -31,7 +31,7 @@ async fn the_bookings_table_has_the_seeds_columns_and_types() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_a_seat_without_payment() {
+async fn the_database_refuses_a_confirmed_booking_without_payment() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);
     app.books(&event, 1).await;
@@ -42,7 +42,7 @@ async fn the_database_itself_refuses_a_seat_without_payment() {
 }
 
 #[tokio::test]
-async fn the_description_names_every_path() {
+async fn the_openapi_description_has_every_path() {
     let app = TestApp::start().await;
 
     let answer = app.get("/bookings/openapi.json").send().await;

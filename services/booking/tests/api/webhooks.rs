@@ -1,7 +1,7 @@
-//! What the payment company tells by itself is only a reason to look.
+//! Webhooks only trigger a fetch of the charge.
 
 use axum::http::StatusCode;
-use booking_service::gateway::sign;
+use booking_service::clients::gateway::sign;
 use chrono::TimeDelta;
 use platform::server::Lifecycle;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ impl TestApp {
         call.header("stripe-signature", &signature).send().await
     }
 
-    /// An event about a charge, rightly signed.
+    /// Sends a correctly signed event about a charge.
     async fn hears(&self, kind: &str, charge: &str) -> Answer {
         let object = json!({ "id": charge, "object": "payment_intent", "status": "succeeded" });
         let body = json!({ "id": "evt_1", "type": kind, "data": { "object": object } });
@@ -33,13 +33,13 @@ async fn processing(app: &TestApp) -> (i32, String) {
 }
 
 #[tokio::test]
-async fn a_webhook_has_the_charge_looked_up_and_the_booking_confirmed() {
+async fn a_webhook_makes_a_sweeper_fetch_the_charge_and_confirm_the_booking() {
     let app = TestApp::start().await;
     let lifecycle = Lifecycle::new();
     let (booking, charge) = processing(&app).await;
     // Only a webhook makes it due.
     app.execute("update payments set next_check_at = now() + interval '1 hour'").await;
-    booking_service::sweeper::start(app.state(), &lifecycle);
+    booking_service::loops::sweeper::start(app.state(), &lifecycle);
     app.neighbours.decide(&charge);
 
     let answer = app.hears("payment_intent.succeeded", &charge).await;
@@ -49,13 +49,13 @@ async fn a_webhook_has_the_charge_looked_up_and_the_booking_confirmed() {
     for _ in 0..3 {
         assert_eq!(app.hears("payment_intent.succeeded", &charge).await.status, StatusCode::OK);
     }
-    assert_eq!(app.told(booking).await, ["booking.confirmed"]);
+    assert_eq!(app.messages_about(booking).await, ["booking.confirmed"]);
     lifecycle.stop();
     app.is_consistent().await;
 }
 
 #[tokio::test]
-async fn a_webhook_is_not_believed() {
+async fn the_content_of_a_webhook_is_not_trusted() {
     let app = TestApp::start().await;
     let (booking, charge) = processing(&app).await;
 
@@ -72,11 +72,11 @@ async fn a_webhook_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_overtakes_the_answer_does_not_disturb_the_payment() {
+async fn a_webhook_that_overtakes_the_response_does_not_affect_the_payment() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
-    app.neighbours.always("charge", crate::neighbours::Trouble::Lost);
+    app.neighbours.always("charge", crate::neighbours::Fault::Lost);
     let paying = tokio::spawn(app.payment_request(crate::helpers::ALICE, booking, "pm_card_visa").send());
     app.neighbours.called("charge", 1).await;
 
@@ -89,17 +89,17 @@ async fn a_webhook_that_overtakes_the_answer_does_not_disturb_the_payment() {
 }
 
 #[tokio::test]
-async fn webhooks_are_taken_while_payments_wait_for_the_payment_company() {
+async fn webhooks_are_accepted_while_payments_wait_for_the_gateway() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(100, 2500);
     let mut bookings = Vec::new();
     for _ in 0..40 {
         bookings.push(app.books(&event, 1).await);
     }
-    app.neighbours.always("charge", crate::neighbours::Trouble::Lost);
+    app.neighbours.always("charge", crate::neighbours::Fault::Lost);
     let pay = |booking: i32| tokio::spawn(app.payment_request(crate::helpers::ALICE, booking, "pm_card_visa").send());
     let paying: Vec<_> = bookings.into_iter().map(pay).collect();
-    // As many as are let in at once; the others wait for them.
+    // As many as are admitted at once; the others wait.
     app.neighbours.called("charge", 32).await;
 
     let heard = app.hears("payment_intent.succeeded", "pi_unknown").await;
@@ -130,7 +130,7 @@ async fn forged_webhooks_are_refused() {
 }
 
 #[tokio::test]
-async fn webhooks_about_what_we_do_not_know_are_accepted() {
+async fn webhooks_about_unknown_objects_are_accepted() {
     let app = TestApp::start().await;
 
     assert_eq!(app.hears("payment_intent.succeeded", "pi_unknown").await.status, StatusCode::OK);

@@ -1,13 +1,16 @@
 //! Every call that the service makes, with the values it makes it with. `stack test` leaves this module out where
 //! there is no stripe-mock and no Go to build it with.
 
-use booking_service::gateway::{Charge, ChargeState, GatewayFailure, GatewayRefundState, Order, PaymentGateway};
+use booking_service::{
+    clients::gateway::{GatewayFailure, GatewayRefundState, NewCharge, PaymentGateway},
+    domain::charge::{Charge, ChargeState},
+};
 use reqwest::StatusCode;
 
 use crate::stripe_mock::StripeMock;
 
 const PAYMENT_KEY: &str = "0197b0c2-4a51-7c3e-9b62-3f1f0a9f7d10";
-const ORDER: Order = Order { payment_id: 7, booking_id: 3, amount: 4200, currency: "EUR" };
+const CHARGE: NewCharge<'_> = NewCharge { payment_id: 7, booking_id: 3, amount: 4200, currency: "EUR" };
 
 /// What stripe-mock's sample of a charge is to us. It is the same after every call.
 fn sample(id: &str) -> Charge {
@@ -15,14 +18,15 @@ fn sample(id: &str) -> Charge {
 }
 
 #[tokio::test]
-async fn stripe_knows_how_a_charge_is_created_confirmed_looked_up_and_cancelled() {
+async fn stripe_accepts_the_calls_for_charges() {
     let mock = StripeMock::start();
     let gateway = mock.gateway();
 
-    let created = gateway.create(&format!("{PAYMENT_KEY}-create"), ORDER).await.unwrap();
-    let confirmed = gateway.confirm(&format!("{PAYMENT_KEY}-confirm"), &created.id, "pm_card_visa").await.unwrap();
-    let found = gateway.find(&created.id).await.unwrap();
-    let cancelled = gateway.cancel(&created.id).await.unwrap();
+    let created = gateway.create_charge(&format!("{PAYMENT_KEY}-create"), CHARGE).await.unwrap();
+    let confirmed =
+        gateway.confirm_charge(&format!("{PAYMENT_KEY}-confirm"), &created.id, "pm_card_visa").await.unwrap();
+    let found = gateway.fetch_charge(&created.id).await.unwrap();
+    let cancelled = gateway.cancel_charge(&created.id).await.unwrap();
 
     assert!(created.id.starts_with("pi_"), "{created:?}");
     for charge in [&created, &confirmed, &found, &cancelled] {
@@ -31,23 +35,24 @@ async fn stripe_knows_how_a_charge_is_created_confirmed_looked_up_and_cancelled(
 }
 
 #[tokio::test]
-async fn stripe_knows_how_charges_are_listed_and_those_of_others_are_left_out() {
+async fn stripe_accepts_the_list_of_charges_and_foreign_charges_are_ignored() {
     let mock = StripeMock::start();
     let since = platform::Clock::system().now();
 
-    let page = mock.gateway().list(since, Some("pi_3OqQ2Z2eZvKYlo2C")).await.unwrap();
+    let page = mock.gateway().list_charges(since, Some("pi_3OqQ2Z2eZvKYlo2C")).await.unwrap();
 
     assert!(page.charges.is_empty(), "stripe-mock's sample carries no booking: {page:?}");
 }
 
 #[tokio::test]
-async fn stripe_knows_how_a_charge_is_refunded_and_a_refund_looked_up() {
+async fn stripe_accepts_the_calls_for_refunds() {
     let mock = StripeMock::start();
     let gateway = mock.gateway();
 
-    let refund = gateway.refund("refund-7", "pi_3OqQ2Z2eZvKYlo2C", ORDER.amount, ORDER.currency).await.unwrap();
+    let refund =
+        gateway.refund_charge("refund-7", "pi_3OqQ2Z2eZvKYlo2C", CHARGE.amount, CHARGE.currency).await.unwrap();
     let id = refund.id.clone().unwrap();
-    let found = gateway.find_refund(&id).await.unwrap();
+    let found = gateway.fetch_refund(&id).await.unwrap();
 
     assert!(id.starts_with("re_"), "{refund:?}");
     assert_eq!(refund.state, GatewayRefundState::Succeeded);
@@ -55,17 +60,17 @@ async fn stripe_knows_how_a_charge_is_refunded_and_a_refund_looked_up() {
 }
 
 #[tokio::test]
-async fn a_key_that_stripe_does_not_accept_is_no_refusal_of_the_payment() {
+async fn an_invalid_api_key_is_not_a_refusal_of_the_payment() {
     let mock = StripeMock::start();
     let gateway = mock.gateway_with_key("not a key of Stripe's");
 
-    let created = gateway.create(&format!("{PAYMENT_KEY}-create"), ORDER).await;
+    let created = gateway.create_charge(&format!("{PAYMENT_KEY}-create"), CHARGE).await;
 
     assert!(matches!(&created, Err(GatewayFailure::Failed(_))), "{created:?}");
 }
 
 #[tokio::test]
-async fn a_made_up_parameter_does_not_get_past_stripe_mock() {
+async fn stripe_mock_refuses_an_unknown_parameter() {
     let mock = StripeMock::start();
     let known = [("amount", "4200"), ("currency", "eur"), ("payment_method_types[]", "card")];
     let with_made_up = [&known[..], &[("made_up", "1")]].concat();

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use booking_service::gateway::stripe::Stripe;
+use booking_service::clients::gateway::stripe::Stripe;
 use contracts::payment::Provider;
 use platform::{client, config::Secret};
 use reqwest::StatusCode;

@@ -1,8 +1,7 @@
-//! event-service as booking-service calls it: seats are held, confirmed and released under a reservation id; and who
-//! runs an event.
+//! Calls to event-service: hold, confirm and release seats under a reservation id, and find out who organizes an event.
 //!
-//! A refusal is an answer that names a known code. Everything else (no answer, 5xx, a token that was not accepted) is
-//! unknown: the same call with the same id is made again.
+//! A refusal is a response with a known code. The outcome of anything else (no response, 5xx, a rejected token) is
+//! unknown, and the call is repeated with the same reservation id.
 
 use std::{future::Future, time::Duration};
 
@@ -17,10 +16,10 @@ use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// First pause between two calls of one question.
-const PAUSE: Duration = Duration::from_millis(50);
+/// First pause between two attempts of a call; doubles up to a second.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Calls event-service. Cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct EventClient {
     http: Client,
@@ -29,10 +28,9 @@ pub struct EventClient {
     timeout: Duration,
 }
 
-/// What booking-service has to know of an event to tell its organizer about it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EventSummary {
-    /// Who runs it, and may see its attendees.
+    /// May see the attendees and the sales.
     pub organizer_id: i32,
     /// IANA zone of the venue.
     pub time_zone: String,
@@ -41,44 +39,36 @@ pub struct EventSummary {
 /// Why event-service refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// Not enough seats are left.
     SoldOut,
-    /// The organizer called the event off.
     EventCancelled,
-    /// Sales are over.
     SalesClosed,
-    /// Sales have not begun.
     SalesNotOpen,
-    /// No such event, as far as attendees can see.
+    /// The event does not exist or is a draft.
     EventNotFound,
-    /// More seats than the event allows for one booking.
+    /// The event allows fewer seats per booking.
     TooManySeats,
-    /// The person holds as many unpaid seats of the event as allowed. This refusal is temporary.
+    /// The user holds as many unpaid seats of the event as allowed; temporary.
     HeldSeatsLimit,
-    /// The person has as many seats of the event as allowed.
+    /// The user has as many seats of the event as allowed.
     PersonLimitReached,
-    /// The reservation is released; the id never comes back.
+    /// The reservation was released, and its id cannot be used again.
     ReservationReleased,
-    /// The reservation exists with another number of seats.
+    /// The reservation exists with a different number of seats.
     ReservationMismatch,
-    /// There is no such reservation.
     ReservationNotFound,
 }
 
-/// What a call comes to when it does not succeed.
+/// Why a call did not succeed.
 #[derive(Debug, Error)]
 pub enum CallFailure {
-    /// An answer, and it is no.
     #[error("{}: {detail}", refusal.code())]
     Refused {
-        /// Why.
         refusal: Refusal,
-        /// For people.
         detail: String,
-        /// After how many seconds to ask again, if the refusal is temporary.
+        /// When to retry, if the refusal is temporary.
         retry_after_seconds: Option<u32>,
     },
-    /// It may or may not have come about.
+    /// The call may or may not have taken effect.
     #[error("event-service gave no usable answer")]
     Unknown(#[source] anyhow::Error),
 }
@@ -98,7 +88,6 @@ impl Refusal {
         Self::ReservationNotFound,
     ];
 
-    /// The stable word.
     pub fn code(self) -> &'static str {
         match self {
             Self::SoldOut => "sold_out",
@@ -115,13 +104,12 @@ impl Refusal {
         }
     }
 
-    /// The refusal of that word, if it is one.
     pub fn parse(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
 }
 
-/// A refusal with an unknown code.
+/// A problem with an unknown code.
 #[derive(Debug, Error)]
 #[error("{status} {code}: {detail}")]
 struct Unexpected {
@@ -137,36 +125,36 @@ struct Problem {
     detail: String,
 }
 
-/// Whether that can be an event's id, and so a part of a path.
+/// Whether a text can be an event id. Other texts must not become part of a path.
 pub fn is_event_id(id: &str) -> bool {
-    let fit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (1..=64).contains(&id.len()) && id.bytes().all(fit)
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=64).contains(&id.len()) && id.bytes().all(allowed)
 }
 
-/// Whether event-service could not read the body, and so did nothing.
+/// Whether event-service could not parse the body, and so did nothing.
 fn is_unreadable(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == "invalid_json")
 }
 
 impl EventClient {
-    /// event-service at `base`; calls are signed by `signer` and take `timeout` at most.
+    /// event-service at the base URL `base`, with `timeout` for each call.
     pub fn new(http: Client, base: &str, signer: ServiceTokenSigner, timeout: Duration) -> Self {
         Self { http, base: base.trim_end_matches('/').to_owned(), signer, timeout }
     }
 
-    /// Makes the same call again until its outcome is known, for two timeouts at most. Says how many calls it took.
-    pub async fn until_known<T, F, Fut>(&self, mut call: F) -> (u32, Result<T, CallFailure>)
+    /// Repeats a call until its outcome is known, for two timeouts at most. Also returns the number of calls.
+    pub async fn retry_until_conclusive<T, F, Fut>(&self, mut call: F) -> (u32, Result<T, CallFailure>)
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, CallFailure>>,
     {
         let deadline = Instant::now() + self.timeout * 2;
-        let mut pause = PAUSE;
+        let mut pause = RETRY_PAUSE;
         let mut calls = 1;
         loop {
             let result = match tokio::time::timeout_at(deadline, call()).await {
                 Ok(Err(CallFailure::Unknown(error))) => Err(CallFailure::Unknown(error)),
-                Ok(known) => return (calls, known),
+                Ok(conclusive) => return (calls, conclusive),
                 Err(_) => Err(CallFailure::Unknown(anyhow!("no answer in time"))),
             };
             if Instant::now() + pause >= deadline {
@@ -179,19 +167,19 @@ impl EventClient {
     }
 
     /// Holds seats. Idempotent by reservation id.
-    pub async fn hold(&self, event_id: &str, ask: &DecreaseCapacity) -> Result<Hold, CallFailure> {
+    pub async fn hold(&self, event_id: &str, request: &DecreaseCapacity) -> Result<Hold, CallFailure> {
         let path = format!("{event_id}/decrease_capacity");
-        match self.put(&path, ask).await {
-            // Replicas older than the limits per person refuse the new fields. They are asked without them, until no
-            // such replica runs beside this version.
+        match self.put(&path, request).await {
+            // Replicas from before the limits per user refuse the new fields, so they get a body without them. Needed
+            // until no such replica runs beside this version.
             Err(CallFailure::Unknown(error)) if is_unreadable(&error) => {
-                self.put(&path, &DecreaseCapacity { user_id: None, paid: false, ..ask.clone() }).await
+                self.put(&path, &DecreaseCapacity { user_id: None, paid: false, ..request.clone() }).await
             }
-            answer => answer,
+            result => result,
         }
     }
 
-    /// Sells the held seats.
+    /// Confirms the held seats. Idempotent.
     pub async fn confirm(&self, event_id: &str, reservation_id: Uuid) -> Result<(), CallFailure> {
         let path = format!("{event_id}/reservations/{reservation_id}/confirm");
         let status: ReservationStatus = self.put(&path, &serde_json::json!({})).await?;
@@ -206,7 +194,7 @@ impl EventClient {
         }
     }
 
-    /// Gives seats back, all or only those of a hold that ran out; says where the reservation stands then.
+    /// Releases seats, with `only_expired` only if their hold ended; returns the state of the reservation afterwards.
     pub async fn release(
         &self,
         event_id: &str,
@@ -218,15 +206,15 @@ impl EventClient {
         Ok(status.state)
     }
 
-    /// Up to `limit` reservations of all events, by id, those after `after`.
+    /// Up to `limit` reservations of all events, by id, following `after`.
     pub async fn list_reservations(&self, after: Option<Uuid>, limit: u32) -> Result<ReservationPage, CallFailure> {
         let mut query = vec![("limit", limit.to_string())];
         query.extend(after.map(|after| ("after", after.to_string())));
         self.send(self.request(Method::GET, "reservations").query(&query)).await
     }
 
-    /// The event, as everybody sees it: `None` if there is none, and for drafts, which have no bookings.
-    pub async fn find(&self, event_id: &str) -> anyhow::Result<Option<EventSummary>> {
+    /// A published event. `None` for drafts, which have no bookings, and if there is none.
+    pub async fn find_event(&self, event_id: &str) -> anyhow::Result<Option<EventSummary>> {
         if !is_event_id(event_id) {
             return Ok(None);
         }

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::Forged;
+use super::InvalidSignature;
 
-/// How far the time of a signature may be from ours, in seconds.
+/// Allowed difference between the time of a signature and ours, in seconds.
 const TOLERANCE_SECONDS: u64 = 300;
 
-/// Checks the header's value against the payload. One fitting `v1` is enough: secrets are rolled by sending two.
-pub(super) fn verify(header: &str, payload: &[u8], secret: &str, now: DateTime<Utc>) -> Result<(), Forged> {
+/// Verifies the header against the payload. One valid `v1` is enough: while a secret is rotated there are two.
+pub(super) fn verify(header: &str, payload: &[u8], secret: &str, now: DateTime<Utc>) -> Result<(), InvalidSignature> {
     let mut time = None;
     let mut signatures = Vec::new();
     for part in header.split(',') {
@@ -20,20 +20,20 @@ pub(super) fn verify(header: &str, payload: &[u8], secret: &str, now: DateTime<U
             _ => {}
         }
     }
-    let time = time.ok_or(Forged("the signature has no time"))?;
-    let seconds: i64 = time.parse().map_err(|_| Forged("the signature's time is not a number"))?;
+    let time = time.ok_or(InvalidSignature("the signature has no time"))?;
+    let seconds: i64 = time.parse().map_err(|_| InvalidSignature("the signature's time is not a number"))?;
     let mac = mac(secret, time, payload);
     // `verify_slice` compares in constant time.
     if !signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok()) {
-        return Err(Forged("the signature does not fit the body"));
+        return Err(InvalidSignature("the signature does not fit the body"));
     }
     if now.timestamp().abs_diff(seconds) > TOLERANCE_SECONDS {
-        return Err(Forged("the signature is too old, or from the future"));
+        return Err(InvalidSignature("the signature is too old, or from the future"));
     }
     Ok(())
 }
 
-/// The header's value for a payload, as the gateway makes it.
+/// The header that the gateway sends with a payload.
 pub fn sign(payload: &[u8], secret: &str, now: DateTime<Utc>) -> String {
     let time = now.timestamp().to_string();
     let signature = hex::encode(mac(secret, &time, payload).finalize().into_bytes());
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_signed_is_accepted() {
+    fn a_valid_signature_is_accepted() {
         let header = sign(b"{}", SECRET, now());
 
         assert!(verify(&header, b"{}", SECRET, now()).is_ok());
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_the_one_that_stripe_documents() {
+    fn the_signature_is_computed_as_stripe_documents() {
         let mac = mac("secret", "1", b"x").finalize().into_bytes();
 
         // printf '1.x' | openssl dgst -sha256 -hmac secret
@@ -78,15 +78,15 @@ mod tests {
     }
 
     #[test]
-    fn one_fitting_signature_of_several_is_enough() {
-        let fitting = sign(b"{}", SECRET, now());
-        let header = fitting.replace(",v1=", &format!(",v1={},v1=zz,v0=aa,v1=", "00".repeat(32)));
+    fn one_valid_signature_of_several_is_enough() {
+        let valid = sign(b"{}", SECRET, now());
+        let header = valid.replace(",v1=", &format!(",v1={},v1=zz,v0=aa,v1=", "00".repeat(32)));
 
         assert!(verify(&header, b"{}", SECRET, now()).is_ok());
     }
 
     #[test]
-    fn five_minutes_either_way_are_tolerated_and_no_more() {
+    fn clocks_may_differ_by_five_minutes_either_way() {
         for (seconds, accepted) in [(-301, false), (-300, true), (300, true), (301, false)] {
             let header = sign(b"{}", SECRET, now() + TimeDelta::seconds(seconds));
 

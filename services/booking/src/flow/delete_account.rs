@@ -1,4 +1,4 @@
-//! An account was deleted: name and address go, and bookings of events to come are cancelled and refunded.
+//! A user deleted the account: name and e-mail address are erased, and bookings of future events are cancelled.
 
 use chrono::TimeDelta;
 use platform::failpoint;
@@ -9,14 +9,14 @@ use crate::{
     state::AppState,
 };
 
-/// Goes on with the deletion of an account; checks again later unless everything is done.
+/// Continues the deletion of an account, and postpones it unless everything is done.
 ///
-/// Seats and money of what is cancelled here are given back by the sweepers of bookings and refunds, so a neighbour
-/// that is away holds no other deletion up.
-pub async fn forget(state: &AppState, user_id: i32) -> Result<(), Interrupted> {
-    state.store.forget_user(user_id).await?;
+/// The sweepers of bookings and refunds release the seats and refund the money of the cancelled bookings, so that a
+/// service that is down delays no other deletion.
+pub async fn delete_account(state: &AppState, user_id: i32) -> Result<(), Interrupted> {
+    state.store.erase_personal_data(user_id).await?;
     failpoint!("booking.account.forgotten");
-    cancel_open(state, user_id).await?;
+    cancel_open_bookings(state, user_id).await?;
     if state.store.finish_account_deletion(user_id, state.clock.now()).await? {
         tracing::info!(user_id, "account deletion finished");
         return Ok(());
@@ -24,10 +24,10 @@ pub async fn forget(state: &AppState, user_id: i32) -> Result<(), Interrupted> {
     Ok(state.store.postpone_account_deletion(user_id).await?)
 }
 
-/// Cancels what can be cancelled; the rest, such as a booking that is being paid, is left to the next check.
-async fn cancel_open(state: &AppState, user_id: i32) -> Result<(), Interrupted> {
+/// Cancels what can be cancelled; the rest, such as a booking that is being paid, waits for the next attempt.
+async fn cancel_open_bookings(state: &AppState, user_id: i32) -> Result<(), Interrupted> {
     for booking_id in state.store.list_open_bookings(user_id, state.clock.now()).await? {
-        // Nobody is left who could come, so the deadline of owners does not apply: cancelled until the event starts.
+        // Nobody will attend, so the owner's deadline does not apply: cancel until the event starts.
         match store_cancelled(state, user_id, booking_id, TimeDelta::zero(), None).await {
             Ok(_) => state.relay_wake.notify_one(),
             Err(NotCancelled::Interrupted(error)) => return Err(error),

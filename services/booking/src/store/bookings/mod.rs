@@ -1,19 +1,21 @@
 //! Queries of the table `bookings`.
 
+mod transitions;
+
 use std::time::Duration;
 
 use contracts::reservation::Hold;
 use uuid::Uuid;
 
-use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, Unit};
-use crate::domain::{Booking, BookingStatus, CancelReason, Change, NewBooking, PaymentStatus, sales::attendee_key};
+use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store};
+use crate::domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, sales::attendee_key};
 
-/// Rejected bookings are kept this long: a day longer than the stored answers to the requests that made them.
+/// Rejected bookings are kept a day longer than the stored responses of the requests that created them.
 const REJECTED_RETENTION: Duration = platform::idempotency::RETENTION.saturating_add(Duration::from_secs(24 * 3600));
-/// Rejected bookings that are deleted in one transaction.
+/// Rejected bookings deleted per statement.
 const REJECTED_BATCH: i64 = 500;
 
-/// A query that gives bookings: `$before`, the columns, `$after`.
+/// A query that returns bookings: `$before`, the columns, `$after`.
 macro_rules! bookings {
     ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -33,15 +35,15 @@ macro_rules! bookings {
 pub(super) use bookings;
 
 impl Store {
-    /// Writes a Pending booking, or finds the one that this operation wrote before; says whether it is new. `None` if
-    /// the user's account was deleted.
+    /// Inserts a Pending booking, or finds the one that this operation inserted before; the flag says whether it is new.
+    /// `None` if the user's account was deleted.
     ///
-    /// A sweeper gives it up unless the seats are held within `patience`.
+    /// A sweeper rejects it unless the seats are held within `hold_timeout`.
     pub async fn insert_booking(
         &self,
         new: &NewBooking,
         operation_id: Uuid,
-        patience: Duration,
+        hold_timeout: Duration,
     ) -> sqlx::Result<Option<(Booking, bool)>> {
         let inserted = bookings!(
             "insert into bookings
@@ -59,7 +61,7 @@ impl Store {
             new.user_email,
             operation_id,
             Uuid::new_v4(),
-            patience.as_secs_f64(),
+            hold_timeout.as_secs_f64(),
             attendee_key(&new.user_name, &new.user_email),
         )
         .fetch_optional(&self.pool)
@@ -76,8 +78,8 @@ impl Store {
         }
     }
 
-    /// Deletes a rejected booking whose seats are known not to be held; returns whether it was deleted.
-    pub async fn forget_rejected(&self, booking: &Booking) -> sqlx::Result<bool> {
+    /// Deletes a rejected booking whose seats are certainly not held; returns whether it was deleted.
+    pub async fn delete_rejected(&self, booking: &Booking) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "delete from bookings where id = $1 and status = 'Rejected' and not release_pending",
             booking.id,
@@ -87,7 +89,7 @@ impl Store {
         Ok(result.rows_affected() == 1)
     }
 
-    /// Deletes bookings that were rejected long ago and never paid for; returns how many.
+    /// Deletes old rejected bookings without payments; returns how many.
     pub async fn purge_rejected(&self) -> sqlx::Result<u64> {
         let mut removed = 0;
         loop {
@@ -111,13 +113,11 @@ impl Store {
         }
     }
 
-    /// The booking of that number.
     pub async fn find_booking(&self, id: i32) -> sqlx::Result<Option<Booking>> {
         bookings!("select", "from bookings where id = $1", id).fetch_optional(&self.pool).await
     }
 
-    /// The booking of that number, if it is that user's.
-    pub async fn find_booking_of(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Booking>> {
+    pub async fn find_user_booking(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Booking>> {
         if platform::guard_removed!("booking.owner") {
             return self.find_booking(id).await;
         }
@@ -126,7 +126,7 @@ impl Store {
             .await
     }
 
-    /// A user's bookings, newest first, with ids below `before`.
+    /// Bookings of a user with ids below `before`, newest first.
     pub async fn list_bookings(
         &self,
         user_id: i32,
@@ -148,9 +148,9 @@ impl Store {
         .await
     }
 
-    /// Stores that the seats are held. `None` if the booking is no longer waiting for that.
+    /// Stores the hold of the seats. `None` if the booking no longer waits for it.
     ///
-    /// A title and start that a message told meanwhile are newer than the hold's.
+    /// A title and start from a newer message are kept.
     pub async fn store_hold(&self, booking: &Booking, hold: &Hold, amount: i64) -> sqlx::Result<Option<Booking>> {
         bookings!(
             "update bookings set
@@ -180,7 +180,7 @@ impl Store {
         .await
     }
 
-    /// Gives a booking whose reservation was released a new reservation id, to be stored before it is used.
+    /// Replaces the id of a released reservation. False if the booking changed meanwhile.
     pub async fn replace_reservation(&self, booking: &Booking, new: Uuid) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update bookings set reservation_id = $3, updated_at = now()
@@ -194,9 +194,9 @@ impl Store {
         Ok(result.rows_affected() == 1)
     }
 
-    /// Stores that an ended booking has seats to give back under the reservation that it ended with. False if it has
-    /// not ended, or with another one.
-    pub async fn owe_release(&self, booking: &Booking) -> sqlx::Result<bool> {
+    /// Marks that an ended booking has seats to release under this reservation. False if it has not ended, or ended with
+    /// another reservation.
+    pub async fn mark_release_pending(&self, booking: &Booking) -> sqlx::Result<bool> {
         let result = sqlx::query!(
             "update bookings set
                  release_pending = true, lease_until = now() + make_interval(secs => $3), next_check_at = now(),
@@ -211,7 +211,7 @@ impl Store {
         Ok(result.rows_affected() == 1)
     }
 
-    /// Stores that the seats went back.
+    /// Stores that the seats are released.
     pub async fn finish_release(&self, booking: &Booking) -> sqlx::Result<()> {
         sqlx::query!(
             "update bookings set release_pending = false, lease_until = null, updated_at = now()
@@ -224,7 +224,7 @@ impl Store {
         Ok(())
     }
 
-    /// Claims up to `limit` bookings that a sweeper has to look at.
+    /// Claims up to `limit` bookings that are due for a sweeper.
     pub async fn claim_bookings(&self, limit: i64) -> sqlx::Result<Vec<Booking>> {
         bookings!(
             "update bookings set lease_until = now() + make_interval(secs => $2), checks = checks + 1
@@ -243,7 +243,7 @@ impl Store {
         .await
     }
 
-    /// Has the sweeper look again later, the later the more often it looked in vain.
+    /// Ends the lease and makes the booking due again later, with exponential backoff.
     pub async fn postpone_booking(&self, id: i32) -> sqlx::Result<()> {
         sqlx::query!(
             "update bookings set
@@ -256,88 +256,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-}
-
-impl Unit {
-    /// The booking, locked until the end of the transaction, and whether its hold ran out by the database's clock.
-    pub async fn lock_booking(&mut self, user_id: i32, id: i32) -> sqlx::Result<Option<(Booking, bool)>> {
-        let locked = bookings!("select", "from bookings where id = $1 and user_id = $2 for update", id, user_id)
-            .fetch_optional(&mut *self.tx)
-            .await?;
-        let Some(booking) = locked else { return Ok(None) };
-        let expired = sqlx::query_scalar!(
-            r#"select coalesce(expires_at <= clock_timestamp(), false) as "expired!" from bookings where id = $1"#,
-            id
-        )
-        .fetch_one(&mut *self.tx)
-        .await?;
-        Ok(Some((booking, expired)))
-    }
-
-    /// Applies a change if the booking still stands where the change starts from; `None` if it does not.
-    ///
-    /// `lease` keeps sweepers away from what the change leaves to do, for whoever goes on with it at once.
-    pub async fn apply(&mut self, change: &Change, lease: Option<Duration>) -> sqlx::Result<Option<Booking>> {
-        let rebased;
-        let change = if platform::guard_removed!("booking.compare_and_set") {
-            rebased = self.rebased(change).await?;
-            &rebased
-        } else {
-            change
-        };
-        let rejection = change.rejection.as_ref();
-        bookings!(
-            "update bookings set
-                 status = $5, payment_status = $6,
-                 rejection_code = coalesce($7, rejection_code), rejection_detail = coalesce($8, rejection_detail),
-                 cancel_reason = coalesce($9, cancel_reason), release_pending = release_pending or $10,
-                 lease_until = now() + make_interval(secs => $11), next_check_at = now(), checks = 0,
-                 updated_at = now()
-             where id = $1 and reservation_id = $2 and status = $3 and payment_status = $4
-             returning",
-            "",
-            change.booking_id,
-            change.reservation_id,
-            change.status.0.as_str(),
-            change.payment_status.0.as_str(),
-            change.status.1.as_str(),
-            change.payment_status.1.as_str(),
-            rejection.map(|rejection| rejection.code),
-            rejection.map(|rejection| rejection.detail.as_str()),
-            change.cancel_reason.map(CancelReason::as_str),
-            change.release,
-            lease.map(|lease| lease.as_secs_f64()),
-        )
-        .fetch_optional(&mut *self.tx)
-        .await
-    }
-
-    /// The same change, from wherever the booking is now.
-    async fn rebased(&mut self, change: &Change) -> sqlx::Result<Change> {
-        let booking =
-            bookings!("select", "from bookings where id = $1", change.booking_id).fetch_one(&mut *self.tx).await?;
-        Ok(Change {
-            reservation_id: booking.reservation_id,
-            status: (booking.status, change.status.1),
-            payment_status: (booking.payment_status, change.payment_status.1),
-            ..change.clone()
-        })
-    }
-
-    /// [`Unit::apply`] for a change of the money alone: what sweepers have to do with the booking stays as it is.
-    pub async fn apply_payment(&mut self, change: &Change) -> sqlx::Result<Option<Booking>> {
-        bookings!(
-            "update bookings set payment_status = $3, updated_at = now()
-             where id = $1 and payment_status = $2 and status = $4
-             returning",
-            "",
-            change.booking_id,
-            change.payment_status.0.as_str(),
-            change.payment_status.1.as_str(),
-            change.status.0.as_str(),
-        )
-        .fetch_optional(&mut *self.tx)
-        .await
     }
 }

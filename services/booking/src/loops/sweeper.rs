@@ -1,5 +1,5 @@
-//! Finishes whatever was interrupted. Four loops (bookings, payments, refunds, deletions of accounts) claim rows that
-//! are due under a lease and enter the flows, so a neighbour that hangs holds up only what needs it, and several replicas share the work.
+//! Finishes whatever was interrupted. Four loops (bookings, payments, refunds, account deletions) claim due rows under a
+//! lease and enter the flows. So a service that hangs delays only what needs it, and several replicas share the work.
 
 use std::{future::Future, time::Duration};
 
@@ -12,24 +12,19 @@ use platform::{
 };
 
 use crate::{
-    domain::{AttemptState, Booking, Payment, Refund, payment::FAILED_BEFORE_CHARGE},
+    domain::{AttemptState, Booking, Payment, payment::FAILED_BEFORE_CHARGE},
     error::Interrupted,
-    flow::{expire, forget, free, hold, pay, refund, settle},
+    flow::{delete_account, expire, free, hold, pay, refund, settle},
     state::AppState,
 };
 
-/// Pause between two looks at the database.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Rows claimed at once.
 const BATCH: i64 = 64;
-/// Rows worked on at once. All of a batch, so that none waits longer than its lease.
+/// Rows handled at once: a whole batch, so that no row waits longer than its lease.
 const CONCURRENCY: usize = 64;
-/// Pause between two looks at the gauges.
-const GAUGES: Duration = Duration::from_secs(5);
-/// Pause between two deletions of old rows.
-const PURGE: Duration = Duration::from_secs(600);
+const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+const PURGE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Starts the loops; they end with `lifecycle`.
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     let schedule = || Schedule::every(INTERVAL);
     let s = state.clone();
@@ -42,18 +37,18 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     let s = state.clone();
     repeat(lifecycle, "account_deletions", schedule(), move || next(account_deletions(s.clone())));
     let s = state.clone();
-    repeat(lifecycle, "payment_gauges", Schedule::every(GAUGES), move || gauges(s.clone()));
+    repeat(lifecycle, "payment_gauges", Schedule::every(GAUGE_INTERVAL), move || update_gauges(s.clone()));
     let s = state.clone();
-    repeat(lifecycle, "purge", Schedule::every(PURGE), move || purge(s.clone()));
+    repeat(lifecycle, "purge", Schedule::every(PURGE_INTERVAL), move || purge(s.clone()));
 }
 
 /// After a full batch, more rows may be due.
-async fn next(round: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
+async fn next(sweep: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
     let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
-    Ok(Next::at_once_if(round.await? >= full))
+    Ok(Next::at_once_if(sweep.await? >= full))
 }
 
-/// One round over the bookings that are due; says how many there were.
+/// Sweeps a batch of due bookings; returns how many there were.
 pub async fn bookings(state: AppState) -> sqlx::Result<usize> {
     let rows = state.store.claim_bookings(BATCH).await?;
     if !rows.is_empty() {
@@ -77,7 +72,7 @@ async fn sweep_booking(state: &AppState, booking: Booking) -> Result<(), Interru
     }
 }
 
-/// One round over the attempts that are due; says how many there were.
+/// Sweeps a batch of due payment attempts; returns how many there were.
 pub async fn payments(state: AppState) -> sqlx::Result<usize> {
     let rows = state.store.claim_payments(BATCH).await?;
     if !rows.is_empty() {
@@ -88,30 +83,28 @@ pub async fn payments(state: AppState) -> sqlx::Result<usize> {
 
 async fn sweep_payment(state: &AppState, payment: Payment) -> Result<(), Interrupted> {
     match (payment.state, &payment.gateway_id) {
-        (AttemptState::Started, None) => pay::give_up_unnamed(state, payment.id, FAILED_BEFORE_CHARGE).await,
-        (AttemptState::Started, Some(charge)) => pay::look_up(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
+        (AttemptState::Started, None) => pay::fail_without_charge(state, payment.id, FAILED_BEFORE_CHARGE).await,
+        (AttemptState::Started, Some(charge_id)) => {
+            pay::fetch_charge(state, payment.id, charge_id, FAILED_BEFORE_CHARGE).await
+        }
         (AttemptState::Succeeded, _) => settle::settle(state, payment.id).await,
         (AttemptState::Failed | AttemptState::Refunded, _) => Ok(()),
     }
 }
 
-/// One round over the refunds that are due; says how many there were.
+/// Sweeps a batch of due refunds; returns how many there were.
 pub async fn refunds(state: AppState) -> sqlx::Result<usize> {
     let rows = state.store.claim_refunds(BATCH).await?;
     if !rows.is_empty() {
         failpoint!("booking.sweeper.refunds_claimed");
     }
-    Ok(sweep("refunds", rows, |refund| sweep_refund(&state, refund)).await)
+    Ok(sweep("refunds", rows, async |refund| refund::execute(&state, &refund).await).await)
 }
 
-async fn sweep_refund(state: &AppState, refund: Refund) -> Result<(), Interrupted> {
-    refund::carry_out(state, &refund).await
-}
-
-/// One round over the deletions of accounts that are due; says how many there were.
+/// Sweeps a batch of due account deletions; returns how many there were.
 pub async fn account_deletions(state: AppState) -> sqlx::Result<usize> {
     let users = state.store.claim_account_deletions(BATCH).await?;
-    Ok(sweep("account_deletions", users, |user_id| forget::forget(&state, user_id)).await)
+    Ok(sweep("account_deletions", users, |user_id| delete_account::delete_account(&state, user_id)).await)
 }
 
 async fn sweep<R, F, Fut>(kind: &'static str, rows: Vec<R>, work: F) -> usize
@@ -125,14 +118,14 @@ where
         let outcome = if result.is_ok() { "done" } else { "interrupted" };
         metrics::counter!("eventplatform_sweeps_total", "kind" => kind, "outcome" => outcome).increment(1);
         if let Err(error) = result {
-            // The lease runs out, and the row is looked at again.
+            // The row is claimed again after its lease.
             tracing::error!(kind, error = format!("{:#}", anyhow::Error::new(error)), "sweep interrupted");
         }
     }
     count
 }
 
-/// Deletes old rows.
+/// Deletes old idempotency records, messages and rejected bookings.
 pub async fn purge(state: AppState) -> sqlx::Result<()> {
     let store = &state.store;
     let removed = state.idempotency.purge().await? + store.purge_messages().await? + store.purge_rejected().await?;
@@ -141,12 +134,12 @@ pub async fn purge(state: AppState) -> sqlx::Result<()> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn gauges(state: AppState) -> sqlx::Result<()> {
+async fn update_gauges(state: AppState) -> sqlx::Result<()> {
     state.store.outbox().backlog().await?.show();
     let unresolved = state.store.count_unresolved_payments().await?;
     metrics::gauge!("eventplatform_unresolved_payments").set(unresolved.count as f64);
     metrics::gauge!("eventplatform_unresolved_payments_oldest_seconds").set(unresolved.oldest_seconds);
-    let (refunds, releases) = state.store.count_owed().await?;
+    let (refunds, releases) = state.store.count_pending().await?;
     metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
     metrics::gauge!("eventplatform_pending_releases").set(releases as f64);
     let deletions = state.store.count_account_deletions().await?;

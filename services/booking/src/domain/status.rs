@@ -1,131 +1,122 @@
-//! The states of bookings, payments and refunds: one word each in the database, in JSON and in logs.
+//! The states of bookings, payments and refunds. Each value has one text, used in the database, in JSON and in logs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Defines an enum whose variants have one word each, in the database, in JSON and in logs.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
         pub enum $name {
-            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)+
         }
 
         impl $name {
-            /// Every value.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The word.
             pub fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $word,)+
+                    $(Self::$variant => $text,)+
                 }
             }
 
-            /// The value of that word, if there is one.
-            pub fn parse(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == word)
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
             }
         }
     };
 }
 
-words! {
-    /// Where a booking stands.
+text_enum! {
     BookingStatus {
-        /// Seats are held, or about to be, and not yet paid.
+        /// Seats are held or being requested, and not paid yet.
         Pending = "Pending",
         /// Seats are sold.
         Confirmed = "Confirmed",
-        /// Seats could not be held.
+        /// The seats could not be held.
         Rejected = "Rejected",
-        /// The hold ran out.
+        /// The hold ended before it was paid.
         Expired = "Expired",
-        /// Ended by its owner or the organizer.
+        /// Cancelled by its owner or together with its event.
         Cancelled = "Cancelled",
     }
 }
 
-words! {
-    /// Where the money of a booking stands.
+text_enum! {
     PaymentStatus {
-        /// Nothing was charged yet.
+        /// Nothing has been charged.
         Unpaid = "Unpaid",
         /// The price was charged, or there is none.
         Paid = "Paid",
         /// The last attempt failed; another may follow.
         Failed = "Failed",
-        /// The money went back.
+        /// The price was refunded.
         Refunded = "Refunded",
     }
 }
 
-words! {
-    /// Where an attempt to pay stands.
+text_enum! {
+    /// State of a payment attempt.
     AttemptState {
-        /// Its outcome is not known yet.
+        /// The outcome is not known yet.
         Started = "started",
         /// Charged.
         Succeeded = "succeeded",
         /// Not charged, and it never will be.
         Failed = "failed",
-        /// Charged and given back.
+        /// Charged and refunded.
         Refunded = "refunded",
     }
 }
 
-words! {
-    /// Where a refund stands.
+text_enum! {
     RefundState {
         /// Ordered; the gateway has not confirmed it yet.
         Pending = "pending",
-        /// The money went back.
+        /// The gateway has returned the money.
         Succeeded = "succeeded",
     }
 }
 
-words! {
-    /// Why money goes back.
+text_enum! {
     RefundReason {
-        /// The owner cancelled.
+        /// The owner cancelled the booking.
         ByAttendee = "by_attendee",
-        /// The organizer called the event off.
+        /// The organizer cancelled the event.
         EventCancelled = "event_cancelled",
-        /// The payment came when the seats were gone.
+        /// The seats were gone when the payment succeeded.
         SeatsLost = "seats_lost",
     }
 }
 
-words! {
-    /// Why a booking was cancelled.
+text_enum! {
     CancelReason {
-        /// Its owner asked.
+        /// The owner cancelled it.
         ByAttendee = "by_attendee",
-        /// The whole event was called off.
+        /// The organizer cancelled the event.
         EventCancelled = "event_cancelled",
     }
 }
 
-words! {
-    /// What the reconciler found and does not heal.
+text_enum! {
+    /// A mismatch that the reconciler reports and cannot repair.
     FindingKind {
-        /// Sold seats that belong to no booking.
+        /// Confirmed seats that belong to no booking.
         SeatsWithoutBooking = "seats_without_booking",
-        /// Sold seats of a Pending booking that nobody is paying.
+        /// Confirmed seats of a Pending booking without a payment under way.
         SeatsWithoutPayment = "seats_without_payment",
-        /// A Confirmed booking whose seats are gone.
+        /// A Confirmed booking without a reservation.
         BookingWithoutSeats = "booking_without_seats",
-        /// A booking and its reservation of different size.
+        /// A booking and its reservation have different numbers of seats.
         SeatsDiffer = "seats_differ",
-        /// Money that the gateway took and no attempt knows of.
+        /// The gateway took money that belongs to no payment attempt.
         ChargeWithoutPayment = "charge_without_payment",
-        /// A succeeded attempt without money at the gateway.
+        /// A succeeded payment attempt without a succeeded charge.
         PaymentWithoutCharge = "payment_without_charge",
-        /// An attempt and its charge of different amount.
+        /// A payment attempt and its charge have different amounts.
         AmountsDiffer = "amounts_differ",
-        /// A booking whose messages are not those of its transitions.
-        WronglyTold = "wrongly_told",
+        /// The messages about a booking do not match its transitions.
+        MessageMismatch = "wrongly_told",
     }
 }
 
@@ -148,7 +139,7 @@ impl From<CancelReason> for RefundReason {
 }
 
 impl BookingStatus {
-    /// Whether a booking may go from here to `to`. There are no other ways.
+    /// Whether a booking may change from this status to `to`.
     pub fn allows(self, to: Self) -> bool {
         use BookingStatus::{Cancelled, Confirmed, Expired, Pending, Rejected};
         matches!(
@@ -159,7 +150,7 @@ impl BookingStatus {
 }
 
 impl PaymentStatus {
-    /// Whether a booking's money may go from here to `to`. There are no other ways.
+    /// Whether a booking may change from this payment status to `to`.
     pub fn allows(self, to: Self) -> bool {
         use PaymentStatus::{Failed, Paid, Refunded, Unpaid};
         matches!((self, to), (Unpaid, Paid | Failed) | (Failed, Paid) | (Paid, Refunded))
@@ -167,7 +158,7 @@ impl PaymentStatus {
 }
 
 impl AttemptState {
-    /// Whether an attempt may go from here to `to`. There are no other ways.
+    /// Whether a payment attempt may change from this state to `to`.
     pub fn allows(self, to: Self) -> bool {
         use AttemptState::{Failed, Refunded, Started, Succeeded};
         matches!((self, to), (Started, Succeeded | Failed) | (Succeeded, Refunded))
@@ -185,64 +176,64 @@ mod tests {
     }
 
     #[test]
-    fn the_transitions_are_those_of_the_design_and_no_others() {
-        let of = |from: BookingStatus| -> Vec<&str> {
+    fn only_the_documented_transitions_are_allowed() {
+        let next = |from: BookingStatus| -> Vec<&str> {
             BookingStatus::ALL.iter().filter(|to| from.allows(**to)).map(|to| to.as_str()).collect()
         };
 
-        assert_eq!(of(BookingStatus::Pending), ["Confirmed", "Rejected", "Expired", "Cancelled"]);
-        assert_eq!(of(BookingStatus::Expired), ["Confirmed"]);
-        assert_eq!(of(BookingStatus::Confirmed), ["Cancelled"]);
-        assert!(of(BookingStatus::Rejected).is_empty() && of(BookingStatus::Cancelled).is_empty());
-        let of = |from: PaymentStatus| -> Vec<&str> {
+        assert_eq!(next(BookingStatus::Pending), ["Confirmed", "Rejected", "Expired", "Cancelled"]);
+        assert_eq!(next(BookingStatus::Expired), ["Confirmed"]);
+        assert_eq!(next(BookingStatus::Confirmed), ["Cancelled"]);
+        assert!(next(BookingStatus::Rejected).is_empty() && next(BookingStatus::Cancelled).is_empty());
+        let next = |from: PaymentStatus| -> Vec<&str> {
             PaymentStatus::ALL.iter().filter(|to| from.allows(**to)).map(|to| to.as_str()).collect()
         };
-        assert_eq!(of(PaymentStatus::Unpaid), ["Paid", "Failed"]);
-        assert_eq!(of(PaymentStatus::Failed), ["Paid"]);
-        assert_eq!(of(PaymentStatus::Paid), ["Refunded"]);
-        assert!(of(PaymentStatus::Refunded).is_empty());
+        assert_eq!(next(PaymentStatus::Unpaid), ["Paid", "Failed"]);
+        assert_eq!(next(PaymentStatus::Failed), ["Paid"]);
+        assert_eq!(next(PaymentStatus::Paid), ["Refunded"]);
+        assert!(next(PaymentStatus::Refunded).is_empty());
     }
 
     proptest! {
         #[test]
-        fn words_are_read_back(status in any_of(BookingStatus::ALL), state in any_of(AttemptState::ALL)) {
+        fn every_state_parses_from_its_text(status in any_of(BookingStatus::ALL), state in any_of(AttemptState::ALL)) {
             prop_assert_eq!(BookingStatus::parse(status.as_str()), Some(status));
             prop_assert_eq!(AttemptState::parse(state.as_str()), Some(state));
             prop_assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
         }
 
         #[test]
-        fn no_walk_comes_back_or_leaves_an_end(wishes in prop::collection::vec(any_of(BookingStatus::ALL), 0..20)) {
+        fn a_booking_never_returns_to_a_status_or_leaves_a_final_one(targets in prop::collection::vec(any_of(BookingStatus::ALL), 0..20)) {
             let (mut now, mut seen) = (BookingStatus::Pending, vec![BookingStatus::Pending]);
-            for wish in wishes {
-                if now.allows(wish) {
-                    prop_assert!(!seen.contains(&wish));
+            for target in targets {
+                if now.allows(target) {
+                    prop_assert!(!seen.contains(&target));
                     prop_assert!(!matches!(now, BookingStatus::Rejected | BookingStatus::Cancelled));
-                    seen.push(wish);
-                    now = wish;
+                    seen.push(target);
+                    now = target;
                 }
             }
             prop_assert!(seen.len() <= 4);
         }
 
         #[test]
-        fn money_is_given_back_only_after_it_was_taken(wishes in prop::collection::vec(any_of(PaymentStatus::ALL), 0..20)) {
+        fn a_booking_is_refunded_only_after_it_was_paid(targets in prop::collection::vec(any_of(PaymentStatus::ALL), 0..20)) {
             let mut seen = vec![PaymentStatus::Unpaid];
-            for wish in wishes {
-                if seen[seen.len() - 1].allows(wish) {
-                    prop_assert!(wish != PaymentStatus::Refunded || seen.contains(&PaymentStatus::Paid));
-                    seen.push(wish);
+            for target in targets {
+                if seen[seen.len() - 1].allows(target) {
+                    prop_assert!(target != PaymentStatus::Refunded || seen.contains(&PaymentStatus::Paid));
+                    seen.push(target);
                 }
             }
         }
 
         #[test]
-        fn a_decided_attempt_stays_decided(wishes in prop::collection::vec(any_of(AttemptState::ALL), 0..20)) {
+        fn a_failed_attempt_is_final_and_none_starts_twice(targets in prop::collection::vec(any_of(AttemptState::ALL), 0..20)) {
             let mut now = AttemptState::Started;
-            for wish in wishes {
-                if now.allows(wish) {
-                    prop_assert!(now != AttemptState::Failed && wish != AttemptState::Started);
-                    now = wish;
+            for target in targets {
+                if now.allows(target) {
+                    prop_assert!(now != AttemptState::Failed && target != AttemptState::Started);
+                    now = target;
                 }
             }
         }

@@ -1,0 +1,32 @@
+//! Adds missing attendee keys to rows of replicas that run an older version. Safe to run on every replica at once, and
+//! to stop at any time.
+
+use std::time::Duration;
+
+use platform::{
+    server::Lifecycle,
+    task::{Next, Schedule, repeat},
+};
+
+use crate::{domain::sales::attendee_key, state::AppState, store::Store};
+
+const BATCH: i64 = 500;
+const INTERVAL: Duration = Duration::from_secs(30);
+
+pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+    let store = state.store.clone();
+    repeat(lifecycle, "search_keys", Schedule::every(INTERVAL), move || {
+        let store = store.clone();
+        async move { Ok::<_, sqlx::Error>(Next::at_once_if(attendee_keys(&store, BATCH).await? > 0)) }
+    });
+}
+
+/// Adds keys to up to `limit` rows; returns how many it added.
+pub async fn attendee_keys(store: &Store, limit: i64) -> sqlx::Result<u64> {
+    let rows = store.list_unindexed_attendees(limit).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let keys: Vec<String> = rows.iter().map(|row| attendee_key(&row.user_name, &row.user_email)).collect();
+    store.store_attendee_keys(&rows, &keys).await
+}

@@ -1,0 +1,24 @@
+//! Everything that runs in the background. Every loop ends with the [`Lifecycle`].
+//!
+//! - [`sweeper`]: finishes interrupted bookings, payments, refunds and account deletions
+//! - [`reconciler`]: compares bookings and payments with event-service, the gateway and the outbox
+//! - [`relay`]: publishes the outbox; [`consumer`]: handles incoming messages
+//! - [`backfill`]: adds search keys to rows that an older version wrote
+
+pub mod backfill;
+pub mod consumer;
+pub mod reconciler;
+pub mod relay;
+pub mod sweeper;
+
+use platform::{bus::Bus, server::Lifecycle};
+
+use crate::state::AppState;
+
+pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
+    sweeper::start(state, lifecycle);
+    backfill::start(state, lifecycle);
+    reconciler::start(state, lifecycle);
+    relay::start(state, bus, lifecycle);
+    consumer::start(state, bus, lifecycle);
+}
