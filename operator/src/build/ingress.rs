@@ -1,13 +1,14 @@
-//! The way in: an Ingress of any class, or an HTTPRoute of the Gateway API. One origin, routed by path.
+//! The Ingress, of any class. One origin, routed by path.
 
-use serde_json::{Value, json};
-
-use crate::{
-    build::{Blueprint, Program, program::HTTP_PORT},
-    child::{Child, Kind},
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
+    IngressTLS, ServiceBackendPort,
 };
+use kube::core::ObjectMeta;
 
-/// Which program answers which paths. `/` is the frontend's, and takes what is left.
+use crate::build::{Blueprint, Program};
+
+/// The program that answers each path prefix. `/` is the frontend and takes everything else.
 pub const ROUTES: [(&str, Program); 6] = [
     ("/users", Program::User),
     ("/api/events", Program::Event),
@@ -17,52 +18,46 @@ pub const ROUTES: [(&str, Program); 6] = [
     ("/", Program::Frontend),
 ];
 
-/// The Ingress.
-pub fn ingress(blueprint: &Blueprint<'_>) -> Child {
+pub fn ingress(blueprint: &Blueprint<'_>) -> Ingress {
     let exposure = &blueprint.spec.exposure;
-    let path = |(path, program): (&str, Program)| {
-        let name = blueprint.identity.child_name(program.name());
-        json!({
-            "path": path, "pathType": "Prefix",
-            "backend": { "service": { "name": name, "port": { "name": "http" } } },
-        })
+    let path = |(path, program): (&str, Program)| HTTPIngressPath {
+        path: Some(path.to_owned()),
+        path_type: "Prefix".to_owned(),
+        backend: IngressBackend {
+            service: Some(IngressServiceBackend {
+                name: blueprint.identity.resource_name(program.name()),
+                port: Some(ServiceBackendPort { name: Some("http".to_owned()), ..Default::default() }),
+            }),
+            ..Default::default()
+        },
     };
-    let mut rule = json!({ "http": { "paths": ROUTES.map(path) } });
-    if let Some(host) = &exposure.host {
-        rule["host"] = json!(host);
+    let rule = IngressRule {
+        host: exposure.host.clone(),
+        http: Some(HTTPIngressRuleValue { paths: ROUTES.map(path).into() }),
+    };
+    let tls = exposure.tls.as_ref().map(|tls| {
+        vec![IngressTLS {
+            hosts: Some(exposure.host.iter().cloned().collect()),
+            secret_name: Some(tls.secret_name.clone()),
+        }]
+    });
+    Ingress {
+        metadata: metadata(blueprint),
+        spec: Some(IngressSpec {
+            ingress_class_name: exposure.class_name.clone(),
+            rules: Some(vec![rule]),
+            tls,
+            ..Default::default()
+        }),
+        ..Default::default()
     }
-    let mut spec = json!({ "rules": [rule] });
-    if let Some(class) = &exposure.class_name {
-        spec["ingressClassName"] = json!(class);
-    }
-    if let Some(tls) = &exposure.tls {
-        spec["tls"] = json!([{ "hosts": exposure.host, "secretName": tls.secret_name }]);
-        spec["tls"][0]["hosts"] = exposure.host.iter().map(|host| json!(host)).collect();
-    }
-    Child::new(blueprint.identity, Kind::Ingress, "", "", json!({ "spec": spec }))
-        .annotated(exposure.annotations.clone())
 }
 
-/// The HTTPRoute.
-pub fn http_route(blueprint: &Blueprint<'_>) -> Child {
-    let exposure = &blueprint.spec.exposure;
-    let rule = |(path, program): (&str, Program)| {
-        let name = blueprint.identity.child_name(program.name());
-        json!({
-            "matches": [{ "path": { "type": "PathPrefix", "value": path } }],
-            "backendRefs": [{ "group": "", "kind": "Service", "name": name, "port": HTTP_PORT, "weight": 1 }],
-        })
-    };
-    let parent = exposure.gateway_ref.clone().unwrap_or_default();
-    let mut parent_ref = json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": parent.name });
-    let more = [("namespace", parent.namespace), ("sectionName", parent.section_name)];
-    for (key, value) in more.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-        parent_ref[key] = Value::String(value);
+/// Metadata of an Ingress or HTTPRoute, with the annotations in the spec.
+pub(super) fn metadata(blueprint: &Blueprint<'_>) -> ObjectMeta {
+    let annotations = &blueprint.spec.exposure.annotations;
+    ObjectMeta {
+        annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+        ..blueprint.identity.metadata("", "")
     }
-    let mut spec = json!({ "parentRefs": [parent_ref], "rules": ROUTES.map(rule) });
-    if let Some(host) = &exposure.host {
-        spec["hostnames"] = json!([host]);
-    }
-    Child::new(blueprint.identity, Kind::HttpRoute, "", "", json!({ "spec": spec }))
-        .annotated(exposure.annotations.clone())
 }

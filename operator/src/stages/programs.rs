@@ -1,110 +1,89 @@
-//! The gates before each program: its migration, and RabbitMQ while it is rolled.
-
-use std::collections::BTreeMap;
+//! The programs, each behind its gates: its migration, and RabbitMQ during a rolling update.
+//!
+//! RabbitMQ imports its users and permissions when it boots, so changed programs wait until it has booted with them.
 
 use chrono::DateTime;
 use kube::api::DeleteParams;
 use serde_json::Value;
 
-use super::{Pass, pods::last_words};
+use super::{Failures, Stages};
 use crate::{
-    build::{Plan, Program},
-    child::{CONFIG_HASH_ANNOTATION, Child, Kind},
-    problem::Problem,
-    status::{Report, Verdict},
+    build::Program,
+    error::Result,
+    resource::{Kind, Resource},
+    rollout::{failure_log, is_current, is_rolled, progress},
+    status::Verdict,
 };
 
-/// After this long a failed migration is tried again, in seconds.
+/// A failed migration is retried after this time.
 const MIGRATION_RETRY_SECONDS: i64 = 300;
 
-/// Whether a program may go on to its new version.
+/// Whether a program may be updated.
 enum Gate {
     Open,
     Waiting(String),
     Failed(String),
 }
 
-impl Pass<'_> {
-    /// Migrates and applies each program whose gates are open. Whether all were applied.
-    pub(super) async fn programs(
-        &mut self,
-        plan: &Plan,
-        failures: &BTreeMap<&'static str, String>,
-        report: &mut Report,
-    ) -> Result<bool, Problem> {
+impl Stages<'_> {
+    /// Migrates and applies each program whose gates are open. Returns whether all were applied.
+    pub(super) async fn apply_programs(&mut self, failures: &Failures) -> Result<bool> {
+        let plan = self.plan;
+        let stopped = self.report.stopped;
         let mut waiting = Vec::new();
         let mut failed = Vec::new();
         let mut held = Vec::new();
-        for (program, children) in &plan.programs {
+        for (program, resources) in &plan.programs {
             let gate = match plan.migration(*program) {
-                Some(_) if report.stopped => Gate::Open,
-                Some(job) => self.migrate(*program, job, failures, report).await?,
-                None => Gate::Open,
+                Some(job) if !stopped => self.migrate(*program, job, failures).await?,
+                _ => Gate::Open,
             };
             match gate {
-                Gate::Open => match self.awaited_rabbitmq(*program, children, plan) {
-                    Some(why) if !report.stopped => held.push(why),
-                    _ => self.apply_all(children, report).await?,
+                Gate::Open => match self.awaited_rabbitmq(*program, resources) {
+                    Some(why) if !stopped => held.push(why),
+                    _ => self.apply_all(resources).await?,
                 },
                 Gate::Waiting(why) => waiting.push(why),
                 Gate::Failed(why) => failed.push(why),
             }
         }
-        let all = waiting.is_empty() && failed.is_empty() && held.is_empty();
-        report.pending.extend(held);
+        let complete = waiting.is_empty() && failed.is_empty() && held.is_empty();
+        self.report.pending.extend(held);
         if !failed.is_empty() {
-            report.degraded.push(("MigrationFailed".to_owned(), failed.join("; ")));
+            self.report.degraded.push(("MigrationFailed".to_owned(), failed.join("; ")));
         }
-        report.schema_current = match (failed.is_empty(), waiting.is_empty()) {
-            _ if report.stopped => Verdict::unknown("Stopped", "management is Stopped"),
+        self.report.schema_current = match (failed.is_empty(), waiting.is_empty()) {
+            _ if stopped => Verdict::unknown("Stopped", "management is Stopped"),
             (false, _) => Verdict::no("MigrationFailed", failed.join("; ")),
             (true, false) => Verdict::no("Migrating", waiting.join("; ")),
-            (true, true) => Verdict::yes("Current", "every schema is that of the wanted version"),
+            (true, true) => Verdict::yes("Current", "every schema is that of the desired version"),
         };
-        Ok(all)
+        Ok(complete)
     }
 
-    /// What a program that changes waits for while RabbitMQ is rolled: the old users and rights may lack what the new
-    /// version needs. A RabbitMQ that has the new ones and is down holds nobody up.
-    fn awaited_rabbitmq(&self, program: Program, children: &[Child], plan: &Plan) -> Option<String> {
-        let set = self.stateful_set(plan, "rabbitmq")?;
-        let changes = children.iter().any(|child| child.kind == Kind::Deployment && !self.is_current(child));
-        let live = self.observed.get(Kind::StatefulSet, &set.name);
+    /// Why a changed program waits for a rolling update of RabbitMQ: the old users and permissions may lack what the new
+    /// version needs. A RabbitMQ that has the new ones but is down does not block anything.
+    fn awaited_rabbitmq(&self, program: Program, resources: &[Resource]) -> Option<String> {
+        let set = self.stateful_set("rabbitmq")?;
+        let changes =
+            resources.iter().any(|resource| resource.kind == Kind::Deployment && !is_current(self.cluster, resource));
+        let live = self.cluster.get(Kind::StatefulSet, &set.name);
         if !program.uses_rabbitmq() || !changes || live.is_some_and(|live| is_rolled(set, live)) {
             return None;
         }
-        let progress = self.rollout(set).unwrap_or_else(|| format!("{} is about to be rolled", set.name));
+        let progress = progress(self.cluster, set).unwrap_or_else(|| format!("{} is about to be updated", set.name));
         Some(format!("{} waits for rabbitmq: {progress}", program.name()))
     }
 
-    async fn migrate(
-        &mut self,
-        program: Program,
-        job: &Child,
-        failures: &BTreeMap<&'static str, String>,
-        report: &mut Report,
-    ) -> Result<Gate, Problem> {
-        let live = self.observed.get(Kind::Job, &job.name).cloned();
-        let condition = |type_: &str| {
-            let conditions = live.as_ref().and_then(|live| live["status"]["conditions"].as_array());
-            conditions.into_iter().flatten().find(|c| c["type"] == type_ && c["status"] == "True").cloned()
-        };
-        if condition("Complete").is_some() {
-            return Ok(Gate::Open);
-        }
-        if let (Some(failed), Some(live)) = (condition("Failed"), &live) {
-            let since = failed["lastTransitionTime"].as_str().and_then(|t| DateTime::parse_from_rfc3339(t).ok());
-            if since.is_some_and(|since| (self.now - since.to_utc()).num_seconds() > MIGRATION_RETRY_SECONDS) {
-                self.applier.delete(self.identity, Kind::Job, &job.name, live, DeleteParams::background()).await?;
+    async fn migrate(&mut self, program: Program, job: &Resource, failures: &Failures) -> Result<Gate> {
+        let live = self.cluster.get(Kind::Job, &job.name).cloned();
+        if let Some(live) = &live {
+            if condition(live, "Complete").is_some() {
+                return Ok(Gate::Open);
             }
-            let why = failed["message"].as_str().unwrap_or_default();
-            let mut words = self.observed.pods.iter().filter_map(|pod| last_words(pod, &job.name));
-            let said = words.next().map(|said| format!(", it said: {said}")).unwrap_or_default();
-            return Ok(Gate::Failed(format!(
-                "the migration of {} failed, the old version goes on serving: {why}{said}; see `kubectl logs job/{}`",
-                program.name(),
-                job.name
-            )));
+            if let Some(failed) = condition(live, "Failed") {
+                return self.failed_migration(program, job, live, failed).await;
+            }
         }
         let server = if program.uses_postgres() { "postgres" } else { "mongodb" };
         if live.is_none()
@@ -112,18 +91,36 @@ impl Pass<'_> {
         {
             return Ok(Gate::Waiting(format!("{} waits for {server}: {failure}", program.name())));
         }
-        self.apply(job, report).await?;
+        self.apply(job).await?;
         Ok(Gate::Waiting(format!("{} is being migrated by job {}", program.name(), job.name)))
+    }
+
+    /// Says why a migration failed. Deletes its Job when it is time to retry.
+    async fn failed_migration(
+        &mut self,
+        program: Program,
+        job: &Resource,
+        live: &Value,
+        failed: &Value,
+    ) -> Result<Gate> {
+        let since = failed["lastTransitionTime"].as_str().and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+        if since.is_some_and(|since| (self.now - since.to_utc()).num_seconds() > MIGRATION_RETRY_SECONDS) {
+            let identity = self.blueprint.identity;
+            self.applier.delete(identity, Kind::Job, &job.name, live, DeleteParams::background()).await?;
+        }
+        let why = failed["message"].as_str().unwrap_or_default();
+        let mut logs = self.cluster.pods.iter().filter_map(|pod| failure_log(pod, &job.name));
+        let log = logs.next().map(|log| format!(", log: {log}")).unwrap_or_default();
+        Ok(Gate::Failed(format!(
+            "the migration of {} failed, the old version keeps serving: {why}{log}; see `kubectl logs job/{}`",
+            program.name(),
+            job.name
+        )))
     }
 }
 
-/// Whether every pod of a StatefulSet has started with the wanted configuration. It may be down since.
-fn is_rolled(set: &Child, live: &Value) -> bool {
-    let config = |set: &Value| set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION].clone();
-    let status = &live["status"];
-    let seen = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
-    // The current revision becomes the updated one once all pods of that were ready.
-    let complete = status["currentRevision"] == status["updateRevision"];
-    let updated = status["updatedReplicas"].as_i64().unwrap_or(0) >= live["spec"]["replicas"].as_i64().unwrap_or(1);
-    config(live) == config(&set.object) && seen && complete && updated
+/// A condition of a Job that is true.
+fn condition<'a>(job: &'a Value, type_: &str) -> Option<&'a Value> {
+    let mut conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == type_ && condition["status"] == "True")
 }

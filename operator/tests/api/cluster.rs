@@ -11,14 +11,17 @@ use chrono::DateTime;
 use eventplatform_operator::{
     controller::{Operator, error_policy, reconcile},
     crd::EventPlatform,
-    problem::Problem,
+    error::Error,
     servers::{MongodbTarget, PostgresTarget, RabbitmqTarget, ServerFailure, Servers},
     settings::Settings,
 };
 use futures::future::BoxFuture;
-use kube::runtime::{
-    controller::Action,
-    events::{Recorder, Reporter},
+use kube::{
+    core::DeserializeGuard,
+    runtime::{
+        controller::Action,
+        events::{Recorder, Reporter},
+    },
 };
 use platform::Clock;
 use serde_json::{Value, json};
@@ -123,11 +126,11 @@ impl Cluster {
     }
 
     /// One reconcile.
-    pub(crate) async fn reconcile(&self) -> Result<Action, Problem> {
-        let platform = Arc::new(self.platform());
+    pub(crate) async fn reconcile(&self) -> Result<Action, Error> {
+        let platform = Arc::new(DeserializeGuard(Ok(self.platform())));
         let result = reconcile(platform.clone(), self.operator.clone()).await;
-        if let Err(problem) = &result {
-            error_policy(platform, problem, self.operator.clone());
+        if let Err(error) = &result {
+            error_policy(platform, error, self.operator.clone());
         }
         result
     }

@@ -421,7 +421,7 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
     cluster.api.put("pods", pod);
     cluster.reconcile().await.unwrap();
     let (_, _, message) = cluster.condition("Degraded");
-    assert!(message.contains("it said: error: no such column; see"), "{message}");
+    assert!(message.contains("log: error: no such column; see"), "{message}");
     cluster.migrations_fail = false;
     cluster.clock.advance(TimeDelta::seconds(301));
     cluster.reconcile().await.unwrap();

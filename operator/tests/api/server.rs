@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use axum::body::Bytes;
+use futures::stream;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -120,16 +122,21 @@ impl ApiServer {
         self.state.lock().unwrap().objects.remove(&key);
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<axum::body::Body> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let content_type = parts.headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        if query.get("watch").is_some_and(|watch| watch == "true") {
+            // Nothing ever changes.
+            let silence = stream::pending::<Result<Bytes, Infallible>>();
+            return Response::new(axum::body::Body::from_stream(silence));
+        }
         let (code, answer) =
             self.state.lock().unwrap().handle(&parts.method, parts.uri.path(), &query, &content_type, body);
-        Response::builder().status(code).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap()
+        Response::builder().status(code).body(serde_json::to_vec(&answer).unwrap().into()).unwrap()
     }
 }
 
@@ -238,7 +245,7 @@ impl State {
                 object
             })
             .collect();
-        json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items })
+        json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items })
     }
 
     fn apply(&mut self, key: Key, patch: &Value, manager: &str, forced: bool) -> (u16, Value) {
