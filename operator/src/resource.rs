@@ -245,7 +245,7 @@ impl<T: Typed> From<T> for Resource {
 
 impl Resource {
     /// An object of a kind that has no type in k8s-openapi.
-    pub fn dynamic(kind: Kind, metadata: ObjectMeta, spec: Value) -> Self {
+    pub fn dynamic(kind: Kind, metadata: ObjectMeta, spec: &Value) -> Self {
         let mut object = DynamicObject::new("", &kind.resource()).data(json!({ "spec": spec }));
         object.metadata = metadata;
         Self::new(kind, &object)

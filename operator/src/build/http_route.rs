@@ -30,5 +30,5 @@ pub fn http_route(blueprint: &Blueprint<'_>) -> Resource {
     if let Some(host) = &exposure.host {
         spec["hostnames"] = json!([host]);
     }
-    Resource::dynamic(Kind::HttpRoute, metadata(blueprint), spec)
+    Resource::dynamic(Kind::HttpRoute, metadata(blueprint), &spec)
 }

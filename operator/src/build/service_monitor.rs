@@ -16,5 +16,5 @@ pub fn service_monitor(blueprint: &Blueprint<'_>) -> Resource {
         "endpoints": [{ "port": "admin", "path": "/metrics", "interval": "30s" }],
         "targetLabels": ["app.kubernetes.io/component"],
     });
-    Resource::dynamic(Kind::ServiceMonitor, metadata, spec)
+    Resource::dynamic(Kind::ServiceMonitor, metadata, &spec)
 }

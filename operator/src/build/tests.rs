@@ -1,4 +1,4 @@
-//! The objects of a platform, as far as their fields matter to somebody.
+//! The fields of built objects that users, pods and other objects depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
     settings::Settings,
 };
 
-/// A platform of which everything is known.
+/// A platform with all of its credentials and references.
 struct Given {
     identity: Identity,
     spec: EventPlatformSpec,
@@ -88,7 +88,7 @@ fn everything() -> Value {
 }
 
 #[test]
-fn every_object_is_named_labelled_owned_and_sealed() {
+fn every_object_is_named_labelled_owned_and_hashed() {
     let mut given = Given::new(everything());
     given.identity.name = "a".repeat(crate::crd::MAX_NAME_LENGTH);
     let plan = given.plan();
@@ -125,7 +125,7 @@ fn pod_specs(plan: &Plan) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_pod_keeps_to_the_restricted_standard() {
+fn every_pod_meets_the_restricted_standard() {
     for spec in [json!({}), everything()] {
         for (name, pod) in pod_specs(&Given::new(spec).plan()) {
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
@@ -165,9 +165,9 @@ fn containers_of(pod: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// Secrets come as files, or by reference for the probes of the servers; never as text in a pod.
+/// Secrets are files, or references for the probes of the servers; never text in a pod.
 #[test]
-fn no_secret_stands_in_a_pod_or_a_config_map() {
+fn no_secret_is_text_in_a_pod_or_a_config_map() {
     let given = Given::new(json!({}));
     let plan = given.plan();
     let secrets: Vec<String> = given
@@ -222,7 +222,7 @@ fn an_empty_spec_is_a_whole_platform() {
 }
 
 #[test]
-fn pods_have_time_to_be_noticed_as_leaving_and_to_drain() {
+fn pods_have_time_for_the_shutdown_delay_and_to_drain() {
     let plan = Given::new(json!({})).plan();
     let deployment = find(&plan, Kind::Deployment, "demo-booking");
     let env = env(deployment);
@@ -239,7 +239,7 @@ fn derived(plan: &Plan, name: &str, key: &str) -> String {
 }
 
 #[test]
-fn each_program_has_a_user_and_a_database_of_its_own() {
+fn each_program_has_its_own_user_and_database() {
     let given = Given::new(json!({}));
     let plan = given.plan();
     let password = |credential, key: &str| String::from_utf8(given.credentials[&credential][key].clone()).unwrap();
@@ -263,7 +263,7 @@ fn each_program_has_a_user_and_a_database_of_its_own() {
 }
 
 #[test]
-fn servers_elsewhere_are_used_and_none_is_made() {
+fn external_servers_are_used_and_none_is_created() {
     let plan = Given::new(json!({
         "postgres": {"external": {"host": "pg", "port": 6000, "credentialsSecretRef": {"name": "db"}, "tls": {"caSecretRef": {"name": "ca"}}}},
         "mongodb": {"external": {"hosts": ["m1:1", "m2:2"], "replicaSet": "rs", "credentialsSecretRef": {"name": "mongo"}}},
@@ -291,7 +291,7 @@ fn servers_elsewhere_are_used_and_none_is_made() {
 }
 
 #[test]
-fn a_changed_secret_rolls_only_those_who_read_it() {
+fn a_changed_secret_rolls_only_its_readers() {
     let given = Given::new(everything());
     let before = given.plan();
     let mut changed = Given {
@@ -339,7 +339,7 @@ fn stopped_programs_go_before_the_servers() {
 }
 
 #[test]
-fn under_autoscaling_the_operator_says_nothing_of_replicas() {
+fn under_autoscaling_the_operator_does_not_set_replicas() {
     let plan = Given::new(everything()).plan();
 
     assert!(find(&plan, Kind::Deployment, "demo-booking")["spec"].get("replicas").is_none());
@@ -361,7 +361,7 @@ fn budgets_are_for_two_pods_or_more() {
 }
 
 #[test]
-fn deletion_decides_over_volumes() {
+fn the_deletion_policy_decides_over_volumes() {
     for (policy, expected) in [("Retain", "Retain"), ("Delete", "Delete")] {
         let plan = Given::new(json!({"deletion": {"policy": policy}})).plan();
         let set = find(&plan, Kind::StatefulSet, "demo-postgres");
@@ -428,7 +428,7 @@ fn a_route_attaches_to_its_gateway() {
     assert!(!has(&plan, Kind::Ingress, "demo"));
 }
 
-/// `from → to:port` for every pair of components that the policies let through on both sides.
+/// `from → to:port` for every pair of components that the policies allow on both sides.
 fn edges(plan: &Plan) -> BTreeSet<String> {
     let component = |labels: &Value| labels["app.kubernetes.io/component"].as_str().map(str::to_owned);
     let mut out = BTreeSet::new();
@@ -453,7 +453,7 @@ fn edges(plan: &Plan) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_network_lets_through_exactly_the_edges_of_the_picture() {
+fn the_network_policies_allow_exactly_the_edges_of_the_picture() {
     let expected = [
         "booking → event:8080",
         "booking → mock-gateway:8080",
@@ -488,7 +488,7 @@ fn the_network_lets_through_exactly_the_edges_of_the_picture() {
 }
 
 #[test]
-fn everything_else_on_the_network_is_denied_in_both_directions() {
+fn all_other_traffic_is_denied_in_both_directions() {
     let plan = Given::new(json!({})).plan();
     let policies: Vec<&Resource> = plan.resources().filter(|resource| resource.kind == Kind::NetworkPolicy).collect();
 
@@ -505,7 +505,7 @@ fn everything_else_on_the_network_is_denied_in_both_directions() {
 }
 
 #[test]
-fn only_the_operator_comes_to_the_servers_from_another_namespace() {
+fn only_the_operator_reaches_the_servers_from_another_namespace() {
     let mut given = Given::new(json!({}));
     given.settings.pod_namespace = "eventplatform-system".into();
     let plan = given.plan();
@@ -529,7 +529,7 @@ fn only_the_operator_comes_to_the_servers_from_another_namespace() {
 }
 
 #[test]
-fn three_members_know_each_other_by_name() {
+fn three_members_find_each_other_by_name() {
     let plan = Given::new(everything()).plan();
     let conf = find(&plan, Kind::ConfigMap, "demo-rabbitmq-config")["data"]["rabbitmq.conf"].as_str().unwrap();
 
@@ -580,7 +580,7 @@ fn probes_of_the_servers_log_in() {
 }
 
 #[test]
-fn platforms_side_by_side_share_no_name() {
+fn two_platforms_in_a_namespace_share_no_name() {
     let names = |name: &str| {
         let mut given = Given::new(json!({}));
         given.identity.name = name.to_owned();
@@ -612,31 +612,31 @@ mod validation {
     }
 
     #[test]
-    fn a_good_spec_has_no_faults() {
+    fn a_valid_spec_has_no_faults() {
         assert_eq!(faults(json!({})), "");
         assert_eq!(faults(super::everything()), "");
     }
 
     #[test]
-    fn settings_of_the_operator_cannot_be_replaced() {
+    fn variables_of_the_operator_cannot_be_overridden() {
         let faults = faults(json!({"services": {"user": {"env": [{"name": "DATABASE_URL_FILE", "value": "/x"}]}}}));
 
         assert!(faults.contains("services.user.env: DATABASE_URL_FILE is set by the operator"), "{faults}");
     }
 
     #[test]
-    fn a_variable_that_is_given_again_is_told_once() {
+    fn a_duplicate_variable_is_reported_once() {
         let env = ["A", "B", "A", "B"].map(|name| json!({"name": name, "value": "x"}));
         let faults = faults(json!({"services": {"user": {"env": env}}}));
 
         for name in ["A", "B"] {
-            let told = faults.matches(&format!("services.user.env: {name} is given twice")).count();
-            assert_eq!(told, 1, "{faults}");
+            let reports = faults.matches(&format!("services.user.env: {name} is given twice")).count();
+            assert_eq!(reports, 1, "{faults}");
         }
     }
 
     #[test]
-    fn amounts_must_be_amounts_and_fit() {
+    fn quantities_must_be_valid_and_within_limits() {
         let resources = json!({"requests": {"cpu": "lots", "memory": "2Gi"}, "limits": {"memory": "1Gi"}});
         let faults = faults(json!({"services": {"event": {"resources": resources}}}));
 
@@ -645,7 +645,7 @@ mod validation {
     }
 
     #[test]
-    fn several_hosts_need_the_name_of_their_set() {
+    fn several_hosts_need_the_name_of_their_replica_set() {
         let faults = faults(
             json!({"mongodb": {"external": {"hosts": ["a:1", "b"], "credentialsSecretRef": {"name": "mongo"}}}}),
         );
@@ -655,7 +655,7 @@ mod validation {
     }
 
     #[test]
-    fn a_missing_reference_is_named_with_what_to_do() {
+    fn a_missing_reference_is_named_with_its_remedy() {
         let given = Given::new(super::everything());
         let mut cluster = ClusterState::default();
         cluster.references.insert("stripe".into(), Some([("api-key".to_owned(), b"x".to_vec())].into()));
