@@ -1,42 +1,44 @@
-//! Writes. Server-side apply with one field manager, forced only over what is ours, and only when it changes something.
+//! Every write. Server-side apply with one field manager, forced only over our own objects, and only where it changes
+//! something.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Client,
+    Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    child::{Child, FIELD_MANAGER, HASH_ANNOTATION, Identity, Kind, Ownership},
     credentials::{SecretData, encode_data},
+    dereference::{self, ClusterState, api, to_value},
     drift::{covers, fingerprint},
-    observe::{self, Observed, api, to_value},
-    problem::Problem,
+    error::{Error, Result},
     quantity,
+    resource::{FIELD_MANAGER, HASH_ANNOTATION, Identity, Kind, Ownership, Resource},
 };
 
 /// The field manager that holds `replicas` between the operator and an autoscaler.
 const REPLICAS_MANAGER: &str = "eventplatform-operator-replicas";
 
-/// The field manager of the data of made-up credentials.
+/// The field manager of the data of generated credentials.
 const CREDENTIALS_MANAGER: &str = "eventplatform-operator-credentials";
 
-/// What became of a child.
+/// What was done to a resource.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// It was as it should be; nothing was written.
+    /// It was as desired, so nothing was written.
     Unchanged,
-    /// It was made.
     Created,
-    /// It was brought to what the spec now says.
+    /// The desired state had changed.
     Updated,
-    /// Somebody had changed or deleted it; it was set right.
+    /// Somebody else had changed or deleted it.
     Restored,
     /// It cannot be written yet, and why.
     Waiting(String),
@@ -45,154 +47,159 @@ pub enum Outcome {
 /// Writes objects, and remembers what the API server made of them.
 pub struct Applier {
     client: Client,
-    /// What children were like when they were as wanted.
-    memory: Mutex<HashMap<Place, Memory>>,
+    applied: Mutex<HashMap<Key, Applied>>,
 }
 
-/// Where a child is found: the uid of its platform, its kind and its name.
-type Place = (String, Kind, String);
+/// The uid of the platform, and kind and name of the object.
+type Key = (String, Kind, String);
 
-/// The hash of what was applied, and the fingerprint of the answer. When both are the same again, applying again would
-/// change nothing, whatever the API server wrote differently from what it was told.
+/// The hash of what was applied, and the fingerprint of the answer. While both are the same, applying again would change
+/// nothing, even where the API server normalized what it was sent.
 #[derive(Eq, PartialEq)]
-struct Memory {
+struct Applied {
     hash: String,
     fingerprint: String,
 }
 
 impl Applier {
-    /// Writes by way of `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, memory: Mutex::default() }
+        Self { client, applied: Mutex::default() }
     }
 
-    /// The connection to the API server.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Brings a child to what is wanted of it.
-    pub async fn apply(&self, identity: &Identity, child: &Child, observed: &mut Observed) -> Result<Outcome, Problem> {
-        let live = match observed.get(child.kind, &child.name) {
+    /// Brings an object to its desired state.
+    pub async fn apply(&self, identity: &Identity, resource: &Resource, cluster: &mut ClusterState) -> Result<Outcome> {
+        let live = match cluster.get(resource.kind, &resource.name) {
             Some(live) => Some(live.clone()),
-            // Not among what has our labels; it may still exist.
-            None => observe::get(&self.client, identity, child.kind, &child.name).await?,
+            // It may exist without our labels.
+            None => dereference::get(&self.client, identity, resource.kind, &resource.name).await?,
         };
         let Some(live) = live else {
-            let was_there = self.memory().contains_key(&place(identity, child));
-            // Not forced: whoever made it in this very moment keeps it.
-            self.patch(identity, child, false, observed).await?;
-            return Ok(if was_there { Outcome::Restored } else { Outcome::Created });
+            let existed = self.applied().contains_key(&key(identity, resource));
+            // Not forced: if somebody else creates it at this very moment, it stays theirs.
+            self.patch(identity, resource, false, cluster).await?;
+            return Ok(if existed { Outcome::Restored } else { Outcome::Created });
         };
-        if let Some(outcome) = obstacle(identity, child, &live)? {
-            return Ok(outcome);
+        if let Some(why) = check_ownership(identity, resource, &live)? {
+            return Ok(Outcome::Waiting(why));
         }
-        let seen = Memory::of(child, &live);
-        if covers(&live, &child.object) || self.memory().get(&place(identity, child)) == Some(&seen) {
-            self.memory().insert(place(identity, child), seen);
+        let applied = Applied::new(resource, &live);
+        if covers(&live, &resource.object) || self.applied().get(&key(identity, resource)) == Some(&applied) {
+            self.applied().insert(key(identity, resource), applied);
             return Ok(Outcome::Unchanged);
         }
-        if child.kind == Kind::StatefulSet && needs_recreation(&live, &child.object) {
-            // Its pods and volumes stay and are taken up by its successor.
-            self.delete(identity, child.kind, &child.name, &live, DeleteParams::orphan()).await?;
-            observed.remove(child.kind, &child.name);
-            return Ok(Outcome::Waiting(format!("StatefulSet {} is made anew around its pods", child.name)));
+        if resource.kind == Kind::StatefulSet && needs_recreation(&live, &resource.object) {
+            // Its pods and volumes stay and are adopted by its successor.
+            self.delete(identity, resource.kind, &resource.name, &live, DeleteParams::orphan()).await?;
+            cluster.remove(resource.kind, &resource.name);
+            return Ok(Outcome::Waiting(format!("{resource} is recreated around its pods")));
         }
-        if child.kind == Kind::Deployment && child.object["spec"].get("replicas").is_none() {
-            self.hand_over_replicas(identity, child, &live).await?;
+        if resource.kind == Kind::Deployment && resource.object["spec"].get("replicas").is_none() {
+            self.hand_over_replicas(identity, resource, &live).await?;
         }
-        let wanted = |object: &Value| object["metadata"]["annotations"][HASH_ANNOTATION].clone();
-        let restored = wanted(&live) == wanted(&child.object);
-        self.patch(identity, child, true, observed).await?;
+        let restored = live["metadata"]["annotations"][HASH_ANNOTATION] == resource.hash();
+        self.patch(identity, resource, true, cluster).await?;
         Ok(if restored { Outcome::Restored } else { Outcome::Updated })
     }
 
     async fn patch(
         &self,
         identity: &Identity,
-        child: &Child,
+        resource: &Resource,
         force: bool,
-        observed: &mut Observed,
-    ) -> Result<(), Problem> {
+        cluster: &mut ClusterState,
+    ) -> Result<()> {
         let mut params = PatchParams::apply(FIELD_MANAGER);
         params.force = force;
-        let api = api(&self.client, identity, &child.kind.resource());
-        let object = format!("{} {}", child.kind.name(), child.name);
-        let answer = api.patch(&child.name, &params, &Patch::Apply(&child.object)).await;
+        let api = self.api(identity, resource.kind);
+        let answer = api.patch(&resource.name, &params, &Patch::Apply(&resource.object)).await;
         let answer = to_value(&answer.map_err(|error| match error {
-            // Whatever is absent is made, unless nobody knows what it is.
-            kube::Error::Api(status) if status.code == 404 && child.kind.is_optional() => {
-                Problem::KindUnknown { object, kind: format!("{} of {}", child.kind.name(), child.kind.api_version()) }
-            }
-            error => Problem::from_api(&object, error),
+            // A patch creates what is absent, unless the kind is unknown.
+            kube::Error::Api(status) if status.code == 404 && resource.kind.is_optional() => Error::KindUnknown {
+                object: resource.to_string(),
+                kind: format!("{} of {}", resource.kind.name(), resource.kind.api_version()),
+            },
+            error => Error::from_api(&resource.to_string(), error),
         })?);
-        self.memory().insert(place(identity, child), Memory::of(child, &answer));
-        observed.put(child.kind, &child.name, answer);
+        self.applied().insert(key(identity, resource), Applied::new(resource, &answer));
+        cluster.put(resource.kind, &resource.name, answer);
         Ok(())
     }
 
-    fn memory(&self) -> MutexGuard<'_, HashMap<Place, Memory>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn api(&self, identity: &Identity, kind: Kind) -> Api<DynamicObject> {
+        api(&self.client, identity, &kind.resource())
     }
 
-    /// Gives `replicas` to a manager of its own before the operator stops naming it: a field without any manager would
-    /// fall back to 1.
-    async fn hand_over_replicas(&self, identity: &Identity, child: &Child, live: &Value) -> Result<(), Problem> {
+    fn applied(&self) -> MutexGuard<'_, HashMap<Key, Applied>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives `replicas` to a field manager of its own before the operator stops setting it. A field without a manager
+    /// would fall back to 1.
+    async fn hand_over_replicas(&self, identity: &Identity, resource: &Resource, live: &Value) -> Result<()> {
         if !manages_replicas(live, FIELD_MANAGER) {
             return Ok(());
         }
-        // An autoscaler leaves a Deployment of no pods alone.
+        // An autoscaler does not scale a Deployment up from 0.
         let replicas = live["spec"]["replicas"].as_i64().unwrap_or(1).max(1);
         let patch = json!({
-            "apiVersion": child.kind.api_version(), "kind": child.kind.name(),
-            "metadata": { "name": child.name }, "spec": { "replicas": replicas },
+            "apiVersion": resource.kind.api_version(), "kind": resource.kind.name(),
+            "metadata": { "name": resource.name }, "spec": { "replicas": replicas },
         });
-        let api = api(&self.client, identity, &child.kind.resource());
         let params = PatchParams::apply(REPLICAS_MANAGER).force();
-        let answer = api.patch(&child.name, &params, &Patch::Apply(&patch)).await;
-        answer.map(drop).map_err(|error| Problem::from_api(&format!("Deployment {}", child.name), error))
+        let answer = self.api(identity, resource.kind).patch(&resource.name, &params, &Patch::Apply(&patch)).await;
+        answer.map(drop).map_err(|error| Error::from_api(&resource.to_string(), error))
     }
 
-    /// Makes an object that must not exist yet. Whether it was made; if not, somebody was faster.
-    pub async fn create(&self, identity: &Identity, kind: Kind, object: &Value) -> Result<Option<Value>, Problem> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let typed: DynamicObject = serde_json::from_value(object.clone()).expect("a built object has metadata");
+    /// Creates a Secret. `None` if it exists already.
+    pub async fn create_secret(&self, identity: &Identity, secret: &Secret) -> Result<Option<Value>> {
+        let name = secret.metadata.name.as_deref().unwrap_or_default();
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &identity.namespace);
         let params = PostParams { dry_run: false, field_manager: Some(CREDENTIALS_MANAGER.to_owned()) };
-        match api(&self.client, identity, &kind.resource()).create(&params, &typed).await {
-            Ok(created) => Ok(Some(to_value(&created))),
+        match api.create(&params, secret).await {
+            Ok(created) => Ok(Some(json!(created))),
             Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
-            Err(error) => Err(Problem::from_api(&format!("{} {name}", kind.name()), error)),
+            Err(error) => Err(Error::from_api(&format!("Secret {name}"), error)),
         }
     }
 
-    /// Adds keys to a made-up credential. A conflict if somebody has written it since it was read: the key may have come
-    /// back.
-    pub async fn add_keys(&self, identity: &Identity, secret: &Value, keys: &SecretData) -> Result<Value, Problem> {
+    /// Adds keys to a generated credential. A conflict if somebody else has written it since it was read: the key may
+    /// have come back.
+    pub async fn add_keys(&self, identity: &Identity, secret: &Value, keys: &SecretData) -> Result<Value> {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
         let patch = json!({
             "metadata": { "resourceVersion": secret["metadata"]["resourceVersion"] },
             "data": encode_data(keys),
         });
         let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
-        let answer =
-            api(&self.client, identity, &Kind::Secret.resource()).patch(name, &params, &Patch::Merge(&patch)).await;
-        answer.map(|object| to_value(&object)).map_err(|error| Problem::from_api(&format!("Secret {name}"), error))
+        self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
     }
 
-    /// Sets the owner of a made-up credential, and nothing else of it: its data has another manager.
-    pub async fn adopt(&self, identity: &Identity, name: &str, owned: bool) -> Result<Value, Problem> {
+    /// Sets or removes the owner of a generated credential, and nothing else: its data has another field manager.
+    pub async fn set_owner(&self, identity: &Identity, name: &str, owned: bool) -> Result<Value> {
         let owners = if owned { json!([identity.owner_reference()]) } else { json!([]) };
         let patch = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": name, "ownerReferences": owners },
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let answer =
-            api(&self.client, identity, &Kind::Secret.resource()).patch(name, &params, &Patch::Apply(&patch)).await;
-        answer.map(|object| to_value(&object)).map_err(|error| Problem::from_api(&format!("Secret {name}"), error))
+        self.patch_secret(identity, name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
     }
 
-    /// Deletes exactly the object that was seen. One that is gone already is as good.
+    async fn patch_secret<P: Serialize + std::fmt::Debug>(
+        &self,
+        identity: &Identity,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<Value> {
+        let answer = self.api(identity, Kind::Secret).patch(name, params, patch).await;
+        answer.map(|object| to_value(&object)).map_err(|error| Error::from_api(&format!("Secret {name}"), error))
+    }
+
+    /// Deletes exactly the object that was read. Succeeds if it is gone already.
     pub async fn delete(
         &self,
         identity: &Identity,
@@ -200,109 +207,104 @@ impl Applier {
         name: &str,
         live: &Value,
         params: DeleteParams,
-    ) -> Result<(), Problem> {
-        let preconditions = Preconditions { uid: Some(uid(live)), resource_version: None };
-        let params = params.preconditions(preconditions);
-        self.memory().remove(&(identity.uid.clone(), kind, name.to_owned()));
-        match api(&self.client, identity, &kind.resource()).delete(name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(Problem::from_api(&format!("{} {name}", kind.name()), error)),
-        }
+    ) -> Result<()> {
+        self.applied().remove(&(identity.uid.clone(), kind, name.to_owned()));
+        delete(&self.api(identity, kind), kind.name(), live, params).await
     }
 
-    /// Deletes a pod that is stuck in an old revision.
-    pub async fn delete_pod(&self, identity: &Identity, pod: &Value) -> Result<(), Problem> {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let gvk = kube::core::GroupVersionKind::gvk("", "v1", "Pod");
-        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, "pods");
-        let preconditions = Preconditions { uid: Some(uid(pod)), resource_version: None };
-        let params = DeleteParams::default().preconditions(preconditions);
-        match api(&self.client, identity, &resource).delete(name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(Problem::from_api(&format!("Pod {name}"), error)),
-        }
+    pub async fn delete_pod(&self, identity: &Identity, pod: &Value) -> Result<()> {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
+        delete(&api(&self.client, identity, &resource), "Pod", pod, DeleteParams::default()).await
     }
 
-    /// Lets the volumes of a StatefulSet grow to what it asks for; it cannot do that itself. Whether any had to.
-    pub async fn expand_claims(&self, identity: &Identity, child: &Child, claims: &[Value]) -> Result<bool, Problem> {
-        let wanted =
-            child.object["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"].clone();
+    /// Expands the volumes of a StatefulSet to the size in its template, which Kubernetes does not do. Returns whether any
+    /// was too small.
+    pub async fn expand_claims(&self, identity: &Identity, set: &Resource, claims: &[Value]) -> Result<bool> {
+        let desired = set.object["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"].clone();
         let size = |value: &Value| value.as_str().and_then(quantity::parse);
-        let gvk = kube::core::GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim");
-        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, "persistentvolumeclaims");
+        let gvk = GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "persistentvolumeclaims");
         let mut expanded = false;
         for claim in claims {
             let name = claim["metadata"]["name"].as_str().unwrap_or_default();
-            let of_this = name.starts_with(&format!("data-{}-", child.name));
-            if !of_this || size(&claim["spec"]["resources"]["requests"]["storage"]) >= size(&wanted) {
+            let of_set = name.starts_with(&format!("data-{}-", set.name));
+            if !of_set || size(&claim["spec"]["resources"]["requests"]["storage"]) >= size(&desired) {
                 continue;
             }
-            let patch = json!({ "spec": { "resources": { "requests": { "storage": wanted } } } });
+            let patch = json!({ "spec": { "resources": { "requests": { "storage": desired } } } });
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             let answer = api(&self.client, identity, &resource).patch(name, &params, &Patch::Merge(&patch)).await;
-            answer.map_err(|error| refused_growth(name, error))?;
+            answer.map_err(|error| expansion_error(name, error))?;
             expanded = true;
         }
         Ok(expanded)
     }
 
-    /// Deletes what is ours and no longer wanted.
+    /// Deletes our objects that are no longer desired.
     pub async fn prune<'a>(
         &self,
         identity: &Identity,
-        wanted: impl Iterator<Item = &'a Child>,
-        observed: &mut Observed,
-    ) -> Result<usize, Problem> {
-        let wanted: Vec<(Kind, &str)> = wanted.map(|child| (child.kind, child.name.as_str())).collect();
-        let unwanted: Vec<(Kind, String, Value)> = observed
+        desired: impl Iterator<Item = &'a Resource>,
+        cluster: &mut ClusterState,
+    ) -> Result<()> {
+        let desired: Vec<(Kind, &str)> = desired.map(|resource| (resource.kind, resource.name.as_str())).collect();
+        let undesired: Vec<(Kind, String, Value)> = cluster
             .objects()
-            .filter(|(kind, name, object)| !wanted.contains(&(*kind, *name)) && is_prunable(identity, object))
+            .filter(|(kind, name, object)| !desired.contains(&(*kind, *name)) && is_prunable(identity, object))
             .map(|(kind, name, object)| (kind, name.to_owned(), object.clone()))
             .collect();
-        for (kind, name, object) in &unwanted {
+        for (kind, name, object) in &undesired {
             self.delete(identity, *kind, name, object, DeleteParams::background()).await?;
-            observed.remove(*kind, name);
+            cluster.remove(*kind, name);
         }
-        Ok(unwanted.len())
+        Ok(())
     }
 }
 
-/// What forbids writing over an existing object.
-fn obstacle(identity: &Identity, child: &Child, live: &Value) -> Result<Option<Outcome>, Problem> {
-    let object = format!("{} {}", child.kind.name(), child.name);
+async fn delete(api: &Api<DynamicObject>, kind: &str, live: &Value, params: DeleteParams) -> Result<()> {
+    let text = |field: &str| live["metadata"][field].as_str().unwrap_or_default();
+    let name = text("name");
+    let params = params.preconditions(Preconditions { uid: Some(text("uid").to_owned()), resource_version: None });
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(Error::from_api(&format!("{kind} {name}"), error)),
+    }
+}
+
+/// Fails if an existing object is somebody else's. Returns why it cannot be written yet, if so.
+fn check_ownership(identity: &Identity, resource: &Resource, live: &Value) -> Result<Option<String>> {
     match identity.ownership(live) {
-        Ownership::Foreign => Err(Problem::NameTaken { kind: child.kind.name().to_owned(), name: child.name.clone() }),
-        Ownership::Predecessor => {
-            Ok(Some(Outcome::Waiting(format!("{object} of a deleted platform of this name is about to go"))))
+        Ownership::Foreign => {
+            Err(Error::NameTaken { kind: resource.kind.name().to_owned(), name: resource.name.clone() })
         }
+        Ownership::Predecessor => Ok(Some(format!("{resource} of a deleted platform of this name is being deleted"))),
         Ownership::Ours if live["metadata"].get("deletionTimestamp").is_some() => {
-            Ok(Some(Outcome::Waiting(format!("{object} is being deleted"))))
+            Ok(Some(format!("{resource} is being deleted")))
         }
         Ownership::Ours => Ok(None),
     }
 }
 
-/// Ours by an owner reference, not merely by labels; and no made-up credential, which may be owned too.
+/// Ours by an owner reference, not merely by labels; and no generated credential, which may be owned too.
 fn is_prunable(identity: &Identity, object: &Value) -> bool {
     let owned = object["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
     let is_credential = object["metadata"]["labels"]["app.kubernetes.io/component"] == "credentials";
-    let is_going = object["metadata"].get("deletionTimestamp").is_some();
-    owned && !is_credential && !is_going && identity.ownership(object) == Ownership::Ours
+    let is_leaving = object["metadata"].get("deletionTimestamp").is_some();
+    owned && !is_credential && !is_leaving && identity.ownership(object) == Ownership::Ours
 }
 
-/// A class whose volumes cannot grow answers "forbidden", as a missing right does; only the words differ.
-fn refused_growth(claim: &str, error: kube::Error) -> Problem {
-    match Problem::from_api(&format!("PersistentVolumeClaim {claim}"), error) {
-        Problem::Forbidden(message) if !message.contains("cannot patch resource") => {
-            Problem::Refused { object: format!("growth of PersistentVolumeClaim {claim}"), message }
+/// If a storage class forbids expansion, the API server answers 403 as it does without permission; only the text differs.
+fn expansion_error(claim: &str, error: kube::Error) -> Error {
+    match Error::from_api(&format!("PersistentVolumeClaim {claim}"), error) {
+        Error::Forbidden(message) if !message.contains("cannot patch resource") => {
+            Error::Refused { object: format!("expansion of PersistentVolumeClaim {claim}"), message }
         }
-        problem => problem,
+        error => error,
     }
 }
 
-/// Whether a StatefulSet differs in what can never change.
+/// Whether an immutable field of a StatefulSet differs.
 fn needs_recreation(live: &Value, desired: &Value) -> bool {
     ["volumeClaimTemplates", "serviceName", "podManagementPolicy", "selector"]
         .iter()
@@ -318,17 +320,12 @@ fn manages_replicas(live: &Value, manager: &str) -> bool {
     })
 }
 
-fn place(identity: &Identity, child: &Child) -> Place {
-    (identity.uid.clone(), child.kind, child.name.clone())
+fn key(identity: &Identity, resource: &Resource) -> Key {
+    (identity.uid.clone(), resource.kind, resource.name.clone())
 }
 
-impl Memory {
-    fn of(child: &Child, live: &Value) -> Self {
-        let hash = child.object["metadata"]["annotations"][HASH_ANNOTATION].as_str().unwrap_or_default().to_owned();
-        Self { hash, fingerprint: fingerprint(live) }
+impl Applied {
+    fn new(resource: &Resource, live: &Value) -> Self {
+        Self { hash: resource.hash().to_owned(), fingerprint: fingerprint(live) }
     }
-}
-
-fn uid(object: &Value) -> String {
-    object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }

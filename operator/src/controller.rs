@@ -2,14 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource as _, ResourceExt,
     api::{Patch, PatchParams},
+    core::DeserializeGuard,
     runtime::{
         controller::Action,
         events::{Event, EventType, Recorder},
@@ -20,21 +21,25 @@ use rand::RngExt;
 use serde_json::json;
 
 use crate::{
-    advance::Pass,
     apply::Applier,
-    child::{FIELD_MANAGER, Identity},
-    crd::{EventPlatform, EventPlatformStatus},
-    observe::{self, Observed},
-    problem::Problem,
+    build::{Blueprint, Plan, build},
+    crd::{ConditionStatus, EventPlatform, EventPlatformStatus},
+    dereference::{ClusterState, dereference},
+    error::{Error, Result},
+    resource::{FIELD_MANAGER, Identity},
     servers::Servers,
     settings::Settings,
+    stages::Stages,
     status::{Report, transitions},
+    validate::validate,
 };
 
-/// How soon a platform that is on its way is looked at again; its objects announce their changes, its servers do not.
-const ON_ITS_WAY: Duration = Duration::from_secs(3);
-/// The longest pause between attempts after errors.
-const LONGEST_PAUSE_SECONDS: f64 = 60.0;
+/// The pause before the next look at a platform that is not ready. Its objects are watched, but its servers are not.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
+const MAX_BACKOFF_SECONDS: f64 = 60.0;
+
+/// A platform as it is watched: one that cannot be decoded does not stop the others.
+pub type GuardedPlatform = DeserializeGuard<EventPlatform>;
 
 /// What every reconcile needs.
 pub struct Operator {
@@ -43,12 +48,83 @@ pub struct Operator {
     settings: Settings,
     clock: Clock,
     recorder: Option<Recorder>,
-    /// Failures in a row, by namespace and name.
+    /// Consecutive failures, by namespace and name.
     failures: Mutex<HashMap<String, u32>>,
 }
 
+/// Brings one platform closer to its spec.
+pub async fn reconcile(guarded: Arc<GuardedPlatform>, operator: Arc<Operator>) -> Result<Action> {
+    let platform = match &guarded.0 {
+        Ok(platform) => platform,
+        Err(invalid) => {
+            observe_undecodable(&guarded, &invalid.error);
+            return Ok(Action::await_change());
+        }
+    };
+    let Some(identity) = identity(platform).filter(|_| platform.metadata.deletion_timestamp.is_none()) else {
+        // The garbage collector deletes what a platform owns.
+        return Ok(Action::await_change());
+    };
+    let started = Instant::now();
+    let mut report = Report::new(platform.metadata.generation, platform.status.as_ref());
+    let work = async {
+        let mut cluster = dereference(operator.client(), &identity, &platform.spec).await?;
+        let blueprint = Blueprint::new(&identity, &platform.spec, &operator.settings, &cluster);
+        let Some(validated) = validate(&blueprint, &cluster, &mut report)? else { return Ok(()) };
+        let plan = build(&validated, &mut rand::rng());
+        operator.apply(&validated.blueprint, &plan, &mut cluster, &mut report).await
+    };
+    let limit = operator.settings.reconcile_timeout_seconds;
+    let result = tokio::time::timeout(Duration::from_secs(limit), work).await;
+    let result = result.unwrap_or(Err(Error::TimedOut(limit)));
+    observe(&result, started.elapsed());
+    operator.update_status(platform, &mut report, &result).await?;
+    operator.next_action(platform, &report, result)
+}
+
+/// When to try again after an error: at once after a conflict, otherwise after a growing pause with jitter.
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+pub fn error_policy(guarded: Arc<GuardedPlatform>, error: &Error, operator: Arc<Operator>) -> Action {
+    let key = key(guarded.as_ref());
+    let mut failures = operator.failures();
+    let consecutive = failures.entry(key.clone()).or_default();
+    *consecutive += 1;
+    let pause = match error {
+        Error::Conflict(_) if *consecutive <= 3 => Duration::from_millis(50),
+        _ => backoff(*consecutive, rand::rng().random_range(0.5..1.0)),
+    };
+    tracing::warn!(platform = key, reason = error.reason(), problem = %error, in_a_row = *consecutive, "reconcile failed");
+    Action::requeue(pause)
+}
+
+/// 1, 2, 4 … 60 s, times `jitter`.
+fn backoff(consecutive: u32, jitter: f64) -> Duration {
+    let exponent = i32::try_from(consecutive.saturating_sub(1).min(10)).unwrap_or(10);
+    Duration::from_secs_f64(2_f64.powi(exponent).min(MAX_BACKOFF_SECONDS) * jitter)
+}
+
+/// `None` before the API server has named the platform.
+pub fn identity(platform: &EventPlatform) -> Option<Identity> {
+    Some(Identity { name: platform.name_any(), namespace: platform.namespace()?, uid: platform.uid()? })
+}
+
+fn key(platform: &impl ResourceExt) -> String {
+    format!("{}/{}", platform.namespace().unwrap_or_default(), platform.name_any())
+}
+
+fn observe(result: &Result<()>, duration: Duration) {
+    let outcome = result.as_ref().err().map_or("ok", Error::reason);
+    metrics::counter!("eventplatform_reconciles_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("eventplatform_reconcile_duration_seconds").record(duration.as_secs_f64());
+}
+
+fn observe_undecodable(platform: &GuardedPlatform, error: &str) {
+    tracing::error!(platform = key(platform), error, "the EventPlatform cannot be decoded; waiting for a change");
+    metrics::counter!("eventplatform_reconciles_total", "outcome" => "Undecodable").increment(1);
+}
+
 impl Operator {
-    /// An operator that writes by way of `client`. Without a recorder it publishes no events.
+    /// Without a recorder, the operator publishes no events.
     pub fn new(
         client: Client,
         servers: Arc<dyn Servers>,
@@ -59,74 +135,103 @@ impl Operator {
         Self { applier: Applier::new(client), servers, settings, clock, recorder, failures: Mutex::default() }
     }
 
-    async fn pass(&self, platform: &EventPlatform, report: &mut Report) -> (Result<(), Problem>, Vec<String>) {
-        let Some(identity) = identity(platform) else { return (Ok(()), Vec::new()) };
-        let observed = match observe::observe(self.applier.client(), &identity, &platform.spec).await {
-            Ok(observed) => observed,
-            Err(problem) => return (Err(problem), Vec::new()),
-        };
-        let mut pass = self.start(&identity, platform, observed);
-        let result = pass.advance(report).await;
-        (result, pass.restored)
+    fn client(&self) -> &Client {
+        self.applier.client()
     }
 
-    fn start<'a>(&'a self, identity: &'a Identity, platform: &'a EventPlatform, observed: Observed) -> Pass<'a> {
-        Pass {
-            applier: &self.applier,
-            servers: self.servers.as_ref(),
-            settings: &self.settings,
-            identity,
-            spec: &platform.spec,
-            now: self.clock.now(),
-            observed,
-            restored: Vec::new(),
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies as much of a plan as is possible now.
+    async fn apply(
+        &self,
+        blueprint: &Blueprint<'_>,
+        plan: &Plan,
+        cluster: &mut ClusterState,
+        report: &mut Report,
+    ) -> Result<()> {
+        let (applier, servers, now) = (&self.applier, self.servers.as_ref(), self.clock.now());
+        Stages { applier, servers, blueprint, plan, now, cluster, report }.run().await
+    }
+
+    /// Writes the status if it differs, and publishes the events of this reconcile.
+    async fn update_status(&self, platform: &EventPlatform, report: &mut Report, result: &Result<()>) -> Result<()> {
+        for object in &report.restored {
+            tracing::info!(platform = key(platform), object, "restored what somebody else had changed");
+            let note = format!("{object} had been changed or deleted and was restored");
+            self.publish(platform, EventType::Normal, "Restored", note, Some(object)).await;
         }
-    }
-
-    /// Writes the status if it differs, and an event for every condition that went over.
-    async fn publish(&self, platform: &EventPlatform, report: &Report) -> Result<(), Problem> {
+        match result {
+            // It says nothing about the platform. The next attempt does.
+            Err(error) if error.is_transient() => return Ok(()),
+            Err(error) => report.degrade(error),
+            Ok(()) => {}
+        }
         let previous = platform.status.as_ref();
         let next = report.status(previous, self.clock.now());
         if previous == Some(&next) {
             return Ok(());
         }
         let namespace = platform.namespace().unwrap_or_default();
-        let api: Api<EventPlatform> = Api::namespaced(self.applier.client().clone(), &namespace);
+        let api: Api<EventPlatform> = Api::namespaced(self.client().clone(), &namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "status": next }));
         match api.patch_status(&platform.name_any(), &params, &patch).await {
             // Deleted in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            answer => answer.map_err(|error| Problem::from_api("the status", error))?,
+            answer => answer.map_err(|error| Error::from_api("the status", error))?,
         };
-        self.announce(platform, previous, &next).await;
+        self.publish_transitions(platform, previous, &next).await;
         Ok(())
     }
 
-    async fn announce(
+    fn next_action(&self, platform: &EventPlatform, report: &Report, result: Result<()>) -> Result<Action> {
+        let resync = Duration::from_secs(self.settings.resync_seconds);
+        let pause = match result {
+            Err(error) if !error.waits_for_change() => return Err(error),
+            Err(error) => {
+                tracing::warn!(platform = key(platform), reason = error.reason(), problem = %error, "waiting for a change");
+                resync
+            }
+            Ok(()) if report.is_ready() || report.paused => resync,
+            Ok(()) => PROGRESS_INTERVAL.min(resync),
+        };
+        self.failures().remove(&key(platform));
+        Ok(Action::requeue(pause))
+    }
+
+    async fn publish_transitions(
         &self,
         platform: &EventPlatform,
         previous: Option<&EventPlatformStatus>,
         next: &EventPlatformStatus,
     ) {
         for condition in transitions(previous, next) {
-            let good = (condition.type_ == "Degraded") != (condition.status == crate::crd::ConditionStatus::True);
+            let good = (condition.type_ == "Degraded") != (condition.status == ConditionStatus::True);
             let type_ = if good { EventType::Normal } else { EventType::Warning };
             let note = format!("{} is {:?}: {}", condition.type_, condition.status, condition.message);
-            self.event(platform, type_, &condition.reason, note, None).await;
+            self.publish(platform, type_, &condition.reason, note, None).await;
         }
     }
 
-    /// Tells of a platform, and of a child of it by kind and name: for six minutes, a second event of the same reason
-    /// about the same objects only counts the first one up, and its note is lost.
-    async fn event(&self, platform: &EventPlatform, type_: EventType, reason: &str, note: String, child: Option<&str>) {
+    /// Publishes an event about a platform, and about an object of it by kind and name. For six minutes, a second event of
+    /// the same reason about the same objects only increments the count of the first one, and its note is lost.
+    async fn publish(
+        &self,
+        platform: &EventPlatform,
+        type_: EventType,
+        reason: &str,
+        note: String,
+        object: Option<&str>,
+    ) {
         let Some(recorder) = &self.recorder else { return };
         let event = Event {
             type_,
             reason: reason.to_owned(),
             note: Some(note.chars().take(1000).collect()),
             action: "Reconcile".to_owned(),
-            secondary: child.and_then(|child| child.split_once(' ')).map(|(kind, name)| ObjectReference {
+            secondary: object.and_then(|object| object.split_once(' ')).map(|(kind, name)| ObjectReference {
                 kind: Some(kind.to_owned()),
                 name: Some(name.to_owned()),
                 namespace: platform.namespace(),
@@ -137,80 +242,6 @@ impl Operator {
             tracing::warn!(%error, "an event could not be published");
         }
     }
-
-    fn key(platform: &EventPlatform) -> String {
-        format!("{}/{}", platform.namespace().unwrap_or_default(), platform.name_any())
-    }
-}
-
-/// Who a platform is; nothing before the API server has named it.
-pub fn identity(platform: &EventPlatform) -> Option<Identity> {
-    Some(Identity { name: platform.name_any(), namespace: platform.namespace()?, uid: platform.uid()? })
-}
-
-/// Brings one platform as far as it can be brought now.
-pub async fn reconcile(platform: Arc<EventPlatform>, operator: Arc<Operator>) -> Result<Action, Problem> {
-    if platform.metadata.deletion_timestamp.is_some() {
-        // The garbage collector does the rest.
-        return Ok(Action::await_change());
-    }
-    let begun = Instant::now();
-    let mut report = Report::new(platform.metadata.generation, platform.status.as_ref());
-    let limit = operator.settings.reconcile_timeout_seconds;
-    let bounded = tokio::time::timeout(Duration::from_secs(limit), operator.pass(&platform, &mut report)).await;
-    let (result, restored) = bounded.unwrap_or_else(|_| (Err(Problem::TimedOut(limit)), Vec::new()));
-    for object in restored {
-        tracing::info!(platform = Operator::key(&platform), object, "set right what was changed");
-        let note = format!("{object} had been changed or deleted and was set right");
-        operator.event(&platform, EventType::Normal, "Restored", note, Some(&object)).await;
-    }
-    let outcome = result.as_ref().err().map_or("ok", Problem::reason);
-    metrics::counter!("eventplatform_reconciles_total", "outcome" => outcome).increment(1);
-    metrics::histogram!("eventplatform_reconcile_duration_seconds").record(begun.elapsed().as_secs_f64());
-    if let Err(problem) = &result
-        && !problem.is_transient()
-    {
-        report.note(problem);
-    }
-    // What passes by itself says nothing of the platform; the next attempt does.
-    if !result.as_ref().is_err_and(Problem::is_transient) {
-        operator.publish(&platform, &report).await?;
-    }
-    let resync = Duration::from_secs(operator.settings.resync_seconds);
-    match result {
-        Err(problem) if !problem.waits_for_change() => Err(problem),
-        Err(problem) => {
-            tracing::warn!(platform = Operator::key(&platform), reason = problem.reason(), %problem, "waiting for a change");
-            operator.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&Operator::key(&platform));
-            Ok(Action::requeue(resync))
-        }
-        Ok(()) => {
-            operator.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&Operator::key(&platform));
-            let settled = report.is_ready() || report.paused;
-            Ok(Action::requeue(if settled { resync } else { ON_ITS_WAY.min(resync) }))
-        }
-    }
-}
-
-/// When to try again: at once after a conflict, otherwise after a pause that grows and differs between platforms.
-#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
-pub fn error_policy(platform: Arc<EventPlatform>, problem: &Problem, operator: Arc<Operator>) -> Action {
-    let key = Operator::key(&platform);
-    let mut failures = operator.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let in_a_row = failures.entry(key.clone()).or_default();
-    *in_a_row += 1;
-    let pause = match problem {
-        Problem::Conflict(_) if *in_a_row <= 3 => Duration::from_millis(50),
-        _ => backoff(*in_a_row, rand::rng().random_range(0.5..1.0)),
-    };
-    tracing::warn!(platform = key, reason = problem.reason(), %problem, in_a_row = *in_a_row, "reconcile failed");
-    Action::requeue(pause)
-}
-
-/// 1, 2, 4 … 60 s, times `jitter`.
-fn backoff(in_a_row: u32, jitter: f64) -> Duration {
-    let exponent = i32::try_from(in_a_row.saturating_sub(1).min(10)).unwrap_or(10);
-    Duration::from_secs_f64(2_f64.powi(exponent).min(LONGEST_PAUSE_SECONDS) * jitter)
 }
 
 #[cfg(test)]

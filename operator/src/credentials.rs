@@ -1,5 +1,5 @@
-//! Passwords and keys that the operator makes up: once, where there are none, and never over existing data. Only logins
-//! that it sets at a server itself are made up again when they are missing.
+//! Passwords and keys that the operator generates: once, where there are none, and never over existing data. Only logins
+//! that it sets on a server itself are generated again when they are missing.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,24 @@ use ed25519_dalek::{
     SigningKey,
     pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::core::ObjectMeta;
 use rand::{Rng, RngExt, distr::Alphanumeric};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::child::{Identity, Kind};
+use crate::resource::Identity;
 
 /// The content of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
 
-/// One Secret of made-up credentials.
+/// One Secret of generated credentials.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Credential {
     /// Passwords of PostgreSQL's administrator and of the programs that use it.
     Postgres,
-    /// Passwords of MongoDB's administrator and of the programs, and the key by which members know each other.
+    /// Passwords of MongoDB's administrator and of the programs, and the key file of the replica set.
     Mongodb,
-    /// Passwords of RabbitMQ's users, and the cookie by which nodes know each other.
+    /// Passwords of RabbitMQ's users, and the Erlang cookie of the cluster.
     Rabbitmq,
     /// The keys that sign access tokens.
     SigningKeys,
@@ -31,28 +33,50 @@ pub enum Credential {
     RefreshTokenKey,
     /// The key with which booking-service signs its calls of event-service.
     BookingServiceKey,
-    /// What booking-service and the mock gateway know of each other.
+    /// What booking-service and the mock gateway share.
     MockGateway,
 }
 
-/// How a value of a credential is made.
+/// How a value of a credential is generated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Recipe {
-    /// Password of a login that the operator sets at its server: RabbitMQ imports its users at every boot, roles of
+    /// Password of a login that the operator sets on its server: RabbitMQ imports its users at every boot; roles of
     /// PostgreSQL and users of MongoDB get their password whenever they cannot log in. So a new one loses nothing, and
     /// a Secret from before the release that needs the login gets it. No other value may be replaced: the data on a
-    /// volume depends on it, or others know it already. Where it is missing, somebody has removed it.
+    /// volume depends on it, or others have it already. Where one is missing, somebody has removed it.
     Login,
     Password,
-    /// 756 bytes of base64, as MongoDB's key files are.
+    /// 756 bytes of base64, the format of MongoDB's key files.
     Keyfile,
     Ed25519Private,
-    /// The public part of the key under the given name.
+    /// The public half of the key under the given name.
     Ed25519Public(&'static str),
 }
 
+/// What has to be written so that a credential is complete and has the right owner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CredentialUpdate {
+    pub credential: Credential,
+    /// Name of the Secret.
+    pub name: String,
+    /// The content once the update is written.
+    pub data: SecretData,
+    /// The existing Secret, or the one to create.
+    pub secret: Source,
+    /// Logins to add to the existing Secret.
+    pub logins: SecretData,
+    /// Whether to add (`true`) or to remove (`false`) the owner of the existing Secret.
+    pub set_owner: Option<bool>,
+}
+
+/// Where the Secret of a credential comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    Existing(Value),
+    New(Box<Secret>),
+}
+
 impl Credential {
-    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Postgres,
         Self::Mongodb,
@@ -63,7 +87,7 @@ impl Credential {
         Self::MockGateway,
     ];
 
-    /// What follows the platform's name in the name of the Secret.
+    /// Suffix of the Secret's name after the platform's.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Postgres => "postgres-credentials",
@@ -79,14 +103,14 @@ impl Credential {
     fn recipes(self) -> &'static [(&'static str, Recipe)] {
         match self {
             Self::Postgres => &[
-                // Set by the image when it makes the database, and by nobody afterwards.
+                // The image sets it when it initializes the volume, and nothing sets it later.
                 ("admin-password", Recipe::Password),
                 ("user-password", Recipe::Login),
                 ("booking-password", Recipe::Login),
                 ("mock-gateway-password", Recipe::Login),
             ],
             Self::Mongodb => &[
-                // As PostgreSQL's.
+                // Like PostgreSQL's.
                 ("admin-password", Recipe::Password),
                 ("event-password", Recipe::Login),
                 ("notification-password", Recipe::Login),
@@ -98,7 +122,7 @@ impl Credential {
                 ("event-password", Recipe::Login),
                 ("booking-password", Recipe::Login),
                 ("notification-password", Recipe::Login),
-                // Nodes with different cookies cannot form a cluster while they are rolled one by one.
+                // Nodes with different cookies could not form a cluster during a rolling update.
                 ("erlang-cookie", Recipe::Password),
             ],
             Self::SigningKeys => &[("key-0001.pem", Recipe::Ed25519Private)],
@@ -110,10 +134,10 @@ impl Credential {
         }
     }
 
-    /// A new Secret with made-up content. Owned by the platform only if it goes with it (`owned`).
-    pub fn generate(self, identity: &Identity, owned: bool, rng: &mut impl Rng) -> Value {
+    /// A new Secret with generated content. The platform owns it only if it is deleted with it (`owned`).
+    pub fn generate(self, identity: &Identity, owned: bool, rng: &mut impl Rng) -> Secret {
         let mut keys: BTreeMap<&str, SigningKey> = BTreeMap::new();
-        let mut data = Map::new();
+        let mut data = BTreeMap::new();
         for (name, recipe) in self.recipes() {
             let value = match recipe {
                 Recipe::Login | Recipe::Password => random_password(rng),
@@ -127,37 +151,65 @@ impl Credential {
                     key.verifying_key().to_public_key_pem(LineEnding::LF).expect("an Ed25519 key can be encoded")
                 }
             };
-            data.insert((*name).to_owned(), Value::String(STANDARD.encode(value)));
+            data.insert((*name).to_owned(), ByteString(value.into_bytes()));
         }
-        let mut secret = json!({
-            "apiVersion": Kind::Secret.api_version(), "kind": Kind::Secret.name(), "type": "Opaque",
-            "metadata": {
-                "name": identity.child_name(self.suffix()), "namespace": identity.namespace,
-                "labels": identity.labels("credentials"),
+        Secret {
+            metadata: ObjectMeta {
+                owner_references: owned.then(|| vec![identity.owner_reference()]),
+                ..identity.metadata(self.suffix(), "credentials")
             },
-            "data": data,
-        });
-        if owned {
-            secret["metadata"]["ownerReferences"] = json!([identity.owner_reference()]);
+            type_: Some("Opaque".to_owned()),
+            data: Some(data),
+            ..Default::default()
         }
-        secret
     }
 
-    /// The content of an existing Secret, or the keys that are missing or empty in it.
-    pub fn read(self, secret: &Value) -> Result<SecretData, Vec<String>> {
-        let data = secret_data(secret);
-        let missing: Vec<String> = self.missing(&data).map(|(name, _)| name.to_owned()).collect();
-        if missing.is_empty() { Ok(data) } else { Err(missing) }
+    /// What to write for an `existing` Secret without [lost keys](Self::lost_keys), or where there is none.
+    pub fn update(
+        self,
+        identity: &Identity,
+        existing: Option<&Value>,
+        owned: bool,
+        rng: &mut impl Rng,
+    ) -> CredentialUpdate {
+        let name = identity.resource_name(self.suffix());
+        let Some(secret) = existing else {
+            let secret = self.generate(identity, owned, rng);
+            let data = secret.data.clone().unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+            return CredentialUpdate {
+                credential: self,
+                name,
+                data: data.collect(),
+                secret: Source::New(Box::new(secret)),
+                logins: SecretData::new(),
+                set_owner: None,
+            };
+        };
+        let mut data = secret_data(secret);
+        let logins = self.missing_logins(&data, rng);
+        data.extend(logins.clone());
+        let has_owner = secret["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+        CredentialUpdate {
+            credential: self,
+            name,
+            data,
+            secret: Source::Existing(secret.clone()),
+            logins,
+            set_owner: (has_owner != owned).then_some(owned),
+        }
     }
 
-    /// New passwords for the logins that are missing or empty in an existing Secret. None if another value is missing
-    /// too: the Secret must come back from a backup, and brings its logins with it.
-    pub fn missing_logins(self, secret: &Value, rng: &mut impl Rng) -> SecretData {
+    /// The missing or empty keys of an existing Secret, if one of them cannot be generated again. Its logins are among
+    /// them: the Secret has to be restored from a backup, which has them too.
+    pub fn lost_keys(self, secret: &Value) -> Vec<String> {
         let data = secret_data(secret);
-        if self.missing(&data).any(|(_, recipe)| recipe != Recipe::Login) {
-            return SecretData::new();
-        }
-        self.missing(&data).map(|(name, _)| (name.to_owned(), random_password(rng).into_bytes())).collect()
+        let lost = self.missing(&data).any(|(_, recipe)| recipe != Recipe::Login);
+        self.missing(&data).filter(|_| lost).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// New passwords for the missing or empty logins of an existing Secret that has lost nothing else.
+    fn missing_logins(self, data: &SecretData, rng: &mut impl Rng) -> SecretData {
+        self.missing(data).map(|(name, _)| (name.to_owned(), random_password(rng).into_bytes())).collect()
     }
 
     fn missing(self, data: &SecretData) -> impl Iterator<Item = (&'static str, Recipe)> {
@@ -165,21 +217,22 @@ impl Credential {
     }
 }
 
-/// The content of a Secret as the API server gives it.
+/// The content of a Secret from the API server.
 pub fn secret_data(secret: &Value) -> SecretData {
     let entries = secret["data"].as_object().into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), STANDARD.decode(value.as_str()?).ok()?))).collect()
 }
 
-/// The other way round: `data` of a Secret.
-pub fn encode_data<'a>(data: impl IntoIterator<Item = (&'a String, &'a Vec<u8>)>) -> Value {
-    data.into_iter()
-        .map(|(key, value)| (key.clone(), Value::String(STANDARD.encode(value))))
-        .collect::<Map<_, _>>()
-        .into()
+pub fn byte_strings(data: &SecretData) -> BTreeMap<String, ByteString> {
+    data.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect()
 }
 
-/// 40 letters and digits: 238 bits, and fit for URLs and shells.
+/// The field `data` of a Secret.
+pub fn encode_data(data: &SecretData) -> Value {
+    json!(byte_strings(data))
+}
+
+/// 40 letters and digits: 238 bits, and safe in URLs and shells.
 fn random_password(rng: &mut impl Rng) -> String {
     rng.sample_iter(Alphanumeric).take(40).map(char::from).collect()
 }
@@ -198,40 +251,60 @@ mod tests {
         Identity { name: "demo".into(), namespace: "shop".into(), uid: "1".into() }
     }
 
-    #[test]
-    fn what_is_made_up_is_complete_and_never_the_same_twice() {
-        for credential in Credential::ALL {
-            let first = credential.generate(&identity(), false, &mut rand::rng());
-            let second = credential.generate(&identity(), false, &mut rand::rng());
+    fn generate(credential: Credential) -> Value {
+        json!(credential.generate(&identity(), false, &mut rand::rng()))
+    }
 
-            assert!(credential.read(&first).is_ok());
+    fn update(credential: Credential, secret: &Value) -> CredentialUpdate {
+        credential.update(&identity(), Some(secret), false, &mut rand::rng())
+    }
+
+    #[test]
+    fn generated_credentials_are_complete_and_never_the_same_twice() {
+        for credential in Credential::ALL {
+            let first = generate(credential);
+            let second = generate(credential);
+
+            assert_eq!(credential.missing(&secret_data(&first)).count(), 0);
             assert_ne!(first["data"], second["data"]);
         }
     }
 
     #[test]
+    fn a_complete_secret_is_left_as_it_is() {
+        let secret = generate(Credential::Mongodb);
+
+        let update = update(Credential::Mongodb, &secret);
+
+        assert_eq!(update.data, secret_data(&secret));
+        assert_eq!(update.secret, Source::Existing(secret));
+        assert!(update.logins.is_empty() && update.set_owner.is_none());
+    }
+
+    #[test]
     fn an_emptied_secret_names_what_it_lost() {
-        let mut secret = Credential::Postgres.generate(&identity(), false, &mut rand::rng());
+        let mut secret = generate(Credential::Postgres);
         secret["data"]["user-password"] = json!("");
         secret["data"].as_object_mut().unwrap().remove("admin-password");
 
-        assert_eq!(Credential::Postgres.read(&secret), Err(vec!["admin-password".into(), "user-password".into()]));
+        assert_eq!(Credential::Postgres.lost_keys(&secret), ["admin-password", "user-password"]);
     }
 
     #[test]
-    fn missing_logins_are_made_up() {
-        let mut secret = Credential::Rabbitmq.generate(&identity(), false, &mut rand::rng());
+    fn missing_logins_are_generated_again() {
+        let mut secret = generate(Credential::Rabbitmq);
         secret["data"]["booking-password"] = json!("");
         secret["data"].as_object_mut().unwrap().remove("user-password");
 
-        let logins = Credential::Rabbitmq.missing_logins(&secret, &mut rand::rng());
+        let update = update(Credential::Rabbitmq, &secret);
 
-        assert_eq!(logins.keys().collect::<Vec<_>>(), ["booking-password", "user-password"]);
-        assert!(logins.values().all(|password| password.len() == 40));
+        assert!(Credential::Rabbitmq.lost_keys(&secret).is_empty());
+        assert_eq!(update.logins.keys().collect::<Vec<_>>(), ["booking-password", "user-password"]);
+        assert!(update.logins.iter().all(|(name, password)| password.len() == 40 && update.data[name] == *password));
     }
 
     #[test]
-    fn nothing_is_made_up_where_something_else_is_missing_too() {
+    fn every_key_but_a_login_is_lost_for_good() {
         for (credential, key) in [
             (Credential::Postgres, "admin-password"),
             (Credential::Mongodb, "admin-password"),
@@ -244,22 +317,26 @@ mod tests {
             (Credential::MockGateway, "api-key"),
             (Credential::MockGateway, "webhook-secret"),
         ] {
-            let mut secret = credential.generate(&identity(), false, &mut rand::rng());
+            let mut secret = generate(credential);
             let data = secret["data"].as_object_mut().unwrap();
             data.retain(|name, _| name != key && name != "user-password");
 
-            assert!(credential.missing_logins(&secret, &mut rand::rng()).is_empty(), "{credential:?} {key}");
-            assert!(credential.read(&secret).unwrap_err().contains(&key.to_owned()), "{credential:?} {key}");
+            assert!(credential.lost_keys(&secret).contains(&key.to_owned()), "{credential:?} {key}");
         }
     }
 
     #[test]
-    fn only_credentials_that_go_with_the_platform_are_owned_by_it() {
+    fn the_deletion_policy_decides_over_the_owner() {
         let kept = Credential::MockGateway.generate(&identity(), false, &mut rand::rng());
         let owned = Credential::MockGateway.generate(&identity(), true, &mut rand::rng());
 
-        assert!(kept["metadata"].get("ownerReferences").is_none());
-        assert_eq!(owned["metadata"]["ownerReferences"][0]["uid"], "1");
+        assert!(kept.metadata.owner_references.is_none());
+        assert_eq!(owned.metadata.owner_references.as_ref().unwrap()[0].uid, "1");
+        let set_owner = |secret: &Secret, owned| {
+            Credential::MockGateway.update(&identity(), Some(&json!(secret)), owned, &mut rand::rng()).set_owner
+        };
+        assert_eq!((set_owner(&kept, true), set_owner(&owned, false)), (Some(true), Some(false)));
+        assert_eq!((set_owner(&kept, false), set_owner(&owned, true)), (None, None));
     }
 
     #[test]
@@ -269,8 +346,7 @@ mod tests {
             pkcs8::{DecodePrivateKey, DecodePublicKey},
         };
 
-        let secret = Credential::BookingServiceKey.generate(&identity(), false, &mut rand::rng());
-        let data = secret_data(&secret);
+        let data = secret_data(&generate(Credential::BookingServiceKey));
         let text = |key: &str| String::from_utf8(data[key].clone()).unwrap();
 
         let private = SigningKey::from_pkcs8_pem(&text("private.pem")).unwrap();

@@ -1,10 +1,10 @@
-//! Whether an existing object still is what the operator wants. Defaults that the API server adds are no drift.
+//! Whether an existing object is still as desired. Defaults that the API server adds are not drift.
 
 use serde_json::Value;
 
-use crate::{child::hash, quantity};
+use crate::{quantity, resource::hash};
 
-/// Whether everything in `desired` is in `live`. What only `live` has belongs to others.
+/// Whether `live` has everything in `desired`. It may have more, which others own.
 pub fn covers(live: &Value, desired: &Value) -> bool {
     covers_at(live, desired, false)
 }
@@ -15,7 +15,7 @@ fn covers_at(live: &Value, desired: &Value, quantities: bool) -> bool {
             let quantities = quantities || matches!(key.as_str(), "requests" | "limits");
             match live.get(key) {
                 Some(live) => covers_at(live, desired, quantities),
-                // The API server drops what is empty.
+                // The API server drops empty values.
                 None => is_empty(desired),
             }
         }),
@@ -38,7 +38,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Hash of an object as it is, but for what changes by itself.
+/// Hash of an object without its status and the metadata that changes with every write.
 pub fn fingerprint(live: &Value) -> String {
     let mut kept = live.clone();
     if let Some(object) = kept.as_object_mut() {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_of_the_server_are_no_drift() {
+    fn defaults_of_the_api_server_are_not_drift() {
         let desired = json!({"spec": {"replicas": 1, "volumes": [], "containers": [{"name": "a"}]}});
         let live =
             json!({"spec": {"replicas": 1, "containers": [{"name": "a", "imagePullPolicy": "Always"}]}, "status": {}});
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_compared_as_amounts() {
+    fn quantities_are_compared_by_value() {
         let desired = json!({"resources": {"requests": {"cpu": "0.5"}}, "name": "1"});
 
         assert!(covers(&json!({"resources": {"requests": {"cpu": "500m"}}, "name": "1"}), &desired));

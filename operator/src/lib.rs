@@ -1,31 +1,32 @@
 //! The operator: one EventPlatform resource becomes a running platform.
 //!
 //! - [`crd`]: the resource and its rules; [`crdgen`]: its definition as YAML
-//! - [`settings`]: what the operator is told at its start
-//! - [`controller`]: dereference → validate → build → apply → status; [`advance`]: the stages and their gates
-//! - [`observe`]: everything that is read; [`validate`]: what the API server cannot judge
-//! - [`build`]: every object of a platform, pure; [`credentials`]: what is made up once
-//! - [`servers`]: logging in to PostgreSQL, MongoDB and RabbitMQ
-//! - [`apply`]: writes, and only those that change something; [`drift`]: what is no change
-//! - [`status`]: conditions; [`problem`]: what can go wrong
-//! - [`run`]: watches, leader election, health and metrics; [`install`]: the chart's Job and test
-//! - [`child`]: names, labels and ownership of objects; [`quantity`]: amounts as Kubernetes writes them
+//! - [`controller`]: `reconcile` (dereference → validate → build → apply → status) and the error policy
+//! - [`dereference`]: every read; [`validate`]: what the API server cannot check
+//! - [`build`]: every object of a platform, pure; [`credentials`]: the generated passwords and keys
+//! - [`stages`]: the order in which a plan is applied; [`servers`]: logins on PostgreSQL, MongoDB and RabbitMQ
+//! - [`apply`]: every write, only where it changes something; [`drift`]: what counts as a change
+//! - [`rollout`]: how far a workload is; [`status`]: conditions; [`error`]: what can go wrong
+//! - [`resource`]: kinds, names, labels and ownership of objects; [`quantity`]: Kubernetes quantities
+//! - [`run`]: watches, leader election, health and metrics; [`settings`]: the command line
+//! - [`install`]: `apply` and `wait`, for the chart
 
-pub mod advance;
 pub mod apply;
 pub mod build;
-pub mod child;
 pub mod controller;
 pub mod crd;
 pub mod crdgen;
 pub mod credentials;
+pub mod dereference;
 pub mod drift;
+pub mod error;
 pub mod install;
-pub mod observe;
-pub mod problem;
 pub mod quantity;
+pub mod resource;
+pub mod rollout;
 pub mod run;
 pub mod servers;
 pub mod settings;
+pub mod stages;
 pub mod status;
 pub mod validate;

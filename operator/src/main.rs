@@ -17,7 +17,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look after the platforms of the cluster, or of one namespace, until stopped.
+    /// Run the platforms of the cluster, or of one namespace, until stopped.
     Run {
         #[command(flatten)]
         settings: Box<Settings>,
@@ -27,21 +27,20 @@ enum Command {
     },
     /// Print the definition of the resource as YAML.
     Crd,
-    /// Apply the EventPlatform in a JSON file, once the API server knows the kind.
+    /// Apply the EventPlatform in a JSON file once the API server knows the kind.
     Apply {
-        /// The file.
         #[arg(long)]
         file: PathBuf,
     },
-    /// Wait until a platform is Ready, telling what it waits for.
+    /// Wait until a platform is Ready and log what it waits for.
     Wait {
         /// Namespace of the platform.
         #[arg(long, default_value = "default")]
         namespace: String,
-        /// Its name. Without one: until the API server knows the kind.
+        /// Name of the platform. Without it, wait until the API server knows the kind.
         #[arg(long)]
         name: Option<String>,
-        /// How long to wait at most, in seconds.
+        /// Time limit, in seconds.
         #[arg(long, default_value_t = 600)]
         timeout_seconds: u64,
     },

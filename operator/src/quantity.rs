@@ -1,6 +1,6 @@
-//! Amounts as Kubernetes writes them: `250m`, `1.5Gi`, `1e3`.
+//! Kubernetes quantities: `250m`, `1.5Gi`, `1e3`.
 
-/// The amount in billionths, or nothing if `text` is no quantity.
+/// The value in billionths. `None` if `text` is not a quantity.
 pub fn parse(text: &str) -> Option<i128> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
@@ -17,7 +17,7 @@ pub fn parse(text: &str) -> Option<i128> {
     }
 }
 
-/// Whether both are the same amount, however written.
+/// Whether both have the same value.
 pub fn same(left: &str, right: &str) -> bool {
     left == right || matches!((parse(left), parse(right)), (Some(left), Some(right)) if left == right)
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_amount_may_be_written_in_many_ways() {
+    fn a_quantity_can_be_written_in_many_ways() {
         for (left, right) in [("1", "1000m"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("1k", "1e3"), ("1.5Gi", "1536Mi")] {
             assert!(same(left, right), "{left} {right}");
         }
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quantity_is_none() {
+    fn other_text_is_not_a_quantity() {
         for text in ["", "much", "1Xi", "Gi", "1.2.3", "--1", "1 Gi"] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::{Router, http::header, routing::get};
 use futures::StreamExt;
 use kube::{
-    Api, Client,
+    Api, Client, Resource as _,
     core::DynamicObject,
     runtime::{
         Controller,
@@ -23,28 +23,30 @@ use tokio::{
 };
 
 use crate::{
-    child::{FIELD_MANAGER, Kind, MANAGED_BY},
-    controller::{Operator, error_policy, reconcile},
-    crd::{ConditionStatus, EventPlatform},
-    observe::references,
+    controller::{GuardedPlatform, Operator, error_policy, reconcile},
+    crd::ConditionStatus,
+    dereference::references,
+    resource::{FIELD_MANAGER, Kind, MANAGED_BY},
     servers::NetworkServers,
     settings::Settings,
 };
 
-/// How long a lease holds without being renewed, in seconds.
+/// How long the lease is valid after a renewal.
 const LEASE_SECONDS: u64 = 30;
-/// How long before its end a lease is renewed, in seconds.
+/// How long before its expiry the lease is renewed.
 const LEASE_GRACE_SECONDS: u64 = 15;
-/// The gauge of platforms that are Degraded; the leader alone has it.
+/// The gauge of platforms that are Degraded. Only the leader has it.
 pub const DEGRADED_PLATFORMS: &str = "eventplatform_operator_degraded_platforms";
-/// How often they are counted.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// The gauge of platforms that cannot be decoded. Only the leader has it.
+pub const UNDECODABLE_PLATFORMS: &str = "eventplatform_operator_undecodable_platforms";
+/// How often the gauges are set.
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM, or until the lease is lost.
 pub async fn run(settings: Settings, admin: std::net::SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(admin).await.with_context(|| format!("ADMIN_ADDR: cannot listen on {admin}"))?;
     tokio::spawn(async move { axum::serve(listener, admin_router()).await });
-    let client = Client::try_default().await.context("no way to the API server")?;
+    let client = Client::try_default().await.context("cannot reach the API server")?;
     let lease = LeaseManagerBuilder::new(client.clone(), &settings.lease_name)
         .with_namespace(&settings.pod_namespace)
         .with_identity(&settings.pod_name)
@@ -65,7 +67,7 @@ pub async fn run(settings: Settings, admin: std::net::SocketAddr) -> anyhow::Res
         let lost = leading.wait_for(|leading| !*leading);
         tokio::select! {
             () = control(client, settings) => anyhow::bail!("the controller ended"),
-            // Another replica may lead already: nothing more may be written, so the process ends.
+            // Another replica may lead already. This one must not write any more, so it exits.
             _ = lost => anyhow::bail!("the lease was lost"),
         }
     };
@@ -74,19 +76,19 @@ pub async fn run(settings: Settings, admin: std::net::SocketAddr) -> anyhow::Res
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
-    // Closing the channel makes the keeper give the lease up, so that the next replica need not wait for its end.
+    // Closing the channel releases the lease, so that the next replica need not wait for it to expire.
     drop(leading);
     tokio::time::timeout(Duration::from_secs(5), keeper).await.ok();
     result
 }
 
-/// Watches platforms and what belongs to them, and reconciles. Ends with the watches, which is never.
+/// Watches platforms and their objects, and reconciles. Never returns.
 pub async fn control(client: Client, settings: Settings) {
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(settings.pod_name.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
     let concurrency = settings.concurrency;
     let namespace = settings.watch_namespace.clone();
-    let platforms: Api<EventPlatform> = match &namespace {
+    let platforms: Api<GuardedPlatform> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
@@ -97,11 +99,11 @@ pub async fn control(client: Client, settings: Settings) {
         let resource = kind.resource();
         controller = controller.owns_with(dynamic(&client, namespace.as_deref(), kind), resource, ours.clone());
     }
-    // Made-up credentials have no owner, and those that a spec refers to are somebody else's.
+    // Generated credentials have no owner under Retain, and the Secrets that a spec refers to are somebody else's.
     let store = controller.store();
     let secrets = dynamic(&client, namespace.as_deref(), Kind::Secret);
     let platforms = store.clone();
-    let mapper = move |secret: DynamicObject| concerned(&secret, &store);
+    let mapper = move |secret: DynamicObject| platforms_of_secret(&secret, &store);
     controller = controller.watches_with(secrets, Kind::Secret.resource(), watcher::Config::default(), mapper);
     let operator = Operator::new(client, Arc::new(NetworkServers), settings, Clock::system(), Some(recorder));
     let reconciling = controller.run(reconcile, error_policy, Arc::new(operator)).for_each(|result| async {
@@ -109,23 +111,27 @@ pub async fn control(client: Client, settings: Settings) {
             tracing::debug!(%error, "reconcile");
         }
     });
-    tokio::select! { () = reconciling => {}, () = count_degraded(platforms) => {} }
+    tokio::select! { () = reconciling => {}, () = count_platforms(platforms) => {} }
 }
 
-/// Keeps the gauge of platforms that are Degraded. Counted from the store, it forgets platforms that are deleted.
-async fn count_degraded(platforms: Store<EventPlatform>) {
+/// Keeps the gauges of platforms. They are counted in the store, which forgets deleted ones.
+async fn count_platforms(platforms: Store<GuardedPlatform>) {
     loop {
-        let count = platforms.state().iter().filter(|platform| is_degraded(platform)).count();
-        metrics::gauge!(DEGRADED_PLATFORMS).set(u32::try_from(count).unwrap_or(u32::MAX));
-        tokio::time::sleep(COUNT_EVERY).await;
+        let platforms = platforms.state();
+        let count = |holds: fn(&GuardedPlatform) -> bool| {
+            u32::try_from(platforms.iter().filter(|platform| holds(platform)).count()).unwrap_or(u32::MAX)
+        };
+        metrics::gauge!(DEGRADED_PLATFORMS).set(count(is_degraded));
+        metrics::gauge!(UNDECODABLE_PLATFORMS).set(count(|platform| platform.0.is_err()));
+        tokio::time::sleep(COUNT_INTERVAL).await;
     }
 }
 
-fn is_degraded(platform: &EventPlatform) -> bool {
-    let conditions = platform.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .filter(|condition| condition.type_ == "Degraded")
-        .any(|condition| condition.status == ConditionStatus::True)
+fn is_degraded(platform: &GuardedPlatform) -> bool {
+    let status = platform.0.iter().filter_map(|platform| platform.status.as_ref());
+    status
+        .flat_map(|status| &status.conditions)
+        .any(|condition| condition.type_ == "Degraded" && condition.status == ConditionStatus::True)
 }
 
 fn dynamic(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<DynamicObject> {
@@ -135,27 +141,31 @@ fn dynamic(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<DynamicO
     }
 }
 
-/// The platforms that a Secret concerns: the one it was made for, and those whose spec names it.
-fn concerned(secret: &DynamicObject, store: &Store<EventPlatform>) -> Vec<ObjectRef<EventPlatform>> {
+/// The platform that a Secret was generated for, and those whose spec refers to it.
+fn platforms_of_secret(secret: &DynamicObject, store: &Store<GuardedPlatform>) -> Vec<ObjectRef<GuardedPlatform>> {
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let labels = secret.metadata.labels.as_ref();
     let label = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
-    let made_for = (label("app.kubernetes.io/managed-by") == Some(MANAGED_BY))
+    let generated_for = (label("app.kubernetes.io/managed-by") == Some(MANAGED_BY))
         .then(|| label("app.kubernetes.io/instance"))
         .flatten();
     store
         .state()
         .into_iter()
-        .filter(|platform| platform.metadata.namespace == secret.metadata.namespace)
+        .filter(|platform| platform.meta().namespace == secret.metadata.namespace)
         .filter(|platform| {
-            platform.metadata.name.as_deref() == made_for
-                || references(&platform.spec).iter().any(|reference| reference.name == name)
+            platform.meta().name.as_deref() == generated_for
+                || platform
+                    .0
+                    .iter()
+                    .flat_map(|platform| references(&platform.spec))
+                    .any(|reference| reference.name == name)
         })
         .map(|platform| ObjectRef::from_obj(platform.as_ref()))
         .collect()
 }
 
-/// Health and metrics. A replica that waits for the lease is healthy too.
+/// Health and metrics. A replica that waits for the lease is ready too.
 fn admin_router() -> Router {
     let metrics = || async {
         let handle = telemetry::metrics_handle();

@@ -1,23 +1,23 @@
-//! What the operator is told at its start: where it runs, and the images it takes unless a platform says otherwise.
+//! The operator's settings: what it watches, where it runs, and the default images.
 
 use clap::Args;
 
 /// Settings of the operator.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The one namespace to watch. Without it: all of the cluster.
+    /// The only namespace to watch. Default: every namespace.
     #[arg(long, env = "WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
-    /// The namespace that the operator itself runs in; its Lease lives there.
+    /// The namespace of the operator itself and of its Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub pod_namespace: String,
-    /// Name of this pod: its identity among the replicas of the operator.
+    /// Name of this pod, which identifies it in leader election.
     #[arg(long, env = "POD_NAME", default_value = "eventplatform-operator")]
     pub pod_name: String,
     /// Name of the Lease that the replicas of the operator compete for.
     #[arg(long, env = "LEASE_NAME", default_value = "eventplatform-operator")]
     pub lease_name: String,
-    /// Registry and path before the names of the platform's images.
+    /// Registry and path prefix of the platform's images.
     #[arg(long, env = "IMAGE_REGISTRY", default_value = "localhost/eventplatform")]
     pub image_registry: String,
     /// Tag of the platform's images.
@@ -32,10 +32,10 @@ pub struct Settings {
     /// Image of RabbitMQ.
     #[arg(long, env = "RABBITMQ_IMAGE", default_value = "docker.io/library/rabbitmq:4")]
     pub rabbitmq_image: String,
-    /// The longest that one reconcile may take, in seconds.
+    /// Time limit of one reconcile, in seconds.
     #[arg(long, env = "RECONCILE_TIMEOUT_SECONDS", default_value_t = 60)]
     pub reconcile_timeout_seconds: u64,
-    /// How often a platform is looked at when nothing happens, in seconds. Servers elsewhere are asked this often.
+    /// How often a platform is reconciled when nothing changes, in seconds. External servers are checked this often.
     #[arg(long, env = "RESYNC_SECONDS", default_value_t = 20)]
     pub resync_seconds: u64,
     /// How many platforms are reconciled at once.

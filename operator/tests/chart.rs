@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use eventplatform_operator::{child::Kind, crd::EventPlatform, crdgen};
+use eventplatform_operator::{crd::EventPlatform, crdgen, resource::Kind};
 use kube::core::cel::Validator;
 use serde_json::Value;
 

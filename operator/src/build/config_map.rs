@@ -1,27 +1,27 @@
-//! ConfigMaps: RabbitMQ's configuration. Everything else is told by environment variables.
+//! ConfigMaps: RabbitMQ's configuration. All other settings are environment variables.
 
-use serde_json::json;
+use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::{
-    build::{Blueprint, connections::pod_host},
-    child::{Child, Kind},
-};
+use crate::build::{Blueprint, connections::pod_host};
 
-/// The ConfigMap with RabbitMQ's configuration, without the platform's name.
+/// Suffix of the ConfigMap with RabbitMQ's configuration.
 pub const RABBITMQ_SUFFIX: &str = "rabbitmq-config";
-/// Where RabbitMQ finds its configuration.
+/// Mount path of RabbitMQ's configuration.
 pub const RABBITMQ_DIR: &str = "/etc/eventplatform/rabbitmq";
-/// Where RabbitMQ finds its users.
+/// Mount path of RabbitMQ's definitions.
 pub const DEFINITIONS_DIR: &str = "/etc/eventplatform/rabbitmq-definitions";
 
-/// All ConfigMaps of the platform.
-pub fn config_maps(blueprint: &Blueprint<'_>) -> Vec<Child> {
-    let Some(managed) = &blueprint.spec.rabbitmq.managed else { return Vec::new() };
-    let data = json!({ "data": { "rabbitmq.conf": rabbitmq_conf(blueprint, managed.replicas) } });
-    vec![Child::new(blueprint.identity, Kind::ConfigMap, RABBITMQ_SUFFIX, "rabbitmq", data)]
+/// RabbitMQ's configuration, if the operator runs it.
+pub fn rabbitmq(blueprint: &Blueprint<'_>) -> Option<ConfigMap> {
+    let managed = blueprint.spec.rabbitmq.managed.as_ref()?;
+    Some(ConfigMap {
+        metadata: blueprint.identity.metadata(RABBITMQ_SUFFIX, "rabbitmq"),
+        data: Some([("rabbitmq.conf".to_owned(), rabbitmq_conf(blueprint, managed.replicas))].into()),
+        ..Default::default()
+    })
 }
 
-/// RabbitMQ's configuration. The nodes are listed, so that none needs access to the Kubernetes API.
+/// The text of `rabbitmq.conf`. It lists the nodes, so that RabbitMQ needs no access to the Kubernetes API.
 pub fn rabbitmq_conf(blueprint: &Blueprint<'_>, replicas: i32) -> String {
     let mut lines = vec![
         "listeners.tcp.default = 5672".to_owned(),
@@ -31,13 +31,12 @@ pub fn rabbitmq_conf(blueprint: &Blueprint<'_>, replicas: i32) -> String {
         "log.console = true".to_owned(),
         "log.console.level = info".to_owned(),
         "disk_free_limit.absolute = 200MB".to_owned(),
-        "cluster_partition_handling = pause_minority".to_owned(),
-        "cluster_formation.peer_discovery_backend = classic_config".to_owned(),
     ];
-    if replicas == 1 {
-        // Alone, a node that counts itself as a minority would pause for ever.
-        lines.retain(|line| !line.starts_with("cluster_partition_handling"));
+    // A single node would count as a minority and pause forever.
+    if replicas > 1 {
+        lines.push("cluster_partition_handling = pause_minority".to_owned());
     }
+    lines.push("cluster_formation.peer_discovery_backend = classic_config".to_owned());
     lines.extend((0..replicas).map(|ordinal| {
         let host = pod_host(blueprint, "rabbitmq", ordinal);
         format!("cluster_formation.classic_config.nodes.{} = rabbit@{host}", ordinal + 1)

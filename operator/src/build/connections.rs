@@ -1,13 +1,13 @@
-//! Where the servers are, under which names and passwords: for the programs (URLs) and for the operator (targets).
+//! Addresses, logins and databases on the servers: as URLs for the programs, and as targets for the operator.
 
 use platform::config::Secret;
 use url::form_urlencoded::byte_serialize;
 
 use crate::{
     build::{Blueprint, Program, program::AUTHORITIES_DIR},
-    child::hash,
     crd::{Tls, TlsMode},
     credentials::Credential,
+    resource::hash,
     servers::{Account, MongodbTarget, PostgresTarget, RabbitmqTarget, TlsTarget},
 };
 
@@ -43,18 +43,18 @@ pub fn rabbitmq_endpoint(blueprint: &Blueprint<'_>) -> (String, u16) {
     }
 }
 
-/// DNS name of a Service, complete but for the cluster's domain, so that it holds from every namespace.
+/// DNS name of a Service, valid in every namespace.
 fn service_host(blueprint: &Blueprint<'_>, suffix: &str) -> String {
-    format!("{}.{}.svc", blueprint.identity.child_name(suffix), blueprint.identity.namespace)
+    format!("{}.{}.svc", blueprint.identity.resource_name(suffix), blueprint.identity.namespace)
 }
 
 /// DNS name of a pod of a StatefulSet.
 pub fn pod_host(blueprint: &Blueprint<'_>, server: &str, ordinal: i32) -> String {
-    let name = blueprint.identity.child_name(server);
+    let name = blueprint.identity.resource_name(server);
     format!("{name}-{ordinal}.{name}-nodes.{}.svc", blueprint.identity.namespace)
 }
 
-/// The Secret with the credentials of a server, for the status.
+/// Name of the Secret with the credentials of a server.
 pub fn secret_name(blueprint: &Blueprint<'_>, credential: Credential) -> String {
     let spec = blueprint.spec;
     let external = match credential {
@@ -63,17 +63,17 @@ pub fn secret_name(blueprint: &Blueprint<'_>, credential: Credential) -> String 
         Credential::Rabbitmq => spec.rabbitmq.external.as_ref().map(|e| &e.credentials_secret_ref),
         _ => None,
     };
-    external.map_or_else(|| blueprint.identity.child_name(credential.suffix()), |reference| reference.name.clone())
+    external.map_or_else(|| blueprint.identity.resource_name(credential.suffix()), |reference| reference.name.clone())
 }
 
-/// Names on a server that several platforms may share: of databases and users.
+/// A database or user name. On an external server, which platforms may share, it has a prefix.
 fn prefixed(blueprint: &Blueprint<'_>, external: Option<&Option<String>>, name: &str) -> String {
     match external {
         None => name.to_owned(),
         Some(Some(prefix)) => format!("{prefix}{name}"),
         Some(None) => {
             let whole = format!("{}_{}", blueprint.identity.namespace, blueprint.identity.name).replace('-', "_");
-            // PostgreSQL and MongoDB allow 63 characters; the hash keeps what is cut off apart.
+            // PostgreSQL and MongoDB allow 63 characters. The hash keeps truncated names unique.
             let short: String = whole.chars().take(30).collect();
             let tail = if short == whole { String::new() } else { hash(&whole.into())[..6].to_owned() };
             format!("{short}{tail}_{name}")
@@ -81,7 +81,7 @@ fn prefixed(blueprint: &Blueprint<'_>, external: Option<&Option<String>>, name: 
     }
 }
 
-/// What a program is called on PostgreSQL: its role, and its database.
+/// The role and the database of a program on PostgreSQL.
 pub fn postgres_names(blueprint: &Blueprint<'_>, program: Program) -> (String, String) {
     let external = blueprint.spec.postgres.external.as_ref().map(|external| &external.prefix);
     let (role, database) = match program {
@@ -121,7 +121,7 @@ pub fn database_url(blueprint: &Blueprint<'_>, program: Program) -> String {
     format!("postgres://{}:{}@{host}:{port}/{database}?{query}", encode(&role), encode(&password))
 }
 
-/// MONGODB_URL of a program. One member is addressed directly, for it then need not know its own name.
+/// MONGODB_URL of a program. A single member is connected to directly, so that it need not know its own name.
 pub fn mongodb_url(blueprint: &Blueprint<'_>, program: Program) -> String {
     let user = encode(&mongodb_user(blueprint, program));
     let password = encode(&blueprint.credential(Credential::Mongodb, &password_key(program)));
@@ -167,7 +167,7 @@ fn amqp(blueprint: &Blueprint<'_>, user: &str, password: &str) -> String {
     }
 }
 
-/// Percent-encodes a part of a URL. Spaces too, which the form encoding would write as `+`.
+/// Percent-encodes a part of a URL. Form encoding alone would write a space as `+`.
 fn encode(part: &str) -> String {
     byte_serialize(part.as_bytes()).collect::<String>().replace('+', "%20")
 }
@@ -237,7 +237,7 @@ fn tls_target(blueprint: &Blueprint<'_>, tls: &Tls) -> Option<TlsTarget> {
     (tls.mode == TlsMode::VerifyFull).then_some(TlsTarget { authority })
 }
 
-/// The Secrets with authorities that a program's pods mount, by the folder they are mounted in.
+/// The Secrets with CA certificates that a program's pods mount, by the name of the server.
 pub fn authorities(blueprint: &Blueprint<'_>, program: Program) -> Vec<(&'static str, String)> {
     let spec = blueprint.spec;
     let postgres = spec.postgres.external.as_ref().map(|external| &external.tls);

@@ -1,6 +1,12 @@
 //! The Deployment of each program.
 
-use serde_json::{Value, json};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{Container, HTTPGetAction, PodSpec, PodTemplateSpec, Probe},
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
 
 use crate::{
     build::{
@@ -8,33 +14,43 @@ use crate::{
         program::{ADMIN_PORT, DRAIN_SECONDS, HTTP_PORT, SHUTDOWN_DELAY_SECONDS},
         secret,
     },
-    child::{CONFIG_HASH_ANNOTATION, Child, Kind, hash},
+    resource::{CONFIG_HASH_ANNOTATION, hash},
 };
 
-/// The Deployment of a program.
-pub fn deployment(blueprint: &Blueprint<'_>, program: Program) -> Child {
-    let selector = blueprint.identity.selector(program.name());
-    let mut spec = json!({
-        "revisionHistoryLimit": 3,
-        "progressDeadlineSeconds": 300,
-        // No pod goes before its successor is ready.
-        "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } },
-        "selector": { "matchLabels": selector },
-        "template": {
-            "metadata": {
-                "labels": blueprint.identity.labels(program.name()),
-                "annotations": { CONFIG_HASH_ANNOTATION: config_hash(blueprint, program) },
+pub fn deployment(blueprint: &Blueprint<'_>, program: Program) -> Deployment {
+    let name = program.name();
+    // The hash of the files that the program reads at startup. Everything else is in the template itself.
+    let config_hash = hash(&secret::program_hash(blueprint, program).into());
+    let annotations = [(CONFIG_HASH_ANNOTATION.to_owned(), config_hash)].into();
+    // A pod is removed only after its successor is ready.
+    let rolling_update =
+        RollingUpdateDeployment { max_unavailable: Some(IntOrString::Int(0)), max_surge: Some(IntOrString::Int(1)) };
+    Deployment {
+        metadata: blueprint.identity.metadata(name, name),
+        spec: DeploymentSpec {
+            replicas: replicas(blueprint, program),
+            revision_history_limit: Some(3),
+            progress_deadline_seconds: Some(300),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(rolling_update),
+            }),
+            selector: blueprint.identity.selector(name),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(blueprint.identity.labels(name)),
+                    annotations: Some(annotations),
+                    ..Default::default()
+                }),
+                spec: Some(pod_spec(blueprint, program)),
             },
-            "spec": pod_spec(blueprint, program),
+            ..Default::default()
         },
-    });
-    if let Some(replicas) = replicas(blueprint, program) {
-        spec["replicas"] = replicas.into();
+        ..Default::default()
     }
-    Child::new(blueprint.identity, Kind::Deployment, program.name(), program.name(), json!({ "spec": spec }))
 }
 
-/// How many pods the operator asks for; none of its business under autoscaling.
+/// The number of pods to ask for. Nothing under autoscaling, which owns that field.
 pub fn replicas(blueprint: &Blueprint<'_>, program: Program) -> Option<i32> {
     let service = program.service(blueprint);
     match service.autoscaling {
@@ -44,55 +60,57 @@ pub fn replicas(blueprint: &Blueprint<'_>, program: Program) -> Option<i32> {
     }
 }
 
-/// Hash of what the program reads at its start. What stands in the template itself needs no hash.
-fn config_hash(blueprint: &Blueprint<'_>, program: Program) -> String {
-    hash(&json!(secret::program_hash(blueprint, program)))
-}
-
-fn pod_spec(blueprint: &Blueprint<'_>, program: Program) -> Value {
-    let (volumes, _): (Vec<Value>, Vec<Value>) = secret::mounts(blueprint, program).into_iter().unzip();
-    let mut container = container(blueprint, program);
-    container["ports"] = json!([
-        { "name": "http", "containerPort": HTTP_PORT, "protocol": "TCP" },
-        { "name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP" },
-    ]);
-    let probe = |path: &str, period: i32, failures: i32| {
-        json!({
-            "httpGet": { "path": path, "port": "admin", "scheme": "HTTP" },
-            "periodSeconds": period, "timeoutSeconds": 3, "failureThreshold": failures,
-        })
+fn pod_spec(blueprint: &Blueprint<'_>, program: Program) -> PodSpec {
+    let container = Container {
+        ports: Some(vec![pod::port("http", HTTP_PORT), pod::port("admin", ADMIN_PORT)]),
+        startup_probe: Some(probe("/livez", 1, 60)),
+        liveness_probe: Some(probe("/livez", 10, 3)),
+        readiness_probe: Some(probe("/readyz", 3, 2)),
+        ..container(blueprint, program)
     };
-    container["startupProbe"] = probe("/livez", 1, 60);
-    container["livenessProbe"] = probe("/livez", 10, 3);
-    container["readinessProbe"] = probe("/readyz", 3, 2);
-    json!({
-        "terminationGracePeriodSeconds": SHUTDOWN_DELAY_SECONDS + DRAIN_SECONDS + 10,
-        "automountServiceAccountToken": false,
-        "enableServiceLinks": false,
-        "imagePullSecrets": pod::pull_secrets(blueprint),
-        "securityContext": pod::pod_security(pod::OWN_UID),
-        "topologySpreadConstraints": pod::spread(blueprint, program.name()),
-        "containers": [container],
-        "volumes": volumes,
-    })
+    let (volumes, _) = secret::mounts(blueprint, program);
+    PodSpec {
+        termination_grace_period_seconds: Some(i64::from(SHUTDOWN_DELAY_SECONDS + DRAIN_SECONDS + 10)),
+        topology_spread_constraints: Some(pod::spread(blueprint, program.name())),
+        containers: vec![container],
+        volumes: Some(volumes),
+        ..pod::pod_spec(blueprint, pod::PROGRAM_UID)
+    }
 }
 
-/// The container of a program without probes and ports, as its migration needs it too.
-pub fn container(blueprint: &Blueprint<'_>, program: Program) -> Value {
+fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("admin".to_owned()),
+            scheme: Some("HTTP".to_owned()),
+            ..Default::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(failures),
+        ..Default::default()
+    }
+}
+
+/// The container of a program without probes and ports. Its migration uses it too.
+pub fn container(blueprint: &Blueprint<'_>, program: Program) -> Container {
     let service = program.service(blueprint);
-    let (_, mounts): (Vec<Value>, Vec<Value>) = secret::mounts(blueprint, program).into_iter().unzip();
-    let own = service.env.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
-    let secret = blueprint.identity.child_name(&program.secret_suffix());
-    let mut env = pod::env(program.environment(blueprint).into_iter().chain(own));
+    let secret = blueprint.identity.resource_name(&program.secret_suffix());
+    let mut env: Vec<_> =
+        program.environment(blueprint).into_iter().map(|(name, value)| pod::env(name, value)).collect();
+    env.extend(service.env.iter().map(|variable| pod::env(&variable.name, &variable.value)));
     let from_secret = program.secret_environment(blueprint).into_iter();
     env.extend(from_secret.map(|(name, key)| pod::env_from_secret(name, &secret, key)));
-    json!({
-        "name": program.name(),
-        "image": blueprint.image(program),
-        "imagePullPolicy": pod::pull_policy(blueprint),
-        "env": env,
-        "resources": pod::resources(service.resources.as_ref(), &pod::default_resources("50m", "64Mi", "256Mi")),
-        "securityContext": pod::container_security(),
-        "volumeMounts": mounts,
-    })
+    let (_, mounts) = secret::mounts(blueprint, program);
+    Container {
+        name: program.name().to_owned(),
+        image: Some(blueprint.image(program)),
+        image_pull_policy: Some(blueprint.spec.image.pull_policy.as_str().to_owned()),
+        env: Some(env),
+        resources: Some(pod::resources(service.resources.as_ref(), &pod::default_resources("50m", "64Mi", "256Mi"))),
+        security_context: Some(pod::container_security()),
+        volume_mounts: Some(mounts),
+        ..Default::default()
+    }
 }

@@ -1,48 +1,62 @@
-//! The Job that brings a program's schema up to date before its new version takes traffic.
+//! The Job that migrates a program's schema before its new version takes traffic.
 
-use serde_json::{Value, json};
+use k8s_openapi::{
+    api::{
+        batch::v1::{Job, JobSpec},
+        core::v1::{Container, PodSpec, PodTemplateSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::json;
 
 use crate::{
     build::{Blueprint, Program, deployment, pod, secret},
-    child::{Child, Kind, hash},
+    resource::hash,
 };
 
-/// The component of a program's migration, whose pods are told apart from those of the program.
+/// The component label of a program's migration. It keeps its pods apart from those of the program.
 pub fn component(program: Program) -> String {
     format!("{}-migrate", program.name())
 }
 
-/// The migration of a program. Its name ends in a hash of all of it, for a Job cannot be changed: another image or
-/// another server is another Job.
-pub fn migration(blueprint: &Blueprint<'_>, program: Program) -> Child {
+/// The migration of a program. A Job is immutable, so its name ends in a hash of its spec and its secrets: another image
+/// or another server is another Job.
+pub fn migration(blueprint: &Blueprint<'_>, program: Program) -> Job {
     let spec = spec(blueprint, program);
-    let fingerprint = hash(&json!([spec, secret::program_hash(blueprint, program)]));
+    let hash = hash(&json!([spec, secret::program_hash(blueprint, program)]));
     let component = component(program);
-    let suffix = format!("{component}-{}", &fingerprint[..8]);
-    Child::new(blueprint.identity, Kind::Job, &suffix, &component, json!({ "spec": spec }))
+    Job {
+        metadata: blueprint.identity.metadata(&format!("{component}-{}", &hash[..8]), &component),
+        spec: Some(spec),
+        ..Default::default()
+    }
 }
 
-fn spec(blueprint: &Blueprint<'_>, program: Program) -> Value {
-    let (volumes, _): (Vec<Value>, Vec<Value>) = secret::mounts(blueprint, program).into_iter().unzip();
-    let mut container = deployment::container(blueprint, program);
-    container["name"] = json!("migrate");
-    container["args"] = json!(["migrate"]);
-    // What it said last becomes the status of its pod, where the operator reads why it failed.
-    container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
-    json!({
-        "backoffLimit": 4,
-        "activeDeadlineSeconds": 900,
-        "template": {
-            "metadata": { "labels": blueprint.identity.labels(&component(program)) },
-            "spec": {
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": false,
-                "enableServiceLinks": false,
-                "imagePullSecrets": pod::pull_secrets(blueprint),
-                "securityContext": pod::pod_security(pod::OWN_UID),
-                "containers": [container],
-                "volumes": volumes,
-            },
+fn spec(blueprint: &Blueprint<'_>, program: Program) -> JobSpec {
+    let (volumes, _) = secret::mounts(blueprint, program);
+    let container = Container {
+        name: "migrate".to_owned(),
+        args: Some(vec!["migrate".to_owned()]),
+        // The end of its log becomes part of the pod's status, where the operator reads why it failed.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..deployment::container(blueprint, program)
+    };
+    let pod = PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        containers: vec![container],
+        volumes: Some(volumes),
+        ..pod::pod_spec(blueprint, pod::PROGRAM_UID)
+    };
+    JobSpec {
+        backoff_limit: Some(4),
+        active_deadline_seconds: Some(900),
+        template: PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(blueprint.identity.labels(&component(program))),
+                ..Default::default()
+            }),
+            spec: Some(pod),
         },
-    })
+        ..Default::default()
+    }
 }

@@ -1,88 +1,99 @@
-//! NetworkPolicies: everything is denied in both directions but the edges of the picture in `docs/architecture.md`.
+//! NetworkPolicies: both directions are denied except for the edges of the picture in `docs/architecture.md`.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use k8s_openapi::{
+    api::networking::v1::{
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+        util::intstr::IntOrString,
+    },
+};
 
 use crate::{
     build::{
         Blueprint, Program, job,
         program::{ADMIN_PORT, HTTP_PORT},
     },
-    child::{Child, Kind, MANAGED_BY},
     crd::{PaymentProvider, Peer},
 };
 
-/// Name by which the operator's pods are labelled, wherever the chart has put them.
+/// The `app.kubernetes.io/name` of the operator's pods in the chart.
 const OPERATOR_NAME: &str = "eventplatform-operator";
+/// The label that every namespace has with its own name.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// The rules of one component, gathered edge by edge.
+/// The rules of one component, collected edge by edge.
 #[derive(Default)]
 struct Rules {
-    ingress: Vec<Value>,
-    egress: Vec<Value>,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
 }
 
-/// One policy that denies everything to every pod of the platform, and one for each component that lets its edges through.
-pub fn network_policies(blueprint: &Blueprint<'_>) -> Vec<Child> {
-    let mut rules: BTreeMap<String, Rules> = BTreeMap::new();
+type RulesByComponent = BTreeMap<String, Rules>;
+
+/// One policy that denies all traffic of the platform's pods, and one per component that allows its edges.
+pub fn network_policies(blueprint: &Blueprint<'_>) -> Vec<NetworkPolicy> {
+    let mut rules = RulesByComponent::new();
     for program in blueprint.programs() {
-        from_outside(blueprint, program, &mut rules);
-        to_servers(blueprint, program, program.name(), true, &mut rules);
+        allow_outside(blueprint, program, &mut rules);
+        allow_servers(blueprint, program, program.name(), true, &mut rules);
         if program.migrates() {
-            to_servers(blueprint, program, &job::component(program), false, &mut rules);
+            allow_servers(blueprint, program, &job::component(program), false, &mut rules);
         }
     }
-    between_programs(blueprint, &mut rules);
-    within_servers(blueprint, &mut rules);
+    allow_between_programs(blueprint, &mut rules);
+    allow_within_servers(blueprint, &mut rules);
     let mut policies = vec![deny_all(blueprint)];
     policies.extend(rules.into_iter().map(|(component, rules)| policy(blueprint, &component, rules)));
     policies
 }
 
-/// Ingress controller and metrics scraper.
-fn from_outside(blueprint: &Blueprint<'_>, program: Program, rules: &mut BTreeMap<String, Rules>) {
+/// From the ingress controller and the metrics scraper.
+fn allow_outside(blueprint: &Blueprint<'_>, program: Program, rules: &mut RulesByComponent) {
     let policy = &blueprint.spec.network_policy;
-    let rules = rules.entry(program.name().to_owned()).or_default();
+    let ingress = &mut rules.entry(program.name().to_owned()).or_default().ingress;
     if program != Program::MockGateway {
         let from = if policy.ingress_from.is_empty() {
             vec![other_namespaces(blueprint)]
         } else {
             policy.ingress_from.iter().map(peer).collect()
         };
-        rules.ingress.push(json!({ "from": from, "ports": [tcp(HTTP_PORT)] }));
+        ingress.push(ingress_rule(from, HTTP_PORT));
     }
     if !policy.metrics_from.is_empty() {
-        let from: Vec<Value> = policy.metrics_from.iter().map(peer).collect();
-        rules.ingress.push(json!({ "from": from, "ports": [tcp(ADMIN_PORT)] }));
+        ingress.push(ingress_rule(policy.metrics_from.iter().map(peer).collect(), ADMIN_PORT));
     }
 }
 
-/// A program, or its migration, and the servers it uses. Messages are only for the program itself.
-fn to_servers(
+/// From a program or its migration to the servers it uses. A migration does not use RabbitMQ.
+fn allow_servers(
     blueprint: &Blueprint<'_>,
     program: Program,
     component: &str,
     messages: bool,
-    rules: &mut BTreeMap<String, Rules>,
+    rules: &mut RulesByComponent,
 ) {
     let spec = blueprint.spec;
     if program.uses_postgres() {
         match &spec.postgres.external {
-            None => edge(blueprint, component, "postgres", 5432, rules),
-            Some(external) => elsewhere(component, external.port, rules),
+            None => allow(blueprint, component, "postgres", 5432, rules),
+            Some(external) => allow_anywhere(component, external.port, rules),
         }
     }
     if program.uses_mongodb() {
         match &spec.mongodb.external {
-            None => edge(blueprint, component, "mongodb", 27017, rules),
-            Some(external) => external.hosts.iter().for_each(|host| elsewhere(component, port_of(host), rules)),
+            None => allow(blueprint, component, "mongodb", 27017, rules),
+            Some(external) => external.hosts.iter().for_each(|host| allow_anywhere(component, port_of(host), rules)),
         }
     }
     if messages && program.uses_rabbitmq() {
         match &spec.rabbitmq.external {
-            None => edge(blueprint, component, "rabbitmq", 5672, rules),
-            Some(external) => elsewhere(component, external.port, rules),
+            None => allow(blueprint, component, "rabbitmq", 5672, rules),
+            Some(external) => allow_anywhere(component, external.port, rules),
         }
     }
 }
@@ -91,7 +102,7 @@ fn port_of(host: &str) -> i32 {
     host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(27017)
 }
 
-fn between_programs(blueprint: &Blueprint<'_>, rules: &mut BTreeMap<String, Rules>) {
+fn allow_between_programs(blueprint: &Blueprint<'_>, rules: &mut RulesByComponent) {
     let mut edges = vec![
         (Program::User, Program::Event),
         (Program::Frontend, Program::Event),
@@ -104,105 +115,140 @@ fn between_programs(blueprint: &Blueprint<'_>, rules: &mut BTreeMap<String, Rule
         PaymentProvider::Mock => {
             edges.extend([(Program::Booking, Program::MockGateway), (Program::MockGateway, Program::Booking)]);
         }
-        PaymentProvider::Stripe => elsewhere(Program::Booking.name(), 443, rules),
+        PaymentProvider::Stripe => allow_anywhere(Program::Booking.name(), 443, rules),
     }
     for (from, to) in edges {
-        edge(blueprint, from.name(), to.name(), HTTP_PORT, rules);
+        allow(blueprint, from.name(), to.name(), HTTP_PORT, rules);
     }
 }
 
-/// The operator, which looks after the servers, and the members of a server among themselves.
-fn within_servers(blueprint: &Blueprint<'_>, rules: &mut BTreeMap<String, Rules>) {
+/// From the operator to the servers, and between the members of a server.
+fn allow_within_servers(blueprint: &Blueprint<'_>, rules: &mut RulesByComponent) {
     let spec = blueprint.spec;
-    let operator = json!({
-        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": blueprint.settings.pod_namespace } },
-        "podSelector": { "matchLabels": { "app.kubernetes.io/name": OPERATOR_NAME } },
-    });
+    let operator = NetworkPolicyPeer {
+        namespace_selector: Some(labels([(NAMESPACE_NAME, &blueprint.settings.pod_namespace)])),
+        pod_selector: Some(labels([("app.kubernetes.io/name", OPERATOR_NAME)])),
+        ..Default::default()
+    };
     let servers = [
         ("postgres", spec.postgres.managed.is_some(), 5432, &[] as &[i32]),
         ("mongodb", spec.mongodb.managed.is_some(), 27017, &[27017]),
         ("rabbitmq", spec.rabbitmq.managed.is_some(), 5672, &[4369, 25672]),
     ];
-    for (server, _, port, among) in servers.into_iter().filter(|(_, managed, ..)| *managed) {
-        let from_operator = json!({ "from": [operator], "ports": [tcp(port)] });
+    for (server, _, port, member_ports) in servers.into_iter().filter(|(_, managed, ..)| *managed) {
+        let from_operator = ingress_rule(vec![operator.clone()], port);
         rules.entry(server.to_owned()).or_default().ingress.push(from_operator);
-        for port in among {
-            edge(blueprint, server, server, *port, rules);
+        for port in member_ports {
+            allow(blueprint, server, server, *port, rules);
         }
     }
 }
 
-/// Lets `from` reach `to`: out of the one and into the other.
-fn edge(blueprint: &Blueprint<'_>, from: &str, to: &str, port: i32, rules: &mut BTreeMap<String, Rules>) {
-    let pods = |component: &str| json!({ "podSelector": { "matchLabels": blueprint.identity.selector(component) } });
-    let egress = json!({ "to": [pods(to)], "ports": [tcp(port)] });
-    let ingress = json!({ "from": [pods(from)], "ports": [tcp(port)] });
-    rules.entry(from.to_owned()).or_default().egress.push(egress);
-    rules.entry(to.to_owned()).or_default().ingress.push(ingress);
+/// Allows `from` to reach `to`: egress of the one and ingress of the other.
+fn allow(blueprint: &Blueprint<'_>, from: &str, to: &str, port: i32, rules: &mut RulesByComponent) {
+    let pods = |component: &str| {
+        vec![NetworkPolicyPeer { pod_selector: Some(blueprint.identity.selector(component)), ..Default::default() }]
+    };
+    rules.entry(from.to_owned()).or_default().egress.push(egress_rule(pods(to), vec![tcp(port)]));
+    rules.entry(to.to_owned()).or_default().ingress.push(ingress_rule(pods(from), port));
 }
 
-/// Lets `from` reach a server that may be anywhere, in the cluster too, at one port.
-fn elsewhere(from: &str, port: i32, rules: &mut BTreeMap<String, Rules>) {
-    let anywhere =
-        json!([{ "ipBlock": { "cidr": "0.0.0.0/0" } }, { "ipBlock": { "cidr": "::/0" } }, { "namespaceSelector": {} }]);
-    let rule = json!({ "to": anywhere, "ports": [tcp(port)] });
+/// Allows `from` to reach one port of an external server, which may be in the cluster too.
+fn allow_anywhere(from: &str, port: i32, rules: &mut RulesByComponent) {
+    let every_namespace =
+        NetworkPolicyPeer { namespace_selector: Some(LabelSelector::default()), ..Default::default() };
+    let rule = egress_rule(vec![ip_block("0.0.0.0/0"), ip_block("::/0"), every_namespace], vec![tcp(port)]);
     let egress = &mut rules.entry(from.to_owned()).or_default().egress;
     if !egress.contains(&rule) {
         egress.push(rule);
     }
 }
 
-fn deny_all(blueprint: &Blueprint<'_>) -> Child {
-    let labels =
-        json!({ "app.kubernetes.io/instance": blueprint.identity.name, "app.kubernetes.io/managed-by": MANAGED_BY });
-    let spec = json!({ "podSelector": { "matchLabels": labels }, "policyTypes": ["Ingress", "Egress"] });
-    Child::new(blueprint.identity, Kind::NetworkPolicy, "deny-all", "", json!({ "spec": spec }))
+fn deny_all(blueprint: &Blueprint<'_>) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: blueprint.identity.metadata("deny-all", ""),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(blueprint.identity.platform_selector()),
+            policy_types: Some(both_directions()),
+            ..Default::default()
+        }),
+    }
 }
 
-fn policy(blueprint: &Blueprint<'_>, component: &str, mut rules: Rules) -> Child {
+fn policy(blueprint: &Blueprint<'_>, component: &str, mut rules: Rules) -> NetworkPolicy {
     rules.egress.push(dns());
-    let mut spec = json!({
-        "podSelector": { "matchLabels": blueprint.identity.selector(component) },
-        "policyTypes": ["Ingress", "Egress"],
-        "egress": rules.egress,
-    });
-    if !rules.ingress.is_empty() {
-        spec["ingress"] = Value::Array(rules.ingress);
+    NetworkPolicy {
+        metadata: blueprint.identity.metadata(component, component),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(blueprint.identity.selector(component)),
+            policy_types: Some(both_directions()),
+            egress: Some(rules.egress),
+            ingress: (!rules.ingress.is_empty()).then_some(rules.ingress),
+        }),
     }
-    Child::new(blueprint.identity, Kind::NetworkPolicy, component, component, json!({ "spec": spec }))
 }
 
-fn dns() -> Value {
-    json!({
-        "to": [{
-            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-system" } },
-            "podSelector": { "matchLabels": { "k8s-app": "kube-dns" } },
-        }],
-        "ports": [{ "protocol": "UDP", "port": 53 }, { "protocol": "TCP", "port": 53 }],
-    })
+fn both_directions() -> Vec<String> {
+    vec!["Ingress".to_owned(), "Egress".to_owned()]
 }
 
-fn tcp(port: i32) -> Value {
-    json!({ "protocol": "TCP", "port": port })
+fn dns() -> NetworkPolicyEgressRule {
+    let dns = NetworkPolicyPeer {
+        namespace_selector: Some(labels([(NAMESPACE_NAME, "kube-system")])),
+        pod_selector: Some(labels([("k8s-app", "kube-dns")])),
+        ..Default::default()
+    };
+    egress_rule(vec![dns], vec![port("UDP", 53), port("TCP", 53)])
 }
 
-/// Ingress controllers run in a namespace of their own. Pods beside the platform stay out.
-fn other_namespaces(blueprint: &Blueprint<'_>) -> Value {
-    json!({ "namespaceSelector": { "matchExpressions": [{
-        "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [blueprint.identity.namespace],
-    }] } })
+fn ingress_rule(from: Vec<NetworkPolicyPeer>, port: i32) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule { from: Some(from), ports: Some(vec![tcp(port)]) }
 }
 
-fn peer(peer: &Peer) -> Value {
+fn egress_rule(to: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: Some(to), ports: Some(ports) }
+}
+
+fn tcp(number: i32) -> NetworkPolicyPort {
+    port("TCP", number)
+}
+
+fn port(protocol: &str, port: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort { protocol: Some(protocol.to_owned()), port: Some(IntOrString::Int(port)), ..Default::default() }
+}
+
+fn ip_block(cidr: &str) -> NetworkPolicyPeer {
+    let block = IPBlock { cidr: cidr.to_owned(), ..Default::default() };
+    NetworkPolicyPeer { ip_block: Some(block), ..Default::default() }
+}
+
+fn labels<const N: usize>(labels: [(&str, &str); N]) -> LabelSelector {
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    LabelSelector { match_labels: Some(labels.into()), ..Default::default() }
+}
+
+/// Every namespace but the platform's: ingress controllers run elsewhere, and neighbouring pods stay out.
+fn other_namespaces(blueprint: &Blueprint<'_>) -> NetworkPolicyPeer {
+    let requirement = LabelSelectorRequirement {
+        key: NAMESPACE_NAME.to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(vec![blueprint.identity.namespace.clone()]),
+    };
+    let selector = LabelSelector { match_expressions: Some(vec![requirement]), ..Default::default() };
+    NetworkPolicyPeer { namespace_selector: Some(selector), ..Default::default() }
+}
+
+fn peer(peer: &Peer) -> NetworkPolicyPeer {
     if let Some(cidr) = &peer.cidr {
-        return json!({ "ipBlock": { "cidr": cidr } });
+        return ip_block(cidr);
     }
-    let mut value = json!({});
-    if let Some(labels) = &peer.namespace_labels {
-        value["namespaceSelector"] = json!({ "matchLabels": labels });
+    let selector = |labels: &Option<BTreeMap<String, String>>| {
+        let labels = labels.clone()?;
+        Some(LabelSelector { match_labels: Some(labels), ..Default::default() })
+    };
+    NetworkPolicyPeer {
+        namespace_selector: selector(&peer.namespace_labels),
+        pod_selector: selector(&peer.pod_labels),
+        ..Default::default()
     }
-    if let Some(labels) = &peer.pod_labels {
-        value["podSelector"] = json!({ "matchLabels": labels });
-    }
-    value
 }

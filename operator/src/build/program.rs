@@ -1,4 +1,4 @@
-//! The programs of the platform and the settings that each of them is given.
+//! The programs of the platform and the settings of each.
 
 use crate::{
     build::{Blueprint, connections},
@@ -6,24 +6,24 @@ use crate::{
     credentials::Credential,
 };
 
-/// Where the derived Secret of a program is mounted.
+/// Mount path of a program's derived Secret.
 pub const SECRETS_DIR: &str = "/etc/eventplatform/secrets";
-/// Where user-service finds its signing keys.
+/// Mount path of user-service's signing keys.
 pub const SIGNING_KEYS_DIR: &str = "/etc/eventplatform/signing-keys";
-/// Where event-service finds the public keys of the services that may call it.
+/// Mount path of the public keys of services that may call event-service.
 pub const TRUSTED_KEYS_DIR: &str = "/etc/eventplatform/trusted-service-keys";
-/// Where certificates of authorities of servers elsewhere are mounted.
+/// Mount path of the CA certificates of external servers.
 pub const AUTHORITIES_DIR: &str = "/etc/eventplatform/authorities";
 /// The port of every program's public listener.
 pub const HTTP_PORT: i32 = 8080;
 /// The port of every program's admin listener.
 pub const ADMIN_PORT: i32 = 9090;
-/// How long a program accepts after SIGTERM, in seconds: ingress controllers take some time to notice.
+/// How long a program accepts requests after SIGTERM, while ingress controllers remove it.
 pub const SHUTDOWN_DELAY_SECONDS: i32 = 10;
-/// How long requests under way may take after that, in seconds.
+/// How long requests in flight may take after that.
 pub const DRAIN_SECONDS: i32 = 20;
 
-/// A program of the platform.
+/// A program that the operator deploys.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Program {
     /// user-service
@@ -36,16 +36,16 @@ pub enum Program {
     Booking,
     /// notification-service
     Notification,
-    /// The static pages
+    /// The static site
     Frontend,
 }
 
 impl Program {
-    /// All of them, in the order in which they are brought up.
+    /// In the order in which they are deployed.
     pub const ALL: [Self; 6] =
         [Self::User, Self::Event, Self::MockGateway, Self::Booking, Self::Notification, Self::Frontend];
 
-    /// Its name in the spec, the status and the names of its objects.
+    /// The name in the spec, the status and object names.
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -57,7 +57,6 @@ impl Program {
         }
     }
 
-    /// Name of its image.
     pub fn image(self) -> &'static str {
         match self {
             Self::User => "user-service",
@@ -69,27 +68,23 @@ impl Program {
         }
     }
 
-    /// Whether it has a schema that its `migrate` brings up to date.
+    /// Whether it has a `migrate` command.
     pub fn migrates(self) -> bool {
         self != Self::Frontend
     }
 
-    /// Whether it keeps its data in PostgreSQL.
     pub fn uses_postgres(self) -> bool {
         matches!(self, Self::User | Self::Booking | Self::MockGateway)
     }
 
-    /// Whether it keeps its data in MongoDB.
     pub fn uses_mongodb(self) -> bool {
         matches!(self, Self::Event | Self::Notification)
     }
 
-    /// Whether it sends or takes messages.
     pub fn uses_rabbitmq(self) -> bool {
         matches!(self, Self::User | Self::Event | Self::Booking | Self::Notification)
     }
 
-    /// Its part of the spec.
     pub fn service(self, blueprint: &Blueprint<'_>) -> Service {
         let services = &blueprint.spec.services;
         match self {
@@ -103,12 +98,12 @@ impl Program {
         .clone()
     }
 
-    /// Name of the derived Secret, without the platform's name.
+    /// Suffix of the derived Secret's name.
     pub fn secret_suffix(self) -> String {
         format!("{}-config", self.name())
     }
 
-    /// Its settings, but for those that a person added.
+    /// The settings, without the variables in the spec.
     pub fn environment(self, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
         let mut env = common(self, blueprint);
         env.extend(server_settings(self, blueprint));
@@ -124,13 +119,13 @@ impl Program {
         env
     }
 
-    /// Settings that come from a Secret, but that the program does not take as a file: name and key in its derived Secret.
+    /// Secret settings that the program cannot read from a file: name, and key in its derived Secret.
     pub fn secret_environment(self, blueprint: &Blueprint<'_>) -> Vec<(&'static str, &'static str)> {
         let admin = self == Self::User && blueprint.spec.admin.is_some();
         if admin { vec![("ADMIN_EMAIL", "admin-email")] } else { Vec::new() }
     }
 
-    /// The files of its derived Secret: what is secret, made ready for its use.
+    /// The files of the derived Secret.
     pub fn secret_files(self, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
         let mut files = Vec::new();
         if self.uses_postgres() {
@@ -202,7 +197,7 @@ fn server_settings(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, 
             && external.tls.mode == TlsMode::VerifyFull
             && external.tls.ca_secret_ref.is_some()
         {
-            // Together they keep the usual authorities: one file, and the image's folder.
+            // The directory keeps the public authorities beside the one in the file.
             env.push(pair("SSL_CERT_FILE", format!("{AUTHORITIES_DIR}/rabbitmq/ca.crt")));
             env.push(pair("SSL_CERT_DIR", "/etc/ssl/certs"));
         }
@@ -211,7 +206,7 @@ fn server_settings(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, 
 }
 
 fn url(blueprint: &Blueprint<'_>, program: Program) -> String {
-    format!("http://{}:{HTTP_PORT}", blueprint.identity.child_name(program.name()))
+    format!("http://{}:{HTTP_PORT}", blueprint.identity.resource_name(program.name()))
 }
 
 fn jwks_url(blueprint: &Blueprint<'_>) -> String {
@@ -253,7 +248,6 @@ fn booking(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     env
 }
 
-/// The word for it in the programs' settings.
 fn payment_provider(blueprint: &Blueprint<'_>) -> &'static str {
     match blueprint.spec.payments.provider {
         PaymentProvider::Mock => "mock",

@@ -1,21 +1,27 @@
-//! Derived Secrets: what a program or a server reads, made from the credentials. They can be made again at any time.
+//! Derived Secrets: what a program or a server reads, made from the credentials. They can be rebuilt at any time.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::{Secret, Volume, VolumeMount};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    build::{Blueprint, Program, connections::MANAGED_ADMIN, program::TRUSTED_KEYS_DIR},
-    child::{Child, Kind, hash},
-    credentials::{Credential, SecretData, encode_data},
+    build::{
+        Blueprint, Program,
+        connections::{MANAGED_ADMIN, authorities},
+        pod,
+        program::{AUTHORITIES_DIR, SECRETS_DIR, SIGNING_KEYS_DIR, TRUSTED_KEYS_DIR},
+    },
+    credentials::{Credential, SecretData, byte_strings, encode_data},
+    resource::hash,
 };
 
-/// The Secret with RabbitMQ's users, without the platform's name.
+/// Suffix of the Secret with RabbitMQ's users.
 pub const DEFINITIONS_SUFFIX: &str = "rabbitmq-definitions";
 
 /// The derived Secret of each program, and RabbitMQ's definitions.
-pub fn derived_secrets(blueprint: &Blueprint<'_>) -> Vec<Child> {
-    let mut secrets: Vec<Child> = blueprint
+pub fn derived_secrets(blueprint: &Blueprint<'_>) -> Vec<Secret> {
+    let mut secrets: Vec<Secret> = blueprint
         .programs()
         .into_iter()
         .map(|program| (program, program_data(blueprint, program)))
@@ -29,12 +35,15 @@ pub fn derived_secrets(blueprint: &Blueprint<'_>) -> Vec<Child> {
     secrets
 }
 
-fn secret(blueprint: &Blueprint<'_>, suffix: &str, component: &str, data: &SecretData) -> Child {
-    let body = json!({ "type": "Opaque", "data": encode_data(data) });
-    Child::new(blueprint.identity, Kind::Secret, suffix, component, body)
+fn secret(blueprint: &Blueprint<'_>, suffix: &str, component: &str, data: &SecretData) -> Secret {
+    Secret {
+        metadata: blueprint.identity.metadata(suffix, component),
+        type_: Some("Opaque".to_owned()),
+        data: Some(byte_strings(data)),
+        ..Default::default()
+    }
 }
 
-/// The content of a program's derived Secret.
 fn program_data(blueprint: &Blueprint<'_>, program: Program) -> SecretData {
     let mut data: SecretData =
         program.secret_files(blueprint).into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
@@ -45,21 +54,21 @@ fn program_data(blueprint: &Blueprint<'_>, program: Program) -> SecretData {
     data
 }
 
-/// Hash of everything secret that a program reads, so that a change rolls its pods and no others.
+/// Hash of every secret that a program reads. A changed secret rolls its readers and no other pods.
 pub fn program_hash(blueprint: &Blueprint<'_>, program: Program) -> String {
     let mut data = vec![encode_data(&program_data(blueprint, program))];
     if program == Program::User {
         data.extend(blueprint.credentials.get(&Credential::SigningKeys).map(encode_data));
     }
-    for (_, name) in super::connections::authorities(blueprint, program) {
+    for (_, name) in authorities(blueprint, program) {
         data.extend(blueprint.references.get(&name).map(encode_data));
     }
     hash(&Value::Array(data))
 }
 
-/// RabbitMQ's users and their rights, imported at every boot, so that they do not depend on the first one.
+/// RabbitMQ's users and permissions in its own format, imported at every boot.
 ///
-/// Every program declares the whole topology, so all have the same rights on it, and none beyond it.
+/// Every program declares the whole topology, so all have the same permissions: on the topology, and nothing else.
 pub fn definitions(blueprint: &Blueprint<'_>) -> Value {
     let topology = r"^(eventbooking|eventbooking\.dead|(booking|notification)(\.user)?(\.dead|\.retry)?)$";
     let programs = blueprint.programs().into_iter().filter(|program| program.uses_rabbitmq());
@@ -84,40 +93,34 @@ fn permission(user: &str, pattern: &str) -> Value {
     json!({ "user": user, "vhost": "/", "configure": pattern, "write": pattern, "read": pattern })
 }
 
-/// RabbitMQ's salted hash. The salt comes from the password (40 random characters), so that it stays the same.
+/// RabbitMQ's salted hash. The salt is derived from the password (40 random characters), so that the hash is stable.
 fn password_hash(password: &str) -> String {
     let salt: [u8; 4] = Sha256::digest(format!("salt of {password}"))[..4].try_into().unwrap_or_default();
     let digest = Sha256::new().chain_update(salt).chain_update(password).finalize();
     STANDARD.encode([&salt[..], &digest[..]].concat())
 }
 
-/// The volumes of a program's pods that hold secrets, and where they are mounted.
-pub fn mounts(blueprint: &Blueprint<'_>, program: Program) -> Vec<(Value, Value)> {
+/// The volumes of a program's pods that hold secrets, and their mounts.
+pub fn mounts(blueprint: &Blueprint<'_>, program: Program) -> (Vec<Volume>, Vec<VolumeMount>) {
     let identity = blueprint.identity;
-    let mut mounts = Vec::new();
-    let mut mount = |name: &str, secret: &str, path: &str, items: Option<&[&str]>| {
-        let mut source = json!({ "secretName": secret, "defaultMode": 0o440 });
-        if let Some(items) = items {
-            source["items"] = items.iter().map(|key| json!({ "key": key, "path": key })).collect();
-        }
-        let volume = json!({ "name": name, "secret": source });
-        mounts.push((volume, json!({ "name": name, "mountPath": path, "readOnly": true })));
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    let mut mount = |name: &str, secret: &str, path: &str, keys: Option<&[&str]>| {
+        volumes.push(pod::secret_volume(name, secret, keys));
+        mounts.push(pod::read_only_mount(name, path));
     };
-    let data = program_data(blueprint, program);
-    if !data.is_empty() {
-        mount("secrets", &identity.child_name(&program.secret_suffix()), super::program::SECRETS_DIR, None);
+    let derived = identity.resource_name(&program.secret_suffix());
+    if !program_data(blueprint, program).is_empty() {
+        mount("secrets", &derived, SECRETS_DIR, None);
     }
     if program == Program::User {
-        let name = identity.child_name(Credential::SigningKeys.suffix());
-        mount("signing-keys", &name, super::program::SIGNING_KEYS_DIR, None);
+        mount("signing-keys", &identity.resource_name(Credential::SigningKeys.suffix()), SIGNING_KEYS_DIR, None);
     }
     if program == Program::Event {
-        let name = identity.child_name(&program.secret_suffix());
-        mount("trusted-service-keys", &name, TRUSTED_KEYS_DIR, Some(&["booking-service.pem"]));
+        mount("trusted-service-keys", &derived, TRUSTED_KEYS_DIR, Some(&["booking-service.pem"]));
     }
-    for (server, name) in super::connections::authorities(blueprint, program) {
-        let path = format!("{}/{server}", super::program::AUTHORITIES_DIR);
+    for (server, name) in authorities(blueprint, program) {
+        let path = format!("{AUTHORITIES_DIR}/{server}");
         mount(&format!("authority-{server}"), &name, &path, Some(&["ca.crt"]));
     }
-    mounts
+    (volumes, mounts)
 }

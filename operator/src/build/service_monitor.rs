@@ -1,22 +1,20 @@
-//! The ServiceMonitor by which the Prometheus operator finds the admin ports.
+//! The ServiceMonitor by which the Prometheus operator finds the admin ports. k8s-openapi has no type for it.
 
 use serde_json::json;
 
 use crate::{
     build::Blueprint,
-    child::{Child, Kind, MANAGED_BY},
+    resource::{Kind, Resource},
 };
 
-/// One ServiceMonitor for all programs: the Services with a port called `admin`.
-pub fn service_monitor(blueprint: &Blueprint<'_>) -> Child {
-    let labels = json!({
-        "app.kubernetes.io/instance": blueprint.identity.name, "app.kubernetes.io/managed-by": MANAGED_BY,
-    });
+/// One ServiceMonitor for all programs. It selects the Services with a port named `admin`.
+pub fn service_monitor(blueprint: &Blueprint<'_>) -> Resource {
+    let mut metadata = blueprint.identity.metadata("", "");
+    metadata.labels.get_or_insert_default().extend(blueprint.spec.monitoring.labels.clone());
     let spec = json!({
-        "selector": { "matchLabels": labels },
+        "selector": blueprint.identity.platform_selector(),
         "endpoints": [{ "port": "admin", "path": "/metrics", "interval": "30s" }],
         "targetLabels": ["app.kubernetes.io/component"],
     });
-    Child::new(blueprint.identity, Kind::ServiceMonitor, "", "", json!({ "spec": spec }))
-        .labelled(blueprint.spec.monitoring.labels.clone())
+    Resource::dynamic(Kind::ServiceMonitor, metadata, &spec)
 }

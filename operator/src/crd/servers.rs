@@ -1,4 +1,4 @@
-//! The part of the spec about PostgreSQL, MongoDB and RabbitMQ: run here or elsewhere.
+//! The part of the spec about PostgreSQL, MongoDB and RabbitMQ: managed or external.
 
 #![allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each type")]
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SecretReference, services::Resources};
 
-/// PostgreSQL, run here or elsewhere.
+/// PostgreSQL, managed or external.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[x_kube(
     validation = Rule::new("has(self.managed) != has(self.external)")
@@ -21,7 +21,7 @@ pub struct Postgres {
     /// One server in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedPostgres>,
-    /// A server elsewhere. The operator makes databases and users on it.
+    /// An external server. The operator creates databases and users on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalPostgres>,
 }
@@ -36,32 +36,32 @@ impl Default for Postgres {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedPostgres {
-    /// Its image. Default: the operator's, postgres:17 unless set otherwise.
+    /// Image. Default: the operator's setting, postgres:17.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 300))]
     pub image: Option<String>,
-    /// Its volume.
+    /// The volume.
     #[serde(default)]
     pub storage: Storage,
-    /// Processor and memory. Default: 100m and 256Mi asked for, 1Gi at most.
+    /// CPU and memory. Default: requests of 100m and 256Mi, a limit of 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
 
-/// A PostgreSQL server elsewhere.
+/// An external PostgreSQL server.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalPostgres {
-    /// Its host name or address.
+    /// Host name or address.
     #[schemars(length(min = 1, max = 253))]
     pub host: String,
-    /// Its port.
+    /// Port.
     #[serde(default = "postgres_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// A Secret with `username` and `password` of a role that may create roles and databases.
     pub credentials_secret_ref: SecretReference,
-    /// Put before the names of databases and roles, so that several platforms share a server. Default: namespace and name.
+    /// Prefix of database and role names, so that platforms can share a server. Default: namespace and name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 30), pattern(r"^[a-z_][a-z0-9_]*$"))]
     pub prefix: Option<String>,
@@ -74,7 +74,7 @@ fn postgres_port() -> i32 {
     5432
 }
 
-/// MongoDB, run here or elsewhere.
+/// MongoDB, managed or external.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[x_kube(
     validation = Rule::new("has(self.managed) != has(self.external)")
@@ -87,7 +87,7 @@ pub struct Mongodb {
     /// A replica set in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedMongodb>,
-    /// A replica set elsewhere. The operator makes users on it.
+    /// An external replica set. The operator creates users on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalMongodb>,
 }
@@ -102,7 +102,7 @@ impl Default for Mongodb {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedMongodb {
-    /// Its image. Default: the operator's, mongo:8 unless set otherwise.
+    /// Image. Default: the operator's setting, mongo:8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 300))]
     pub image: Option<String>,
@@ -116,7 +116,7 @@ pub struct ManagedMongodb {
     /// The volume of each member.
     #[serde(default)]
     pub storage: Storage,
-    /// Processor and memory of each. Default: 100m and 256Mi asked for, 1Gi at most.
+    /// CPU and memory of each. Default: requests of 100m and 256Mi, a limit of 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
@@ -127,20 +127,20 @@ impl Default for ManagedMongodb {
     }
 }
 
-/// A MongoDB replica set elsewhere.
+/// An external MongoDB replica set.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalMongodb {
-    /// Its members, as `host:port`.
+    /// The members as `host:port`.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)))]
     pub hosts: Vec<String>,
-    /// Name of the replica set; without it the first host is used alone.
+    /// Name of the replica set. Without it, the first host is used alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub replica_set: Option<String>,
     /// A Secret with `username` and `password` of a user that may create users.
     pub credentials_secret_ref: SecretReference,
-    /// Put before the names of databases and users, so that several platforms share a server. Default: namespace and name.
+    /// Prefix of database and user names, so that platforms can share a server. Default: namespace and name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 30), pattern(r"^[a-z_][a-z0-9_]*$"))]
     pub prefix: Option<String>,
@@ -149,7 +149,7 @@ pub struct ExternalMongodb {
     pub tls: Tls,
 }
 
-/// RabbitMQ, run here or elsewhere.
+/// RabbitMQ, managed or external.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[x_kube(
     validation = Rule::new("has(self.managed) != has(self.external)")
@@ -162,7 +162,7 @@ pub struct Rabbitmq {
     /// A broker in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedRabbitmq>,
-    /// A broker elsewhere.
+    /// An external broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRabbitmq>,
 }
@@ -177,7 +177,7 @@ impl Default for Rabbitmq {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedRabbitmq {
-    /// Its image. Default: the operator's, rabbitmq:4 unless set otherwise.
+    /// Image. Default: the operator's setting, rabbitmq:4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 300))]
     pub image: Option<String>,
@@ -191,7 +191,7 @@ pub struct ManagedRabbitmq {
     /// The volume of each node.
     #[serde(default)]
     pub storage: Storage,
-    /// Processor and memory of each. Default: 100m and 256Mi asked for, 1Gi at most.
+    /// CPU and memory of each. Default: requests of 100m and 256Mi, a limit of 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
@@ -202,23 +202,23 @@ impl Default for ManagedRabbitmq {
     }
 }
 
-/// A RabbitMQ broker elsewhere.
+/// An external RabbitMQ broker.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalRabbitmq {
-    /// Its host name or address.
+    /// Host name or address.
     #[schemars(length(min = 1, max = 253))]
     pub host: String,
-    /// Its port.
+    /// Port.
     #[serde(default = "amqp_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// A virtual host of the platform's own.
+    /// A virtual host for this platform alone.
     #[serde(default = "amqp_vhost")]
     #[schemars(length(min = 1, max = 200))]
     pub vhost: String,
-    /// A Secret with `username` and `password` of a user with all rights in that virtual host. AMQP cannot make users,
-    /// so the services share it.
+    /// A Secret with `username` and `password` of a user with all permissions in that virtual host. The services share
+    /// it, because AMQP cannot create users.
     pub credentials_secret_ref: SecretReference,
     /// How the connection is protected.
     #[serde(default)]
@@ -237,16 +237,16 @@ fn one() -> i32 {
     1
 }
 
-/// How the connection to a server elsewhere is protected.
+/// How the connection to an external server is protected.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("!has(self.caSecretRef) || self.mode == 'VerifyFull'")
     .message("tls.caSecretRef is for tls.mode VerifyFull"))]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// VerifyFull: encrypted, and certificate and host name are checked. Disable: plain.
+    /// VerifyFull: encrypted; certificate and host name are verified. Disable: plain text.
     #[serde(default)]
     pub mode: TlsMode,
-    /// Who signs the server's certificate. Default: the authorities that browsers trust.
+    /// The CA of the server's certificate. Default: the public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<CaReference>,
 }
@@ -256,15 +256,15 @@ pub struct Tls {
 pub enum TlsMode {
     /// Plain text.
     Disable,
-    /// Encrypted; certificate and host name are checked.
+    /// Encrypted; certificate and host name are verified.
     #[default]
     VerifyFull,
 }
 
-/// A Secret that holds an authority's certificate under `ca.crt`.
+/// A Secret with a CA certificate under `ca.crt`.
 pub type CaReference = SecretReference;
 
-/// A Secret that holds `username` and `password`.
+/// A Secret with `username` and `password`.
 pub type Credentials = SecretReference;
 
 /// A volume.
@@ -275,7 +275,7 @@ pub type Credentials = SecretReference;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Its size. It may grow where the storage class allows it, and never shrinks.
+    /// Size. It can grow if the storage class allows expansion, and cannot shrink.
     #[serde(default = "default_size")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(

@@ -24,10 +24,10 @@ pub struct Services {
     /// Notifications.
     #[serde(default)]
     pub notification: Service,
-    /// The pages that browsers load.
+    /// The static site.
     #[serde(default)]
     pub frontend: Service,
-    /// The gateway that takes no money; runs only with `payments.provider: Mock`.
+    /// The payment gateway for tests. It runs only with `payments.provider: Mock`.
     #[serde(default)]
     pub mock_gateway: Service,
 }
@@ -38,40 +38,40 @@ pub struct Services {
     .message("set replicas or autoscaling, not both"))]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
-    /// How many pods run. Default 1. To run none of the platform, set `management: Stopped`.
+    /// Number of pods. Default: 1. To run none of the platform, set `management: Stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 50")
         .message("replicas must be between 1 and 50; set management: Stopped to run no pods"))]
     pub replicas: Option<i32>,
-    /// Lets a HorizontalPodAutoscaler choose how many pods run.
+    /// Lets a HorizontalPodAutoscaler set the number of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// Processor and memory. Default: 50m and 64Mi asked for, 256Mi at most.
+    /// CPU and memory. Default: requests of 50m and 64Mi, a limit of 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// More environment variables; those that the operator sets are refused.
+    /// Additional environment variables. Those that the operator sets are rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub env: Vec<EnvVar>,
-    /// How much is logged.
+    /// The log level.
     #[serde(default)]
     pub log_level: LogLevel,
 }
 
-/// Lets a HorizontalPodAutoscaler choose how many pods run.
+/// Lets a HorizontalPodAutoscaler set the number of pods.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
     .message("autoscaling.minReplicas must not be above autoscaling.maxReplicas"))]
 #[serde(rename_all = "camelCase")]
 pub struct Autoscaling {
-    /// Fewest pods.
+    /// Minimum number of pods.
     #[serde(default = "default_min_replicas")]
     #[schemars(range(min = 1, max = 50))]
     pub min_replicas: i32,
-    /// Most pods.
+    /// Maximum number of pods.
     #[schemars(range(min = 1, max = 50))]
     pub max_replicas: i32,
-    /// Share of the processor asked for, in percent, that is aimed at.
+    /// Target CPU utilization, in percent of the request.
     #[serde(default = "default_cpu_percent")]
     #[schemars(range(min = 1, max = 1000))]
     pub target_cpu_percent: i32,
@@ -85,11 +85,11 @@ fn default_cpu_percent() -> i32 {
     70
 }
 
-/// Processor and memory of a container, as quantities such as `250m` and `128Mi`.
+/// CPU and memory of a container, as quantities such as `250m` and `128Mi`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What is set aside for it.
+    /// What is reserved for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     pub requests: BTreeMap<String, String>,
@@ -111,13 +111,13 @@ pub struct EnvVar {
     pub value: String,
 }
 
-/// How much is logged.
+/// The log level.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Everything.
     Trace,
-    /// For finding faults.
+    /// For debugging.
     Debug,
     /// The usual.
     #[default]
@@ -129,7 +129,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The level as the programs take it.
+    /// The value of `LOG_LEVEL`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trace => "trace",

@@ -1,20 +1,20 @@
-//! What the operator answers: conditions, never a phase.
+//! The status: conditions, never a phase.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator has found and done.
+/// What the operator has observed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventPlatformStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that was reconciled.
     #[serde(default)]
     pub observed_generation: Option<i64>,
-    /// Version of the programs that the spec asks for.
+    /// The desired version of the programs.
     #[serde(default)]
     #[schemars(length(max = 128))]
     pub version: Option<String>,
-    /// Where browsers find the platform.
+    /// The origin that browsers see.
     #[serde(default)]
     #[schemars(length(max = 300))]
     pub url: Option<String>,
@@ -32,26 +32,26 @@ pub struct EventPlatformStatus {
     pub dependencies: Vec<DependencyStatus>,
 }
 
-/// One thing that is so, or not, and why.
+/// Whether something holds, and why.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformCondition {
-    /// What it is about.
+    /// The type of the condition.
     #[serde(rename = "type")]
     #[schemars(length(max = 64))]
     pub type_: String,
-    /// Whether it is so.
+    /// Whether it holds.
     pub status: ConditionStatus,
-    /// Why, in one word for programs.
+    /// Why, in one word in camel case.
     #[schemars(length(max = 64))]
     pub reason: String,
-    /// Why, and what to do about it, for people.
+    /// Why, and what to do about it.
     #[schemars(length(max = 4096))]
     pub message: String,
     /// When `status` last changed, in RFC 3339.
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub last_transition_time: String,
-    /// The generation of the spec that it is about.
+    /// The generation of the spec that it applies to.
     #[serde(default)]
     pub observed_generation: Option<i64>,
 }
@@ -72,19 +72,19 @@ pub enum ConditionStatus {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
-    /// Its name in the spec, such as `booking`.
+    /// Name in the spec, such as `booking`.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// Pods of the wanted version that are available.
+    /// Available pods of the desired version.
     pub ready: i32,
-    /// Pods that are wanted.
+    /// Desired pods.
     pub desired: i32,
-    /// The image that is wanted.
+    /// The desired image.
     #[schemars(length(max = 400))]
     pub image: String,
 }
 
-/// A server that the programs rest on.
+/// A server that the programs depend on.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DependencyStatus {
@@ -94,7 +94,7 @@ pub struct DependencyStatus {
     /// Host and port.
     #[schemars(length(max = 5000))]
     pub endpoint: String,
-    /// The Secret that holds its credentials.
+    /// The Secret with its credentials.
     #[schemars(length(max = 253))]
     pub secret_name: String,
 }

@@ -1,4 +1,4 @@
-//! MongoDB: the replica set is initiated once, grows member by member, and has a user for each program.
+//! MongoDB: initiates the replica set once, adds its members one by one, and creates a user for each program.
 
 use bson::{Document, doc};
 use mongodb::{
@@ -8,20 +8,17 @@ use mongodb::{
 
 use super::{Account, CONNECT_TIMEOUT, MongodbTarget, ServerFailure, authority_file, is_mongodb_auth};
 
-/// What a member says of itself.
+/// The state of a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Member {
-    /// It takes writes.
     Primary,
-    /// It belongs to a set, but is not its primary.
+    /// In a replica set, but not its primary.
     Other,
-    /// It was never told of a set.
     Uninitiated,
-    /// It does not answer.
-    Silent,
+    Unreachable,
 }
 
-/// Initiates and grows the set where it is ours, and makes what is missing of users.
+/// Initiates and grows a managed replica set, and creates missing users.
 pub(super) async fn prepare(target: MongodbTarget) -> Result<(), ServerFailure> {
     let admin = match &target.initiate {
         None => client(&target, &target.hosts, false, Some((&target.admin, "admin"))).await?,
@@ -29,21 +26,21 @@ pub(super) async fn prepare(target: MongodbTarget) -> Result<(), ServerFailure> 
             let primary = primary(&target, set).await?;
             let admin = client(&target, &[primary], true, Some((&target.admin, "admin"))).await?;
             if target.hosts.len() > 1 {
-                grow(&admin, &target.hosts).await?;
+                add_member(&admin, &target.hosts).await?;
             }
             admin
         }
     };
-    let outcome = accounts(&admin, &target).await;
+    let outcome = create_accounts(&admin, &target).await;
     admin.shutdown().await;
     outcome
 }
 
-/// The member that takes writes. Initiates a set that never was one.
+/// The address of the primary. Initiates a replica set that has never been initiated.
 async fn primary(target: &MongodbTarget, set: &str) -> Result<String, ServerFailure> {
     let mut members = Vec::new();
     for host in &target.hosts {
-        members.push((host, ask(target, host).await));
+        members.push((host, probe(target, host).await));
     }
     if let Some((host, _)) = members.iter().find(|(_, member)| *member == Member::Primary) {
         return Ok((*host).clone());
@@ -52,7 +49,9 @@ async fn primary(target: &MongodbTarget, set: &str) -> Result<String, ServerFail
     match decide(&members.iter().map(|(_, member)| *member).collect::<Vec<_>>()) {
         Decision::Initiate => {
             initiate(target, set, first).await?;
-            Err(ServerFailure::NotReady("MongoDB: the replica set was initiated and elects its primary".to_owned()))
+            Err(ServerFailure::NotReady(
+                "MongoDB: the replica set was initiated and is electing its primary".to_owned(),
+            ))
         }
         Decision::Wait(why) => Err(ServerFailure::NotReady(format!("MongoDB: {why}"))),
         Decision::Unreachable => Err(ServerFailure::Unreachable(format!("MongoDB at {first} does not answer"))),
@@ -66,25 +65,25 @@ enum Decision {
     Unreachable,
 }
 
-/// A set is initiated only when every member answers and none knows of one: a silent member may hold the data of a set
-/// whose first pod was lost.
+/// A replica set is initiated only if every member answers and none is in one: an unreachable member may hold the data
+/// of a replica set whose first pod was lost.
 fn decide(members: &[Member]) -> Decision {
     if members.contains(&Member::Other) {
         return Decision::Wait("the replica set has no primary yet");
     }
-    match members.iter().filter(|member| **member == Member::Silent).count() {
+    match members.iter().filter(|member| **member == Member::Unreachable).count() {
         0 => Decision::Initiate,
-        silent if silent == members.len() => Decision::Unreachable,
+        unreachable if unreachable == members.len() => Decision::Unreachable,
         _ => Decision::Wait("waiting for every member to answer before the replica set is initiated"),
     }
 }
 
-async fn ask(target: &MongodbTarget, host: &str) -> Member {
-    let Ok(client) = client(target, &[host.to_owned()], true, None).await else { return Member::Silent };
+async fn probe(target: &MongodbTarget, host: &str) -> Member {
+    let Ok(client) = client(target, &[host.to_owned()], true, None).await else { return Member::Unreachable };
     let hello = client.database("admin").run_command(doc! { "hello": 1 }).await;
     client.shutdown().await;
     match hello {
-        Err(_) => Member::Silent,
+        Err(_) => Member::Unreachable,
         Ok(hello) if hello.get_bool("isWritablePrimary").unwrap_or(false) => Member::Primary,
         Ok(hello) if hello.contains_key("setName") => Member::Other,
         Ok(_) => Member::Uninitiated,
@@ -99,17 +98,17 @@ async fn initiate(target: &MongodbTarget, set: &str, host: &str) -> Result<(), S
     initiated.map(drop).map_err(|error| failure(&error))
 }
 
-/// Adds one missing member at a time, as MongoDB demands.
-async fn grow(admin: &Client, hosts: &[String]) -> Result<(), ServerFailure> {
+/// Adds one missing member. MongoDB allows only one at a time.
+async fn add_member(admin: &Client, hosts: &[String]) -> Result<(), ServerFailure> {
     let database = admin.database("admin");
     let answer = database.run_command(doc! { "replSetGetConfig": 1 }).await.map_err(|error| failure(&error))?;
     let config = answer.get_document("config").cloned().unwrap_or_default();
     let Some(grown) = with_next_member(config, hosts) else { return Ok(()) };
     database.run_command(doc! { "replSetReconfig": grown }).await.map_err(|error| failure(&error))?;
-    Err(ServerFailure::NotReady("MongoDB: a member was added to the replica set and copies the data".to_owned()))
+    Err(ServerFailure::NotReady("MongoDB: a member was added to the replica set and is copying the data".to_owned()))
 }
 
-/// The configuration with the first missing host added, or nothing when all are in it.
+/// The configuration with the first missing host. `None` if it has all hosts.
 fn with_next_member(mut config: Document, hosts: &[String]) -> Option<Document> {
     let mut members = config.get_array("members").cloned().unwrap_or_default();
     let of = |member: &bson::Bson, key: &str| member.as_document().and_then(|member| member.get(key).cloned());
@@ -124,11 +123,11 @@ fn with_next_member(mut config: Document, hosts: &[String]) -> Option<Document> 
     Some(config)
 }
 
-async fn accounts(admin: &Client, target: &MongodbTarget) -> Result<(), ServerFailure> {
+async fn create_accounts(admin: &Client, target: &MongodbTarget) -> Result<(), ServerFailure> {
     admin.database("admin").run_command(doc! { "ping": 1 }).await.map_err(|error| failure(&error))?;
     for account in &target.accounts {
         if !can_log_in(target, account).await {
-            make(admin, account).await?;
+            create_or_update_user(admin, account).await?;
         }
     }
     Ok(())
@@ -147,15 +146,15 @@ async fn can_log_in(target: &MongodbTarget, account: &Account) -> bool {
     answer.is_ok()
 }
 
-/// Makes the user of a program, or gives an existing one its password.
-async fn make(admin: &Client, account: &Account) -> Result<(), ServerFailure> {
+/// Creates the user of a program, or sets the password of an existing one.
+async fn create_or_update_user(admin: &Client, account: &Account) -> Result<(), ServerFailure> {
     let database = admin.database(&account.database);
     let found = database.run_command(doc! { "usersInfo": &account.user }).await.map_err(|error| failure(&error))?;
     let exists = found.get_array("users").is_ok_and(|users| !users.is_empty());
     let verb = if exists { "updateUser" } else { "createUser" };
     let roles = vec![
         doc! { "role": "readWrite", "db": &account.database },
-        // Validators are set by collMod.
+        // collMod sets the validators.
         doc! { "role": "dbAdmin", "db": &account.database },
     ];
     let command = doc! { verb: &account.user, "pwd": account.password.expose(), "roles": roles };
@@ -200,10 +199,10 @@ async fn client(
 fn failure(error: &mongodb::error::Error) -> ServerFailure {
     let message = format!("MongoDB: {error}");
     match error.kind.as_ref() {
-        _ if is_mongodb_auth(error) => ServerFailure::AuthFailed("MongoDB refuses the credentials".to_owned()),
-        // A driver that cannot log in finds no server; only the text says why.
+        _ if is_mongodb_auth(error) => ServerFailure::AuthFailed("MongoDB rejects the credentials".to_owned()),
+        // If the driver cannot log in, server selection fails; only the text tells why.
         _ if message.contains("SCRAM") || message.contains("Authentication failed") => {
-            ServerFailure::AuthFailed("MongoDB refuses the credentials".to_owned())
+            ServerFailure::AuthFailed("MongoDB rejects the credentials".to_owned())
         }
         mongodb::error::ErrorKind::Command(_) => ServerFailure::Refused(message),
         _ => ServerFailure::Unreachable(message),
@@ -215,14 +214,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_is_initiated_only_when_all_answer_and_none_knows_of_one() {
-        use Member::{Other, Silent, Uninitiated};
+    fn a_replica_set_is_initiated_only_if_all_members_answer_and_none_is_in_one() {
+        use Member::{Other, Uninitiated, Unreachable};
 
         assert_eq!(decide(&[Uninitiated]), Decision::Initiate);
         assert_eq!(decide(&[Uninitiated, Uninitiated, Uninitiated]), Decision::Initiate);
-        assert!(matches!(decide(&[Uninitiated, Silent, Uninitiated]), Decision::Wait(_)));
-        assert!(matches!(decide(&[Uninitiated, Other, Silent]), Decision::Wait(_)));
-        assert_eq!(decide(&[Silent, Silent, Silent]), Decision::Unreachable);
+        assert!(matches!(decide(&[Uninitiated, Unreachable, Uninitiated]), Decision::Wait(_)));
+        assert!(matches!(decide(&[Uninitiated, Other, Unreachable]), Decision::Wait(_)));
+        assert_eq!(decide(&[Unreachable, Unreachable, Unreachable]), Decision::Unreachable);
     }
 
     #[test]

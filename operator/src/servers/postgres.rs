@@ -7,14 +7,14 @@ use sqlx::{
 
 use super::{Account, CONNECT_TIMEOUT, PostgresTarget, ServerFailure};
 
-/// Logs in as the administrator, and makes what is missing of roles and databases.
+/// Logs in as the administrator and creates missing roles and databases.
 pub(super) async fn prepare(target: PostgresTarget) -> Result<(), ServerFailure> {
     let mut admin = connect(&target, &target.admin, target.password.expose(), "postgres").await?;
     for account in &target.accounts {
         let login = connect(&target, &account.user, account.password.expose(), &account.database).await;
         match login {
             Ok(connection) => drop(connection.close().await),
-            Err(_) => make(&mut admin, account).await?,
+            Err(_) => create_or_update_account(&mut admin, account).await?,
         }
     }
     drop(admin.close().await);
@@ -34,7 +34,7 @@ async fn connect(
         .password(password)
         .database(database)
         .application_name("eventplatform-operator")
-        // Statements hold passwords.
+        // Statements contain passwords.
         .disable_statement_logging();
     options = match &target.tls {
         None => options.ssl_mode(PgSslMode::Disable),
@@ -43,28 +43,28 @@ async fn connect(
             Some(pem) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(pem.clone().into_bytes()),
         },
     };
-    let place = format!("PostgreSQL at {}:{}", target.host, target.port);
+    let address = format!("PostgreSQL at {}:{}", target.host, target.port);
     match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(failure(&place, user, &error)),
-        Err(_) => Err(ServerFailure::Unreachable(format!("{place} did not answer"))),
+        Ok(Err(error)) => Err(failure(&address, user, &error)),
+        Err(_) => Err(ServerFailure::Unreachable(format!("{address} did not answer"))),
     }
 }
 
-fn failure(place: &str, user: &str, error: &sqlx::Error) -> ServerFailure {
+fn failure(address: &str, user: &str, error: &sqlx::Error) -> ServerFailure {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
     match code.as_str() {
-        "28P01" | "28000" => ServerFailure::AuthFailed(format!("{place} refuses the password of {user}")),
-        "57P03" => ServerFailure::NotReady(format!("{place} is starting")),
-        "" => ServerFailure::Unreachable(format!("{place}: {error}")),
-        _ => ServerFailure::Refused(format!("{place}: {error}")),
+        "28P01" | "28000" => ServerFailure::AuthFailed(format!("{address} rejects the password of {user}")),
+        "57P03" => ServerFailure::NotReady(format!("{address} is starting")),
+        "" => ServerFailure::Unreachable(format!("{address}: {error}")),
+        _ => ServerFailure::Refused(format!("{address}: {error}")),
     }
 }
 
-/// Makes the role and the database of an account, or gives an existing role its password.
-async fn make(admin: &mut PgConnection, account: &Account) -> Result<(), ServerFailure> {
+/// Creates the role and the database of an account, or sets the password of an existing role.
+async fn create_or_update_account(admin: &mut PgConnection, account: &Account) -> Result<(), ServerFailure> {
     let refused = |error: sqlx::Error| {
-        ServerFailure::Refused(format!("PostgreSQL: cannot make {} for {}: {error}", account.database, account.user))
+        ServerFailure::Refused(format!("PostgreSQL: cannot create {} for {}: {error}", account.database, account.user))
     };
     let exists = |name: &'static str| format!("select count(*) > 0 from {name} = $1");
     let role_exists: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(exists("pg_roles where rolname")))
@@ -76,7 +76,7 @@ async fn make(admin: &mut PgConnection, account: &Account) -> Result<(), ServerF
     let (role, database) = (identifier(&account.user), identifier(&account.database));
     let password = literal(account.password.expose());
     execute(admin, format!("{verb} role {role} login password {password}")).await.map_err(refused)?;
-    // A role that is no superuser may give a database only to a role that it is a member of.
+    // Without superuser, the administrator can create databases only for roles that it is a member of.
     execute(admin, format!("grant {role} to current_user")).await.map_err(refused)?;
     let database_exists: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(exists("pg_database where datname")))
         .bind(&account.database)
@@ -97,7 +97,7 @@ fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A string constant. Backslashes mean nothing special while standard_conforming_strings is on, as it is by default.
+/// A string literal. Backslashes are plain characters, as standard_conforming_strings is on by default.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

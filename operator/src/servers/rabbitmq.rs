@@ -1,4 +1,4 @@
-//! RabbitMQ: whether it lets its users in.
+//! RabbitMQ: checks that a user can log in.
 
 use std::str::FromStr;
 
@@ -10,15 +10,15 @@ use super::{CONNECT_TIMEOUT, RabbitmqTarget, ServerFailure};
 pub(super) async fn check(target: RabbitmqTarget) -> Result<(), ServerFailure> {
     let uri = AMQPUri::from_str(target.url.expose())
         .map_err(|error| ServerFailure::Refused(format!("RabbitMQ: its URL does not parse: {error}")))?;
-    let place = format!("RabbitMQ at {}:{}", uri.authority.host, uri.authority.port);
+    let address = format!("RabbitMQ at {}:{}", uri.authority.host, uri.authority.port);
     match tokio::time::timeout(CONNECT_TIMEOUT * 2, connect(uri, &target)).await {
         Ok(Ok(connection)) => {
-            // It was let in; how it parts does not matter.
+            // The login succeeded. How the connection closes does not matter.
             connection.close(200, "checked".into()).await.ok();
             Ok(())
         }
-        Ok(Err(error)) => Err(failure(&place, &error)),
-        Err(_) => Err(ServerFailure::Unreachable(format!("{place} did not answer"))),
+        Ok(Err(error)) => Err(failure(&address, &error)),
+        Err(_) => Err(ServerFailure::Unreachable(format!("{address} did not answer"))),
     }
 }
 
@@ -33,12 +33,12 @@ async fn connect(uri: AMQPUri, target: &RabbitmqTarget) -> lapin::Result<Connect
     }
 }
 
-fn failure(place: &str, error: &lapin::Error) -> ServerFailure {
+fn failure(address: &str, error: &lapin::Error) -> ServerFailure {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) if refusal.get_id() == 403 => {
-            ServerFailure::AuthFailed(format!("{place} refuses the credentials"))
+            ServerFailure::AuthFailed(format!("{address} rejects the credentials"))
         }
-        ErrorKind::ProtocolError(refusal) => ServerFailure::Refused(format!("{place}: {refusal}")),
-        _ => ServerFailure::Unreachable(format!("{place}: {error}")),
+        ErrorKind::ProtocolError(refusal) => ServerFailure::Refused(format!("{address}: {refusal}")),
+        _ => ServerFailure::Unreachable(format!("{address}: {error}")),
     }
 }

@@ -1,5 +1,5 @@
-//! A cluster around the API server: controllers that bring pods up at once, servers that let everybody in, and an
-//! operator that can be started anew.
+//! A cluster around the API server: controllers that start pods at once, servers that accept every login, and an operator
+//! that can be restarted.
 
 use std::{
     collections::BTreeMap,
@@ -11,21 +11,24 @@ use chrono::DateTime;
 use eventplatform_operator::{
     controller::{Operator, error_policy, reconcile},
     crd::EventPlatform,
-    problem::Problem,
+    error::Error,
     servers::{MongodbTarget, PostgresTarget, RabbitmqTarget, ServerFailure, Servers},
     settings::Settings,
 };
 use futures::future::BoxFuture;
-use kube::runtime::{
-    controller::Action,
-    events::{Recorder, Reporter},
+use kube::{
+    core::DeserializeGuard,
+    runtime::{
+        controller::Action,
+        events::{Recorder, Reporter},
+    },
 };
 use platform::Clock;
 use serde_json::{Value, json};
 
 use crate::server::ApiServer;
 
-/// Servers that fail only as they are told to.
+/// Servers that fail only on request.
 #[derive(Default)]
 pub(crate) struct FakeServers {
     failures: Mutex<BTreeMap<&'static str, ServerFailure>>,
@@ -52,15 +55,15 @@ impl Servers for FakeServers {
     }
 }
 
-/// How a test begins.
+/// How a test starts.
 pub(crate) enum Scenario {
-    /// Nothing but the resource.
+    /// Only the resource.
     Fresh,
     /// The resource with this spec.
     Specified(Value),
     /// A platform that is Ready.
     Ready,
-    /// A Service of somebody else has a name that is needed.
+    /// Somebody else's Service has a name that the platform needs.
     NameTaken,
 }
 
@@ -74,13 +77,12 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     /// Whether Jobs fail.
     pub(crate) migrations_fail: bool,
-    /// A StatefulSet whose pods stay as they are.
+    /// A StatefulSet whose pods do not change.
     pub(crate) slow: Option<&'static str>,
     operator: Arc<Operator>,
 }
 
 impl Cluster {
-    /// A cluster as `scenario` has it.
     pub(crate) async fn given(scenario: Scenario) -> Self {
         let api = ApiServer::default();
         let servers = Arc::new(FakeServers::default());
@@ -108,7 +110,7 @@ impl Cluster {
         cluster
     }
 
-    /// Lets a server fail, or come back.
+    /// Makes a server fail, or recover.
     pub(crate) fn fail(&self, server: &'static str, failure: Option<ServerFailure>) {
         let mut failures = self.servers.failures.lock().unwrap();
         match failure {
@@ -117,27 +119,25 @@ impl Cluster {
         };
     }
 
-    /// Ends the operator and starts another, which remembers nothing.
+    /// Replaces the operator with one that has no memory.
     pub(crate) fn restart_operator(&mut self) {
         self.operator = operator(&self.api, &self.servers, &self.clock);
     }
 
     /// One reconcile.
-    pub(crate) async fn reconcile(&self) -> Result<Action, Problem> {
-        let platform = Arc::new(self.platform());
+    pub(crate) async fn reconcile(&self) -> Result<Action, Error> {
+        let platform = Arc::new(DeserializeGuard(Ok(self.platform())));
         let result = reconcile(platform.clone(), self.operator.clone()).await;
-        if let Err(problem) = &result {
-            error_policy(platform, problem, self.operator.clone());
+        if let Err(error) = &result {
+            error_policy(platform, error, self.operator.clone());
         }
         result
     }
 
-    /// The resource as it is now.
     pub(crate) fn platform(&self) -> EventPlatform {
         serde_json::from_value(self.api.get("eventplatforms", "demo").unwrap()).unwrap()
     }
 
-    /// Changes the spec.
     pub(crate) fn specify(&self, edit: impl FnOnce(&mut Value)) {
         self.api.edit("eventplatforms", "demo", |object| edit(&mut object["spec"]));
     }
@@ -151,14 +151,14 @@ impl Cluster {
         (text("status"), text("reason"), text("message"))
     }
 
-    /// Whether the platform is Ready, about the spec as it is now.
+    /// Whether the platform is Ready for its current spec.
     pub(crate) fn is_ready(&self) -> bool {
         let platform = self.platform();
         let observed = platform.status.as_ref().and_then(|status| status.observed_generation);
         self.condition("Ready").0 == "True" && observed == platform.metadata.generation
     }
 
-    /// Reconciles and lets the controllers work until nothing is written any more.
+    /// Reconciles and lets the controllers work until nothing changes any more.
     pub(crate) async fn converge(&mut self) {
         for _ in 0..30 {
             let before = self.api.names();
@@ -169,7 +169,7 @@ impl Cluster {
                 return;
             }
         }
-        panic!("never comes to rest: {:?}", self.condition("Ready"));
+        panic!("does not converge: {:?}", self.condition("Ready"));
     }
 
     fn versions(&self) -> Vec<String> {
@@ -179,7 +179,7 @@ impl Cluster {
         objects.map(|object| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// What the controllers of a cluster would do, all at once.
+    /// Does the work of the cluster's controllers.
     pub(crate) fn settle(&self) {
         for plural in ["deployments", "statefulsets"] {
             for object in self.api.list(plural).into_iter().filter(|object| !self.is_slow(object)) {
@@ -226,7 +226,7 @@ impl Cluster {
         }
     }
 
-    /// Deletes the resource as the garbage collector would: with everything that it owns.
+    /// Deletes the resource and, like the garbage collector, everything that it owns.
     pub(crate) fn delete_platform(&self) {
         let uid = self.platform().metadata.uid.unwrap();
         self.api.remove("eventplatforms", "demo");

@@ -5,3 +5,4 @@
 mod cluster;
 mod scenarios;
 mod server;
+mod watches;

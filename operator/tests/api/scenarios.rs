@@ -59,7 +59,7 @@ async fn programs_wait_for_their_servers_and_say_so() {
 }
 
 #[tokio::test]
-async fn when_all_is_well_nothing_is_written() {
+async fn a_ready_platform_is_not_written() {
     let cluster = Cluster::given(Scenario::Ready).await;
 
     for _ in 0..3 {
@@ -72,7 +72,7 @@ async fn when_all_is_well_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn after_a_restart_nothing_is_written_either() {
+async fn a_ready_platform_is_not_written_after_a_restart() {
     let mut cluster = Cluster::given(Scenario::Specified(json!({
         "services": {"frontend": {"resources": {"requests": {"cpu": "0.5"}}}}
     })))
@@ -103,7 +103,7 @@ async fn somebody_elses_object_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_emptied_secret_is_reported_and_nothing_is_made_up() {
+async fn an_emptied_secret_is_reported_and_nothing_is_generated() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     let kept = cluster.api.get("secrets", "demo-postgres-credentials").unwrap();
     let deployment = cluster.api.get("deployments", "demo-user").unwrap();
@@ -124,7 +124,7 @@ async fn an_emptied_secret_is_reported_and_nothing_is_made_up() {
 }
 
 #[tokio::test]
-async fn a_lost_secret_is_not_made_anew_over_old_volumes() {
+async fn a_lost_secret_is_not_regenerated_over_old_volumes() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     let kept = cluster.api.get("secrets", "demo-mongodb-credentials").unwrap();
     cluster.api.remove("secrets", "demo-mongodb-credentials");
@@ -138,7 +138,7 @@ async fn a_lost_secret_is_not_made_anew_over_old_volumes() {
     assert!(cluster.is_ready());
 }
 
-/// A platform that an older release made: its RabbitMQ has no login of user-service.
+/// A platform from an older release: its RabbitMQ has no login of user-service.
 async fn of_an_older_release() -> Cluster {
     let cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.edit("secrets", RABBITMQ, |secret| {
@@ -182,7 +182,7 @@ async fn adding_a_login_is_tried_again_when_somebody_else_writes_the_secret() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_replaced_stays_lost_and_no_login_is_made_up_beside_it() {
+async fn a_key_that_cannot_be_replaced_stays_lost_and_no_login_is_generated_beside_it() {
     let mut cluster = of_an_older_release().await;
     cluster.api.edit("secrets", RABBITMQ, |secret| {
         secret["data"].as_object_mut().unwrap().remove("erlang-cookie");
@@ -230,7 +230,7 @@ async fn programs_that_change_wait_until_rabbitmq_has_the_new_logins() {
 }
 
 #[tokio::test]
-async fn a_rabbitmq_that_is_down_holds_no_program_up() {
+async fn a_rabbitmq_that_is_down_blocks_no_program() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.slow = Some("demo-rabbitmq");
     cluster.api.edit("statefulsets", "demo-rabbitmq", |set| set["status"]["readyReplicas"] = json!(0));
@@ -245,7 +245,7 @@ async fn a_rabbitmq_that_is_down_holds_no_program_up() {
 }
 
 #[tokio::test]
-async fn a_retained_platform_takes_its_credentials_up_again() {
+async fn a_new_platform_uses_retained_credentials() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     let before = cluster.api.get("secrets", "demo-signing-keys").unwrap();
     let platform = cluster.api.get("eventplatforms", "demo").unwrap();
@@ -285,7 +285,7 @@ async fn under_delete_credentials_go_with_the_platform() {
 }
 
 #[tokio::test]
-async fn paused_means_no_writes_but_the_status() {
+async fn paused_means_only_the_status_is_written() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.specify(|spec| *spec = json!({"management": "Paused"}));
     cluster.api.edit("deployments", "demo-user", |deployment| deployment["spec"]["replicas"] = json!(7));
@@ -327,7 +327,7 @@ async fn stopped_means_no_pods_and_no_data_lost() {
 }
 
 #[tokio::test]
-async fn what_somebody_deletes_or_changes_is_set_right_with_an_event() {
+async fn what_somebody_deletes_or_changes_is_restored_with_an_event() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.edit("deployments", "demo-user", |object| {
         object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x");
@@ -348,7 +348,7 @@ async fn what_somebody_deletes_or_changes_is_set_right_with_an_event() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_wanted_is_pruned() {
+async fn undesired_objects_are_pruned() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.put(
         "secrets",
@@ -369,7 +369,7 @@ async fn what_is_no_longer_wanted_is_pruned() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_no_longer_wanted_goes() {
+async fn undesired_fields_are_removed() {
     let mut cluster =
         Cluster::given(Scenario::Specified(json!({"exposure": {"className": "nginx", "annotations": {"a": "b"}}})))
             .await;
@@ -421,7 +421,7 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
     cluster.api.put("pods", pod);
     cluster.reconcile().await.unwrap();
     let (_, _, message) = cluster.condition("Degraded");
-    assert!(message.contains("it said: error: no such column; see"), "{message}");
+    assert!(message.contains("log: error: no such column; see"), "{message}");
     cluster.migrations_fail = false;
     cluster.clock.advance(TimeDelta::seconds(301));
     cluster.reconcile().await.unwrap();
@@ -508,7 +508,7 @@ async fn refused_credentials_are_a_condition() {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_named() {
+async fn a_missing_permission_is_named() {
     let mut cluster = Cluster::given(Scenario::Fresh).await;
     cluster.api.forbid(Some("patch ingresses"));
 
@@ -539,7 +539,7 @@ async fn a_kind_that_the_cluster_does_not_know_is_named() {
 }
 
 #[tokio::test]
-async fn an_impossible_spec_waits_for_a_change() {
+async fn an_invalid_spec_waits_for_a_change() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
 
     cluster.specify(|spec| *spec = json!({"services": {"user": {"env": [{"name": "LISTEN_ADDR", "value": "x"}]}}}));
@@ -550,7 +550,7 @@ async fn an_impossible_spec_waits_for_a_change() {
 }
 
 #[tokio::test]
-async fn a_stuck_pod_of_a_server_is_made_anew() {
+async fn a_stuck_pod_of_a_server_is_recreated() {
     let cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.edit("statefulsets", "demo-postgres", |set| set["status"]["updateRevision"] = json!("good"));
     let set = cluster.api.get("statefulsets", "demo-postgres").unwrap();
@@ -606,7 +606,7 @@ async fn a_crash_after_any_single_write_ends_in_the_same_platform() {
     }
 }
 
-/// Names of Jobs end in a hash, of passwords too.
+/// Names of Jobs end in a hash that depends on passwords.
 fn without_hashes(names: &[String]) -> Vec<String> {
     names.iter().map(|name| name.split_once("-migrate-").map_or(name.clone(), |(start, _)| start.to_owned())).collect()
 }

@@ -1,4 +1,4 @@
-//! An API server in memory: enough of server-side apply, defaults and versions to tell a write from a change.
+//! An API server in memory, with enough of server-side apply, defaults and versions to detect changes.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use axum::body::Bytes;
+use futures::stream;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -27,11 +29,11 @@ struct State {
     version: u64,
     writes: Vec<String>,
     events: Vec<String>,
-    /// After so many writes nothing is answered any more.
+    /// Every request fails after this many writes.
     crash_after: Option<usize>,
-    /// `verb plural` that is forbidden.
+    /// The forbidden `verb plural`.
     forbidden: Option<String>,
-    /// The Secret that somebody else writes just before the operator does.
+    /// The Secret that somebody else writes just before the operator.
     contended: Option<String>,
 }
 
@@ -65,19 +67,19 @@ impl ApiServer {
         std::mem::take(&mut self.state.lock().unwrap().events)
     }
 
-    /// Lets the operator's connection break after so many writes.
+    /// Fails every request after this many writes.
     pub(crate) fn crash_after(&self, writes: Option<usize>) {
         let mut state = self.state.lock().unwrap();
         state.writes.clear();
         state.crash_after = writes;
     }
 
-    /// Takes a right away.
+    /// Denies a permission.
     pub(crate) fn forbid(&self, verb_and_plural: Option<&str>) {
         self.state.lock().unwrap().forbidden = verb_and_plural.map(str::to_owned);
     }
 
-    /// Lets somebody else write a Secret just before the operator's next write to it.
+    /// Makes somebody else write a Secret just before the operator's next write to it.
     pub(crate) fn contend(&self, secret: &str) {
         self.state.lock().unwrap().contended = Some(secret.to_owned());
     }
@@ -100,36 +102,41 @@ impl ApiServer {
         state.objects.keys().map(|(plural, _, name)| format!("{plural}/{name}")).collect()
     }
 
-    /// Somebody else writes.
+    /// Writes an object as somebody else.
     pub(crate) fn put(&self, plural: &str, object: Value) {
         let mut state = self.state.lock().unwrap();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         state.store((plural.to_owned(), "shop".to_owned(), name), object, None);
     }
 
-    /// Somebody else changes.
+    /// Changes an object as somebody else.
     pub(crate) fn edit(&self, plural: &str, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut object = self.get(plural, name).unwrap_or_else(|| panic!("no {plural}/{name}"));
         edit(&mut object);
         self.put(plural, object);
     }
 
-    /// Somebody else deletes.
+    /// Deletes an object as somebody else.
     pub(crate) fn remove(&self, plural: &str, name: &str) {
         let key = (plural.to_owned(), "shop".to_owned(), name.to_owned());
         self.state.lock().unwrap().objects.remove(&key);
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<axum::body::Body> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let content_type = parts.headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        if query.get("watch").is_some_and(|watch| watch == "true") {
+            // Nothing ever changes.
+            let silence = stream::pending::<Result<Bytes, Infallible>>();
+            return Response::new(axum::body::Body::from_stream(silence));
+        }
         let (code, answer) =
             self.state.lock().unwrap().handle(&parts.method, parts.uri.path(), &query, &content_type, body);
-        Response::builder().status(code).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap()
+        Response::builder().status(code).body(serde_json::to_vec(&answer).unwrap().into()).unwrap()
     }
 }
 
@@ -238,7 +245,7 @@ impl State {
                 object
             })
             .collect();
-        json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items })
+        json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items })
     }
 
     fn apply(&mut self, key: Key, patch: &Value, manager: &str, forced: bool) -> (u16, Value) {

@@ -27,7 +27,7 @@ async fn point_14_external_mode_makes_no_stateful_set_and_reports_wrong_credenti
         let platform = found.await?;
 
         let said = message(&platform, "DependenciesReady");
-        ensure!(said.contains("refuses the password"), "{said}");
+        ensure!(said.contains("rejects the password"), "{said}");
         let names: Vec<String> =
             namespace.children::<StatefulSet>("demo").await?.iter().map(ResourceExt::name_any).collect();
         ensure!(!names.contains(&"demo-postgres".to_owned()), "{names:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use cluster_tests::{Namespace, client};
-use eventplatform_operator::child::FIELD_MANAGER;
+use eventplatform_operator::resource::FIELD_MANAGER;
 use eventplatform_operator::crd::EventPlatform;
 use futures::FutureExt;
 use futures::future::join_all;

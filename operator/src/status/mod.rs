@@ -1,35 +1,32 @@
-//! The status: conditions with a reason and a message for people. Pure; written only when it differs.
+//! The status: conditions with a reason and a message for people. Pure. It is written only when it differs.
+
+mod programs;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     crd::{ConditionStatus, DependencyStatus, EventPlatformStatus, PlatformCondition, ServiceStatus},
-    problem::Problem,
+    error::Error,
 };
 
-/// Whether something holds, and why.
+/// Whether a condition holds, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verdict {
-    /// Whether it holds.
     pub status: ConditionStatus,
-    /// One word.
+    /// One word in camel case.
     pub reason: String,
-    /// A sentence.
     pub message: String,
 }
 
 impl Verdict {
-    /// It holds.
     pub fn yes(reason: &str, message: impl Into<String>) -> Self {
         Self { status: ConditionStatus::True, reason: reason.to_owned(), message: message.into() }
     }
 
-    /// It does not.
     pub fn no(reason: &str, message: impl Into<String>) -> Self {
         Self { status: ConditionStatus::False, reason: reason.to_owned(), message: message.into() }
     }
 
-    /// It is not known.
     pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
         Self { status: ConditionStatus::Unknown, reason: reason.to_owned(), message: message.into() }
     }
@@ -39,42 +36,38 @@ impl Verdict {
     }
 }
 
-/// What one reconcile has found.
+/// The findings of one reconcile.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The generation of the spec it was about.
+    /// The generation of the spec that was reconciled.
     pub generation: Option<i64>,
-    /// Version that the spec asks for.
     pub version: Option<String>,
-    /// Where browsers find the platform.
     pub url: Option<String>,
-    /// Whether the operator leaves it alone.
     pub paused: bool,
-    /// Whether it shall not run.
     pub stopped: bool,
     /// Whether every program serves.
     pub available: Verdict,
-    /// Whether the servers are ready.
+    /// Whether PostgreSQL, MongoDB and RabbitMQ are ready.
     pub dependencies_ready: Verdict,
-    /// Whether the schemas are those of the wanted version.
+    /// Whether every schema is that of the desired version.
     pub schema_current: Verdict,
-    /// What is wrong and does not pass by itself: reason and message.
+    /// Reason and message of everything that needs intervention.
     pub degraded: Vec<(String, String)>,
-    /// What is still under way.
+    /// Everything that only takes time.
     pub pending: Vec<String>,
-    /// The programs.
     pub services: Vec<ServiceStatus>,
-    /// The servers.
     pub dependencies: Vec<DependencyStatus>,
+    /// Kind and name of the objects that somebody else changed or deleted, and that were restored.
+    pub restored: Vec<String>,
 }
 
 impl Report {
-    /// Nothing is known yet but what was known before.
+    /// Starts with the findings of the previous reconcile.
     pub fn new(generation: Option<i64>, previous: Option<&EventPlatformStatus>) -> Self {
         let known = |type_: &str| {
             let conditions = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
             conditions.iter().find(|condition| condition.type_ == type_).map_or_else(
-                || Verdict::unknown("NotObserved", "the operator has not come to it yet"),
+                || Verdict::unknown("NotObserved", "the operator has not checked it yet"),
                 |known| Verdict { status: known.status, reason: known.reason.clone(), message: known.message.clone() },
             )
         };
@@ -91,25 +84,22 @@ impl Report {
             pending: Vec::new(),
             services: previous.map(|status| status.services.clone()).unwrap_or_default(),
             dependencies: previous.map(|status| status.dependencies.clone()).unwrap_or_default(),
+            restored: Vec::new(),
         }
     }
 
-    /// Notes a problem.
-    pub fn note(&mut self, problem: &Problem) {
-        self.degraded.push((problem.reason().to_owned(), problem.to_string()));
+    pub fn degrade(&mut self, error: &Error) {
+        self.degraded.push((error.reason().to_owned(), error.to_string()));
     }
 
-    /// Whether all is as the spec wants it.
+    /// Whether everything is as specified.
     pub fn is_ready(&self) -> bool {
         self.ready().holds()
     }
 
     fn ready(&self) -> Verdict {
         if self.paused {
-            return Verdict::unknown(
-                "Paused",
-                "management is Paused; set it to Managed to have the platform looked after",
-            );
+            return Verdict::unknown("Paused", "management is Paused; set it to Managed to resume reconciliation");
         }
         if let Some((reason, message)) = self.degraded.first() {
             return Verdict::no(reason, message.clone());
@@ -124,12 +114,12 @@ impl Report {
         if !self.pending.is_empty() {
             return Verdict::no("Progressing", self.pending.join("; "));
         }
-        Verdict::yes("AsSpecified", "everything is as the spec wants it")
+        Verdict::yes("AsSpecified", "everything is as specified")
     }
 
     fn degraded(&self) -> Verdict {
         match self.degraded.first() {
-            None => Verdict::no("AsExpected", "nothing is wrong that does not pass by itself"),
+            None => Verdict::no("AsExpected", "nothing needs intervention"),
             Some((reason, _)) => {
                 let messages: Vec<&str> = self.degraded.iter().map(|(_, message)| message.as_str()).collect();
                 Verdict::yes(reason, messages.join("; "))
@@ -139,13 +129,13 @@ impl Report {
 
     fn paused(&self) -> Verdict {
         if self.paused {
-            Verdict::yes("Paused", "management is Paused: nothing is written but this status")
+            Verdict::yes("Paused", "management is Paused: only this status is written")
         } else {
-            Verdict::no("Managed", "the operator looks after the platform")
+            Verdict::no("Managed", "the operator manages the platform")
         }
     }
 
-    /// The status to write, with the times of `previous` where nothing changed.
+    /// The status to write. A condition keeps its transition time while its status is the same.
     pub fn status(&self, previous: Option<&EventPlatformStatus>, now: DateTime<Utc>) -> EventPlatformStatus {
         let conditions = [
             ("Ready", self.ready()),
@@ -167,7 +157,7 @@ impl Report {
     }
 }
 
-/// The longest message that the resource takes.
+/// Below the bound of the CRD.
 const MAX_MESSAGE: usize = 4000;
 
 fn condition(
@@ -192,7 +182,7 @@ fn condition(
     }
 }
 
-/// The conditions that went over to another status, or are degraded for another reason: what an event is worth.
+/// The conditions that deserve an event: those with another status, and Degraded with another reason.
 pub fn transitions<'a>(
     previous: Option<&EventPlatformStatus>,
     next: &'a EventPlatformStatus,
@@ -204,7 +194,7 @@ pub fn transitions<'a>(
             let another_reason = condition.type_ == "Degraded" && before.reason != condition.reason;
             before.status != condition.status || another_reason
         }
-        // At first only what holds is news.
+        // Without a previous status, only what holds is news.
         None => condition.status == ConditionStatus::True,
     });
     changed.collect()
@@ -241,9 +231,9 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_makes_it_degraded_and_not_ready_but_leaves_it_available() {
+    fn an_error_makes_it_degraded_and_not_ready_but_leaves_it_available() {
         let mut report = good();
-        report.note(&Problem::NameTaken { kind: "Service".into(), name: "demo-user".into() });
+        report.degrade(&Error::NameTaken { kind: "Service".into(), name: "demo-user".into() });
 
         let status = report.status(Some(&good().status(None, at(1))), at(50));
 
@@ -255,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_transitions_are_worth_an_event() {
+    fn only_transitions_deserve_an_event() {
         let first = good().status(None, at(1));
         let mut report = good();
         report.pending.push("booking: 1 of 2 pods".to_owned());
@@ -268,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn while_something_is_pending_it_is_not_ready() {
+    fn a_platform_is_not_ready_while_something_is_pending() {
         let mut report = good();
         report.pending.push("booking: 1 of 2 pods".to_owned());
 

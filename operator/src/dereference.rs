@@ -1,4 +1,4 @@
-//! Everything that is read of the cluster before anything is decided.
+//! Reads everything in the cluster that concerns a platform, before anything is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,55 +11,52 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    child::{Identity, Kind, Ownership},
+    build::Program,
     crd::{EventPlatformSpec, PaymentProvider, Tls},
     credentials::{Credential, SecretData, secret_data},
-    problem::Problem,
+    error::{Error, Result},
+    resource::{Identity, Kind, Ownership},
 };
 
-/// What exists of a platform.
+/// What the cluster holds of a platform.
 #[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// Objects with the platform's labels.
+pub struct ClusterState {
+    /// Objects with the platform's labels, and whatever has the name of one of its credentials.
     objects: BTreeMap<(Kind, String), Value>,
-    /// Volumes of the servers.
+    /// The PersistentVolumeClaims of the servers.
     pub claims: Vec<Value>,
-    /// Pods.
     pub pods: Vec<Value>,
-    /// The Secrets that the spec refers to; `None` where there is none.
+    /// The Secrets that the spec refers to. `None` if a Secret does not exist.
     pub references: BTreeMap<String, Option<SecretData>>,
-    /// The kinds that the cluster knows.
-    pub known: BTreeSet<Kind>,
+    /// The kinds that the API server knows.
+    pub kinds: BTreeSet<Kind>,
 }
 
-impl Observed {
-    /// An object, if it exists with the platform's labels.
+impl ClusterState {
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
         self.objects.get(&(kind, name.to_owned()))
     }
 
-    /// Notes an object. Lists leave kind and version of their items out.
+    /// Adds or replaces an object. Sets its kind and version, which lists leave out.
     pub fn put(&mut self, kind: Kind, name: &str, mut object: Value) {
         object["kind"] = Value::String(kind.name().to_owned());
         object["apiVersion"] = Value::String(kind.api_version());
         self.objects.insert((kind, name.to_owned()), object);
     }
 
-    /// Notes a deletion.
     pub fn remove(&mut self, kind: Kind, name: &str) {
         self.objects.remove(&(kind, name.to_owned()));
     }
 
-    /// All objects.
     pub fn objects(&self) -> impl Iterator<Item = (Kind, &str, &Value)> {
         self.objects.iter().map(|((kind, name), object)| (*kind, name.as_str(), object))
     }
 
-    /// Whether the platform was set up before, in this life or a former one whose volumes were kept: then a missing
-    /// credential is lost, not new. Credentials come before everything else.
+    /// Whether the platform has objects or volumes, perhaps those of a deleted platform that were retained. Credentials
+    /// are created before everything else, so a missing credential is then lost, not new.
     pub fn is_established(&self, identity: &Identity) -> bool {
         let credentials: Vec<String> =
-            Credential::ALL.iter().map(|credential| identity.child_name(credential.suffix())).collect();
+            Credential::ALL.iter().map(|credential| identity.resource_name(credential.suffix())).collect();
         let made = self.objects().any(|(kind, name, object)| {
             let is_credential = kind == Kind::Secret && credentials.iter().any(|credential| credential == name);
             !is_credential && identity.ownership(object) == Ownership::Ours
@@ -67,20 +64,27 @@ impl Observed {
         made || self.claims.iter().any(|claim| claim["metadata"].get("deletionTimestamp").is_none())
     }
 
-    /// Pods of a component.
+    /// Whether pods of the programs still exist.
+    pub fn programs_running(&self, identity: &Identity) -> bool {
+        let mut deployments = Program::ALL
+            .iter()
+            .filter_map(|program| self.get(Kind::Deployment, &identity.resource_name(program.name())));
+        deployments.any(|deployment| deployment["status"]["replicas"].as_i64().unwrap_or(0) > 0)
+    }
+
     pub fn pods_of<'a>(&'a self, component: &'a str) -> impl Iterator<Item = &'a Value> {
         self.pods.iter().filter(move |pod| pod["metadata"]["labels"]["app.kubernetes.io/component"] == component)
     }
 }
 
-/// A Secret that the spec refers to, and what it must hold.
+/// A Secret that the spec refers to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reference {
-    /// Where the spec speaks of it.
+    /// The field of the spec.
     pub field: &'static str,
     /// Name of the Secret.
     pub name: String,
-    /// Keys that it must have.
+    /// The required keys.
     pub keys: &'static [&'static str],
 }
 
@@ -118,7 +122,7 @@ pub fn references(spec: &EventPlatformSpec) -> Vec<Reference> {
 }
 
 /// Reads everything that concerns a platform.
-pub async fn observe(client: &Client, identity: &Identity, spec: &EventPlatformSpec) -> Result<Observed, Problem> {
+pub async fn dereference(client: &Client, identity: &Identity, spec: &EventPlatformSpec) -> Result<ClusterState> {
     let selector = identity.label_selector();
     let kinds = try_join_all(Kind::ALL.map(|kind| list_kind(client, identity, kind, &selector)));
     let core =
@@ -127,26 +131,44 @@ pub async fn observe(client: &Client, identity: &Identity, spec: &EventPlatformS
     let rest = try_join(list(client, identity, &claims, &selector), list(client, identity, &pods, &selector));
     let secrets = try_join_all(references(spec).into_iter().map(|reference| async move {
         let secret = get(client, identity, Kind::Secret, &reference.name).await?;
-        Ok::<_, Problem>((reference.name, secret.as_ref().map(secret_data)))
+        Ok::<_, Error>((reference.name, secret.as_ref().map(secret_data)))
     }));
     let ((kinds, (claims, pods)), secrets) = try_join(try_join(kinds, rest), secrets).await?;
-    let mut observed = Observed { claims, pods, references: secrets.into_iter().collect(), ..Observed::default() };
+    let mut cluster =
+        ClusterState { claims, pods, references: secrets.into_iter().collect(), ..ClusterState::default() };
     for (kind, objects) in Kind::ALL.into_iter().zip(kinds) {
         if let Some(objects) = objects {
-            observed.known.insert(kind);
+            cluster.kinds.insert(kind);
             for object in objects {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-                observed.put(kind, &name, object);
+                cluster.put(kind, &name, object);
             }
         }
     }
-    Ok(observed)
+    find_unlabelled_credentials(client, identity, &mut cluster).await?;
+    Ok(cluster)
 }
 
-/// Reads one object, whoever it belongs to.
-pub async fn get(client: &Client, identity: &Identity, kind: Kind, name: &str) -> Result<Option<Value>, Problem> {
+/// A Secret without the platform's labels may have the name of a credential.
+async fn find_unlabelled_credentials(client: &Client, identity: &Identity, cluster: &mut ClusterState) -> Result<()> {
+    let names = Credential::ALL.map(|credential| identity.resource_name(credential.suffix()));
+    let missing = names.into_iter().filter(|name| cluster.get(Kind::Secret, name).is_none());
+    let found = try_join_all(missing.map(|name| async move {
+        let secret = get(client, identity, Kind::Secret, &name).await?;
+        Ok::<_, Error>((name, secret))
+    }));
+    for (name, secret) in found.await? {
+        if let Some(secret) = secret {
+            cluster.put(Kind::Secret, &name, secret);
+        }
+    }
+    Ok(())
+}
+
+/// Reads one object, whoever owns it.
+pub async fn get(client: &Client, identity: &Identity, kind: Kind, name: &str) -> Result<Option<Value>> {
     let found = api(client, identity, &kind.resource()).get_opt(name).await;
-    let found = found.map_err(|error| Problem::from_api(&format!("{} {name}", kind.name()), error))?;
+    let found = found.map_err(|error| Error::from_api(&format!("{} {name}", kind.name()), error))?;
     Ok(found.map(|object| {
         let mut object = to_value(&object);
         object["kind"] = Value::String(kind.name().to_owned());
@@ -154,16 +176,11 @@ pub async fn get(client: &Client, identity: &Identity, kind: Kind, name: &str) -
     }))
 }
 
-/// The objects of a kind; `None` where the cluster does not know it.
-async fn list_kind(
-    client: &Client,
-    identity: &Identity,
-    kind: Kind,
-    selector: &str,
-) -> Result<Option<Vec<Value>>, Problem> {
+/// The objects of a kind. `None` if the API server does not know it.
+async fn list_kind(client: &Client, identity: &Identity, kind: Kind, selector: &str) -> Result<Option<Vec<Value>>> {
     match list(client, identity, &kind.resource(), selector).await {
         Ok(objects) => Ok(Some(objects)),
-        Err(Problem::Api(error)) if kind.is_optional() && is_not_found(&error) => Ok(None),
+        Err(Error::Api(error)) if kind.is_optional() && is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -172,14 +189,9 @@ fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-async fn list(
-    client: &Client,
-    identity: &Identity,
-    resource: &ApiResource,
-    selector: &str,
-) -> Result<Vec<Value>, Problem> {
+async fn list(client: &Client, identity: &Identity, resource: &ApiResource, selector: &str) -> Result<Vec<Value>> {
     let found = api(client, identity, resource).list(&ListParams::default().labels(selector)).await;
-    let found = found.map_err(|error| Problem::from_api(&resource.plural, error))?;
+    let found = found.map_err(|error| Error::from_api(&resource.plural, error))?;
     Ok(found.items.iter().map(to_value).collect())
 }
 

@@ -1,68 +1,43 @@
-//! What can go wrong in a reconcile, in words that a person can act on.
+//! What can go wrong in a reconcile, with messages that a person can act on.
 
 use std::fmt::Write;
 
-/// Why a platform is not as it should be, when that is not merely a matter of waiting.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a platform is not as specified, unless it is only a matter of time.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// The spec cannot be carried out.
-    #[error("the spec cannot be carried out: {}", .0.join("; "))]
+pub enum Error {
+    #[error("the spec is invalid: {}", .0.join("; "))]
     Invalid(Vec<String>),
-    /// A Secret that the spec refers to is absent or lacks keys.
+    /// A Secret that the spec refers to does not exist or lacks keys.
     #[error("{}", .0.join("; "))]
     ReferenceMissing(Vec<String>),
-    /// A made-up credential is gone.
+    /// A generated credential is gone. `keys` is empty if the whole Secret is.
     #[error("{}", lost(.secret, .keys))]
-    CredentialLost {
-        /// Name of the Secret.
-        secret: String,
-        /// What is missing of it; empty when all of it is gone.
-        keys: Vec<String>,
-    },
-    /// Somebody else has an object of a name that is needed.
+    CredentialLost { secret: String, keys: Vec<String> },
+    /// Somebody else owns an object with a name that the platform needs.
     #[error(
         "{kind} {name} exists and does not belong to this platform; delete or rename it, or name the platform otherwise"
     )]
-    NameTaken {
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-    /// The operator lacks a right.
-    #[error("the operator may not do what it has to, see the roles in the chart: {0}")]
+    NameTaken { kind: String, name: String },
+    #[error("the operator lacks a permission; compare its roles with the chart: {0}")]
     Forbidden(String),
-    /// Somebody else wrote at the same time.
-    #[error("written at the same time by somebody else: {0}")]
+    #[error("somebody else wrote at the same time: {0}")]
     Conflict(String),
-    /// The API server refuses an object.
-    #[error("the API server refuses {object}: {message}")]
-    Refused {
-        /// Kind and name.
-        object: String,
-        /// What it says.
-        message: String,
-    },
-    /// The cluster has no definition of a kind that the spec asks for.
-    #[error(
-        "{object} cannot be made, for this cluster does not know {kind}; install its definition, or change the spec"
-    )]
-    KindUnknown {
-        /// Kind and name.
-        object: String,
-        /// The kind with its group and version.
-        kind: String,
-    },
-    /// A reconcile took too long.
+    #[error("the API server rejects {object}: {message}")]
+    Refused { object: String, message: String },
+    /// The spec asks for a kind whose definition is not installed.
+    #[error("cannot create {object}: this cluster does not know {kind}; install its definition, or change the spec")]
+    KindUnknown { object: String, kind: String },
+    /// In seconds.
     #[error("a reconcile took longer than {0} s")]
     TimedOut(u64),
-    /// Everything else between here and the API server.
     #[error("the API server cannot be used: {0}")]
     Api(#[source] Box<kube::Error>),
 }
 
-impl Problem {
-    /// One word for a condition, an event or a metric.
+impl Error {
+    /// The reason of a condition or event, and the outcome in the metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "InvalidSpec",
@@ -78,7 +53,7 @@ impl Problem {
         }
     }
 
-    /// Whether it passes only when somebody changes something; trying again sooner would not help.
+    /// Whether only a person can end it, so that retrying sooner would not help.
     pub fn waits_for_change(&self) -> bool {
         matches!(
             self,
@@ -86,12 +61,12 @@ impl Problem {
         )
     }
 
-    /// Whether it passes by itself, so that the status need not speak of it.
+    /// Whether it ends by itself. The status leaves it out.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Api(_))
     }
 
-    /// What the API server's answer about `object` means.
+    /// Classifies the API server's answer to a request about `object`.
     pub fn from_api(object: &str, error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.code == 403 => Self::Forbidden(status.message),
@@ -112,6 +87,6 @@ fn lost(secret: &str, keys: &[String]) -> String {
     } else {
         write!(text, "has no {}", keys.join(", ")).ok();
     }
-    text.push_str("; restore it from a backup. Running pods are left alone, and nothing is made up over existing data");
+    text.push_str("; restore it from a backup. Running pods keep running, and nothing is generated over existing data");
     text
 }

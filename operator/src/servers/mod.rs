@@ -1,6 +1,6 @@
-//! What the operator does on the servers themselves: log in, initiate the replica set, make users and databases.
+//! What the operator does on the servers themselves: log in, initiate the replica set, create users and databases.
 //!
-//! Everything is idempotent. [`Servers`] is a trait because the servers are the world outside, which tests replace.
+//! Everything is idempotent. [`Servers`] is a trait because tests replace the servers.
 
 mod mongodb;
 mod postgres;
@@ -12,93 +12,86 @@ use ::mongodb as driver;
 use futures::future::BoxFuture;
 use platform::config::Secret;
 
-/// The longest that a server may take to be looked after.
+/// Time limit for all work on one server.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest that a single connection may take.
+/// Time limit for one connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A user and the database that it has for itself.
+/// A user and its own database.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Name of the user.
     pub user: String,
-    /// Its password.
     pub password: Secret,
-    /// Name of its database.
     pub database: String,
 }
 
-/// How an encrypted connection is checked.
+/// How the certificate of an encrypted connection is verified.
 #[derive(Clone, Debug)]
 pub struct TlsTarget {
-    /// The authority's certificate in PEM, or the usual authorities.
+    /// A CA certificate in PEM. Default: the public authorities.
     pub authority: Option<String>,
 }
 
-/// A PostgreSQL server and what shall be on it.
+/// A PostgreSQL server and the accounts on it.
 #[derive(Clone, Debug)]
 pub struct PostgresTarget {
-    /// Its host.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// A role that may create roles and databases.
     pub admin: String,
-    /// Its password.
     pub password: Secret,
-    /// How the connection is protected, if it is.
     pub tls: Option<TlsTarget>,
-    /// What shall be there.
     pub accounts: Vec<Account>,
 }
 
-/// A MongoDB replica set and what shall be on it.
+/// A MongoDB replica set and the accounts on it.
 #[derive(Clone, Debug)]
 pub struct MongodbTarget {
-    /// Its members as `host:port`.
+    /// The members as `host:port`.
     pub hosts: Vec<String>,
-    /// The name under which the operator initiates it; not somebody else's.
+    /// The name of a managed replica set, which the operator initiates.
     pub initiate: Option<String>,
-    /// The name that clients of somebody else's set must give.
+    /// The name of an external replica set.
     pub replica_set: Option<String>,
     /// A user that may create users.
     pub admin: String,
-    /// Its password.
     pub password: Secret,
-    /// How the connection is protected, if it is.
     pub tls: Option<TlsTarget>,
-    /// What shall be there.
     pub accounts: Vec<Account>,
 }
 
-/// A RabbitMQ broker. Its users come with its definitions.
+/// A RabbitMQ broker. Its definitions hold its users.
 #[derive(Clone, Debug)]
 pub struct RabbitmqTarget {
-    /// Where it is and how to log in.
     pub url: Secret,
-    /// How the connection is checked, if it is encrypted.
     pub tls: Option<TlsTarget>,
+}
+
+/// The servers of a platform and what has to be on them.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    pub postgres: PostgresTarget,
+    pub mongodb: MongodbTarget,
+    pub rabbitmq: RabbitmqTarget,
 }
 
 /// Why a server is not ready.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ServerFailure {
-    /// It does not answer.
     #[error("{0}")]
     Unreachable(String),
-    /// It refuses the credentials.
     #[error("{0}")]
     AuthFailed(String),
-    /// It is on its way.
+    /// It is starting.
     #[error("{0}")]
     NotReady(String),
-    /// It answers, but refuses what is asked of it.
+    /// It answers, but rejects a request.
     #[error("{0}")]
     Refused(String),
 }
 
 impl ServerFailure {
-    /// One word for a condition.
+    /// The reason of a condition.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "Unreachable",
@@ -109,17 +102,17 @@ impl ServerFailure {
     }
 }
 
-/// Looks after the servers.
+/// Prepares the servers for the programs.
 pub trait Servers: Send + Sync {
-    /// Makes sure of roles and databases.
+    /// Creates missing roles and databases.
     fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<(), ServerFailure>>;
-    /// Makes sure of the replica set and its users.
+    /// Initiates the replica set and creates missing users.
     fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<(), ServerFailure>>;
-    /// Makes sure that the broker lets its users in.
+    /// Checks that a user can log in.
     fn rabbitmq<'a>(&'a self, target: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>>;
 }
 
-/// The servers on the network.
+/// The real servers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NetworkServers;
 
@@ -137,28 +130,28 @@ impl Servers for NetworkServers {
     }
 }
 
-/// Runs in a task of its own, for a driver's futures must not be dropped midway.
+/// Runs `work` in its own task: a driver's futures must not be dropped midway.
 async fn bounded<F>(server: &str, work: F) -> Result<(), ServerFailure>
 where
     F: Future<Output = Result<(), ServerFailure>> + Send + 'static,
 {
     match tokio::time::timeout(TIMEOUT, tokio::spawn(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(ServerFailure::Refused(format!("looking after {server} failed: {error}"))),
+        Ok(Err(error)) => Err(ServerFailure::Refused(format!("preparing {server} failed: {error}"))),
         Err(_) => Err(ServerFailure::Unreachable(format!("{server} did not answer within {} s", TIMEOUT.as_secs()))),
     }
 }
 
-/// Writes an authority's certificate where a driver that takes only paths finds it.
+/// Writes a CA certificate to a file, for a driver that takes only paths.
 async fn authority_file(pem: &str) -> Result<std::path::PathBuf, ServerFailure> {
-    let path = std::env::temp_dir().join(format!("authority-{}.pem", crate::child::hash(&pem.into())));
+    let path = std::env::temp_dir().join(format!("authority-{}.pem", crate::resource::hash(&pem.into())));
     tokio::fs::write(&path, pem)
         .await
-        .map_err(|error| ServerFailure::Refused(format!("cannot keep the authority's certificate: {error}")))?;
+        .map_err(|error| ServerFailure::Refused(format!("cannot write the CA certificate: {error}")))?;
     Ok(path)
 }
 
-/// Whether MongoDB's error says that the credentials are wrong.
+/// Whether the error means wrong credentials.
 fn is_mongodb_auth(error: &driver::error::Error) -> bool {
     match error.kind.as_ref() {
         driver::error::ErrorKind::Authentication { .. } => true,

@@ -1,8 +1,7 @@
-//! The EventPlatform resource: what a person writes (`spec`) and what the operator answers (`status`).
+//! The EventPlatform resource: `spec`, written by a person, and `status`, written by the operator.
 //!
-//! `spec: {}` is a complete platform. Rules that the API server can judge are CEL rules here, so that a mistake is
-//! refused at admission; what needs more than one object is in `validate.rs`. Every list, map and string has a bound,
-//! for the API server estimates the cost of the rules by them.
+//! `spec: {}` is a complete platform. CEL rules reject mistakes at admission; `validate.rs` checks what CEL cannot. Every
+//! list, map and string has a bound, because the API server estimates the cost of the rules from the bounds.
 
 #![allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each type")]
 
@@ -25,10 +24,10 @@ pub use self::{
     status::{ConditionStatus, DependencyStatus, EventPlatformStatus, PlatformCondition, ServiceStatus},
 };
 
-/// The longest name of a platform: its longest child has 33 characters more, and a label holds 63.
+/// Object names add up to 33 characters, and a label value may have 63.
 pub const MAX_NAME_LENGTH: usize = 30;
 
-/// One event booking platform: four services, a frontend, their servers and the way in.
+/// One event booking platform: four services, a frontend, their servers and an ingress.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "platform.eventbooking.dev",
@@ -41,7 +40,7 @@ pub const MAX_NAME_LENGTH: usize = 30;
     status = "EventPlatformStatus",
     derive = "PartialEq",
     derive = "Default",
-    doc = "One event booking platform: four services, a frontend, their servers and the way in. `spec: {}` is complete.",
+    doc = "One event booking platform: four services, a frontend, their servers and an ingress. `spec: {}` is complete.",
     validation = Rule::new("size(self.metadata.name) <= 30")
         .message("metadata.name must have 30 characters or fewer, so that the names of the objects made from it fit"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
@@ -56,7 +55,7 @@ pub struct EventPlatformSpec {
     /// Where the images of the platform's own programs come from.
     #[serde(default)]
     pub image: Image,
-    /// Managed: kept as described. Paused: nothing is written but the status. Stopped: no pods, data kept.
+    /// Managed: reconciled. Paused: only the status is written. Stopped: no pods run, data is kept.
     #[serde(default)]
     pub management: Management,
     /// What happens to volumes and credentials when this resource is deleted.
@@ -65,25 +64,25 @@ pub struct EventPlatformSpec {
     /// The programs of the platform.
     #[serde(default)]
     pub services: Services,
-    /// PostgreSQL: run here (`managed`) or elsewhere (`external`). The choice cannot be changed later.
+    /// PostgreSQL, run by the operator (`managed`) or by others (`external`). The choice is immutable.
     #[serde(default)]
     pub postgres: Postgres,
-    /// MongoDB: run here (`managed`) or elsewhere (`external`). The choice cannot be changed later.
+    /// MongoDB, run by the operator (`managed`) or by others (`external`). The choice is immutable.
     #[serde(default)]
     pub mongodb: Mongodb,
-    /// RabbitMQ: run here (`managed`) or elsewhere (`external`). The choice cannot be changed later.
+    /// RabbitMQ, run by the operator (`managed`) or by others (`external`). The choice is immutable.
     #[serde(default)]
     pub rabbitmq: Rabbitmq,
     /// How browsers reach the platform.
     #[serde(default)]
     pub exposure: Exposure,
-    /// Who takes the money.
+    /// How payments are taken.
     #[serde(default)]
     pub payments: Payments,
-    /// The first administrator. Without it there is none until a user is promoted in the database.
+    /// The first administrator. Without it, promote a user in the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
-    /// Which network traffic is let through.
+    /// Which network traffic is allowed.
     #[serde(default)]
     pub network_policy: NetworkPolicy,
     /// How metrics are collected.
@@ -95,7 +94,7 @@ pub struct EventPlatformSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
-    /// Registry and path before the image's name, such as `registry.example.org/eventplatform`. Default: the operator's.
+    /// Registry and path prefix of the images, such as `registry.example.org/eventplatform`. Default: the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), pattern(r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$"))]
     pub registry: Option<String>,
@@ -115,13 +114,24 @@ pub struct Image {
 /// When the kubelet pulls an image.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub enum PullPolicy {
-    /// At every start of a container.
+    /// Whenever a container starts.
     Always,
-    /// When the node does not have it.
+    /// When the node does not have the image.
     #[default]
     IfNotPresent,
-    /// Never: it must have been loaded into the node.
+    /// Never. The image must be on the node.
     Never,
+}
+
+impl PullPolicy {
+    /// The value of `imagePullPolicy`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
 }
 
 /// A Secret in the namespace of the platform.
@@ -133,15 +143,15 @@ pub struct SecretReference {
     pub name: String,
 }
 
-/// Whether the operator keeps the platform as described.
+/// Whether the operator reconciles the platform.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub enum Management {
-    /// The operator keeps it as described.
+    /// The operator reconciles it.
     #[default]
     Managed,
-    /// The operator writes nothing but the status.
+    /// The operator writes only the status.
     Paused,
-    /// No pods run; volumes and credentials stay.
+    /// No pods run. Volumes and credentials are kept.
     Stopped,
 }
 
@@ -149,7 +159,7 @@ pub enum Management {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deletion {
-    /// Retain: volumes and credentials stay, and a platform of the same name takes them up again. Delete: all goes.
+    /// Retain: volumes and credentials are kept for a new platform of the same name. Delete: everything is deleted.
     #[serde(default)]
     pub policy: DeletionPolicy,
 }
@@ -157,7 +167,7 @@ pub struct Deletion {
 /// What happens to volumes and credentials when the resource is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub enum DeletionPolicy {
-    /// They stay.
+    /// They are kept.
     #[default]
     Retain,
     /// They are deleted.
@@ -179,14 +189,14 @@ pub struct Exposure {
     /// None: Services only. Ingress: an Ingress of any class. Gateway: an HTTPRoute of the Gateway API.
     #[serde(default, rename = "type")]
     pub type_: ExposureType,
-    /// Host name that is routed here. Default: every host name.
+    /// Host name of the route. Default: every host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub host: Option<String>,
-    /// Origin that browsers see, without a path. Default: https or http and the host; without one http://localhost:8080.
+    /// Origin that browsers see, without a path. Default: the host with https or http, or http://localhost:8080.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 300), pattern(r"^https?://[^/?#@ ]+$"))]
     pub url: Option<String>,
@@ -222,7 +232,7 @@ pub enum ExposureType {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExposureTls {
-    /// Secret of type kubernetes.io/tls; cert-manager makes it when the annotations ask for it.
+    /// Secret of type kubernetes.io/tls. cert-manager creates it if the annotations request it.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
 }
@@ -234,17 +244,17 @@ pub struct GatewayReference {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its namespace. Default: the platform's.
+    /// Namespace of the Gateway. Default: the platform's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
-    /// Its listener. Default: every one that fits.
+    /// Listener of the Gateway. Default: every matching one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub section_name: Option<String>,
 }
 
-/// Who takes the money.
+/// How payments are taken.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[x_kube(
     validation = Rule::new("self.provider != 'Stripe' || has(self.credentialsSecretRef)")
@@ -254,7 +264,7 @@ pub struct GatewayReference {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Payments {
-    /// Mock: a gateway that takes no money runs beside the services. Stripe: Stripe's API, live or test by the key.
+    /// Mock: a payment gateway for tests runs beside the services. Stripe: Stripe's API, live or test by the key.
     #[serde(default)]
     pub provider: PaymentProvider,
     /// For Stripe: a Secret with the keys `api-key` and `webhook-secret`.
@@ -262,10 +272,10 @@ pub struct Payments {
     pub credentials_secret_ref: Option<SecretReference>,
 }
 
-/// Who takes the money.
+/// How payments are taken.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub enum PaymentProvider {
-    /// The platform's own gateway for trials and tests.
+    /// The platform's own payment gateway for tests.
     #[default]
     Mock,
     /// Stripe.
@@ -280,11 +290,11 @@ pub struct Admin {
     pub credentials_secret_ref: SecretReference,
 }
 
-/// Which network traffic is let through.
+/// Which network traffic is allowed.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPolicy {
-    /// Enabled: everything is denied in both directions but what the platform needs.
+    /// Enabled: only the traffic that the platform needs is allowed, in both directions.
     #[serde(default)]
     pub mode: Toggle,
     /// Who may reach the frontend and the services: the ingress controller. Empty: every other namespace.
@@ -320,7 +330,7 @@ pub enum Toggle {
     Disabled,
 }
 
-/// Somebody on the network: pods by the labels of their namespace and their own, or addresses.
+/// A network peer: pods by the labels of their namespace and their own, or addresses.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.cidr) != (has(self.namespaceLabels) || has(self.podLabels))")
     .message("a network peer is either a cidr or labels (namespaceLabels, podLabels), not both and not neither"))]
@@ -344,22 +354,22 @@ pub struct Peer {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Monitoring {
-    /// Whether a ServiceMonitor of the Prometheus operator is made. Auto: when the cluster knows the kind.
+    /// Whether a ServiceMonitor of the Prometheus operator is created. Auto: if its definition is installed.
     #[serde(default)]
     pub service_monitor: ServiceMonitorMode,
-    /// More labels of the ServiceMonitor, for a Prometheus that selects by them.
+    /// Additional labels of the ServiceMonitor, for a Prometheus that selects by them.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub labels: std::collections::BTreeMap<String, String>,
 }
 
-/// Whether a ServiceMonitor is made.
+/// Whether a ServiceMonitor is created.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub enum ServiceMonitorMode {
-    /// When the cluster knows the kind.
+    /// If the definition is installed.
     #[default]
     Auto,
-    /// Always; a missing kind is reported.
+    /// Always. A missing definition is reported.
     Enabled,
     /// Never.
     Disabled,

@@ -1,8 +1,20 @@
-//! The objects that the operator makes, whatever their kind: names, labels, ownership.
+//! The objects of a platform, whatever their kind: names, labels, ownership, hashes.
 
 use std::collections::BTreeMap;
 
-use kube::core::{ApiResource, GroupVersionKind};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
+        core::v1::{ConfigMap, Secret, Service},
+        networking::v1::{Ingress, NetworkPolicy},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference},
+};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -10,11 +22,10 @@ use sha2::{Digest, Sha256};
 pub const FIELD_MANAGER: &str = "eventplatform-operator";
 /// Value of the label `app.kubernetes.io/managed-by`.
 pub const MANAGED_BY: &str = "eventplatform-operator";
-/// Annotation with the hash of what the operator wants of an object.
+/// Annotation with the hash of the desired object.
 pub const HASH_ANNOTATION: &str = "platform.eventbooking.dev/hash";
-/// Annotation of pods with the hash of the configuration and the secrets that they read.
+/// Annotation of pods with the hash of the configuration and secrets that they read at startup.
 pub const CONFIG_HASH_ANNOTATION: &str = "platform.eventbooking.dev/config-hash";
-/// Group, version and kind of the owner.
 pub const OWNER_API_VERSION: &str = "platform.eventbooking.dev/v1alpha1";
 
 /// The kinds of objects that a platform is made of.
@@ -40,14 +51,13 @@ pub enum Kind {
     HorizontalPodAutoscaler,
     /// networking.k8s.io/v1
     Ingress,
-    /// gateway.networking.k8s.io/v1, where the cluster knows it
+    /// gateway.networking.k8s.io/v1, if installed
     HttpRoute,
-    /// monitoring.coreos.com/v1, where the cluster knows it
+    /// monitoring.coreos.com/v1, if installed
     ServiceMonitor,
 }
 
 impl Kind {
-    /// All of them, in the order in which they are read.
     pub const ALL: [Self; 12] = [
         Self::Secret,
         Self::ConfigMap,
@@ -68,7 +78,7 @@ impl Kind {
         matches!(self, Self::HttpRoute | Self::ServiceMonitor)
     }
 
-    /// Name of the kind as Kubernetes spells it.
+    /// The `kind` of the API.
     pub fn name(self) -> &'static str {
         self.coordinates().2
     }
@@ -81,7 +91,6 @@ impl Kind {
         }
     }
 
-    /// How to ask the API server for it.
     pub fn resource(self) -> ApiResource {
         let (group, version, kind, plural) = self.coordinates();
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
@@ -107,32 +116,40 @@ impl Kind {
     }
 }
 
-/// Who a platform is, for the labels and owner references of its objects.
+/// What the labels and owner references of a platform's objects need.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
-    /// Name of the EventPlatform.
     pub name: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its uid.
     pub uid: String,
 }
 
-/// To whom an existing object belongs.
+/// Who owns an existing object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Ownership {
     /// This platform.
     Ours,
-    /// A deleted platform of the same name; the garbage collector is about to take it.
+    /// A deleted platform of the same name. The garbage collector will delete it.
     Predecessor,
     /// Somebody else.
     Foreign,
 }
 
 impl Identity {
-    /// Name of a child: the platform's name and `suffix`.
-    pub fn child_name(&self, suffix: &str) -> String {
-        format!("{}-{suffix}", self.name)
+    /// Name of an object of the platform: the platform's name and `suffix`, or the name alone.
+    pub fn resource_name(&self, suffix: &str) -> String {
+        if suffix.is_empty() { self.name.clone() } else { format!("{}-{suffix}", self.name) }
+    }
+
+    /// Metadata of an object that the platform owns, labelled as part of `component`.
+    pub fn metadata(&self, suffix: &str, component: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(self.resource_name(suffix)),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.labels(component)),
+            owner_references: Some(vec![self.owner_reference()]),
+            ..Default::default()
+        }
     }
 
     /// Labels of every object that belongs to `component`.
@@ -152,12 +169,19 @@ impl Identity {
         labels
     }
 
-    /// Labels by which the pods of `component` are found. They can never change.
-    pub fn selector(&self, component: &str) -> Value {
-        json!({
-            "app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component,
-            "app.kubernetes.io/managed-by": MANAGED_BY,
-        })
+    /// Selects the pods of `component`. A workload's selector is immutable, so these labels never change.
+    pub fn selector(&self, component: &str) -> LabelSelector {
+        let mut selector = self.platform_selector();
+        let labels = selector.match_labels.get_or_insert_default();
+        labels.insert("app.kubernetes.io/component".to_owned(), component.to_owned());
+        selector
+    }
+
+    /// Selects everything that belongs to the platform.
+    pub fn platform_selector(&self) -> LabelSelector {
+        let labels = [("app.kubernetes.io/instance", self.name.as_str()), ("app.kubernetes.io/managed-by", MANAGED_BY)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        LabelSelector { match_labels: Some(labels.into()), ..Default::default() }
     }
 
     /// Label selector of everything that belongs to the platform.
@@ -165,15 +189,18 @@ impl Identity {
         format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/instance={}", self.name)
     }
 
-    /// The reference by which the garbage collector knows the owner.
-    pub fn owner_reference(&self) -> Value {
-        json!({
-            "apiVersion": OWNER_API_VERSION, "kind": "EventPlatform", "name": self.name, "uid": self.uid,
-            "controller": true, "blockOwnerDeletion": true,
-        })
+    pub fn owner_reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: OWNER_API_VERSION.to_owned(),
+            kind: "EventPlatform".to_owned(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }
     }
 
-    /// To whom `object` belongs: ours has our labels, and our owner reference or (as kept credentials have) none.
+    /// Who owns `object`. Ours has our labels and our owner reference; a retained credential has no owner.
     pub fn ownership(&self, object: &Value) -> Ownership {
         let label = |key: &str| object["metadata"]["labels"][key].as_str();
         let labelled = label("app.kubernetes.io/managed-by") == Some(MANAGED_BY)
@@ -190,68 +217,68 @@ impl Identity {
     }
 }
 
-/// One object that the operator wants to exist.
+/// A type of k8s-openapi that the operator writes.
+pub trait Typed: Serialize {
+    const KIND: Kind;
+}
+
+macro_rules! typed {
+    ($($kind:ident),+) => { $(impl Typed for $kind { const KIND: Kind = Kind::$kind; })+ };
+}
+
+typed!(Secret, ConfigMap, Service, NetworkPolicy, StatefulSet, Deployment, Job, PodDisruptionBudget);
+typed!(HorizontalPodAutoscaler, Ingress);
+
+/// A desired object of any kind, as it is applied.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Child {
-    /// Its kind.
+pub struct Resource {
     pub kind: Kind,
-    /// Its name.
     pub name: String,
-    /// All of it, as it is applied.
     pub object: Value,
 }
 
-impl Child {
-    /// An object of `kind` with `body` (spec or data), owned by the platform and labelled as part of `component`.
-    pub fn new(identity: &Identity, kind: Kind, suffix: &str, component: &str, body: Value) -> Self {
-        let name = if suffix.is_empty() { identity.name.clone() } else { identity.child_name(suffix) };
-        let mut object = json!({
-            "apiVersion": kind.api_version(), "kind": kind.name(),
-            "metadata": {
-                "name": name, "namespace": identity.namespace, "labels": identity.labels(component),
-                "ownerReferences": [identity.owner_reference()],
-            },
-        });
-        if let (Some(object), Value::Object(body)) = (object.as_object_mut(), body) {
-            object.extend(body);
-        }
-        Self { kind, name, object }
-    }
-
-    /// Adds annotations of the object itself.
-    #[must_use]
-    pub fn annotated(mut self, annotations: impl IntoIterator<Item = (String, String)>) -> Self {
-        for (key, value) in annotations {
-            self.object["metadata"]["annotations"][key] = Value::String(value);
-        }
-        self
-    }
-
-    /// Adds labels of the object itself.
-    #[must_use]
-    pub fn labelled(mut self, labels: impl IntoIterator<Item = (String, String)>) -> Self {
-        for (key, value) in labels {
-            self.object["metadata"]["labels"][key] = Value::String(value);
-        }
-        self
-    }
-
-    /// Adds the hash of all of it, by which a field that is no longer wanted is noticed.
-    #[must_use]
-    pub fn sealed(self) -> Self {
-        let hash = hash(&self.object);
-        self.annotated([(HASH_ANNOTATION.to_owned(), hash)])
+impl<T: Typed> From<T> for Resource {
+    fn from(object: T) -> Self {
+        Self::new(T::KIND, &object)
     }
 }
 
-/// A short hash of a value, the same in every process.
+impl Resource {
+    /// An object of a kind that has no type in k8s-openapi.
+    pub fn dynamic(kind: Kind, metadata: ObjectMeta, spec: &Value) -> Self {
+        let mut object = DynamicObject::new("", &kind.resource()).data(json!({ "spec": spec }));
+        object.metadata = metadata;
+        Self::new(kind, &object)
+    }
+
+    /// Adds an annotation with the hash of the whole object. It reveals a field that is no longer desired.
+    fn new(kind: Kind, object: &impl Serialize) -> Self {
+        let mut object = serde_json::to_value(object).expect("a built object can be written as JSON");
+        object["metadata"]["annotations"][HASH_ANNOTATION] = hash(&object).into();
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        Self { kind, name, object }
+    }
+
+    /// The hash of the object as it is desired.
+    pub fn hash(&self) -> &str {
+        self.object["metadata"]["annotations"][HASH_ANNOTATION].as_str().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+/// A hash of 16 hexadecimal digits, the same in every process.
 pub fn hash(value: &Value) -> String {
     let mut bytes = Vec::new();
     canonical(value, &mut bytes);
     hex::encode(&Sha256::digest(&bytes)[..8])
 }
 
-/// Writes a value with the keys of its maps sorted, however they are kept.
+/// Writes a value with sorted keys.
 fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {

@@ -1,0 +1,50 @@
+//! PostgreSQL: one server.
+
+use k8s_openapi::api::core::v1::Container;
+
+use super::{CREDENTIALS_DIR, Server, exec_probe, tcp_probe};
+use crate::{
+    build::{Blueprint, connections::POSTGRES_ADMIN, pod},
+    credentials::Credential,
+};
+
+const PROBE: &str =
+    "exec psql --no-psqlrc --quiet --no-align --tuples-only -h 127.0.0.1 -U postgres -d postgres -c 'select 1'";
+
+pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
+    let managed = blueprint.spec.postgres.managed.as_ref()?;
+    let secret = blueprint.identity.resource_name(Credential::Postgres.suffix());
+    let image = managed.image.as_ref().unwrap_or(&blueprint.settings.postgres_image);
+    let container = Container {
+        name: "postgres".to_owned(),
+        image: Some(image.clone()),
+        args: Some(["postgres", "-c", "max_connections=200"].map(str::to_owned).into()),
+        env: Some(vec![
+            pod::env("PGDATA", "/var/lib/postgresql/data/pgdata"),
+            pod::env("POSTGRES_USER", POSTGRES_ADMIN),
+            pod::env("POSTGRES_PASSWORD_FILE", format!("{CREDENTIALS_DIR}/admin-password")),
+            // Every login needs a password, from inside the pod too.
+            pod::env("POSTGRES_INITDB_ARGS", "--auth-host=scram-sha-256 --auth-local=scram-sha-256"),
+            pod::env_from_secret("PGPASSWORD", &secret, "admin-password"),
+        ]),
+        ports: Some(vec![pod::port("postgres", 5432)]),
+        startup_probe: Some(exec_probe(PROBE, 2, 5, 90)),
+        readiness_probe: Some(exec_probe(PROBE, 10, 5, 3)),
+        liveness_probe: Some(tcp_probe("postgres", 20, 6)),
+        ..Default::default()
+    };
+    Some(Server {
+        name: "postgres",
+        replicas: 1,
+        storage: &managed.storage,
+        resources: managed.resources.as_ref(),
+        credential: Credential::Postgres,
+        config_hash: None,
+        grace_seconds: 60,
+        data_dir: "/var/lib/postgresql/data",
+        writable: &["/tmp", "/var/run/postgresql"],
+        volumes: Vec::new(),
+        init: None,
+        container,
+    })
+}

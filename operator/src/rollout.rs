@@ -1,0 +1,97 @@
+//! How far a workload is rolled out, and why a pod does not start. Pure.
+
+use serde_json::Value;
+
+use crate::{
+    dereference::ClusterState,
+    resource::{CONFIG_HASH_ANNOTATION, HASH_ANNOTATION, Kind, Resource},
+};
+
+/// Reasons for which a container waits until somebody intervenes.
+const WAITING_REASONS: [&str; 6] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+];
+
+/// The end of a failed pod's log is cut to this many characters.
+const MAX_LOG: usize = 300;
+
+/// What a StatefulSet or Deployment still lacks. `None` once all of its pods are updated and ready.
+pub fn progress(cluster: &ClusterState, workload: &Resource) -> Option<String> {
+    let live = cluster.get(workload.kind, &workload.name);
+    let Some(live) = live else { return Some(format!("{} does not exist yet", workload.name)) };
+    let count = |field: &str| live["status"][field].as_i64().unwrap_or(0);
+    let desired = live["spec"]["replicas"].as_i64().unwrap_or(1);
+    let observed = count("observedGeneration") >= live["metadata"]["generation"].as_i64().unwrap_or(1);
+    let ready = if workload.kind == Kind::Deployment { count("availableReplicas") } else { count("readyReplicas") };
+    let updated = count("updatedReplicas").min(ready);
+    if observed && count("replicas") == desired && updated == desired {
+        return None;
+    }
+    let component = workload.object["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default();
+    let failure = cluster.pods_of(component).find_map(pod_failure);
+    let failure = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+    Some(format!("{} has {updated} of {desired} pods ready{failure}", workload.name))
+}
+
+/// Whether an object was applied as it is now desired.
+pub fn is_current(cluster: &ClusterState, resource: &Resource) -> bool {
+    let live = cluster.get(resource.kind, &resource.name);
+    live.is_some_and(|live| live["metadata"]["annotations"][HASH_ANNOTATION] == resource.hash())
+}
+
+/// Whether every pod of a StatefulSet has started with the desired configuration. It may have failed since.
+pub fn is_rolled(set: &Resource, live: &Value) -> bool {
+    let config = |set: &Value| set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION].clone();
+    let status = &live["status"];
+    let observed = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
+    // The current revision becomes the updated one once all of its pods were ready.
+    let complete = status["currentRevision"] == status["updateRevision"];
+    let updated = status["updatedReplicas"].as_i64().unwrap_or(0) >= live["spec"]["replicas"].as_i64().unwrap_or(1);
+    config(live) == config(&set.object) && observed && complete && updated
+}
+
+/// Why a pod does not start, if its status says so.
+pub fn pod_failure(pod: &Value) -> Option<String> {
+    let statuses = ["initContainerStatuses", "containerStatuses"];
+    let waiting = statuses
+        .iter()
+        .flat_map(|field| pod["status"][*field].as_array().into_iter().flatten())
+        .map(|container| &container["state"]["waiting"])
+        .find(|waiting| waiting["reason"].as_str().is_some_and(|reason| WAITING_REASONS.contains(&reason)));
+    if let Some(waiting) = waiting {
+        let message = waiting["message"].as_str().unwrap_or_default();
+        return Some(format!("{} {message}", waiting["reason"].as_str().unwrap_or_default()).trim().to_owned());
+    }
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let unscheduled = conditions.into_iter().find(|c| c["type"] == "PodScheduled" && c["status"] == "False")?;
+    Some(format!("cannot be scheduled: {}", unscheduled["message"].as_str().unwrap_or_default()))
+}
+
+/// The end of the log of a failed pod of a Job.
+pub fn failure_log(pod: &Value, job: &str) -> Option<String> {
+    if pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] != job {
+        return None;
+    }
+    let mut containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let message = containers.find_map(|container| container["state"]["terminated"]["message"].as_str())?;
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let log = words.join(" ");
+    let start = log.char_indices().rev().nth(MAX_LOG - 1).map_or(0, |(at, _)| at);
+    (!log.is_empty()).then(|| log[start..].to_owned())
+}
+
+/// Whether a pod belongs to an older revision of its StatefulSet and does not start.
+pub fn is_stuck(set: &Value, pod: &Value) -> bool {
+    let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    let of_set = owners.into_iter().any(|owner| owner["uid"] == set["metadata"]["uid"]);
+    let observed = set["status"]["observedGeneration"].as_i64() >= set["metadata"]["generation"].as_i64();
+    let revision = &set["status"]["updateRevision"];
+    let outdated = revision.is_string() && pod["metadata"]["labels"]["controller-revision-hash"] != *revision;
+    let leaving = pod["metadata"].get("deletionTimestamp").is_some();
+    of_set && observed && outdated && !leaving && pod_failure(pod).is_some()
+}
