@@ -170,13 +170,20 @@ impl ApiError {
 
     /// 503: something it needs does not answer. The cause is logged.
     pub fn unavailable(code: &'static str, detail: impl Into<String>, cause: impl Into<anyhow::Error>) -> Self {
-        Self { cause: Some(cause.into()), ..Self::new(Kind::Unavailable, code, detail).retry_after(1) }
+        Self::new(Kind::Unavailable, code, detail).because(cause).retry_after(1)
     }
 
     /// 500: our mistake. The cause is logged, not sent.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         let detail = "something went wrong on our side; try again, and name the request id if it stays";
-        Self { cause: Some(cause.into()), ..Self::new(Kind::Internal, "internal", detail) }
+        Self::new(Kind::Internal, "internal", detail).because(cause)
+    }
+
+    /// Adds a cause that is logged and never sent.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
+        self.cause = Some(cause.into());
+        self
     }
 
     /// Adds a Retry-After header, in seconds.
@@ -257,32 +264,6 @@ impl IntoResponse for ApiError {
 
 impl From<anyhow::Error> for ApiError {
     fn from(cause: anyhow::Error) -> Self {
-        Self::internal(cause)
-    }
-}
-
-impl From<sqlx::Error> for ApiError {
-    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
-    /// is our mistake.
-    fn from(cause: sqlx::Error) -> Self {
-        if crate::postgres::is_unavailable(&cause) {
-            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
-        }
-        if crate::postgres::is_unfit_value(&cause) {
-            let refused = Self::bad_request("unfit_value", "a text, number or time in the request cannot be stored");
-            // Logged nevertheless: validation should have refused the value and named its field.
-            return Self { cause: Some(cause.into()), ..refused };
-        }
-        Self::internal(cause)
-    }
-}
-
-impl From<mongodb::error::Error> for ApiError {
-    /// A database that does not answer is 503; everything else that reaches this place is our mistake.
-    fn from(cause: mongodb::error::Error) -> Self {
-        if crate::mongo::is_unavailable(&cause) {
-            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
-        }
         Self::internal(cause)
     }
 }

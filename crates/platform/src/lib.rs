@@ -52,3 +52,4 @@ macro_rules! guard_removed {
 
 pub use clock::Clock;
 pub use error::{ApiError, ApiResult};
+pub use task::Lifecycle;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use crate::{config::Secret, health};
+use crate::{ApiError, config::Secret, health};
 
 /// A pool of at most `max_connections`, opened at first use. Sessions run in UTC and no statement takes over 10 s.
 pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Result<PgPool> {
@@ -63,4 +63,20 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
 /// Whether the server answers.
 pub async fn ping(pool: &PgPool) -> Result<(), String> {
     sqlx::query("select 1").execute(pool).await.map(drop).map_err(|error| error.to_string())
+}
+
+impl From<sqlx::Error> for ApiError {
+    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
+    /// is our mistake.
+    fn from(cause: sqlx::Error) -> Self {
+        if is_unavailable(&cause) {
+            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
+        }
+        if is_unfit_value(&cause) {
+            // Logged nevertheless: validation should have refused the value and named its field.
+            let detail = "a text, number or time in the request cannot be stored";
+            return Self::bad_request("unfit_value", detail).because(cause);
+        }
+        Self::internal(cause)
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use futures::future::join_all;
 use mongodb::Database;
-use platform::{config::Secret, mongo::sessions::Sessions, server::Lifecycle};
+use platform::{Lifecycle, config::Secret, mongo::sessions::Sessions};
 use uuid::Uuid;
 
 async fn database() -> Database {

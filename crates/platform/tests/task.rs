@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::ensure;
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Next, Schedule, repeat, spawn, supervise},
     telemetry::metrics_handle,
 };

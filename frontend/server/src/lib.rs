@@ -13,11 +13,7 @@ mod lean;
 pub mod routes;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use platform::{
-    config::ServerArgs,
-    health::Readiness,
-    server::{self, Lifecycle},
-};
+use platform::{Lifecycle, config::ServerArgs, health::Readiness, server};
 use url::Url;
 
 use crate::events::Events;

@@ -31,7 +31,7 @@ use axum::Router;
 use chrono::TimeDelta;
 use contracts::message::BOOKING_QUEUES;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
     bus::{self, Bus},
     client,
@@ -39,7 +39,6 @@ use platform::{
     health::Readiness,
     idempotency::PgIdempotency,
     postgres,
-    server::Lifecycle,
 };
 use reqwest::Client;
 

@@ -2,9 +2,9 @@
 //! same transaction (`store::Unit::tell`) and wakes the relay.
 
 use platform::{
+    Lifecycle,
     bus::{Bus, Publisher},
     outbox::start_relay,
-    server::Lifecycle,
 };
 
 use crate::state::AppState;

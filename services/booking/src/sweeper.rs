@@ -5,8 +5,7 @@ use std::{future::Future, time::Duration};
 
 use futures::{StreamExt, stream};
 use platform::{
-    failpoint,
-    server::Lifecycle,
+    Lifecycle, failpoint,
     task::{Next, Schedule, repeat},
     telemetry::gauges_kept,
 };

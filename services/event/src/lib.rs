@@ -29,13 +29,12 @@ use chrono::TimeDelta;
 use contracts::payment::Provider;
 use mongodb::Database;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{Bus, Publisher},
     health::{self, Readiness},
     idempotency::MongoIdempotency,
-    mongo, outbox,
-    server::{self, Lifecycle},
+    mongo, outbox, server,
 };
 use tokio::sync::Notify;
 use url::Url;

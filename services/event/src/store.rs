@@ -17,8 +17,8 @@ use std::{future::Future, time::Duration};
 use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
 use platform::{
+    Lifecycle,
     mongo::{bounded, sessions::Sessions},
-    server::Lifecycle,
 };
 
 pub use self::{

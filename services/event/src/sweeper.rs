@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Next, Schedule, repeat},
 };
 use uuid::Uuid;

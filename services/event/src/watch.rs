@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Schedule, repeat},
     telemetry::gauges_kept,
 };

@@ -26,13 +26,12 @@ use axum::Router;
 use contracts::message::NOTIFICATION_QUEUES;
 use mongodb::Database;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{self, Bus},
     config::ServerArgs,
     health::{self, Readiness},
-    mongo,
-    server::{self, Lifecycle},
+    mongo, server,
     task::{self, Schedule},
 };
 use url::Url;

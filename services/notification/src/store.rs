@@ -21,8 +21,8 @@ use mongodb::{
     options::ReturnDocument,
 };
 use platform::{
+    Lifecycle,
     mongo::{bounded, sessions::Sessions},
-    server::Lifecycle,
 };
 use uuid::Uuid;
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use platform::{
+    Lifecycle,
     bus::{Bus, Publisher},
     outbox::{postgres::PgOutbox, start_relay},
-    server::Lifecycle,
     task::{Schedule, repeat},
     telemetry::gauges_kept,
 };

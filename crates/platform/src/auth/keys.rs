@@ -19,8 +19,7 @@ use tokio::{
 
 use super::invalid_token;
 use crate::{
-    ApiError, ApiResult, client,
-    server::Lifecycle,
+    ApiError, ApiResult, Lifecycle, client,
     task::{Schedule, repeat},
 };
 

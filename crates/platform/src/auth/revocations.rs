@@ -14,8 +14,7 @@ use tokio::sync::{Mutex, watch};
 use url::Url;
 
 use crate::{
-    client,
-    server::Lifecycle,
+    Lifecycle, client,
     task::{Schedule, repeat},
 };
 

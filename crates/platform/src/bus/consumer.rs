@@ -22,8 +22,7 @@ use super::{
     hold::{HELD_FOR, Holder, held_since},
 };
 use crate::{
-    Clock,
-    server::Lifecycle,
+    Clock, Lifecycle,
     task::{Progress, supervise},
     trace::{self, RequestContext, TRACEPARENT},
 };

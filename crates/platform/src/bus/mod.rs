@@ -22,7 +22,7 @@ use lapin::{
 pub use self::{
     consumer::{Failure, Received, start_consumer},
     hold::retry_queue,
-    publisher::{PublishFailure, Publisher, Refusal},
+    publisher::{MAX_BODY_BYTES, OutgoingMessage, PublishFailure, Publisher, Refusal},
     redrive::{redrive, start_counting_dead_letters},
 };
 use crate::config::Secret;

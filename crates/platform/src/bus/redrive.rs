@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bus, dead_letter_queue, hold::bind_back};
 use crate::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Progress, supervise},
     telemetry::gauges_kept,
     trace::TRACEPARENT,

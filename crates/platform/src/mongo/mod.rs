@@ -13,7 +13,7 @@ use mongodb::{
     options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
 };
 
-use crate::config::Secret;
+use crate::{ApiError, config::Secret};
 
 /// The longest that ending a client may take.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -114,4 +114,14 @@ pub async fn ping(database: &Database) -> Result<(), String> {
     let asking = crate::trace::spawn(async move { database.run_command(doc! { "ping": 1 }).await });
     let answered = asking.await.map_err(|error| error.to_string())?;
     answered.map(drop).map_err(|error| error.to_string())
+}
+
+impl From<Error> for ApiError {
+    /// A database that does not answer is 503; everything else that reaches this place is our mistake.
+    fn from(cause: Error) -> Self {
+        if is_unavailable(&cause) {
+            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
+        }
+        Self::internal(cause)
+    }
 }

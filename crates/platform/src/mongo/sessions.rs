@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use super::{bounded, server_time};
 use crate::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Progress, supervise_until_drained},
 };
 

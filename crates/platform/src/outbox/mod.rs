@@ -19,15 +19,13 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    bus::{PublishFailure, Publisher, Refusal},
-    server::Lifecycle,
+    Lifecycle,
+    bus::{OutgoingMessage, PublishFailure, Publisher, Refusal},
     task::{Next, Schedule, repeat},
 };
 
 /// How long a claimed row is left to the relay that claimed it.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(20);
-/// The largest body that is published, in bytes. RabbitMQ 4 takes 16 MiB unless told otherwise.
-pub const MAX_BODY: usize = 1024 * 1024;
 /// Rows claimed at once.
 const BATCH: u32 = 200;
 /// The longest a row waits when nobody woke the relay.
@@ -61,7 +59,7 @@ pub struct OutboxRow<Id> {
     pub message_id: String,
     /// The topic to publish to; `None` if the row has none.
     pub routing_key: Option<String>,
-    /// JSON; `None` if it is larger than [`MAX_BODY`].
+    /// JSON; `None` if it is larger than [`MAX_BODY_BYTES`](crate::bus::MAX_BODY_BYTES).
     pub body: Option<Vec<u8>>,
     /// The trace in which the message was written.
     pub traceparent: Option<String>,
@@ -81,6 +79,18 @@ impl From<OutboxMessage> for OutboxRow<Uuid> {
             traceparent: message.traceparent,
             attempts: 0,
             created_at: message.created_at,
+        }
+    }
+}
+
+impl<'a, Id> From<&'a OutboxRow<Id>> for OutgoingMessage<'a> {
+    fn from(row: &'a OutboxRow<Id>) -> Self {
+        Self {
+            message_id: &row.message_id,
+            routing_key: row.routing_key.as_deref(),
+            body: row.body.as_deref(),
+            traceparent: row.traceparent.as_deref(),
+            created_at: row.created_at,
         }
     }
 }

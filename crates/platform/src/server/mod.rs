@@ -5,13 +5,11 @@
 //! - `listener`: accepts connections, and closes those that make no progress; `activity`: what each of them is doing
 //! - `socket` and `refusal`: give hyper's own answers our format; `headers`: the headers of every answer
 //! - `requests`: what happens around every request; `body`: its body; `admission`: how many are worked on at once
-//! - `lifecycle`: the phases of a process
 
 mod activity;
 mod admission;
 mod body;
 mod headers;
-mod lifecycle;
 mod listener;
 mod refusal;
 mod requests;
@@ -32,8 +30,8 @@ use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::listener::Listener;
-pub use self::{admission::limited, lifecycle::Lifecycle, requests::with_defaults};
-use crate::{config::ServerArgs, health::Readiness, telemetry};
+pub use self::{admission::limited, requests::with_defaults};
+use crate::{Lifecycle, config::ServerArgs, health::Readiness, telemetry};
 
 /// Connections to the admin listener at once: probes, scrapers, and an operator's requests.
 const ADMIN_CONNECTIONS: usize = 64;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Schedule, repeat},
     telemetry::gauges_kept,
 };

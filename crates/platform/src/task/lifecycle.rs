@@ -10,7 +10,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::task::Progress;
+use super::Progress;
 
 /// How long the loops that end last may take to end.
 const LAST_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,8 +42,8 @@ impl Lifecycle {
         self.terminating.is_cancelled()
     }
 
-    /// Starts a task that [`super::serve`] waits for at the end. It ends by [`Lifecycle::stopping`]. Nobody learns of
-    /// its panics, hence the functions of [`crate::task`].
+    /// Starts a task that the process waits for at its end. It ends by [`Lifecycle::stopping`]. Nobody learns of
+    /// its panics, hence the functions of [`super`].
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -52,7 +52,7 @@ impl Lifecycle {
     }
 
     /// Registers a loop for [`Lifecycle::failing_loops`].
-    pub(crate) fn watch(&self, progress: Progress) {
+    pub(super) fn watch(&self, progress: Progress) {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
     }
 
@@ -81,7 +81,7 @@ impl Lifecycle {
     }
 
     /// Waits for SIGTERM, SIGINT or [`Lifecycle::stop`], and goes through the phases.
-    pub(super) async fn run_until_signal(&self, delay: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn run_until_signal(&self, delay: Duration) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         tokio::select! {
