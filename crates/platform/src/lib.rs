@@ -29,6 +29,7 @@ pub mod openapi;
 pub mod outbox;
 pub mod page;
 pub mod postgres;
+pub mod retry;
 pub mod server;
 pub mod task;
 pub mod telemetry;

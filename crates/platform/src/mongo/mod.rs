@@ -1,6 +1,8 @@
 //! Connections to MongoDB: majority write concern with journal, snapshot transactions, deadlines.
 
+mod collection;
 pub mod sessions;
+pub mod transaction;
 
 use std::{future::Future, io, time::Duration};
 
@@ -13,6 +15,7 @@ use mongodb::{
     options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
 };
 
+pub use self::collection::{ensure_collection, index, index_with};
 use crate::{ApiError, config::Secret};
 
 /// The longest that ending a client may take.

@@ -3,6 +3,7 @@
 //! - [`repeat`] runs one round after the other: sweepers, relays, gauges. Most loops are this.
 //! - [`supervise`] runs a loop with a structure of its own, such as a consumer; it reports its progress by
 //!   [`Progress`].
+//! - [`run_to_completion`] runs work of a request to its end although the client may disconnect.
 //! - [`spawn`] runs once something that nobody waits for, such as an event stream.
 //!
 //! A panic never ends a loop: replicas meet the same data, so the loop would end on one after the other. Metrics:
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::progress::{backoff, count_panic, message};
 pub use self::{lifecycle::Lifecycle, progress::Progress};
+use crate::trace;
 
 /// The longest pause after a failure. Mostly a server was away, and recovery should start soon after.
 const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(5);
@@ -161,6 +163,24 @@ where
         tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
     }
     progress.done();
+}
+
+/// Runs `work` in a task of its own and waits for it, so that it runs to its end even if the caller is dropped: axum drops
+/// a handler when its client disconnects. The task keeps the present request's context. A panic of `work` continues in
+/// the caller.
+pub async fn run_to_completion<F>(work: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match trace::spawn(work).await {
+        Ok(output) => output,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that shuts down cancels the task, and it is about to drop this future too.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// Runs `work` once, and reports a panic. The process waits for it before it ends.
