@@ -4,7 +4,6 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::trace::RequestContext;
@@ -71,7 +70,8 @@ pub struct ApiError {
 pub(crate) struct Passing;
 
 /// What is wrong with one field of a body.
-#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "api", derive(schemars::JsonSchema))]
 pub struct FieldError {
     /// The field's name as in the body.
     pub field: String,
@@ -87,7 +87,8 @@ impl FieldError {
 }
 
 /// The body of every refusal, `application/problem+json` (RFC 9457).
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "api", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// Always `about:blank`: the `code` tells problems apart.
     #[serde(rename = "type")]
@@ -164,12 +165,20 @@ impl ApiError {
     }
 
     /// 429, with the seconds to wait.
-    pub fn too_many_requests(code: &'static str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+    pub fn too_many_requests(
+        code: &'static str,
+        detail: impl Into<String>,
+        retry_after_seconds: u32,
+    ) -> Self {
         Self::new(Kind::TooManyRequests, code, detail).retry_after(retry_after_seconds)
     }
 
     /// 503: something it needs does not answer. The cause is logged.
-    pub fn unavailable(code: &'static str, detail: impl Into<String>, cause: impl Into<anyhow::Error>) -> Self {
+    pub fn unavailable(
+        code: &'static str,
+        detail: impl Into<String>,
+        cause: impl Into<anyhow::Error>,
+    ) -> Self {
         Self::new(Kind::Unavailable, code, detail).because(cause).retry_after(1)
     }
 

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+#[cfg(feature = "api")]
 use aide::{
-    OperationInput, OperationOutput,
+    OperationInput, OperationIo, OperationOutput,
     generate::GenContext,
     openapi::{Operation, Response as ApiResponse, StatusCode as ApiStatus},
 };
@@ -13,6 +14,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+#[cfg(feature = "api")]
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -128,6 +130,7 @@ fn too_large() -> ApiError {
 
 /// The path's parameters; 404 `not_found` where they do not parse, as nothing is there.
 #[derive(Debug)]
+#[cfg_attr(feature = "api", derive(OperationIo), aide(input_with = "axum::extract::Path<T>", json_schema))]
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -143,6 +146,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
 /// The query's parameters; 400 `invalid_query` where they do not parse or are unknown.
 #[derive(Debug)]
+#[cfg_attr(feature = "api", derive(OperationIo), aide(input_with = "axum::extract::Query<T>", json_schema))]
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -158,6 +162,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 /// The client's address as seen by the listener or told by the proxy in front (see `TRUST_FORWARDED_FOR` and
 /// `TRUSTED_PROXIES`).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "api", derive(OperationIo), aide(input))]
 pub struct ClientAddr(pub std::net::IpAddr);
 
 impl<S: Sync> FromRequestParts<S> for ClientAddr {
@@ -192,6 +197,7 @@ impl<T: Serialize> IntoResponse for Created<T> {
     }
 }
 
+#[cfg(feature = "api")]
 impl<T: JsonSchema> OperationOutput for Created<T> {
     type Inner = T;
 
@@ -207,32 +213,22 @@ impl<T: JsonSchema> OperationOutput for Created<T> {
     }
 }
 
+// Not derived, as for `RawBody`: that would also describe the plain texts by which `axum::Json` refuses a body.
+#[cfg(feature = "api")]
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         axum::Json::<T>::operation_input(ctx, operation);
     }
 }
 
-impl<T: JsonSchema> OperationInput for Path<T> {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        axum::extract::Path::<T>::operation_input(ctx, operation);
-    }
-}
-
-impl<T: JsonSchema> OperationInput for Query<T> {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        axum::extract::Query::<T>::operation_input(ctx, operation);
-    }
-}
-
+#[cfg(feature = "api")]
 impl OperationInput for RawBody {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         axum::Json::<serde_json::Value>::operation_input(ctx, operation);
     }
 }
 
-impl OperationInput for ClientAddr {}
-
+#[cfg(feature = "api")]
 impl OperationOutput for ApiError {
     type Inner = crate::error::Problem;
 

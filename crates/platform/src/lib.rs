@@ -12,24 +12,37 @@
 //! - [`postgres`] and [`mongo`]: connections with deadlines
 //! - `failpoint`: where tests kill or stall a process; absent from release builds
 
+#[cfg(feature = "auth")]
 pub mod auth;
+#[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "server")]
 pub mod error;
+#[cfg(feature = "server")]
 pub mod extract;
 #[cfg(all(feature = "failpoints", debug_assertions))]
 pub mod failpoint;
 pub mod health;
+#[cfg(feature = "api")]
 pub mod idempotency;
+#[cfg(feature = "server")]
 pub mod json;
+#[cfg(feature = "mongo")]
 pub mod mongo;
+#[cfg(feature = "api")]
 pub mod openapi;
+#[cfg(feature = "bus")]
 pub mod outbox;
+#[cfg(feature = "api")]
 pub mod page;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod retry;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod task;
 pub mod telemetry;
@@ -52,5 +65,6 @@ macro_rules! guard_removed {
 }
 
 pub use clock::Clock;
+#[cfg(feature = "server")]
 pub use error::{ApiError, ApiResult};
 pub use task::Lifecycle;

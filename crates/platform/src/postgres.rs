@@ -6,7 +6,7 @@ use anyhow::Context;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use crate::{ApiError, config::Secret, health};
+use crate::{config::Secret, health};
 
 /// A pool of at most `max_connections`, opened at first use. Sessions run in UTC and no statement takes over 10 s.
 pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Result<PgPool> {
@@ -65,7 +65,8 @@ pub async fn ping(pool: &PgPool) -> Result<(), String> {
     sqlx::query("select 1").execute(pool).await.map(drop).map_err(|error| error.to_string())
 }
 
-impl From<sqlx::Error> for ApiError {
+#[cfg(feature = "server")]
+impl From<sqlx::Error> for crate::ApiError {
     /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
     /// is our mistake.
     fn from(cause: sqlx::Error) -> Self {

@@ -5,7 +5,9 @@
 //! it twice changes nothing. The claim is a lease that its holder renews; the answer is stored at the end, unless it
 //! is a 5xx, a 429 or a refusal that passes by itself ([`ApiError::passing`]), after which a retry runs again.
 
+#[cfg(feature = "mongo")]
 mod mongo;
+#[cfg(feature = "postgres")]
 mod postgres;
 
 use std::{future::Future, marker::PhantomData, time::Duration};
@@ -22,7 +24,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use self::{mongo::MongoIdempotency, postgres::PgIdempotency};
+#[cfg(feature = "mongo")]
+pub use self::mongo::MongoIdempotency;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PgIdempotency;
 use crate::{ApiError, ApiResult, error::Passing, trace};
 
 /// How long a claim lives without being renewed. A retry after a crash waits at most this long.

@@ -16,7 +16,7 @@ use mongodb::{
 };
 
 pub use self::collection::{ensure_collection, index, index_with};
-use crate::{ApiError, config::Secret};
+use crate::config::Secret;
 
 /// The longest that ending a client may take.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -119,7 +119,8 @@ pub async fn ping(database: &Database) -> Result<(), String> {
     answered.map(drop).map_err(|error| error.to_string())
 }
 
-impl From<Error> for ApiError {
+#[cfg(feature = "server")]
+impl From<Error> for crate::ApiError {
     /// A database that does not answer is 503; everything else that reaches this place is our mistake.
     fn from(cause: Error) -> Self {
         if is_unavailable(&cause) {

@@ -12,7 +12,7 @@ use mongodb::{
 use tokio::time::Instant;
 
 use super::{is_contended, is_duplicate_key, is_unavailable, sessions::Sessions};
-use crate::{ApiError, retry::Backoff};
+use crate::retry::Backoff;
 
 /// The longest wait for a majority at a commit.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,7 +74,8 @@ impl TransactionFailure {
     }
 }
 
-impl From<TransactionFailure> for ApiError {
+#[cfg(feature = "server")]
+impl From<TransactionFailure> for crate::ApiError {
     fn from(failure: TransactionFailure) -> Self {
         failure.into_error().into()
     }

@@ -9,6 +9,7 @@
 //! published (no routing key, too large, no queue for it, refused by RabbitMQ) is tried again after growing pauses,
 //! after the rows that were not tried yet. It is never marked as published, and does not hold up other rows.
 
+#[cfg(feature = "postgres")]
 pub mod postgres;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};

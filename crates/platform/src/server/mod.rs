@@ -7,6 +7,7 @@
 //! - `requests`: what happens around every request; `body`: its body; `admission`: how many are worked on at once
 
 mod activity;
+#[cfg(feature = "api")]
 mod admission;
 mod body;
 mod headers;
@@ -29,8 +30,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "api")]
+pub use self::admission::limited;
 use self::listener::Listener;
-pub use self::{admission::limited, requests::with_defaults};
+pub use self::requests::with_defaults;
 use crate::{Lifecycle, config::ServerArgs, health::Readiness, telemetry};
 
 /// Connections to the admin listener at once: probes, scrapers, and an operator's requests.
