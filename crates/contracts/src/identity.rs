@@ -4,12 +4,28 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 /// What a person may do. Organizers manage their own events; admins manage people and every event.
 ///
 /// Ordered by what they may do: a greater role may do everything that a lesser one may.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Deserialize,
+    EnumString,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    JsonSchema,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    Serialize,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// Books seats.
     Attendee,
@@ -22,22 +38,19 @@ pub enum Role {
 impl Role {
     /// The word used in JSON, tokens and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Attendee => "attendee",
-            Self::Organizer => "organizer",
-            Self::Admin => "admin",
-        }
+        self.into()
     }
 
     /// The role of that word, if there is one.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Attendee, Self::Organizer, Self::Admin].into_iter().find(|role| role.as_str() == word)
+        word.parse().ok()
     }
 }
 
 /// A language that the platform speaks.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Language {
     /// English.
     En,
@@ -48,15 +61,12 @@ pub enum Language {
 impl Language {
     /// The ISO 639-1 code used in JSON, tokens and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::De => "de",
-        }
+        self.into()
     }
 
     /// The language of that code, if the platform speaks it.
     pub fn parse(code: &str) -> Option<Self> {
-        [Self::En, Self::De].into_iter().find(|language| language.as_str() == code)
+        code.parse().ok()
     }
 }
 

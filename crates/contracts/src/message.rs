@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 /// Topic exchange that every fact is published to.
 pub const EXCHANGE: &str = "eventbooking";
@@ -38,76 +39,73 @@ pub const BOOKING_QUEUES: [Queue; 2] = [BOOKING_QUEUE, BOOKING_USER_QUEUE];
 pub const QUEUES: [Queue; 4] = [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE, BOOKING_QUEUE, BOOKING_USER_QUEUE];
 
 /// A fact with a routing key of its own. The AMQP `message_id` names the single occurrence.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, IntoStaticStr, PartialEq, Serialize, VariantNames)]
 #[serde(tag = "type")]
 pub enum Message {
     /// Seats are sold and, if they cost anything, paid.
     #[serde(rename = "booking.confirmed")]
+    #[strum(serialize = "booking.confirmed")]
     BookingConfirmed(BookingFact),
     /// The booking ended by its owner's or the organizer's doing.
     #[serde(rename = "booking.cancelled")]
+    #[strum(serialize = "booking.cancelled")]
     BookingCancelled(BookingFact),
     /// The money went back.
     #[serde(rename = "booking.refunded")]
+    #[strum(serialize = "booking.refunded")]
     BookingRefunded(BookingFact),
     /// The hold ran out unpaid.
     #[serde(rename = "booking.expired")]
+    #[strum(serialize = "booking.expired")]
     BookingExpired(BookingFact),
     /// The organizer changed what attendees were told.
     #[serde(rename = "event.changed")]
+    #[strum(serialize = "event.changed")]
     EventChanged(EventFact),
     /// The organizer called the event off.
     #[serde(rename = "event.cancelled")]
+    #[strum(serialize = "event.cancelled")]
     EventCancelled(EventFact),
     /// [`Message::EventChanged`], addressed to one holder of bookings.
     #[serde(rename = "holder.event_changed")]
+    #[strum(serialize = "holder.event_changed")]
     HolderEventChanged(HolderFact),
     /// [`Message::EventCancelled`], addressed to one holder of bookings.
     #[serde(rename = "holder.event_cancelled")]
+    #[strum(serialize = "holder.event_cancelled")]
     HolderEventCancelled(HolderFact),
     /// Somebody deleted their account.
     #[serde(rename = "user.deleted")]
+    #[strum(serialize = "user.deleted")]
     UserDeleted(UserFact),
 }
 
 impl Message {
     /// The JSON `type` of every message. Any other type comes from a newer version.
-    pub const TYPES: [&str; 9] = [
-        "booking.confirmed",
-        "booking.cancelled",
-        "booking.refunded",
-        "booking.expired",
-        "event.changed",
-        "event.cancelled",
-        "holder.event_changed",
-        "holder.event_cancelled",
-        "user.deleted",
-    ];
+    pub const TYPES: &[&str] = Self::VARIANTS;
 
     /// The topic routing key, the same word as the JSON `type`.
     pub fn routing_key(&self) -> &'static str {
-        match self {
-            Self::BookingConfirmed(_) => "booking.confirmed",
-            Self::BookingCancelled(_) => "booking.cancelled",
-            Self::BookingRefunded(_) => "booking.refunded",
-            Self::BookingExpired(_) => "booking.expired",
-            Self::EventChanged(_) => "event.changed",
-            Self::EventCancelled(_) => "event.cancelled",
-            Self::HolderEventChanged(_) => "holder.event_changed",
-            Self::HolderEventCancelled(_) => "holder.event_cancelled",
-            Self::UserDeleted(_) => "user.deleted",
-        }
+        self.into()
     }
 }
 
 /// Why a booking was cancelled.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, IntoStaticStr, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CancelReason {
     /// Its owner asked.
     ByAttendee,
     /// The whole event was called off.
     EventCancelled,
+}
+
+impl CancelReason {
+    /// The word used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// What a person is told about one booking of theirs.
@@ -195,4 +193,38 @@ pub struct UserFact {
     pub user_id: i32,
     /// When it came about.
     pub occurred_at: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_routing_key_is_the_type_in_the_body() {
+        let fact = UserFact { user_id: 1, occurred_at: DateTime::UNIX_EPOCH };
+        let message = Message::UserDeleted(fact);
+
+        let body = serde_json::to_value(&message).expect("plain data");
+
+        assert_eq!(body["type"], message.routing_key());
+        assert!(Message::TYPES.contains(&message.routing_key()));
+    }
+
+    #[test]
+    fn every_type_is_named_alike_in_the_body_and_as_routing_key() {
+        for kind in Message::TYPES {
+            let body = serde_json::json!({ "type": kind });
+            let error = serde_json::from_value::<Message>(body).expect_err("the fields are missing").to_string();
+            assert!(error.contains("missing field"), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_type_reaches_a_queue() {
+        for kind in Message::TYPES {
+            let topic = kind.split_once('.').expect("a topic of two words").0;
+            let pattern = format!("{topic}.*");
+            assert!(QUEUES.iter().any(|queue| queue.bindings.contains(&pattern.as_str())), "{kind}");
+        }
+    }
 }

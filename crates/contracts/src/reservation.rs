@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 /// Body of `PUT /api/events/{event_id}/decrease_capacity`. Idempotent by `reservation_id`.
@@ -104,4 +105,56 @@ pub struct ReservationPage {
     pub items: Vec<ReservationEntry>,
     /// The `after` of the next page; null on the last one.
     pub next_after: Option<Uuid>,
+}
+
+/// Why event-service refuses a request about seats: the `code` of its problem.
+#[derive(Clone, Copy, Debug, EnumString, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "snake_case")]
+pub enum RefusalCode {
+    /// Not enough seats are left.
+    SoldOut,
+    /// The organizer cancelled the event.
+    EventCancelled,
+    /// Sales are over.
+    SalesClosed,
+    /// Sales have not begun.
+    SalesNotOpen,
+    /// There is no such event, as far as attendees can see.
+    EventNotFound,
+    /// More seats than the event allows for one booking.
+    TooManySeats,
+    /// The person holds as many unpaid seats of the event as allowed. This refusal is temporary.
+    HeldSeatsLimit,
+    /// The person has as many seats of the event as allowed.
+    PersonLimitReached,
+    /// The reservation is released; the id never comes back.
+    ReservationReleased,
+    /// The reservation exists with another number of seats.
+    ReservationMismatch,
+    /// There is no such reservation.
+    ReservationNotFound,
+}
+
+impl RefusalCode {
+    /// The `code` of the problem.
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    /// The refusal of that code, if it is one.
+    pub fn parse(code: &str) -> Option<Self> {
+        code.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_by_its_code() {
+        assert_eq!(RefusalCode::HeldSeatsLimit.code(), "held_seats_limit");
+        assert_eq!(RefusalCode::parse("sold_out"), Some(RefusalCode::SoldOut));
+        assert_eq!(RefusalCode::parse("invalid_json"), None);
+    }
 }

@@ -111,10 +111,10 @@ pub struct Problem {
 
 impl ApiError {
     /// A refusal of any kind.
-    pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self {
             kind,
-            code,
+            code: code.into(),
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_seconds: None,
@@ -124,7 +124,7 @@ impl ApiError {
     }
 
     /// 400: the request cannot be understood.
-    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn bad_request(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::BadRequest(StatusCode::BAD_REQUEST), code, detail)
     }
 
@@ -135,32 +135,32 @@ impl ApiError {
     }
 
     /// 422 with a code of its own.
-    pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn unprocessable(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, code, detail)
     }
 
     /// 401.
-    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn unauthorized(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Unauthorized, code, detail)
     }
 
     /// 402.
-    pub fn payment_required(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn payment_required(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::PaymentRequired, code, detail)
     }
 
     /// 403.
-    pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn forbidden(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, code, detail)
     }
 
     /// 404.
-    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn not_found(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, code, detail)
     }
 
     /// 409.
-    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn conflict(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Conflict, code, detail)
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use contracts::problem::INVALID_JSON;
 #[cfg(feature = "api")]
 use aide::{
     OperationInput, OperationIo, OperationOutput,
@@ -37,7 +38,7 @@ impl<T: DeserializeOwned> JsonBody<T> {
     /// (which names the field, and covers unknown fields).
     pub fn parse(self) -> ApiResult<T> {
         json::from_slice(&self.bytes?)
-            .map_err(|fault| ApiError::bad_request("invalid_json", format!("the body does not fit: {fault}")))
+            .map_err(|fault| ApiError::bad_request(INVALID_JSON, format!("the body does not fit: {fault}")))
     }
 
     /// The body, or `T`'s default where there is none.

@@ -36,28 +36,28 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct BookingArgs {
     /// The PostgreSQL database, with credentials.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = contracts::env::DATABASE_URL, hide_env_values = true)]
     pub database_url: Option<String>,
     /// File that holds `DATABASE_URL`.
-    #[arg(long, env = "DATABASE_URL_FILE")]
+    #[arg(long, env = contracts::env::DATABASE_URL_FILE)]
     pub database_url_file: Option<PathBuf>,
     /// RabbitMQ, with credentials.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    #[arg(long, env = contracts::env::AMQP_URL, hide_env_values = true)]
     pub amqp_url: Option<String>,
     /// File that holds `AMQP_URL`.
-    #[arg(long, env = "AMQP_URL_FILE")]
+    #[arg(long, env = contracts::env::AMQP_URL_FILE)]
     pub amqp_url_file: Option<PathBuf>,
     /// Where user-service publishes the keys of access tokens.
-    #[arg(long, env = "JWKS_URL", default_value = "http://user-service:8080/.well-known/jwks.json")]
+    #[arg(long, env = contracts::env::JWKS_URL, default_value = "http://user-service:8080/.well-known/jwks.json")]
     pub jwks_url: String,
     /// event-service, which holds the seats.
-    #[arg(long, env = "EVENT_SERVICE_URL", default_value = "http://event-service:8080")]
+    #[arg(long, env = contracts::env::EVENT_SERVICE_URL, default_value = "http://event-service:8080")]
     pub event_service_url: String,
     /// How long a call of event-service may take, in seconds. What it did not answer is asked again for twice as long.
     #[arg(long, env = "EVENT_TIMEOUT_SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=10))]
     pub event_timeout_seconds: u64,
     /// File with this service's Ed25519 key (PKCS#8 PEM), which signs its calls of event-service.
-    #[arg(long, env = "SERVICE_KEY_FILE")]
+    #[arg(long, env = contracts::env::SERVICE_KEY_FILE)]
     pub service_key_file: Option<PathBuf>,
     /// How long seats are held for payment, in seconds.
     #[arg(long, env = "HOLD_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -66,16 +66,16 @@ pub struct BookingArgs {
     #[arg(long, env = "CANCEL_DEADLINE_HOURS", default_value_t = 24)]
     pub cancel_deadline_hours: u32,
     /// The payment provider, `mock` or `stripe`; both speak Stripe's API.
-    #[arg(long, env = "PAYMENT_PROVIDER", default_value_t = Provider::Stripe)]
+    #[arg(long, env = contracts::env::PAYMENT_PROVIDER, default_value_t = Provider::Stripe)]
     pub payment_provider: Provider,
     /// Where the payment company's API is.
-    #[arg(long, env = "PAYMENT_API_URL", default_value = "https://api.stripe.com")]
+    #[arg(long, env = contracts::env::PAYMENT_API_URL, default_value = "https://api.stripe.com")]
     pub payment_api_url: String,
     /// The key that the payment company gave us.
     #[arg(long, env = "PAYMENT_API_KEY", hide_env_values = true)]
     pub payment_api_key: Option<String>,
     /// File that holds `PAYMENT_API_KEY`.
-    #[arg(long, env = "PAYMENT_API_KEY_FILE")]
+    #[arg(long, env = contracts::env::PAYMENT_API_KEY_FILE)]
     pub payment_api_key_file: Option<PathBuf>,
     /// The key by which browsers send cards to Stripe's own form; not a secret. Without it, only programs can pay.
     #[arg(long, env = "PAYMENT_PUBLISHABLE_KEY")]
@@ -84,7 +84,7 @@ pub struct BookingArgs {
     #[arg(long, env = "PAYMENT_WEBHOOK_SECRET", hide_env_values = true)]
     pub payment_webhook_secret: Option<String>,
     /// File that holds `PAYMENT_WEBHOOK_SECRET`.
-    #[arg(long, env = "PAYMENT_WEBHOOK_SECRET_FILE")]
+    #[arg(long, env = contracts::env::PAYMENT_WEBHOOK_SECRET_FILE)]
     pub payment_webhook_secret_file: Option<PathBuf>,
     /// How long a call of the payment company may take, in seconds. What it did not answer is asked again for as long,
     /// under the same key; then the payment is looked up.

@@ -7,8 +7,10 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::anyhow;
-use contracts::reservation::{
-    DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
+pub use contracts::reservation::RefusalCode as Refusal;
+use contracts::{
+    problem::INVALID_JSON,
+    reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus},
 };
 use platform::{auth::ServiceTokenSigner, client::WithContext};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::RETRY_AFTER};
@@ -38,33 +40,6 @@ pub struct EventSummary {
     pub time_zone: String,
 }
 
-/// Why event-service refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Refusal {
-    /// Not enough seats are left.
-    SoldOut,
-    /// The organizer called the event off.
-    EventCancelled,
-    /// Sales are over.
-    SalesClosed,
-    /// Sales have not begun.
-    SalesNotOpen,
-    /// No such event, as far as attendees can see.
-    EventNotFound,
-    /// More seats than the event allows for one booking.
-    TooManySeats,
-    /// The person holds as many unpaid seats of the event as allowed. This refusal is temporary.
-    HeldSeatsLimit,
-    /// The person has as many seats of the event as allowed.
-    PersonLimitReached,
-    /// The reservation is released; the id never comes back.
-    ReservationReleased,
-    /// The reservation exists with another number of seats.
-    ReservationMismatch,
-    /// There is no such reservation.
-    ReservationNotFound,
-}
-
 /// What a call comes to when it does not succeed.
 #[derive(Debug, Error)]
 pub enum CallFailure {
@@ -81,44 +56,6 @@ pub enum CallFailure {
     /// It may or may not have come about.
     #[error("event-service gave no usable answer")]
     Unknown(#[source] anyhow::Error),
-}
-
-impl Refusal {
-    const ALL: [Self; 11] = [
-        Self::SoldOut,
-        Self::EventCancelled,
-        Self::SalesClosed,
-        Self::SalesNotOpen,
-        Self::EventNotFound,
-        Self::TooManySeats,
-        Self::HeldSeatsLimit,
-        Self::PersonLimitReached,
-        Self::ReservationReleased,
-        Self::ReservationMismatch,
-        Self::ReservationNotFound,
-    ];
-
-    /// The stable word.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::SoldOut => "sold_out",
-            Self::EventCancelled => "event_cancelled",
-            Self::SalesClosed => "sales_closed",
-            Self::SalesNotOpen => "sales_not_open",
-            Self::EventNotFound => "event_not_found",
-            Self::TooManySeats => "too_many_seats",
-            Self::HeldSeatsLimit => "held_seats_limit",
-            Self::PersonLimitReached => "person_limit_reached",
-            Self::ReservationReleased => "reservation_released",
-            Self::ReservationMismatch => "reservation_mismatch",
-            Self::ReservationNotFound => "reservation_not_found",
-        }
-    }
-
-    /// The refusal of that word, if it is one.
-    pub fn parse(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
-    }
 }
 
 /// A refusal with an unknown code.
@@ -145,7 +82,7 @@ pub fn is_event_id(id: &str) -> bool {
 
 /// Whether event-service could not read the body, and so did nothing.
 fn is_unreadable(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == "invalid_json")
+    error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == INVALID_JSON)
 }
 
 impl EventClient {

@@ -19,26 +19,26 @@ pub struct Config {
     #[command(flatten)]
     pub service: ServerArgs,
     /// MongoDB (a replica set) with credentials, such as `mongodb://user:…@mongodb/?replicaSet=rs0&authSource=admin`.
-    #[arg(long, env = "MONGODB_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = contracts::env::MONGODB_URL, hide_env_values = true, global = true)]
     pub mongodb_url: Option<String>,
     /// A file that holds `MONGODB_URL`.
-    #[arg(long, env = "MONGODB_URL_FILE", global = true)]
+    #[arg(long, env = contracts::env::MONGODB_URL_FILE, global = true)]
     pub mongodb_url_file: Option<PathBuf>,
     /// The database.
-    #[arg(long, env = "MONGODB_DATABASE", default_value = "events", global = true)]
+    #[arg(long, env = contracts::env::MONGODB_DATABASE, default_value = "events", global = true)]
     pub mongodb_database: String,
     /// RabbitMQ with credentials, such as `amqp://user:…@rabbitmq/%2f`.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    #[arg(long, env = contracts::env::AMQP_URL, hide_env_values = true)]
     pub amqp_url: Option<String>,
     /// A file that holds `AMQP_URL`.
-    #[arg(long, env = "AMQP_URL_FILE")]
+    #[arg(long, env = contracts::env::AMQP_URL_FILE)]
     pub amqp_url_file: Option<PathBuf>,
     /// Where user-service publishes the keys that verify access tokens.
-    #[arg(long, env = "JWKS_URL", default_value = "http://user-service:8080/.well-known/jwks.json")]
+    #[arg(long, env = contracts::env::JWKS_URL, default_value = "http://user-service:8080/.well-known/jwks.json")]
     pub jwks_url: Url,
     /// Folder of the public keys of the services that may take seats: `<service>.pem`, Ed25519 in SPKI; in practice
     /// `booking-service.pem`.
-    #[arg(long, env = "TRUSTED_SERVICE_KEYS_DIR")]
+    #[arg(long, env = contracts::env::TRUSTED_SERVICE_KEYS_DIR)]
     pub trusted_service_keys_dir: Option<PathBuf>,
     /// The most requests of one event that are committed together; 1 commits them one by one.
     #[arg(long, env = "BATCH_MAX", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
@@ -53,7 +53,7 @@ pub struct Config {
     )]
     pub change_quiet_seconds: u32,
     /// The payment provider, `mock` or `stripe`. Prices that it cannot charge are refused.
-    #[arg(long, env = "PAYMENT_PROVIDER", default_value_t)]
+    #[arg(long, env = contracts::env::PAYMENT_PROVIDER, default_value_t)]
     pub payment_provider: Provider,
 }
 
