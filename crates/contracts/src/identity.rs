@@ -36,18 +36,18 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word used in JSON, tokens and the database.
+    /// The name in JSON, tokens and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The role of that word, if there is one.
+    /// The role of that name, if there is one.
     pub fn parse(word: &str) -> Option<Self> {
         word.parse().ok()
     }
 }
 
-/// A language that the platform speaks.
+/// A language of the platform.
 #[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -64,7 +64,7 @@ impl Language {
         self.into()
     }
 
-    /// The language of that code, if the platform speaks it.
+    /// The language of that code, if the platform has it.
     pub fn parse(code: &str) -> Option<Self> {
         code.parse().ok()
     }
@@ -112,7 +112,7 @@ fn known_language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<L
 }
 
 /// What user-service publishes at `/.well-known/revocations.json`: the sessions that ended and the roles that changed
-/// within the lifetime of an access token. It names nobody. Fields are added, never removed.
+/// within the lifetime of an access token. It contains no personal data. Fields are added, never removed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct RevocationList {
     /// Sessions that ended; their tokens are no longer valid.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_an_older_or_a_newer_version_is_understood() {
+    fn tokens_of_older_and_newer_versions_are_accepted() {
         assert_eq!(claims(None).language, None);
         assert_eq!(claims(Some(json!("de"))).language, Some(Language::De));
         assert_eq!(claims(Some(json!("fr"))).language, None, "a language that this version does not speak");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_a_language_looks_as_it_did_before() {
+    fn a_token_without_a_language_omits_the_claim() {
         let written = serde_json::to_value(claims(None)).expect("plain data");
 
         assert!(written.get("language").is_none(), "{written}");

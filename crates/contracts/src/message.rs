@@ -24,7 +24,7 @@ pub struct Queue {
 pub const NOTIFICATION_QUEUE: Queue =
     Queue { name: "notification", bindings: &["booking.*", "holder.*"], consumer: "consumer" };
 /// What notification-service consumes about accounts. A queue of its own: versions that do not know these messages
-/// never get them.
+/// never receive them.
 pub const NOTIFICATION_USER_QUEUE: Queue =
     Queue { name: "notification.user", bindings: &["user.*"], consumer: "user_consumer" };
 /// What booking-service consumes about events.
@@ -46,23 +46,23 @@ pub enum Message {
     #[serde(rename = "booking.confirmed")]
     #[strum(serialize = "booking.confirmed")]
     BookingConfirmed(BookingFact),
-    /// The booking ended by its owner's or the organizer's doing.
+    /// The owner or the organizer cancelled the booking.
     #[serde(rename = "booking.cancelled")]
     #[strum(serialize = "booking.cancelled")]
     BookingCancelled(BookingFact),
-    /// The money went back.
+    /// The payment was refunded.
     #[serde(rename = "booking.refunded")]
     #[strum(serialize = "booking.refunded")]
     BookingRefunded(BookingFact),
-    /// The hold ran out unpaid.
+    /// The hold expired unpaid.
     #[serde(rename = "booking.expired")]
     #[strum(serialize = "booking.expired")]
     BookingExpired(BookingFact),
-    /// The organizer changed what attendees were told.
+    /// The organizer changed the event.
     #[serde(rename = "event.changed")]
     #[strum(serialize = "event.changed")]
     EventChanged(EventFact),
-    /// The organizer called the event off.
+    /// The organizer cancelled the event.
     #[serde(rename = "event.cancelled")]
     #[strum(serialize = "event.cancelled")]
     EventCancelled(EventFact),
@@ -95,9 +95,9 @@ impl Message {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum CancelReason {
-    /// Its owner asked.
+    /// The owner cancelled.
     ByAttendee,
-    /// The whole event was called off.
+    /// The organizer cancelled the event.
     EventCancelled,
 }
 
@@ -108,12 +108,12 @@ impl CancelReason {
     }
 }
 
-/// What a person is told about one booking of theirs.
+/// A fact about one booking, for its owner.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct BookingFact {
     /// The booking.
     pub booking_id: i32,
-    /// Whom it belongs to.
+    /// The owner.
     pub user_id: i32,
     /// The event.
     pub event_id: String,
@@ -128,11 +128,11 @@ pub struct BookingFact {
     /// Only for cancellations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<CancelReason>,
-    /// When it came about.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
 
-/// What changed about an event, told by event-service.
+/// What changed about an event, published by event-service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct EventFact {
     /// The event.
@@ -147,29 +147,28 @@ pub struct EventFact {
     pub ends_at: DateTime<Utc>,
     /// IANA zone of the venue.
     pub time_zone: String,
-    /// The names of the fields that differ from what holders were last told; empty for a cancellation.
+    /// The names of the fields that changed since holders were last notified; empty for a cancellation.
     pub changed: Vec<String>,
     /// Grows with every change, so that an older message never overwrites a newer one.
     pub version: i64,
-    /// The version that the last of those changes made. Whoever took seats at that version or later knows of them.
-    /// Older replicas do not send it; `version` takes its place then.
+    /// The version of the last of those changes. Holders who booked at that version or later know of them. Older
+    /// replicas do not send it; then `version` counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_version: Option<i64>,
-    /// Holders are told later, together with further changes. Until then consumers only store the change.
+    /// Holders are notified later, together with further changes. Until then consumers only store the change.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
-    /// When it came about.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
 
 impl EventFact {
-    /// People who took seats at this version or later know of the change.
-    pub fn known_from(&self) -> i64 {
+    /// The version from which holders know of the change when they book.
+    pub fn known_since_version(&self) -> i64 {
         self.edited_version.unwrap_or(self.version)
     }
 
-    /// Whether the event takes place at another time or elsewhere than its holders were last told. They may cancel then
-    /// until it starts.
+    /// Whether the start or the venue changed since holders were last notified. They may then cancel until it starts.
     pub fn is_moved(&self) -> bool {
         self.changed.iter().any(|field| matches!(field.as_str(), "starts_at" | "venue"))
     }
@@ -178,11 +177,11 @@ impl EventFact {
 /// An [`EventFact`] for one holder.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HolderFact {
-    /// Who is told.
+    /// The holder to notify.
     pub user_id: i32,
     /// One of the holder's bookings of the event.
     pub booking_id: i32,
-    /// What came about.
+    /// What happened.
     pub event: EventFact,
 }
 
@@ -191,7 +190,7 @@ pub struct HolderFact {
 pub struct UserFact {
     /// The account.
     pub user_id: i32,
-    /// When it came about.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::trace::RequestContext;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type ApiResult<T> = Result<T, ApiError>;
 
 /// The kinds of refusal, each with its HTTP status.
@@ -18,21 +18,21 @@ pub enum Kind {
     BadRequest(StatusCode),
     /// 422: understood, but what it asks for is not valid.
     Invalid,
-    /// 401: nobody known is asking.
+    /// 401: the caller is not authenticated.
     Unauthorized,
     /// 402: the payment was declined.
     PaymentRequired,
-    /// 403: somebody known who may not.
+    /// 403: the caller may not do this.
     Forbidden,
-    /// 404: not there, or not for this asker's eyes.
+    /// 404: it does not exist, or the caller may not see it.
     NotFound,
-    /// 409: it does not fit the present state.
+    /// 409: the current state does not allow it.
     Conflict,
-    /// 429: too often.
+    /// 429: too many requests.
     TooManyRequests,
-    /// 503: something it needs does not answer; try again.
+    /// 503: a dependency does not answer; try again.
     Unavailable,
-    /// 500: our mistake.
+    /// 500: a bug.
     Internal,
 }
 
@@ -61,21 +61,21 @@ pub struct ApiError {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
-    passing: bool,
+    transient: bool,
     cause: Option<anyhow::Error>,
 }
 
-/// Marks a response whose refusal passes by itself; see [`ApiError::passing`].
+/// Marks a response whose refusal is transient; see [`ApiError::transient`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Passing;
+pub(crate) struct Transient;
 
-/// What is wrong with one field of a body.
+/// A validation error of one field.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "api", derive(schemars::JsonSchema))]
 pub struct FieldError {
     /// The field's name as in the body.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be valid.
     pub message: String,
 }
 
@@ -93,11 +93,11 @@ pub struct Problem {
     /// Always `about:blank`: the `code` tells problems apart.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// Stable word for programs, such as `sold_out`.
+    /// Stable code for programs, such as `sold_out`.
     pub code: &'static str,
     /// What happened and what to do, for people.
     pub detail: String,
@@ -118,7 +118,7 @@ impl ApiError {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_seconds: None,
-            passing: false,
+            transient: false,
             cause: None,
         }
     }
@@ -166,23 +166,23 @@ impl ApiError {
 
     /// 429, with the seconds to wait.
     pub fn too_many_requests(
-        code: &'static str,
+        code: impl Into<&'static str>,
         detail: impl Into<String>,
         retry_after_seconds: u32,
     ) -> Self {
         Self::new(Kind::TooManyRequests, code, detail).retry_after(retry_after_seconds)
     }
 
-    /// 503: something it needs does not answer. The cause is logged.
+    /// 503: a dependency does not answer. The cause is logged.
     pub fn unavailable(
-        code: &'static str,
+        code: impl Into<&'static str>,
         detail: impl Into<String>,
         cause: impl Into<anyhow::Error>,
     ) -> Self {
         Self::new(Kind::Unavailable, code, detail).because(cause).retry_after(1)
     }
 
-    /// 500: our mistake. The cause is logged, not sent.
+    /// 500: a bug. The cause is logged, not sent.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         let detail = "something went wrong on our side; try again, and name the request id if it stays";
         Self::new(Kind::Internal, "internal", detail).because(cause)
@@ -202,10 +202,10 @@ impl ApiError {
         self
     }
 
-    /// Says that the reason passes by itself: it is no outcome, and never stored under an Idempotency-Key.
+    /// Marks the reason as transient: it is not an outcome, and never stored under an Idempotency-Key.
     #[must_use]
-    pub fn passing(mut self) -> Self {
-        self.passing = true;
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
         self
     }
 
@@ -214,7 +214,7 @@ impl ApiError {
         self.kind.status()
     }
 
-    /// The stable word of this refusal.
+    /// The stable code of this refusal.
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -264,8 +264,8 @@ impl IntoResponse for ApiError {
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.passing {
-            response.extensions_mut().insert(Passing);
+        if self.transient {
+            response.extensions_mut().insert(Transient);
         }
         response
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use contracts::problem::INVALID_JSON;
 #[cfg(feature = "api")]
 use aide::{
     OperationInput, OperationIo, OperationOutput,
@@ -15,6 +14,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use contracts::problem::INVALID_JSON;
 #[cfg(feature = "api")]
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -129,7 +129,7 @@ fn too_large() -> ApiError {
     )
 }
 
-/// The path's parameters; 404 `not_found` where they do not parse, as nothing is there.
+/// The path's parameters; 404 `not_found` if they do not parse.
 #[derive(Debug)]
 #[cfg_attr(feature = "api", derive(OperationIo), aide(input_with = "axum::extract::Path<T>", json_schema))]
 pub struct Path<T>(pub T);
@@ -177,7 +177,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
 
 impl ClientAddr {
     /// The address to go by: the peer's, or the entry of X-Forwarded-For that the outermost of so many trusted proxies
-    /// made. What stands before it was told by the client, and may be made up.
+    /// added. Earlier entries come from the client and may be forged.
     pub fn resolve(peer: SocketAddr, headers: &HeaderMap, trusted_hops: usize) -> Self {
         let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let entries: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();

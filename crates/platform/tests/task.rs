@@ -110,7 +110,7 @@ async fn a_loop_that_hangs_is_shown() {
 #[tokio::test(start_paused = true)]
 async fn a_round_follows_at_once_or_when_woken_or_after_the_pause() {
     let (lifecycle, wake) = (Lifecycle::new(), Arc::new(Notify::new()));
-    let (rounds, round) = counted(|before| Ok(if before < 10 { Next::AtOnce } else { Next::Later }));
+    let (rounds, round) = counted(|before| Ok(if before < 10 { Next::Immediately } else { Next::Later }));
     let schedule = Schedule::every(Duration::from_secs(1000)).or_woken_by(wake.clone());
     let began = Instant::now();
 

@@ -22,7 +22,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store) {
         let store = store.clone();
         async move {
             let made = attendee_keys(&store, ROUND).await?;
-            Ok::<_, sqlx::Error>(Next::at_once_if(made > 0))
+            Ok::<_, sqlx::Error>(Next::immediately_if(made > 0))
         }
     });
 }

@@ -74,7 +74,7 @@ impl App {
         let pool = postgres::pool(&database_url(args)?, SERVICE, POOL_SIZE)?;
         // One for all neighbours: each client loads the certificates of all authorities, which takes its time.
         let http = client::build(LONGEST_CALL);
-        let access_keys = AccessKeys::remote_by(http.clone(), &args.jwks_url);
+        let access_keys = AccessKeys::remote_with_client(http.clone(), &args.jwks_url);
         let cookies = Cookies::new(&config.service.public_url);
         let verifier = Verifier::new(access_keys.clone(), ServiceKeys::none(SERVICE), cookies, clock.clone());
         let key_file = args.service_key_file.as_deref().context("set SERVICE_KEY_FILE")?;

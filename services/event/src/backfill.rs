@@ -22,7 +22,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store) {
         let store = store.clone();
         async move {
             let made = store.refresh_search_keys(ROUND).await?;
-            mongodb::error::Result::Ok(Next::at_once_if(made >= u64::from(ROUND)))
+            mongodb::error::Result::Ok(Next::immediately_if(made >= u64::from(ROUND)))
         }
     });
 }

@@ -134,7 +134,7 @@ impl App {
     /// Starts to end expired holds and the transactions of dead replicas, to add search keys and to update the gauges.
     pub fn spawn_loops(&self) {
         let AppState { store, capacity, .. } = &self.state;
-        store.start_presence(&self.lifecycle);
+        store.start_heartbeat(&self.lifecycle);
         sweeper::start(&self.lifecycle, store, capacity);
         watch::start(&self.lifecycle, store);
         backfill::start(&self.lifecycle, store);
@@ -170,7 +170,7 @@ async fn run_on(config: &Config, database: Database) -> anyhow::Result<()> {
     match config.command.unwrap_or_default() {
         Command::Serve => App::build(config, database)?.serve(config).await,
         Command::Migrate => {
-            health::present("MongoDB", || mongo::ping(&database)).await?;
+            health::wait_until_available("MongoDB", || mongo::ping(&database)).await?;
             Store::new(database).migrate().await?;
             tracing::info!("indexes and validators are up to date");
             Ok(())

@@ -84,8 +84,8 @@ impl Store {
     }
 
     /// Starts to tell the other replicas that this one is alive, and to end transactions that dead ones left open.
-    pub fn start_presence(&self, lifecycle: &Lifecycle) {
-        self.sessions.start_presence(lifecycle);
+    pub fn start_heartbeat(&self, lifecycle: &Lifecycle) {
+        self.sessions.start_heartbeat(lifecycle);
     }
 }
 

@@ -24,7 +24,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store, capacity: &Capacity) {
         let (store, capacity) = (s.clone(), c.clone());
         async move {
             let told = tell_changes(&store, &capacity).await?;
-            anyhow::Ok(Next::at_once_if(told >= ROUND as usize))
+            anyhow::Ok(Next::immediately_if(told >= ROUND as usize))
         }
     });
     let (store, capacity) = (store.clone(), capacity.clone());
@@ -32,7 +32,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store, capacity: &Capacity) {
         let (store, capacity) = (store.clone(), capacity.clone());
         async move {
             let ended = sweep(&store, &capacity).await?;
-            anyhow::Ok(Next::at_once_if(ended >= ROUND as usize))
+            anyhow::Ok(Next::immediately_if(ended >= ROUND as usize))
         }
     });
 }

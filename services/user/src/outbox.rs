@@ -8,7 +8,7 @@ use platform::{
     bus::{Bus, Publisher},
     outbox::{postgres::PgOutbox, start_relay},
     task::{Schedule, repeat},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
 };
 
 use crate::state::AppState;
@@ -25,7 +25,7 @@ pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
 }
 
 async fn show_backlog(outbox: PgOutbox) -> sqlx::Result<()> {
-    outbox.backlog().await?.show();
-    gauges_kept("outbox");
+    outbox.backlog().await?.record();
+    mark_gauges_updated("outbox");
     Ok(())
 }

@@ -45,7 +45,7 @@ pub struct OutgoingMessage<'a> {
 /// Why a message was not published.
 #[derive(Debug)]
 pub enum PublishFailure {
-    /// RabbitMQ is away, or did not answer in time. This says nothing about the message.
+    /// RabbitMQ is unavailable, or did not answer in time. This says nothing about the message.
     Unavailable(anyhow::Error),
     /// This message cannot be published as it is; others may be fine.
     Refused(Refusal),
@@ -67,7 +67,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// One word for metrics.
+    /// The label for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoRoutingKey => "no_routing_key",

@@ -139,12 +139,12 @@ async fn attempt<T, C, F>(sessions: &Sessions, deadline: Instant, context: &mut 
 where
     F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, Result<T, WorkFailure>>,
 {
-    let _permit = sessions.turn().await;
-    let mut session = sessions.take().await?;
+    let _permit = sessions.permit().await;
+    let mut session = sessions.acquire().await?;
     let result = run(&mut session, deadline, context, work).await;
     match &result {
-        Ok(_) => sessions.give_back(session),
-        Err(Attempt::Conflict(error) | Attempt::Failed(error)) if is_contended(error) => sessions.give_back(session),
+        Ok(_) => sessions.release(session),
+        Err(Attempt::Conflict(error) | Attempt::Failed(error)) if is_contended(error) => sessions.release(session),
         Err(_) => sessions.abandon(session),
     }
     result

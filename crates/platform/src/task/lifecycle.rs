@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Progress;
 
-/// How long the loops that end last may take to end.
+/// The longest time for the loops that end last.
 const LAST_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shared by everything that has to end in order. Cheap to clone.
@@ -58,7 +58,7 @@ impl Lifecycle {
 
     /// The background loops that make no progress, each with the reason.
     pub fn failing_loops(&self) -> Vec<String> {
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::trouble).collect()
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::failure).collect()
     }
 
     /// Cancelled when requests and background loops have ended, or the time for that is over.
@@ -93,7 +93,7 @@ impl Lifecycle {
         tracing::info!(delay_seconds = delay.as_secs(), "stopping: unready now, accepting a little longer");
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            // Asked twice: somebody is in a hurry.
+            // A second SIGINT skips the delay.
             _ = interrupt.recv() => {}
             () = self.stopping.cancelled() => {}
         }

@@ -1,15 +1,14 @@
 //! Background tasks: a loop that panics is restarted, and metrics and `/readyz` show it.
 //!
-//! - [`repeat`] runs one round after the other: sweepers, relays, gauges. Most loops are this.
-//! - [`supervise`] runs a loop with a structure of its own, such as a consumer; it reports its progress by
-//!   [`Progress`].
-//! - [`run_to_completion`] runs work of a request to its end although the client may disconnect.
-//! - [`spawn`] runs once something that nobody waits for, such as an event stream.
+//! - [`repeat`] runs rounds with pauses: sweepers, relays, gauges. Most loops use it.
+//! - [`supervise`] runs a loop with its own structure, such as a consumer, which reports to [`Progress`].
+//! - [`run_to_completion`] completes the work of a request even if its client disconnects.
+//! - [`spawn`] runs a one-off task that nobody waits for, such as an event stream.
 //!
-//! A panic never ends a loop: replicas meet the same data, so the loop would end on one after the other. Metrics:
+//! A panic never ends a loop: replicas see the same data, so the loop would end on one after the other. Metrics:
 //! `eventplatform_task_panics_total`, `eventplatform_task_failures_total` and
 //! `eventplatform_task_last_success_timestamp_seconds`, each with the label `task`. `/readyz` names the loops that
-//! make no progress, and stays 200: requests do not need them, and other replicas meet the same data.
+//! make no progress, and stays 200: requests do not need them, and other replicas see the same data.
 
 mod lifecycle;
 mod progress;
@@ -24,7 +23,7 @@ use self::progress::{backoff, count_panic, message};
 pub use self::{lifecycle::Lifecycle, progress::Progress};
 use crate::trace;
 
-/// The longest pause after a failure. Mostly a server was away, and recovery should start soon after.
+/// The longest pause after a failure. Mostly a server was unavailable, and recovery should start soon after.
 const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(5);
 /// A loop that does not succeed for this long, plus the pause between its rounds, counts as failing.
 const STALLED_AFTER: Duration = Duration::from_secs(300);
@@ -32,16 +31,16 @@ const STALLED_AFTER: Duration = Duration::from_secs(300);
 /// The result of a round of [`repeat`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Next {
-    /// There is more to do: the next round follows at once.
-    AtOnce,
+    /// There is more to do: the next round follows immediately.
+    Immediately,
     /// The next round follows after the pause.
     Later,
 }
 
 impl Next {
     /// At once if there is `more` to do.
-    pub fn at_once_if(more: bool) -> Self {
-        if more { Self::AtOnce } else { Self::Later }
+    pub fn immediately_if(more: bool) -> Self {
+        if more { Self::Immediately } else { Self::Later }
     }
 }
 
@@ -90,7 +89,7 @@ where
                     Ok(next) => {
                         failures = 0;
                         progress.succeeded();
-                        if next.into() == Next::AtOnce {
+                        if next.into() == Next::Immediately {
                             tokio::task::yield_now().await;
                             continue;
                         }

@@ -15,8 +15,8 @@ use crate::Clock;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause after a panic.
 const MAX_PANIC_PAUSE: Duration = Duration::from_secs(60);
-/// A loop with this many failures in a row counts as failing.
-const FAILURES_SHOWN: u32 = 5;
+/// A loop with this many consecutive failures counts as failing.
+const FAILURE_THRESHOLD: u32 = 5;
 
 /// Reports whether a loop makes progress. Cheap to clone.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Progress {
             State { succeeded_at: Instant::now(), failures: 0, panics: 0, last_failure: String::new(), done: false };
         let progress = Self { task, stalled_after, state: Arc::new(Mutex::new(state)) };
         // Set at the start, so that a loop that never succeeds is noticed too, and so is the first panic.
-        progress.write_down(now());
+        progress.record_success_time(now());
         metrics::counter!("eventplatform_task_panics_total", "task" => task).increment(0);
         progress
     }
@@ -50,13 +50,13 @@ impl Progress {
         let mut state = self.lock();
         (state.succeeded_at, state.failures, state.panics) = (Instant::now(), 0, 0);
         drop(state);
-        self.write_down(now());
+        self.record_success_time(now());
     }
 
     /// The loop could not do its work, and will try again.
     pub fn failed(&self, error: &anyhow::Error) {
         let error = format!("{error:#}");
-        tracing::warn!(task = self.task, error, "a background loop failed; trying again");
+        tracing::warn!(task = self.task, error, "a background loop failed; retrying");
         metrics::counter!("eventplatform_task_failures_total", "task" => self.task).increment(1);
         let mut state = self.lock();
         state.failures = state.failures.saturating_add(1);
@@ -70,7 +70,7 @@ impl Progress {
         let mut state = self.lock();
         state.panics = state.panics.saturating_add(1);
         let pause = backoff(state.panics, MAX_PANIC_PAUSE);
-        tracing::error!(task = self.task, panic = message, ?pause, "a background loop panicked; starting it again");
+        tracing::error!(task = self.task, panic = message, ?pause, "a background loop panicked; restarting it");
         message.clone_into(&mut state.last_failure);
         pause
     }
@@ -78,18 +78,18 @@ impl Progress {
     pub(super) fn done(&self) {
         self.lock().done = true;
         // NaN, which no alert rule's comparison matches.
-        self.write_down(f64::NAN);
+        self.record_success_time(f64::NAN);
     }
 
     /// Why the loop makes no progress; `None` if it does.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
         let (task, stalled) = (self.task, state.succeeded_at.elapsed());
         if state.done {
             None
         } else if state.panics > 0 {
             Some(format!("{task}: panicked {} times in a row: {}", state.panics, state.last_failure))
-        } else if state.failures >= FAILURES_SHOWN {
+        } else if state.failures >= FAILURE_THRESHOLD {
             Some(format!("{task}: failed {} times in a row: {}", state.failures, state.last_failure))
         } else if stalled > self.stalled_after {
             Some(format!("{task}: no success for {} s", stalled.as_secs()))
@@ -98,7 +98,7 @@ impl Progress {
         }
     }
 
-    fn write_down(&self, timestamp: f64) {
+    fn record_success_time(&self, timestamp: f64) {
         metrics::gauge!("eventplatform_task_last_success_timestamp_seconds", "task" => self.task).set(timestamp);
     }
 

@@ -50,7 +50,7 @@ impl Stripe {
 
     /// An amount in the provider's units.
     fn units(&self, amount: i64, currency: &str) -> Result<String, GatewayFailure> {
-        let units = self.provider.units_of(amount, currency);
+        let units = self.provider.to_provider_units(amount, currency);
         units.map(|units| units.to_string()).ok_or_else(|| GatewayFailure::Refused {
             code: "amount_invalid".to_owned(),
             parameter: Some("amount".to_owned()),
@@ -180,7 +180,7 @@ impl IntentList {
         // Whatever else the account is used for carries no booking.
         let ours = self.data.into_iter().filter_map(|ListedIntent { intent, amount, currency, metadata }| {
             let booking_id = metadata.get("booking_id")?.parse().ok()?;
-            let amount = provider.amount_of(amount, &currency.to_uppercase());
+            let amount = provider.from_provider_units(amount, &currency.to_uppercase());
             Some(ListedCharge { charge: intent.into(), amount, booking_id })
         });
         ChargePage { charges: ours.collect(), next_after: last.filter(|_| self.has_more) }

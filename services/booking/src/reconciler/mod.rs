@@ -15,7 +15,7 @@ use anyhow::Context;
 use platform::{
     Lifecycle,
     task::{Schedule, repeat},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
 };
 
 use crate::{domain::FindingKind, state::AppState, store::Round};
@@ -119,6 +119,6 @@ async fn gauges(state: AppState) -> sqlx::Result<()> {
     for lag in state.store.list_patrol_lags().await? {
         metrics::gauge!("eventplatform_reconciliation_lag_seconds", "patrol" => lag.patrol).set(lag.seconds);
     }
-    gauges_kept("reconciliation");
+    mark_gauges_updated("reconciliation");
     Ok(())
 }

@@ -36,7 +36,7 @@ impl Store {
             event.version,
             moved && event.untold,
             moved && !event.untold,
-            event.known_from(),
+            event.known_since_version(),
         )
         .execute(&self.pool)
         .await?;
@@ -54,7 +54,7 @@ impl Store {
             event.event_id,
             after,
             limit,
-            event.known_from(),
+            event.known_since_version(),
         )
         .fetch_all(&self.pool)
         .await

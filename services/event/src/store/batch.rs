@@ -101,12 +101,12 @@ impl Store {
         operations: &[Operation],
         deadline: Instant,
     ) -> Result<BatchOutcome, Attempt> {
-        let _turn = self.sessions.turn().await;
-        let mut session = self.sessions.take().await.map_err(classify)?;
+        let _turn = self.sessions.permit().await;
+        let mut session = self.sessions.acquire().await.map_err(classify)?;
         let result = self.transact(&mut session, event_id, operations, deadline).await;
         match &result {
-            Ok(_) => self.sessions.give_back(session),
-            Err(Attempt::Lost(error)) if is_contended(error) => self.sessions.give_back(session),
+            Ok(_) => self.sessions.release(session),
+            Err(Attempt::Lost(error)) if is_contended(error) => self.sessions.release(session),
             Err(_) => self.sessions.abandon(session),
         }
         result

@@ -518,7 +518,7 @@ fn changes_are_taken_over_at_once_and_told_together_after_a_quiet_time() {
     assert!(early.messages.is_empty() && early.untold.is_none(), "it is not quiet yet");
     assert_eq!(changes(&due), [(fields(&["title", "venue"]), false)]);
     let Message::EventChanged(told) = &due.messages[0].message else { panic!("{:?}", due.messages) };
-    assert_eq!((told.known_from(), told.version), (edited, database.event.as_ref().unwrap().version));
+    assert_eq!((told.known_since_version(), told.version), (edited, database.event.as_ref().unwrap().version));
     assert_eq!(due.messages[0].traceparent.as_deref(), Some("00-trace"));
     assert!(again.messages.is_empty() && database.untold.is_none());
 }
