@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use eventplatform_tests::paths;
 use eventplatform_tests::programs::Program;
 use futures::future::select_all;
-use platform::failpoint::{GUARDS, Orders, POINTS};
+use platform::failpoint::{FaultConfig, GUARDS, POINTS};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
@@ -44,7 +44,7 @@ pub(crate) async fn kill_at(
     (point, program): (&'static str, Program),
     rng: &mut StdRng,
 ) -> Result<Instant> {
-    let orders = Orders { kill_at: Some(point.to_owned()), ..Orders::default() };
+    let orders = FaultConfig { kill_at: Some(point.to_owned()), ..FaultConfig::default() };
     world.order(program, &orders).await?;
     let story = Provocation::of(point, program);
     let killed = select_all(world.stack.replicas(program).iter().map(|replica| Box::pin(replica.ended())));

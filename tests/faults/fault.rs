@@ -14,7 +14,7 @@ use eventplatform_tests::servers::MongoKind;
 use eventplatform_tests::wait;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
-use platform::failpoint::Orders;
+use platform::failpoint::FaultConfig;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -330,7 +330,7 @@ async fn unbind(world: &World) -> Result<()> {
 async fn set_clocks(world: &World, offsets: [i64; 2]) -> Result<()> {
     for program in SERVICES {
         for (replica, offset) in world.stack.replicas(program).iter().zip(offsets) {
-            let orders = Orders { clock_offset_seconds: offset, ..replica.orders(&world.http).await? };
+            let orders = FaultConfig { clock_offset_seconds: offset, ..replica.orders(&world.http).await? };
             replica.order(&world.http, &orders).await?;
         }
     }

@@ -9,7 +9,7 @@ use bson::doc;
 use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
 use eventplatform_tests::programs::Program;
 use futures::future::try_join_all;
-use platform::failpoint::{GUARDS, Orders, Stall};
+use platform::failpoint::{FaultConfig, GUARDS, Stall};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::{Method, StatusCode};
@@ -115,7 +115,7 @@ struct Lab {
 impl Lab {
     /// Tells the story that needs the guard, with those guards removed.
     async fn tells(&mut self, guard: &str, program: Program, removed: Vec<String>) -> Result<()> {
-        let orders = Orders { removed_guards: removed, ..Orders::default() };
+        let orders = FaultConfig { removed_guards: removed, ..FaultConfig::default() };
         self.world.order(program, &orders).await?;
         match guard {
             "event.available" => self.wants_more_than_there_is().await,
@@ -177,7 +177,7 @@ impl Lab {
 
     /// Whoever resumes asks for the same reservation again.
     async fn is_killed_holding(&mut self) -> Result<()> {
-        let orders = Orders { kill_at: Some("booking.hold.held".to_owned()), ..Orders::default() };
+        let orders = FaultConfig { kill_at: Some("booking.hold.held".to_owned()), ..FaultConfig::default() };
         self.world.order(Program::Booking, &orders).await?;
         let world = self.world.clone();
         let (booked, revived) = tokio::join!(self.books(NewEvent::free(5)), world.revive(Program::Booking));
@@ -219,7 +219,7 @@ impl Lab {
     }
 
     /// The sweeper that ended the hold stalls before it says so, and meanwhile the booking wins seats back.
-    async fn pays_while_it_expires(&mut self, orders: Orders) -> Result<()> {
+    async fn pays_while_it_expires(&mut self, orders: FaultConfig) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
         self.world.end_hold(&booking).await?;
         self.pays_while_a_sweeper_stalls(&booking, "booking.expire.released", orders).await
@@ -228,13 +228,13 @@ impl Lab {
     /// The sweeper took the booking for one that may have expired, and comes to it when it is confirmed.
     async fn pays_before_its_sweeper_looks(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.bookings_claimed", Orders::default()).await?;
+        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.bookings_claimed", FaultConfig::default()).await?;
         self.world.stand_down(Program::Booking).await
     }
 
-    async fn pays_while_a_sweeper_stalls(&self, booking: &Value, point: &str, orders: Orders) -> Result<()> {
+    async fn pays_while_a_sweeper_stalls(&self, booking: &Value, point: &str, orders: FaultConfig) -> Result<()> {
         let stall = Stall { point: point.to_owned(), ms: STALL_MS };
-        self.world.order(Program::Booking, &Orders { stall_at: Some(stall), ..orders }).await?;
+        self.world.order(Program::Booking, &FaultConfig { stall_at: Some(stall), ..orders }).await?;
         let sql = "update bookings set next_check_at = now() where id = $1";
         let id = number(booking);
         sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
@@ -278,9 +278,9 @@ impl Lab {
         Ok(())
     }
 
-    async fn kills_the_listener(&mut self, orders: Orders) -> Result<()> {
+    async fn kills_the_listener(&mut self, orders: FaultConfig) -> Result<()> {
         let kill_at = Some("notification.store.counted".to_owned());
-        self.world.order(Program::Notification, &Orders { kill_at, ..orders }).await?;
+        self.world.order(Program::Notification, &FaultConfig { kill_at, ..orders }).await?;
         self.books(NewEvent::free(5)).await?;
         self.world.revive(Program::Notification).await
     }
@@ -297,7 +297,7 @@ impl Lab {
 
     /// The relay dies between publishing and marking, so that the message is published again.
     async fn is_told_twice(&mut self) -> Result<()> {
-        let orders = Orders { kill_at: Some("relay.published".to_owned()), ..Orders::default() };
+        let orders = FaultConfig { kill_at: Some("relay.published".to_owned()), ..FaultConfig::default() };
         self.world.order(Program::Booking, &orders).await?;
         // Both may be killed: the answer comes when they are up.
         let event_id = self.work.organizer.creates(NewEvent::free(5)).await?;

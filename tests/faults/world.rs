@@ -13,7 +13,7 @@ use eventplatform_tests::stack::{Options, ServerUrls, Stack};
 use eventplatform_tests::wait;
 use futures::future::{select_all, try_join_all};
 use mongodb::Database;
-use platform::failpoint::Orders;
+use platform::failpoint::FaultConfig;
 use reqwest::Client;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Gives all replicas of a program the same orders.
-    pub(crate) async fn order(&self, program: Program, orders: &Orders) -> Result<()> {
+    pub(crate) async fn order(&self, program: Program, orders: &FaultConfig) -> Result<()> {
         let replicas = self.stack.replicas(program).iter();
         try_join_all(replicas.map(|replica| replica.order(&self.http, orders))).await.map(drop)
     }
@@ -108,7 +108,7 @@ impl World {
     pub(crate) async fn stand_down(&self, program: Program) -> Result<()> {
         for replica in self.stack.replicas(program) {
             // One that cannot be told is dead, or dies of its orders just now.
-            replica.order(&self.http, &Orders::default()).await.ok();
+            replica.order(&self.http, &FaultConfig::default()).await.ok();
         }
         self.up(program).await
     }

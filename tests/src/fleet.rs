@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use platform::failpoint::Orders;
+use platform::failpoint::FaultConfig;
 use reqwest::Client;
 use rustix::process::Signal;
 
@@ -283,7 +283,7 @@ impl Replica {
     }
 
     /// Gives it orders about its failpoints and guards; fails if its build has none.
-    pub async fn order(&self, http: &Client, orders: &Orders) -> Result<()> {
+    pub async fn order(&self, http: &Client, orders: &FaultConfig) -> Result<()> {
         let url = format!("http://{}/failpoints", self.admin);
         match http.put(url).json(orders).send().await?.status().as_u16() {
             204 => Ok(()),
@@ -292,7 +292,7 @@ impl Replica {
     }
 
     /// The orders that it has not carried out yet.
-    pub async fn orders(&self, http: &Client) -> Result<Orders> {
+    pub async fn orders(&self, http: &Client) -> Result<FaultConfig> {
         Ok(http.get(format!("http://{}/failpoints", self.admin)).send().await?.json().await?)
     }
 

@@ -4,12 +4,28 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 /// What a person may do. Organizers manage their own events; admins manage people and every event.
 ///
 /// Ordered by what they may do: a greater role may do everything that a lesser one may.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Deserialize,
+    EnumString,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    JsonSchema,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    Serialize,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// Books seats.
     Attendee,
@@ -20,24 +36,21 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word used in JSON, tokens and the database.
+    /// The name in JSON, tokens and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Attendee => "attendee",
-            Self::Organizer => "organizer",
-            Self::Admin => "admin",
-        }
+        self.into()
     }
 
-    /// The role of that word, if there is one.
+    /// The role of that name, if there is one.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Attendee, Self::Organizer, Self::Admin].into_iter().find(|role| role.as_str() == word)
+        word.parse().ok()
     }
 }
 
-/// A language that the platform speaks.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+/// A language of the platform.
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Language {
     /// English.
     En,
@@ -48,15 +61,12 @@ pub enum Language {
 impl Language {
     /// The ISO 639-1 code used in JSON, tokens and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::De => "de",
-        }
+        self.into()
     }
 
-    /// The language of that code, if the platform speaks it.
+    /// The language of that code, if the platform has it.
     pub fn parse(code: &str) -> Option<Self> {
-        [Self::En, Self::De].into_iter().find(|language| language.as_str() == code)
+        code.parse().ok()
     }
 }
 
@@ -102,7 +112,7 @@ fn known_language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<L
 }
 
 /// What user-service publishes at `/.well-known/revocations.json`: the sessions that ended and the roles that changed
-/// within the lifetime of an access token. It names nobody. Fields are added, never removed.
+/// within the lifetime of an access token. It contains no personal data. Fields are added, never removed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct RevocationList {
     /// Sessions that ended; their tokens are no longer valid.
@@ -144,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_an_older_or_a_newer_version_is_understood() {
+    fn tokens_of_older_and_newer_versions_are_accepted() {
         assert_eq!(claims(None).language, None);
         assert_eq!(claims(Some(json!("de"))).language, Some(Language::De));
         assert_eq!(claims(Some(json!("fr"))).language, None, "a language that this version does not speak");
@@ -152,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_a_language_looks_as_it_did_before() {
+    fn a_token_without_a_language_omits_the_claim() {
         let written = serde_json::to_value(claims(None)).expect("plain data");
 
         assert!(written.get("language").is_none(), "{written}");

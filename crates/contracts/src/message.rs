@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 /// Topic exchange that every fact is published to.
 pub const EXCHANGE: &str = "eventbooking";
@@ -23,7 +24,7 @@ pub struct Queue {
 pub const NOTIFICATION_QUEUE: Queue =
     Queue { name: "notification", bindings: &["booking.*", "holder.*"], consumer: "consumer" };
 /// What notification-service consumes about accounts. A queue of its own: versions that do not know these messages
-/// never get them.
+/// never receive them.
 pub const NOTIFICATION_USER_QUEUE: Queue =
     Queue { name: "notification.user", bindings: &["user.*"], consumer: "user_consumer" };
 /// What booking-service consumes about events.
@@ -38,84 +39,81 @@ pub const BOOKING_QUEUES: [Queue; 2] = [BOOKING_QUEUE, BOOKING_USER_QUEUE];
 pub const QUEUES: [Queue; 4] = [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE, BOOKING_QUEUE, BOOKING_USER_QUEUE];
 
 /// A fact with a routing key of its own. The AMQP `message_id` names the single occurrence.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, IntoStaticStr, PartialEq, Serialize, VariantNames)]
 #[serde(tag = "type")]
 pub enum Message {
     /// Seats are sold and, if they cost anything, paid.
     #[serde(rename = "booking.confirmed")]
+    #[strum(serialize = "booking.confirmed")]
     BookingConfirmed(BookingFact),
-    /// The booking ended by its owner's or the organizer's doing.
+    /// The owner or the organizer cancelled the booking.
     #[serde(rename = "booking.cancelled")]
+    #[strum(serialize = "booking.cancelled")]
     BookingCancelled(BookingFact),
-    /// The money went back.
+    /// The payment was refunded.
     #[serde(rename = "booking.refunded")]
+    #[strum(serialize = "booking.refunded")]
     BookingRefunded(BookingFact),
-    /// The hold ran out unpaid.
+    /// The hold expired unpaid.
     #[serde(rename = "booking.expired")]
+    #[strum(serialize = "booking.expired")]
     BookingExpired(BookingFact),
-    /// The organizer changed what attendees were told.
+    /// The organizer changed the event.
     #[serde(rename = "event.changed")]
+    #[strum(serialize = "event.changed")]
     EventChanged(EventFact),
-    /// The organizer called the event off.
+    /// The organizer cancelled the event.
     #[serde(rename = "event.cancelled")]
+    #[strum(serialize = "event.cancelled")]
     EventCancelled(EventFact),
     /// [`Message::EventChanged`], addressed to one holder of bookings.
     #[serde(rename = "holder.event_changed")]
+    #[strum(serialize = "holder.event_changed")]
     HolderEventChanged(HolderFact),
     /// [`Message::EventCancelled`], addressed to one holder of bookings.
     #[serde(rename = "holder.event_cancelled")]
+    #[strum(serialize = "holder.event_cancelled")]
     HolderEventCancelled(HolderFact),
     /// Somebody deleted their account.
     #[serde(rename = "user.deleted")]
+    #[strum(serialize = "user.deleted")]
     UserDeleted(UserFact),
 }
 
 impl Message {
     /// The JSON `type` of every message. Any other type comes from a newer version.
-    pub const TYPES: [&str; 9] = [
-        "booking.confirmed",
-        "booking.cancelled",
-        "booking.refunded",
-        "booking.expired",
-        "event.changed",
-        "event.cancelled",
-        "holder.event_changed",
-        "holder.event_cancelled",
-        "user.deleted",
-    ];
+    pub const TYPES: &[&str] = Self::VARIANTS;
 
     /// The topic routing key, the same word as the JSON `type`.
     pub fn routing_key(&self) -> &'static str {
-        match self {
-            Self::BookingConfirmed(_) => "booking.confirmed",
-            Self::BookingCancelled(_) => "booking.cancelled",
-            Self::BookingRefunded(_) => "booking.refunded",
-            Self::BookingExpired(_) => "booking.expired",
-            Self::EventChanged(_) => "event.changed",
-            Self::EventCancelled(_) => "event.cancelled",
-            Self::HolderEventChanged(_) => "holder.event_changed",
-            Self::HolderEventCancelled(_) => "holder.event_cancelled",
-            Self::UserDeleted(_) => "user.deleted",
-        }
+        self.into()
     }
 }
 
 /// Why a booking was cancelled.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, IntoStaticStr, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CancelReason {
-    /// Its owner asked.
+    /// The owner cancelled.
     ByAttendee,
-    /// The whole event was called off.
+    /// The organizer cancelled the event.
     EventCancelled,
 }
 
-/// What a person is told about one booking of theirs.
+impl CancelReason {
+    /// The word used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// A fact about one booking, for its owner.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct BookingFact {
     /// The booking.
     pub booking_id: i32,
-    /// Whom it belongs to.
+    /// The owner.
     pub user_id: i32,
     /// The event.
     pub event_id: String,
@@ -130,11 +128,11 @@ pub struct BookingFact {
     /// Only for cancellations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<CancelReason>,
-    /// When it came about.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
 
-/// What changed about an event, told by event-service.
+/// What changed about an event, published by event-service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct EventFact {
     /// The event.
@@ -149,29 +147,28 @@ pub struct EventFact {
     pub ends_at: DateTime<Utc>,
     /// IANA zone of the venue.
     pub time_zone: String,
-    /// The names of the fields that differ from what holders were last told; empty for a cancellation.
+    /// The names of the fields that changed since holders were last notified; empty for a cancellation.
     pub changed: Vec<String>,
     /// Grows with every change, so that an older message never overwrites a newer one.
     pub version: i64,
-    /// The version that the last of those changes made. Whoever took seats at that version or later knows of them.
-    /// Older replicas do not send it; `version` takes its place then.
+    /// The version of the last of those changes. Holders who booked at that version or later know of them. Older
+    /// replicas do not send it; then `version` counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_version: Option<i64>,
-    /// Holders are told later, together with further changes. Until then consumers only store the change.
+    /// Holders are notified later, together with further changes. Until then consumers only store the change.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
-    /// When it came about.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
 
 impl EventFact {
-    /// People who took seats at this version or later know of the change.
-    pub fn known_from(&self) -> i64 {
+    /// The version from which holders know of the change when they book.
+    pub fn known_since_version(&self) -> i64 {
         self.edited_version.unwrap_or(self.version)
     }
 
-    /// Whether the event takes place at another time or elsewhere than its holders were last told. They may cancel then
-    /// until it starts.
+    /// Whether the start or the venue changed since holders were last notified. They may then cancel until it starts.
     pub fn is_moved(&self) -> bool {
         self.changed.iter().any(|field| matches!(field.as_str(), "starts_at" | "venue"))
     }
@@ -180,11 +177,11 @@ impl EventFact {
 /// An [`EventFact`] for one holder.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HolderFact {
-    /// Who is told.
+    /// The holder to notify.
     pub user_id: i32,
     /// One of the holder's bookings of the event.
     pub booking_id: i32,
-    /// What came about.
+    /// What happened.
     pub event: EventFact,
 }
 
@@ -193,6 +190,40 @@ pub struct HolderFact {
 pub struct UserFact {
     /// The account.
     pub user_id: i32,
-    /// When it came about.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_routing_key_is_the_type_in_the_body() {
+        let fact = UserFact { user_id: 1, occurred_at: DateTime::UNIX_EPOCH };
+        let message = Message::UserDeleted(fact);
+
+        let body = serde_json::to_value(&message).expect("plain data");
+
+        assert_eq!(body["type"], message.routing_key());
+        assert!(Message::TYPES.contains(&message.routing_key()));
+    }
+
+    #[test]
+    fn every_type_is_named_alike_in_the_body_and_as_routing_key() {
+        for kind in Message::TYPES {
+            let body = serde_json::json!({ "type": kind });
+            let error = serde_json::from_value::<Message>(body).expect_err("the fields are missing").to_string();
+            assert!(error.contains("missing field"), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_type_reaches_a_queue() {
+        for kind in Message::TYPES {
+            let topic = kind.split_once('.').expect("a topic of two words").0;
+            let pattern = format!("{topic}.*");
+            assert!(QUEUES.iter().any(|queue| queue.bindings.contains(&pattern.as_str())), "{kind}");
+        }
+    }
 }

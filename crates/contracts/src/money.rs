@@ -33,8 +33,8 @@ pub fn minor_digits(currency: &str) -> Option<u32> {
     found.ok().map(|index| CURRENCIES[index].1)
 }
 
-/// An amount in major units, such as `12.50` for 1250 cents, `900` for 900 yen. A currency that went out of use since
-/// has two digits.
+/// An amount in major units, such as `12.50` for 1250 cents, `900` for 900 yen. A currency that is no longer
+/// in use has two digits.
 pub fn decimal(amount: i64, currency: &str) -> String {
     let digits = minor_digits(currency).unwrap_or(2);
     if digits == 0 {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_are_no_money_are_unknown() {
+    fn codes_that_are_not_currencies_are_unknown() {
         for code in ["XXX", "XAU", "DEM", "CLF", "eur", "", "EURO"] {
             assert_eq!(minor_digits(code), None, "{code}");
         }

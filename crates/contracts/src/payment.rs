@@ -32,16 +32,16 @@ pub enum NotChargeable {
 /// them at Stripe, and MGA is divided by five (<https://docs.stripe.com/currencies#special-cases>).
 pub const STRIPE_DIGITS: [(&str, u32); 3] = [("ISK", 2), ("MGA", 0), ("UGX", 2)];
 /// Currencies with three digits of which the last must be 0 (<https://docs.stripe.com/currencies#three-decimal>).
-const STRIPE_TENS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
+const STRIPE_MULTIPLES_OF_TEN: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
 /// Currencies that are in use but that Stripe does not charge in
 /// (<https://docs.stripe.com/currencies#presentment-currencies>).
-const NOT_AT_STRIPE: [&str; 18] = [
+const STRIPE_UNSUPPORTED: [&str; 18] = [
     "BTN", "CUP", "ERN", "GHS", "IQD", "IRR", "KPW", "LYD", "MRU", "SDG", "SSP", "STN", "SVC", "SYP", "TMT", "VED",
     "VES", "ZWG",
 ];
 /// The least that can be charged in the currency of the Stripe account, in minor units
 /// (<https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>). In others it depends on the exchange rate.
-const STRIPE_MINIMUM: [(&str, i64); 31] = [
+const STRIPE_MINIMA: [(&str, i64); 31] = [
     ("AED", 200),
     ("ARS", 50),
     ("AUD", 50),
@@ -78,7 +78,7 @@ const STRIPE_MINIMUM: [(&str, i64); 31] = [
 const STRIPE_MAXIMUM: i64 = 999_999_999_999;
 
 impl Provider {
-    /// The name in settings and in the webhook's path.
+    /// The name in settings and in the path of webhooks.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mock => "mock",
@@ -95,15 +95,15 @@ impl Provider {
     }
 
     /// An amount in the units of the provider's API; `None` if those are too coarse for it.
-    pub fn units_of(self, amount: i64, currency: &str) -> Option<i64> {
-        let (many, few) = self.factors(currency);
-        (amount % few == 0).then(|| amount.saturating_mul(many) / few)
+    pub fn to_provider_units(self, amount: i64, currency: &str) -> Option<i64> {
+        let (multiplier, divisor) = self.factors(currency);
+        (amount % divisor == 0).then(|| amount.saturating_mul(multiplier) / divisor)
     }
 
     /// The amount that the provider's API expresses as `units`.
-    pub fn amount_of(self, units: i64, currency: &str) -> i64 {
-        let (many, few) = self.factors(currency);
-        units.saturating_mul(few) / many
+    pub fn from_provider_units(self, units: i64, currency: &str) -> i64 {
+        let (multiplier, divisor) = self.factors(currency);
+        units.saturating_mul(divisor) / multiplier
     }
 
     /// The factor and the divisor that convert an amount into the provider's units.
@@ -120,26 +120,26 @@ impl Provider {
 }
 
 fn require_chargeable_by_stripe(amount: i64, currency: &str) -> Result<(), NotChargeable> {
-    if NOT_AT_STRIPE.contains(&currency) || minor_digits(currency).is_none() {
+    if STRIPE_UNSUPPORTED.contains(&currency) || minor_digits(currency).is_none() {
         return Err(NotChargeable::Currency);
     }
-    let (many, few) = Provider::Stripe.factors(currency);
-    let steps = if STRIPE_TENS.contains(&currency) { 10 } else { few };
+    let (multiplier, divisor) = Provider::Stripe.factors(currency);
+    let steps = if STRIPE_MULTIPLES_OF_TEN.contains(&currency) { 10 } else { divisor };
     if amount % steps != 0 {
         return Err(NotChargeable::Steps(steps));
     }
-    let minimum = STRIPE_MINIMUM.iter().find(|(code, _)| *code == currency);
+    let minimum = STRIPE_MINIMA.iter().find(|(code, _)| *code == currency);
     if let Some((_, minimum)) = minimum.filter(|(_, minimum)| amount < *minimum) {
         return Err(NotChargeable::Minimum(*minimum));
     }
-    if amount.saturating_mul(many) / few > STRIPE_MAXIMUM {
-        return Err(NotChargeable::Maximum(STRIPE_MAXIMUM / many * few));
+    if amount.saturating_mul(multiplier) / divisor > STRIPE_MAXIMUM {
+        return Err(NotChargeable::Maximum(STRIPE_MAXIMUM / multiplier * divisor));
     }
     Ok(())
 }
 
 impl NotChargeable {
-    /// What is wrong with a price in `currency`, in words for people.
+    /// The message for people about a price in `currency`.
     pub fn message(&self, provider: Provider, currency: &str) -> String {
         let name = match provider {
             Provider::Mock => "the mock gateway",
@@ -183,7 +183,7 @@ mod tests {
     use crate::money::CURRENCIES;
 
     #[test]
-    fn stripe_is_told_its_own_units_and_they_are_read_back() {
+    fn amounts_are_converted_to_the_units_of_stripe_and_back() {
         let cases = [
             (1250, "EUR", 1250),
             (1_234_500, "HUF", 1_234_500),
@@ -197,16 +197,16 @@ mod tests {
         ];
         for (amount, currency, units) in cases {
             assert_eq!(Provider::Stripe.require_chargeable(amount, currency), Ok(()), "{amount} {currency}");
-            assert_eq!(Provider::Stripe.units_of(amount, currency), Some(units), "{amount} {currency}");
-            assert_eq!(Provider::Stripe.amount_of(units, currency), amount, "{units} {currency}");
+            assert_eq!(Provider::Stripe.to_provider_units(amount, currency), Some(units), "{amount} {currency}");
+            assert_eq!(Provider::Stripe.from_provider_units(units, currency), amount, "{units} {currency}");
         }
-        assert_eq!(Provider::Stripe.units_of(1050, "MGA"), None);
+        assert_eq!(Provider::Stripe.to_provider_units(1050, "MGA"), None);
         // Old payments must stay refundable, even if the amount could not be charged today.
-        assert_eq!(Provider::Stripe.units_of(10, "EUR"), Some(10));
+        assert_eq!(Provider::Stripe.to_provider_units(10, "EUR"), Some(10));
     }
 
     #[test]
-    fn what_stripe_cannot_charge_is_told_apart() {
+    fn an_amount_that_stripe_cannot_charge_has_a_reason() {
         let cases = [
             (1000, "CUP", NotChargeable::Currency),
             (1000, "DEM", NotChargeable::Currency),
@@ -224,18 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn the_mock_charges_everything_as_it_is() {
+    fn the_mock_charges_every_amount_unchanged() {
         for (currency, _) in CURRENCIES {
             assert_eq!(Provider::Mock.require_chargeable(1, currency), Ok(()));
-            assert_eq!(Provider::Mock.units_of(1, currency), Some(1));
-            assert_eq!(Provider::Mock.amount_of(1, currency), 1);
+            assert_eq!(Provider::Mock.to_provider_units(1, currency), Some(1));
+            assert_eq!(Provider::Mock.from_provider_units(1, currency), 1);
         }
     }
 
     #[test]
     fn every_exception_is_about_a_currency_in_use() {
-        let exceptions = STRIPE_DIGITS.iter().map(|(code, _)| code).chain(&STRIPE_TENS).chain(&NOT_AT_STRIPE);
-        for code in exceptions.chain(STRIPE_MINIMUM.iter().map(|(code, _)| code)) {
+        let exceptions =
+            STRIPE_DIGITS.iter().map(|(code, _)| code).chain(&STRIPE_MULTIPLES_OF_TEN).chain(&STRIPE_UNSUPPORTED);
+        for code in exceptions.chain(STRIPE_MINIMA.iter().map(|(code, _)| code)) {
             assert!(minor_digits(code).is_some(), "{code}");
         }
     }

@@ -3,19 +3,20 @@
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 /// Body of `PUT /api/events/{event_id}/decrease_capacity`. Idempotent by `reservation_id`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecreaseCapacity {
-    /// Chosen by the caller, unique for ever.
+    /// Chosen by the caller, never used again.
     pub reservation_id: Uuid,
     /// How many seats, at least 1.
     pub seats: u32,
     /// How long the seats are held unless confirmed, 1 to 86,400 seconds.
     pub hold_seconds: u32,
-    /// Whose seats they are, for the limits per person. Without it they count towards nobody's limit.
+    /// The owner of the seats, for the limits per person. Without it they count towards no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<i32>,
     /// The seats are paid for already: the limit on held seats does not apply.
@@ -26,9 +27,9 @@ pub struct DecreaseCapacity {
 /// Answer to [`DecreaseCapacity`]: the seats are held. Price and currency were read in the same transaction.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Hold {
-    /// As asked.
+    /// As requested.
     pub reservation_id: Uuid,
-    /// As asked.
+    /// As requested.
     pub seats: u32,
     /// When the hold ends, by event-service's database clock.
     pub expires_at: DateTime<Utc>,
@@ -53,7 +54,7 @@ pub struct Hold {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseSeats {
-    /// Release only a hold whose time is up (by event-service's database clock) and leave others as they are.
+    /// Release the hold only if it has expired by event-service's database clock.
     #[serde(default)]
     pub only_expired: bool,
 }
@@ -66,11 +67,11 @@ pub enum ReservationState {
     Held,
     /// Seats are sold.
     Confirmed,
-    /// Seats went back; the id never comes back.
+    /// The seats were given back; the id is never used again.
     Released,
 }
 
-/// Answer to confirm and release: where the reservation stands now.
+/// Answer to confirm and release: the state of the reservation.
 ///
 /// Confirming a released reservation is refused with 409 `reservation_released`, confirming seats of a cancelled
 /// event with 409 `event_cancelled`, confirming an unknown id with 404 `reservation_not_found`.
@@ -78,7 +79,7 @@ pub enum ReservationState {
 pub struct ReservationStatus {
     /// The reservation.
     pub reservation_id: Uuid,
-    /// Where it stands after the request.
+    /// The state after the request.
     pub state: ReservationState,
     /// When its hold ends or ended; absent for a tombstone of an id that was never held.
     pub expires_at: Option<DateTime<Utc>>,
@@ -93,7 +94,7 @@ pub struct ReservationEntry {
     pub event_id: String,
     /// How many seats; 0 for a tombstone.
     pub seats: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: ReservationState,
 }
 
@@ -104,4 +105,56 @@ pub struct ReservationPage {
     pub items: Vec<ReservationEntry>,
     /// The `after` of the next page; null on the last one.
     pub next_after: Option<Uuid>,
+}
+
+/// Why event-service refuses a request about seats: the `code` of its problem.
+#[derive(Clone, Copy, Debug, EnumString, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "snake_case")]
+pub enum RefusalCode {
+    /// Not enough seats are left.
+    SoldOut,
+    /// The organizer cancelled the event.
+    EventCancelled,
+    /// Sales are over.
+    SalesClosed,
+    /// Sales have not begun.
+    SalesNotOpen,
+    /// There is no such event, as far as attendees can see.
+    EventNotFound,
+    /// More seats than the event allows for one booking.
+    TooManySeats,
+    /// The person holds as many unpaid seats of the event as allowed. This refusal is temporary.
+    HeldSeatsLimit,
+    /// The person has as many seats of the event as allowed.
+    PersonLimitReached,
+    /// The reservation is released; its id is never used again.
+    ReservationReleased,
+    /// The reservation exists with another number of seats.
+    ReservationMismatch,
+    /// There is no such reservation.
+    ReservationNotFound,
+}
+
+impl RefusalCode {
+    /// The `code` of the problem.
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    /// The refusal of that code, if it is one.
+    pub fn parse(code: &str) -> Option<Self> {
+        code.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_by_its_code() {
+        assert_eq!(RefusalCode::HeldSeatsLimit.code(), "held_seats_limit");
+        assert_eq!(RefusalCode::parse("sold_out"), Some(RefusalCode::SoldOut));
+        assert_eq!(RefusalCode::parse("invalid_json"), None);
+    }
 }

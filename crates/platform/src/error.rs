@@ -4,12 +4,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::trace::RequestContext;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type ApiResult<T> = Result<T, ApiError>;
 
 /// The kinds of refusal, each with its HTTP status.
@@ -19,21 +18,21 @@ pub enum Kind {
     BadRequest(StatusCode),
     /// 422: understood, but what it asks for is not valid.
     Invalid,
-    /// 401: nobody known is asking.
+    /// 401: the caller is not authenticated.
     Unauthorized,
     /// 402: the payment was declined.
     PaymentRequired,
-    /// 403: somebody known who may not.
+    /// 403: the caller may not do this.
     Forbidden,
-    /// 404: not there, or not for this asker's eyes.
+    /// 404: it does not exist, or the caller may not see it.
     NotFound,
-    /// 409: it does not fit the present state.
+    /// 409: the current state does not allow it.
     Conflict,
-    /// 429: too often.
+    /// 429: too many requests.
     TooManyRequests,
-    /// 503: something it needs does not answer; try again.
+    /// 503: a dependency does not answer; try again.
     Unavailable,
-    /// 500: our mistake.
+    /// 500: a bug.
     Internal,
 }
 
@@ -62,20 +61,21 @@ pub struct ApiError {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
-    passing: bool,
+    transient: bool,
     cause: Option<anyhow::Error>,
 }
 
-/// Marks a response whose refusal passes by itself; see [`ApiError::passing`].
+/// Marks a response whose refusal is transient; see [`ApiError::transient`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Passing;
+pub(crate) struct Transient;
 
-/// What is wrong with one field of a body.
-#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+/// A validation error of one field.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "api", derive(schemars::JsonSchema))]
 pub struct FieldError {
     /// The field's name as in the body.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be valid.
     pub message: String,
 }
 
@@ -87,16 +87,17 @@ impl FieldError {
 }
 
 /// The body of every refusal, `application/problem+json` (RFC 9457).
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "api", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// Always `about:blank`: the `code` tells problems apart.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// Stable word for programs, such as `sold_out`.
+    /// Stable code for programs, such as `sold_out`.
     pub code: &'static str,
     /// What happened and what to do, for people.
     pub detail: String,
@@ -110,20 +111,20 @@ pub struct Problem {
 
 impl ApiError {
     /// A refusal of any kind.
-    pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self {
             kind,
-            code,
+            code: code.into(),
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_seconds: None,
-            passing: false,
+            transient: false,
             cause: None,
         }
     }
 
     /// 400: the request cannot be understood.
-    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn bad_request(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::BadRequest(StatusCode::BAD_REQUEST), code, detail)
     }
 
@@ -134,49 +135,64 @@ impl ApiError {
     }
 
     /// 422 with a code of its own.
-    pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn unprocessable(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, code, detail)
     }
 
     /// 401.
-    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn unauthorized(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Unauthorized, code, detail)
     }
 
     /// 402.
-    pub fn payment_required(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn payment_required(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::PaymentRequired, code, detail)
     }
 
     /// 403.
-    pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn forbidden(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, code, detail)
     }
 
     /// 404.
-    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn not_found(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, code, detail)
     }
 
     /// 409.
-    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn conflict(code: impl Into<&'static str>, detail: impl Into<String>) -> Self {
         Self::new(Kind::Conflict, code, detail)
     }
 
     /// 429, with the seconds to wait.
-    pub fn too_many_requests(code: &'static str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+    pub fn too_many_requests(
+        code: impl Into<&'static str>,
+        detail: impl Into<String>,
+        retry_after_seconds: u32,
+    ) -> Self {
         Self::new(Kind::TooManyRequests, code, detail).retry_after(retry_after_seconds)
     }
 
-    /// 503: something it needs does not answer. The cause is logged.
-    pub fn unavailable(code: &'static str, detail: impl Into<String>, cause: impl Into<anyhow::Error>) -> Self {
-        Self { cause: Some(cause.into()), ..Self::new(Kind::Unavailable, code, detail).retry_after(1) }
+    /// 503: a dependency does not answer. The cause is logged.
+    pub fn unavailable(
+        code: impl Into<&'static str>,
+        detail: impl Into<String>,
+        cause: impl Into<anyhow::Error>,
+    ) -> Self {
+        Self::new(Kind::Unavailable, code, detail).because(cause).retry_after(1)
     }
 
-    /// 500: our mistake. The cause is logged, not sent.
+    /// 500: a bug. The cause is logged, not sent.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         let detail = "something went wrong on our side; try again, and name the request id if it stays";
-        Self { cause: Some(cause.into()), ..Self::new(Kind::Internal, "internal", detail) }
+        Self::new(Kind::Internal, "internal", detail).because(cause)
+    }
+
+    /// Adds a cause that is logged and never sent.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
+        self.cause = Some(cause.into());
+        self
     }
 
     /// Adds a Retry-After header, in seconds.
@@ -186,10 +202,10 @@ impl ApiError {
         self
     }
 
-    /// Says that the reason passes by itself: it is no outcome, and never stored under an Idempotency-Key.
+    /// Marks the reason as transient: it is not an outcome, and never stored under an Idempotency-Key.
     #[must_use]
-    pub fn passing(mut self) -> Self {
-        self.passing = true;
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
         self
     }
 
@@ -198,7 +214,7 @@ impl ApiError {
         self.kind.status()
     }
 
-    /// The stable word of this refusal.
+    /// The stable code of this refusal.
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -248,8 +264,8 @@ impl IntoResponse for ApiError {
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.passing {
-            response.extensions_mut().insert(Passing);
+        if self.transient {
+            response.extensions_mut().insert(Transient);
         }
         response
     }
@@ -257,32 +273,6 @@ impl IntoResponse for ApiError {
 
 impl From<anyhow::Error> for ApiError {
     fn from(cause: anyhow::Error) -> Self {
-        Self::internal(cause)
-    }
-}
-
-impl From<sqlx::Error> for ApiError {
-    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
-    /// is our mistake.
-    fn from(cause: sqlx::Error) -> Self {
-        if crate::postgres::is_unavailable(&cause) {
-            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
-        }
-        if crate::postgres::is_unfit_value(&cause) {
-            let refused = Self::bad_request("unfit_value", "a text, number or time in the request cannot be stored");
-            // Logged nevertheless: validation should have refused the value and named its field.
-            return Self { cause: Some(cause.into()), ..refused };
-        }
-        Self::internal(cause)
-    }
-}
-
-impl From<mongodb::error::Error> for ApiError {
-    /// A database that does not answer is 503; everything else that reaches this place is our mistake.
-    fn from(cause: mongodb::error::Error) -> Self {
-        if crate::mongo::is_unavailable(&cause) {
-            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
-        }
         Self::internal(cause)
     }
 }

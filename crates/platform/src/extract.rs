@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+#[cfg(feature = "api")]
 use aide::{
-    OperationInput, OperationOutput,
+    OperationInput, OperationIo, OperationOutput,
     generate::GenContext,
     openapi::{Operation, Response as ApiResponse, StatusCode as ApiStatus},
 };
@@ -13,6 +14,8 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use contracts::problem::INVALID_JSON;
+#[cfg(feature = "api")]
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -35,7 +38,7 @@ impl<T: DeserializeOwned> JsonBody<T> {
     /// (which names the field, and covers unknown fields).
     pub fn parse(self) -> ApiResult<T> {
         json::from_slice(&self.bytes?)
-            .map_err(|fault| ApiError::bad_request("invalid_json", format!("the body does not fit: {fault}")))
+            .map_err(|fault| ApiError::bad_request(INVALID_JSON, format!("the body does not fit: {fault}")))
     }
 
     /// The body, or `T`'s default where there is none.
@@ -126,8 +129,9 @@ fn too_large() -> ApiError {
     )
 }
 
-/// The path's parameters; 404 `not_found` where they do not parse, as nothing is there.
+/// The path's parameters; 404 `not_found` if they do not parse.
 #[derive(Debug)]
+#[cfg_attr(feature = "api", derive(OperationIo), aide(input_with = "axum::extract::Path<T>", json_schema))]
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -143,6 +147,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
 /// The query's parameters; 400 `invalid_query` where they do not parse or are unknown.
 #[derive(Debug)]
+#[cfg_attr(feature = "api", derive(OperationIo), aide(input_with = "axum::extract::Query<T>", json_schema))]
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -158,6 +163,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 /// The client's address as seen by the listener or told by the proxy in front (see `TRUST_FORWARDED_FOR` and
 /// `TRUSTED_PROXIES`).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "api", derive(OperationIo), aide(input))]
 pub struct ClientAddr(pub std::net::IpAddr);
 
 impl<S: Sync> FromRequestParts<S> for ClientAddr {
@@ -171,7 +177,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
 
 impl ClientAddr {
     /// The address to go by: the peer's, or the entry of X-Forwarded-For that the outermost of so many trusted proxies
-    /// made. What stands before it was told by the client, and may be made up.
+    /// added. Earlier entries come from the client and may be forged.
     pub fn resolve(peer: SocketAddr, headers: &HeaderMap, trusted_hops: usize) -> Self {
         let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let entries: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
@@ -192,6 +198,7 @@ impl<T: Serialize> IntoResponse for Created<T> {
     }
 }
 
+#[cfg(feature = "api")]
 impl<T: JsonSchema> OperationOutput for Created<T> {
     type Inner = T;
 
@@ -207,32 +214,22 @@ impl<T: JsonSchema> OperationOutput for Created<T> {
     }
 }
 
+// Not derived, as for `RawBody`: that would also describe the plain texts by which `axum::Json` refuses a body.
+#[cfg(feature = "api")]
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         axum::Json::<T>::operation_input(ctx, operation);
     }
 }
 
-impl<T: JsonSchema> OperationInput for Path<T> {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        axum::extract::Path::<T>::operation_input(ctx, operation);
-    }
-}
-
-impl<T: JsonSchema> OperationInput for Query<T> {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        axum::extract::Query::<T>::operation_input(ctx, operation);
-    }
-}
-
+#[cfg(feature = "api")]
 impl OperationInput for RawBody {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         axum::Json::<serde_json::Value>::operation_input(ctx, operation);
     }
 }
 
-impl OperationInput for ClientAddr {}
-
+#[cfg(feature = "api")]
 impl OperationOutput for ApiError {
     type Inner = crate::error::Problem;
 

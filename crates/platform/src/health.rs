@@ -5,8 +5,8 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use futures::future::join_all;
 use tokio::time::Instant;
 
-/// How long [`present`] waits.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long [`wait_until_available`] waits.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
@@ -28,7 +28,7 @@ impl Readiness {
         self
     }
 
-    /// What is not as it should be, as `name: reason`; empty when everything answers.
+    /// The failed checks, as `name: reason`; empty if all dependencies answer.
     pub async fn failures(&self) -> Vec<String> {
         let checks = self.checks.iter().map(|(name, check)| async move {
             match tokio::time::timeout(Duration::from_secs(2), check()).await {
@@ -41,18 +41,19 @@ impl Readiness {
     }
 }
 
-/// Waits until a server answers; fails if it is away for longer than a minute.
+/// Waits until a server answers; fails after a minute.
 ///
-/// For commands that end: the network policies of a new pod may take effect some seconds after it began.
-pub async fn present<F, Fut>(server: &str, ping: F) -> anyhow::Result<()>
+/// For one-off commands such as migrations: the network policies of a new pod may take effect some seconds after it
+/// starts.
+pub async fn wait_until_available<F, Fut>(server: &str, ping: F) -> anyhow::Result<()>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), String>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while let Err(error) = ping().await {
-        anyhow::ensure!(Instant::now() < deadline, "{server} is away: {error}");
-        tracing::warn!(server, error, "a server is away; asking again");
+        anyhow::ensure!(Instant::now() < deadline, "{server} is unavailable: {error}");
+        tracing::warn!(server, error, "a server is unavailable; trying again");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())

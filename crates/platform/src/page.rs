@@ -75,16 +75,16 @@ pub fn invalid_cursor() -> ApiError {
 fn position<C: DeserializeOwned>(text: &str) -> Option<C> {
     let json = URL_SAFE_NO_PAD.decode(text).ok()?;
     let value: Value = serde_json::from_slice(&json).ok()?;
-    if is_made_here(&value) { serde_json::from_value(value).ok() } else { None }
+    if is_valid_position(&value) { serde_json::from_value(value).ok() } else { None }
 }
 
 /// Positions are numbers, ids and codes, alone or in an array. Other text may fail in a database: PostgreSQL cannot
 /// store NUL.
-fn is_made_here(value: &Value) -> bool {
+fn is_valid_position(value: &Value) -> bool {
     match value {
         Value::Number(_) => true,
         Value::String(text) => text.len() <= MAX_TEXT && text.bytes().all(|byte| byte.is_ascii_graphic()),
-        Value::Array(parts) => parts.iter().all(|part| !part.is_array() && is_made_here(part)),
+        Value::Array(parts) => parts.iter().all(|part| !part.is_array() && is_valid_position(part)),
         _ => false,
     }
 }

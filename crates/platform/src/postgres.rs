@@ -20,16 +20,16 @@ pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Re
         .connect_lazy_with(options))
 }
 
-/// Brings the schema up to date, over a connection of its own; waits for a server that is away, as [`health::present`].
+/// Brings the schema up to date, over a connection of its own; waits for an unavailable server, see [`health::wait_until_available`].
 pub async fn migrate(url: &Secret, application: &str, schema: &Migrator) -> anyhow::Result<()> {
     let pool = pool(url, application, 1)?;
-    health::present("PostgreSQL", || ping(&pool)).await?;
-    schema.run(&pool).await.context("the schema was not brought up to date")?;
+    health::wait_until_available("PostgreSQL", || ping(&pool)).await?;
+    schema.run(&pool).await.context("the schema was not migrated")?;
     tracing::info!("the schema is up to date");
     Ok(())
 }
 
-/// Whether the error says that the server is away or overloaded, rather than that the statement is wrong.
+/// Whether the server is unavailable or overloaded, as opposed to a wrong statement.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -47,9 +47,9 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the error says that a value cannot be stored or compared: text with a NUL or outside the database's
-/// encoding, a number or an instant out of range, a text that is too long. Such values come from outside.
-pub fn is_unfit_value(error: &sqlx::Error) -> bool {
+/// Whether a value cannot be stored or compared: text with a NUL or outside the database's encoding, a number or an
+/// instant out of range, a text that is too long. Such values come from a request.
+pub fn is_unstorable_value(error: &sqlx::Error) -> bool {
     // Of class 22: right truncation, numeric and datetime out of range or malformed, NUL and other encodings, in JSON too.
     const CODES: [&str; 7] = ["22001", "22003", "22007", "22008", "22021", "22P02", "22P05"];
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| CODES.contains(&&*code))
@@ -63,4 +63,20 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
 /// Whether the server answers.
 pub async fn ping(pool: &PgPool) -> Result<(), String> {
     sqlx::query("select 1").execute(pool).await.map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "server")]
+impl From<sqlx::Error> for crate::ApiError {
+    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else is a bug.
+    fn from(cause: sqlx::Error) -> Self {
+        if is_unavailable(&cause) {
+            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
+        }
+        if is_unstorable_value(&cause) {
+            // Logged nevertheless: validation should have refused the value and named its field.
+            let detail = "a text, number or time in the request cannot be stored";
+            return Self::bad_request("unfit_value", detail).because(cause);
+        }
+        Self::internal(cause)
+    }
 }

@@ -46,10 +46,10 @@ pub fn metrics_handle() -> &'static PrometheusHandle {
     })
 }
 
-/// Writes down in `eventplatform_gauges_kept_timestamp_seconds` that the gauges of that name were looked at just now. A
-/// gauge keeps its last value for as long as nobody can look; an alert rule goes by how long that is.
+/// Sets `eventplatform_gauges_kept_timestamp_seconds` to now for a group of gauges. A gauge keeps its last value while it
+/// cannot be updated; an alert rule uses this age.
 #[expect(clippy::cast_precision_loss, reason = "seconds far below 2^52")]
-pub fn gauges_kept(name: &'static str) {
+pub fn mark_gauges_updated(name: &'static str) {
     let now = Clock::system().now().timestamp();
     metrics::gauge!("eventplatform_gauges_kept_timestamp_seconds", "gauges" => name).set(now as f64);
 }

@@ -53,7 +53,7 @@ async fn handler<S: IdempotencyStore>(
         let _turn = may_finish.acquire().await;
         match body["fail_until_run"].as_u64() {
             Some(last) if u64::from(run) <= last => Err(match body["passing"].as_bool() {
-                Some(true) => ApiError::conflict("not_now", "asked to wait").passing(),
+                Some(true) => ApiError::conflict("not_now", "asked to wait").transient(),
                 Some(false) => ApiError::conflict("not_yet", "asked to come back").retry_after(7),
                 None => ApiError::internal(anyhow::anyhow!("asked to fail")),
             }),

@@ -16,11 +16,7 @@ use axum::{
 use clap::Parser;
 use futures::future::join_all;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use platform::{
-    config::ServerArgs,
-    health::Readiness,
-    server::{self, Lifecycle},
-};
+use platform::{Lifecycle, config::ServerArgs, health::Readiness, server};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tokio::{

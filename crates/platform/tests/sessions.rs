@@ -7,7 +7,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use futures::future::join_all;
 use mongodb::Database;
-use platform::{config::Secret, mongo::sessions::Sessions, server::Lifecycle};
+use platform::{Lifecycle, config::Secret, mongo::sessions::Sessions};
 use uuid::Uuid;
 
 async fn database() -> Database {
@@ -28,14 +28,14 @@ async fn sessions_that_are_taken_at_once_are_all_known_to_the_others() {
     let database = database().await;
     let sessions = Sessions::new(database.clone());
 
-    let taken = join_all((0..20).map(|_| sessions.take())).await;
+    let taken = join_all((0..20).map(|_| sessions.acquire())).await;
 
     let known = known(&database).await;
     assert_eq!(known.len(), 20);
     for session in taken {
         let session = session.unwrap();
         assert!(known.contains(session.id()), "{:?} is not among {known:?}", session.id());
-        sessions.give_back(session);
+        sessions.release(session);
     }
     database.drop().await.unwrap();
 }
@@ -46,14 +46,14 @@ async fn what_a_session_left_open_that_was_given_up_is_ended_and_the_session_sta
     let things = database.collection::<Document>("things");
     things.insert_one(doc! { "_id": 1 }).await.unwrap();
     let sessions = Sessions::new(database.clone());
-    let mut session = sessions.take().await.unwrap();
+    let mut session = sessions.acquire().await.unwrap();
     session.start_transaction().await.unwrap();
     things.update_one(doc! {}, doc! { "$set": { "by": "it" } }).session(&mut session).await.unwrap();
     let id = session.id().clone();
     sessions.abandon(session);
 
     let lifecycle = Lifecycle::new();
-    sessions.start_presence(&lifecycle);
+    sessions.start_heartbeat(&lifecycle);
     let written = async {
         while things.update_one(doc! {}, doc! { "$set": { "by": "others" } }).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -72,21 +72,21 @@ async fn what_a_session_left_open_that_was_given_up_is_ended_and_the_session_sta
 async fn a_session_that_was_given_up_is_taken_again_once_it_was_ended() {
     let database = database().await;
     let sessions = Sessions::new(database.clone());
-    let given_up = sessions.take().await.unwrap();
+    let given_up = sessions.acquire().await.unwrap();
     let id = given_up.id().clone();
     sessions.abandon(given_up);
-    let other = sessions.take().await.unwrap();
+    let other = sessions.acquire().await.unwrap();
     assert_ne!(*other.id(), id, "it may still be open");
-    sessions.give_back(other);
+    sessions.release(other);
 
     let lifecycle = Lifecycle::new();
-    sessions.start_presence(&lifecycle);
+    sessions.start_heartbeat(&lifecycle);
     let taken_again = async {
         loop {
-            let (one, other) = (sessions.take().await.unwrap(), sessions.take().await.unwrap());
+            let (one, other) = (sessions.acquire().await.unwrap(), sessions.acquire().await.unwrap());
             let found = [&one, &other].iter().any(|session| *session.id() == id);
-            sessions.give_back(one);
-            sessions.give_back(other);
+            sessions.release(one);
+            sessions.release(other);
             if found {
                 return;
             }

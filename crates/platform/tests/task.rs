@@ -12,9 +12,10 @@ use std::{
 
 use anyhow::ensure;
 use platform::{
-    server::Lifecycle,
-    task::{Next, Schedule, repeat, spawn, supervise},
+    Lifecycle,
+    task::{Next, Schedule, repeat, run_to_completion, spawn, supervise},
     telemetry::metrics_handle,
+    trace::RequestContext,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -109,7 +110,7 @@ async fn a_loop_that_hangs_is_shown() {
 #[tokio::test(start_paused = true)]
 async fn a_round_follows_at_once_or_when_woken_or_after_the_pause() {
     let (lifecycle, wake) = (Lifecycle::new(), Arc::new(Notify::new()));
-    let (rounds, round) = counted(|before| Ok(if before < 10 { Next::AtOnce } else { Next::Later }));
+    let (rounds, round) = counted(|before| Ok(if before < 10 { Next::Immediately } else { Next::Later }));
     let schedule = Schedule::every(Duration::from_secs(1000)).or_woken_by(wake.clone());
     let began = Instant::now();
 
@@ -141,4 +142,35 @@ async fn a_task_that_panics_is_counted_and_the_process_ends_in_order() {
     spawn(&lifecycle, "once", async { panic!("a stream nobody foresaw") });
 
     until("it is counted", || metrics_handle().render().contains("task_panics_total{task=\"once\"} 1")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_runs_to_its_end_though_its_caller_is_dropped() {
+    let (done, notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (finished, started) = (done.clone(), notify.clone());
+    let work = async move {
+        started.notify_one();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        finished.notify_one();
+    };
+
+    tokio::select! { () = run_to_completion(work) => panic!("too early"), () = notify.notified() => {} }
+
+    tokio::time::timeout(Duration::from_secs(10), done.notified()).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_that_runs_to_its_end_returns_its_outcome_and_keeps_the_context() {
+    let context = RequestContext::from_headers(Some("abc"), None);
+
+    let id = context.scope(run_to_completion(async { RequestContext::current().map(|context| context.request_id) }));
+
+    assert_eq!(id.await.as_deref(), Some("abc"));
+}
+
+#[tokio::test]
+async fn a_panic_of_work_that_runs_to_its_end_continues_in_its_caller() {
+    let caller = tokio::spawn(run_to_completion(async { panic!("nobody foresaw this") }));
+
+    assert!(caller.await.unwrap_err().is_panic());
 }

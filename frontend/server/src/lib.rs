@@ -12,12 +12,9 @@ pub mod headers;
 mod lean;
 pub mod routes;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use platform::{
-    config::ServerArgs,
-    health::Readiness,
-    server::{self, Lifecycle},
-};
+use clap::{Parser, Subcommand};
+pub use contracts::payment::Provider as PaymentProvider;
+use platform::{Lifecycle, config::ServerArgs, health::Readiness, server};
 use url::Url;
 
 use crate::events::Events;
@@ -33,22 +30,12 @@ pub struct Arguments {
     #[command(flatten)]
     pub service: ServerArgs,
     /// Who moves the money; `stripe` lets the browser load Stripe's card form.
-    #[arg(long, env = "PAYMENT_PROVIDER", value_enum, default_value_t)]
+    #[arg(long, env = contracts::env::PAYMENT_PROVIDER, default_value_t)]
     pub payment_provider: PaymentProvider,
     /// URL of event-service, to ask whether an event exists before its page is served; without it every event's page is
     /// 200.
-    #[arg(long, env = "EVENT_SERVICE_URL")]
+    #[arg(long, env = contracts::env::EVENT_SERVICE_URL)]
     pub event_service_url: Option<Url>,
-}
-
-/// Who moves the money.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum PaymentProvider {
-    /// The platform's own mock gateway: nothing is loaded from elsewhere.
-    #[default]
-    Mock,
-    /// Stripe.
-    Stripe,
 }
 
 /// What to do.

@@ -1,5 +1,7 @@
 //! The programs of the platform and the settings of each.
 
+use contracts::{env, payment::Provider};
+
 use crate::{
     build::{Blueprint, connections},
     crd::{PaymentProvider, Service, TlsMode},
@@ -112,8 +114,8 @@ impl Program {
             Self::Event => event(blueprint),
             Self::MockGateway => mock_gateway(blueprint),
             Self::Booking => booking(blueprint),
-            Self::Notification => vec![pair("JWKS_URL", jwks_url(blueprint))],
-            Self::Frontend => vec![pair("EVENT_SERVICE_URL", url(blueprint, Self::Event))],
+            Self::Notification => vec![pair(env::JWKS_URL, jwks_url(blueprint))],
+            Self::Frontend => vec![pair(env::EVENT_SERVICE_URL, url(blueprint, Self::Event))],
         };
         env.extend(own);
         env
@@ -122,7 +124,7 @@ impl Program {
     /// Secret settings that the program cannot read from a file: name, and key in its derived Secret.
     pub fn secret_environment(self, blueprint: &Blueprint<'_>) -> Vec<(&'static str, &'static str)> {
         let admin = self == Self::User && blueprint.spec.admin.is_some();
-        if admin { vec![("ADMIN_EMAIL", "admin-email")] } else { Vec::new() }
+        if admin { vec![(env::ADMIN_EMAIL, "admin-email")] } else { Vec::new() }
     }
 
     /// The files of the derived Secret.
@@ -171,28 +173,28 @@ fn file(name: &str, file: &str) -> (String, String) {
 
 fn common(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     vec![
-        pair("LISTEN_ADDR", format!("0.0.0.0:{HTTP_PORT}")),
-        pair("ADMIN_ADDR", format!("0.0.0.0:{ADMIN_PORT}")),
-        pair("LOG_LEVEL", program.service(blueprint).log_level.as_str()),
-        pair("LOG_FORMAT", "json"),
-        pair("PUBLIC_URL", blueprint.public_url()),
-        pair("SHUTDOWN_DELAY_SECONDS", SHUTDOWN_DELAY_SECONDS.to_string()),
-        pair("DRAIN_SECONDS", DRAIN_SECONDS.to_string()),
-        pair("TRUST_FORWARDED_FOR", "true"),
+        pair(env::LISTEN_ADDR, format!("0.0.0.0:{HTTP_PORT}")),
+        pair(env::ADMIN_ADDR, format!("0.0.0.0:{ADMIN_PORT}")),
+        pair(env::LOG_LEVEL, program.service(blueprint).log_level.as_str()),
+        pair(env::LOG_FORMAT, "json"),
+        pair(env::PUBLIC_URL, blueprint.public_url()),
+        pair(env::SHUTDOWN_DELAY_SECONDS, SHUTDOWN_DELAY_SECONDS.to_string()),
+        pair(env::DRAIN_SECONDS, DRAIN_SECONDS.to_string()),
+        pair(env::TRUST_FORWARDED_FOR, "true"),
     ]
 }
 
 fn server_settings(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     let mut env = Vec::new();
     if program.uses_postgres() {
-        env.push(file("DATABASE_URL_FILE", "database-url"));
+        env.push(file(env::DATABASE_URL_FILE, "database-url"));
     }
     if program.uses_mongodb() {
-        env.push(file("MONGODB_URL_FILE", "mongodb-url"));
-        env.push(pair("MONGODB_DATABASE", connections::mongodb_database(blueprint, program)));
+        env.push(file(env::MONGODB_URL_FILE, "mongodb-url"));
+        env.push(pair(env::MONGODB_DATABASE, connections::mongodb_database(blueprint, program)));
     }
     if program.uses_rabbitmq() {
-        env.push(file("AMQP_URL_FILE", "amqp-url"));
+        env.push(file(env::AMQP_URL_FILE, "amqp-url"));
         if let Some(external) = &blueprint.spec.rabbitmq.external
             && external.tls.mode == TlsMode::VerifyFull
             && external.tls.ca_secret_ref.is_some()
@@ -215,51 +217,52 @@ fn jwks_url(blueprint: &Blueprint<'_>) -> String {
 
 fn user(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     let mut env = vec![
-        pair("SIGNING_KEYS_DIR", SIGNING_KEYS_DIR),
-        file("REFRESH_TOKEN_KEY_FILE", "refresh-token.key"),
-        pair("EVENT_SERVICE_URL", url(blueprint, Program::Event)),
+        pair(env::SIGNING_KEYS_DIR, SIGNING_KEYS_DIR),
+        file(env::REFRESH_TOKEN_KEY_FILE, "refresh-token.key"),
+        pair(env::EVENT_SERVICE_URL, url(blueprint, Program::Event)),
     ];
     if blueprint.spec.admin.is_some() {
-        env.push(file("ADMIN_PASSWORD_FILE", "admin-password"));
+        env.push(file(env::ADMIN_PASSWORD_FILE, "admin-password"));
     }
     env
 }
 
 fn event(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     vec![
-        pair("JWKS_URL", jwks_url(blueprint)),
-        pair("TRUSTED_SERVICE_KEYS_DIR", TRUSTED_KEYS_DIR),
-        pair("PAYMENT_PROVIDER", payment_provider(blueprint)),
+        pair(env::JWKS_URL, jwks_url(blueprint)),
+        pair(env::TRUSTED_SERVICE_KEYS_DIR, TRUSTED_KEYS_DIR),
+        pair(env::PAYMENT_PROVIDER, payment_provider(blueprint)),
     ]
 }
 
 fn booking(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     let mut env = vec![
-        pair("JWKS_URL", jwks_url(blueprint)),
-        pair("EVENT_SERVICE_URL", url(blueprint, Program::Event)),
-        file("SERVICE_KEY_FILE", "service-key.pem"),
-        file("PAYMENT_API_KEY_FILE", "payment-api-key"),
-        file("PAYMENT_WEBHOOK_SECRET_FILE", "payment-webhook-secret"),
+        pair(env::JWKS_URL, jwks_url(blueprint)),
+        pair(env::EVENT_SERVICE_URL, url(blueprint, Program::Event)),
+        file(env::SERVICE_KEY_FILE, "service-key.pem"),
+        file(env::PAYMENT_API_KEY_FILE, "payment-api-key"),
+        file(env::PAYMENT_WEBHOOK_SECRET_FILE, "payment-webhook-secret"),
     ];
-    env.push(pair("PAYMENT_PROVIDER", payment_provider(blueprint)));
+    env.push(pair(env::PAYMENT_PROVIDER, payment_provider(blueprint)));
     if blueprint.spec.payments.provider == PaymentProvider::Mock {
-        env.push(pair("PAYMENT_API_URL", url(blueprint, Program::MockGateway)));
+        env.push(pair(env::PAYMENT_API_URL, url(blueprint, Program::MockGateway)));
     }
     env
 }
 
 fn payment_provider(blueprint: &Blueprint<'_>) -> &'static str {
     match blueprint.spec.payments.provider {
-        PaymentProvider::Mock => "mock",
-        PaymentProvider::Stripe => "stripe",
+        PaymentProvider::Mock => Provider::Mock,
+        PaymentProvider::Stripe => Provider::Stripe,
     }
+    .as_str()
 }
 
 fn mock_gateway(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
     vec![
-        file("API_KEY_FILE", "payment-api-key"),
-        file("WEBHOOK_SECRET_FILE", "payment-webhook-secret"),
-        pair("WEBHOOK_URL", format!("{}/payments/webhooks/mock", url(blueprint, Program::Booking))),
+        file(env::API_KEY_FILE, "payment-api-key"),
+        file(env::WEBHOOK_SECRET_FILE, "payment-webhook-secret"),
+        pair(env::WEBHOOK_URL, format!("{}/payments/webhooks/{}", url(blueprint, Program::Booking), Provider::Mock)),
     ]
 }
 

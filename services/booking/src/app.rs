@@ -7,15 +7,14 @@ use axum::Router;
 use chrono::TimeDelta;
 use contracts::message::BOOKING_QUEUES;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, ServiceTokenSigner, Verifier},
     bus::{self, Bus},
     client,
     config::secret,
     health::Readiness,
     idempotency::PgIdempotency,
-    postgres,
-    server::{self, Lifecycle},
+    postgres, server,
 };
 use reqwest::Client;
 use url::Url;
@@ -50,7 +49,7 @@ impl App {
         let pool = postgres::pool(&config.postgres.url()?, NAME, POOL_SIZE)?;
         // One HTTP client for all: each one loads the system's root certificates, which is slow.
         let http = client::build(CALL_TIMEOUT);
-        let access_keys = AccessKeys::remote_by(http.clone(), config.jwks.jwks_url.as_str());
+        let access_keys = AccessKeys::remote_with_client(http.clone(), config.jwks.jwks_url.as_str());
         let cookies = Cookies::new(&config.server.public_url);
         let verifier = Verifier::new(access_keys.clone(), ServiceKeys::none(NAME), cookies, clock.clone());
         let key_file = config.service_key_file.as_deref().context("set SERVICE_KEY_FILE")?;

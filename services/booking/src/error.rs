@@ -67,7 +67,7 @@ impl From<PayRefusal> for ApiError {
     fn from(refusal: PayRefusal) -> Self {
         let code = match refusal {
             PayRefusal::InProgress => {
-                return Self::conflict("payment_in_progress", refusal.to_string()).passing();
+                return Self::conflict("payment_in_progress", refusal.to_string()).transient();
             }
             PayRefusal::AlreadyPaid => "already_paid",
             PayRefusal::Expired => "booking_expired",
@@ -87,7 +87,7 @@ impl From<CancelRefusal> for ApiError {
     fn from(refusal: CancelRefusal) -> Self {
         let code = match refusal {
             CancelRefusal::PaymentInProgress => {
-                return Self::conflict("payment_in_progress", refusal.to_string()).passing();
+                return Self::conflict("payment_in_progress", refusal.to_string()).transient();
             }
             CancelRefusal::DeadlinePassed => "cancel_deadline_passed",
             CancelRefusal::Expired => "booking_expired",

@@ -7,13 +7,12 @@ use axum::Router;
 use chrono::TimeDelta;
 use mongodb::Database;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::Bus,
     health::{self, Readiness},
     idempotency::MongoIdempotency,
-    mongo,
-    server::{self, Lifecycle},
+    mongo, server,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -134,7 +133,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn migrate(store: &Store) -> anyhow::Result<()> {
-    health::present("MongoDB", || store.ping()).await?;
+    health::wait_until_available("MongoDB", || store.ping()).await?;
     store.migrate().await?;
     tracing::info!("indexes and validators are up to date");
     Ok(())

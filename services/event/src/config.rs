@@ -18,7 +18,7 @@ pub struct Config {
     #[command(flatten)]
     pub mongo: MongoArgs,
     /// Name of the database.
-    #[arg(long, env = "MONGODB_DATABASE", default_value = "events", global = true)]
+    #[arg(long, env = contracts::env::MONGODB_DATABASE, default_value = "events", global = true)]
     pub mongodb_database: String,
     #[command(flatten)]
     pub amqp: AmqpArgs,
@@ -26,7 +26,7 @@ pub struct Config {
     pub jwks: JwksArgs,
     /// Folder of the public keys of the services that may take seats: `<service>.pem`, Ed25519 in SPKI; in practice
     /// `booking-service.pem`.
-    #[arg(long, env = "TRUSTED_SERVICE_KEYS_DIR")]
+    #[arg(long, env = contracts::env::TRUSTED_SERVICE_KEYS_DIR)]
     pub trusted_service_keys_dir: Option<PathBuf>,
     /// The most requests for one event that are committed together; 1 commits them one by one.
     #[arg(long, env = "BATCH_MAX", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
@@ -41,7 +41,7 @@ pub struct Config {
     )]
     pub change_quiet_seconds: u32,
     /// The payment provider, `mock` or `stripe`. Prices that it cannot charge are refused.
-    #[arg(long, env = "PAYMENT_PROVIDER", default_value_t)]
+    #[arg(long, env = contracts::env::PAYMENT_PROVIDER, default_value_t)]
     pub payment_provider: Provider,
 }
 

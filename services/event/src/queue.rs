@@ -13,7 +13,7 @@ use std::{
 use anyhow::anyhow;
 use chrono::TimeDelta;
 use contracts::reservation::{DecreaseCapacity, Hold, ReservationStatus};
-use platform::{server::Lifecycle, task, trace::RequestContext};
+use platform::{Lifecycle, task, trace::RequestContext};
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,

@@ -18,10 +18,10 @@ pub struct Config {
     #[command(flatten)]
     pub service: ServerArgs,
     /// URL of the PostgreSQL database that all replicas share.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = contracts::env::DATABASE_URL, hide_env_values = true)]
     pub database_url: Option<String>,
     /// File with the URL of the database.
-    #[arg(long, env = "DATABASE_URL_FILE")]
+    #[arg(long, env = contracts::env::DATABASE_URL_FILE)]
     pub database_url_file: Option<PathBuf>,
     /// Most connections to the database.
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 10)]
@@ -30,16 +30,16 @@ pub struct Config {
     #[arg(long, env = "API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// File with the key.
-    #[arg(long, env = "API_KEY_FILE")]
+    #[arg(long, env = contracts::env::API_KEY_FILE)]
     pub api_key_file: Option<PathBuf>,
     /// Where webhooks are sent, such as `http://booking-service:8080/payments/webhooks/mock`.
-    #[arg(long, env = "WEBHOOK_URL")]
+    #[arg(long, env = contracts::env::WEBHOOK_URL)]
     pub webhook_url: Option<Url>,
     /// The secret that webhooks are signed with.
     #[arg(long, env = "WEBHOOK_SECRET", hide_env_values = true)]
     pub webhook_secret: Option<String>,
     /// File with the secret.
-    #[arg(long, env = "WEBHOOK_SECRET_FILE")]
+    #[arg(long, env = contracts::env::WEBHOOK_SECRET_FILE)]
     pub webhook_secret_file: Option<PathBuf>,
     /// How long a payment with `pm_mock_late` takes to settle, in seconds.
     #[arg(long, env = "LATE_SECONDS", default_value_t = 3)]

@@ -167,7 +167,7 @@ impl From<sqlx::Error> for StripeError {
             let message = "The mock gateway's database does not answer; try again.";
             return Self::api_error(message).with_status(StatusCode::SERVICE_UNAVAILABLE);
         }
-        if postgres::is_unfit_value(&cause) {
+        if postgres::is_unstorable_value(&cause) {
             tracing::warn!(%cause, "the database cannot store a value of the request");
             return Self::invalid_request("Invalid request: a text or number in it cannot be stored.");
         }

@@ -24,7 +24,7 @@ mod webhooks;
 
 use std::time::Duration;
 
-use platform::{Clock, config::ServerArgs, health::Readiness, postgres, server, server::Lifecycle, task::supervise};
+use platform::{Clock, Lifecycle, config::ServerArgs, health::Readiness, postgres, server, task::supervise};
 use sqlx::migrate::Migrator;
 
 use self::config::{Command, Config, Settings};

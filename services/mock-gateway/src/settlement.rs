@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Schedule, repeat},
 };
 

@@ -17,22 +17,22 @@ pub struct Config {
     #[command(flatten)]
     pub service: ServerArgs,
     /// MongoDB with credentials, such as `mongodb://user:…@mongodb/?replicaSet=rs0&authSource=admin`.
-    #[arg(long, env = "MONGODB_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = contracts::env::MONGODB_URL, hide_env_values = true, global = true)]
     pub mongodb_url: Option<String>,
     /// A file that holds `MONGODB_URL`.
-    #[arg(long, env = "MONGODB_URL_FILE", global = true)]
+    #[arg(long, env = contracts::env::MONGODB_URL_FILE, global = true)]
     pub mongodb_url_file: Option<PathBuf>,
     /// The database.
-    #[arg(long, env = "MONGODB_DATABASE", default_value = "notifications", global = true)]
+    #[arg(long, env = contracts::env::MONGODB_DATABASE, default_value = "notifications", global = true)]
     pub mongodb_database: String,
     /// RabbitMQ with credentials, such as `amqp://user:…@rabbitmq/%2f`.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = contracts::env::AMQP_URL, hide_env_values = true, global = true)]
     pub amqp_url: Option<String>,
     /// A file that holds `AMQP_URL`.
-    #[arg(long, env = "AMQP_URL_FILE", global = true)]
+    #[arg(long, env = contracts::env::AMQP_URL_FILE, global = true)]
     pub amqp_url_file: Option<PathBuf>,
     /// Where user-service publishes the keys that verify access tokens.
-    #[arg(long, env = "JWKS_URL", default_value = "http://user-service:8080/.well-known/jwks.json")]
+    #[arg(long, env = contracts::env::JWKS_URL, default_value = "http://user-service:8080/.well-known/jwks.json")]
     pub jwks_url: Url,
     /// Messages handled at the same time. Many, for those to one person may wait for each other.
     #[arg(long, env = "CONSUMER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]

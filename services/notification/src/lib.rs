@@ -26,13 +26,12 @@ use axum::Router;
 use contracts::message::NOTIFICATION_QUEUES;
 use mongodb::Database;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{self, Bus},
     config::ServerArgs,
     health::{self, Readiness},
-    mongo,
-    server::{self, Lifecycle},
+    mongo, server,
     task::{self, Schedule},
 };
 use url::Url;
@@ -134,7 +133,7 @@ impl App {
 
     /// Starts to tell the other replicas that this one is alive, and to end what dead ones left open.
     pub fn spawn_presence(&self) {
-        self.state.store.start_presence(&self.state.lifecycle);
+        self.state.store.start_heartbeat(&self.state.lifecycle);
     }
 
     /// Starts to consume.
@@ -184,7 +183,7 @@ impl App {
 }
 
 async fn migrate(database: &Database) -> anyhow::Result<()> {
-    health::present("MongoDB", || mongo::ping(database)).await?;
+    health::wait_until_available("MongoDB", || mongo::ping(database)).await?;
     Store::new(database.clone()).migrate().await?;
     tracing::info!("indexes and validators are up to date");
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use platform::{Clock, auth::Verifier, server::Lifecycle};
+use platform::{Clock, Lifecycle, auth::Verifier};
 
 use crate::{hub::Hub, store::Store};
 

@@ -21,8 +21,8 @@ use mongodb::{
     options::ReturnDocument,
 };
 use platform::{
+    Lifecycle,
     mongo::{bounded, sessions::Sessions},
-    server::Lifecycle,
 };
 use uuid::Uuid;
 
@@ -70,8 +70,8 @@ impl Store {
     }
 
     /// Starts to tell the other replicas that this one is alive, and to end transactions that dead ones left open.
-    pub fn start_presence(&self, lifecycle: &Lifecycle) {
-        self.sessions.start_presence(lifecycle);
+    pub fn start_heartbeat(&self, lifecycle: &Lifecycle) {
+        self.sessions.start_heartbeat(lifecycle);
     }
 
     /// Stores a notification, unless it was stored before or the account is deleted.

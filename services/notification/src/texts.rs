@@ -5,7 +5,7 @@ mod catalogue;
 use contracts::{
     identity::Language,
     message::{BookingFact, CancelReason, EventFact},
-    text::isolated,
+    text::isolate,
 };
 
 use self::catalogue::{Catalogue, Confirmed, Plain, fill};
@@ -85,11 +85,11 @@ pub fn event_changed(event: &EventFact) -> Texts {
             &format!("{what} {}{cancel}", texts.body),
             &[
                 ("fields", &names.join(", ")),
-                ("venue", &isolated(&event.venue)),
+                ("venue", &isolate(&event.venue)),
                 ("time", &catalogue.time(event.starts_at, &event.time_zone)),
             ],
         );
-        Text { title: fill(&texts.title, &[("event", &isolated(&event.title))]), body }
+        Text { title: fill(&texts.title, &[("event", &isolate(&event.title))]), body }
     })
 }
 
@@ -98,8 +98,8 @@ pub fn event_cancelled(event: &EventFact) -> Texts {
     Texts::render(|catalogue| {
         let Plain { title, body } = &catalogue.notification.event_cancelled;
         let values: [(&str, &str); 3] = [
-            ("event", &isolated(&event.title)),
-            ("venue", &isolated(&event.venue)),
+            ("event", &isolate(&event.title)),
+            ("venue", &isolate(&event.venue)),
             ("time", &catalogue.time(event.starts_at, &event.time_zone)),
         ];
         Text { title: fill(title, &values), body: fill(body, &values) }
@@ -115,7 +115,7 @@ fn about_booking(catalogue: &Catalogue, template: &str, fact: &BookingFact) -> S
         template,
         &[
             ("booking", &fact.booking_id.to_string()),
-            ("event", &isolated(&fact.event_title)),
+            ("event", &isolate(&fact.event_title)),
             ("seats", &catalogue.seats(fact.seats)),
             ("amount", &catalogue.money(fact.amount, &fact.currency)),
         ],

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use mongodb::error::{Error, ErrorKind};
 use platform::{
+    Lifecycle,
     mongo::is_unavailable,
-    server::Lifecycle,
     task::{Progress, supervise},
 };
 use tokio_util::sync::CancellationToken;

@@ -5,8 +5,8 @@ use std::{future::ready, time::Duration};
 use anyhow::{Context, anyhow};
 use contracts::identity::Role;
 use platform::{
+    Lifecycle,
     config::secret,
-    server::Lifecycle,
     task::{Progress, Schedule, repeat, supervise},
 };
 use tokio_util::sync::CancellationToken;

@@ -36,38 +36,38 @@ pub struct Config {
     #[command(flatten)]
     pub service: ServerArgs,
     /// URL of the PostgreSQL database, with its password.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = contracts::env::DATABASE_URL, hide_env_values = true)]
     pub database_url: Option<String>,
     /// File that holds the URL of the PostgreSQL database.
-    #[arg(long, env = "DATABASE_URL_FILE")]
+    #[arg(long, env = contracts::env::DATABASE_URL_FILE)]
     pub database_url_file: Option<PathBuf>,
     /// URL of RabbitMQ, with its password.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    #[arg(long, env = contracts::env::AMQP_URL, hide_env_values = true)]
     pub amqp_url: Option<String>,
     /// File that holds the URL of RabbitMQ.
-    #[arg(long, env = "AMQP_URL_FILE")]
+    #[arg(long, env = contracts::env::AMQP_URL_FILE)]
     pub amqp_url_file: Option<PathBuf>,
     /// Folder of the keys that sign access tokens: `<kid>.pem`, Ed25519 in PKCS#8. All are published; the last by name
     /// signs, once it has been published for two minutes. The folder is read again every 10 seconds.
-    #[arg(long, env = "SIGNING_KEYS_DIR")]
+    #[arg(long, env = contracts::env::SIGNING_KEYS_DIR)]
     pub signing_keys_dir: Option<PathBuf>,
     /// Key that refresh tokens are derived with, at least 32 bytes; the same for every replica.
     #[arg(long, env = "REFRESH_TOKEN_KEY", hide_env_values = true)]
     pub refresh_token_key: Option<String>,
     /// File that holds the key that refresh tokens are derived with.
-    #[arg(long, env = "REFRESH_TOKEN_KEY_FILE")]
+    #[arg(long, env = contracts::env::REFRESH_TOKEN_KEY_FILE)]
     pub refresh_token_key_file: Option<PathBuf>,
     /// Address of event-service, such as `http://event-service:8080`.
-    #[arg(long, env = "EVENT_SERVICE_URL")]
+    #[arg(long, env = contracts::env::EVENT_SERVICE_URL)]
     pub event_service_url: Option<Url>,
     /// E-mail address of the first admin, who is made at start unless somebody has that address.
-    #[arg(long, env = "ADMIN_EMAIL")]
+    #[arg(long, env = contracts::env::ADMIN_EMAIL)]
     pub admin_email: Option<String>,
     /// Password of the first admin. Changing it here later changes nothing.
     #[arg(long, env = "ADMIN_PASSWORD", hide_env_values = true)]
     pub admin_password: Option<String>,
     /// File that holds the password of the first admin.
-    #[arg(long, env = "ADMIN_PASSWORD_FILE")]
+    #[arg(long, env = contracts::env::ADMIN_PASSWORD_FILE)]
     pub admin_password_file: Option<PathBuf>,
     /// Whether an admin has to approve organizers; otherwise whoever registers as one is one.
     #[arg(long, env = "ORGANIZER_APPROVAL", default_value_t = false, action = clap::ArgAction::Set)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contracts::{
     identity::{Language, Role},
-    text::{TextFault, check_line},
+    text::{TextError, check_line},
 };
 use platform::error::FieldError;
 use schemars::JsonSchema;
@@ -84,7 +84,7 @@ impl Name {
         if !(1..=100).contains(&text.chars().count()) {
             return Err("must have 1 to 100 characters");
         }
-        check_line(text).map_err(TextFault::message)?;
+        check_line(text).map_err(TextError::message)?;
         Ok(Self(text.to_owned()))
     }
 

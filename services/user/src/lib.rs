@@ -24,14 +24,7 @@ pub mod throttle;
 pub mod tokens;
 
 use axum::Router;
-use platform::{
-    Clock,
-    bus::Bus,
-    config::ServerArgs,
-    health::Readiness,
-    postgres,
-    server::{self, Lifecycle},
-};
+use platform::{Clock, Lifecycle, bus::Bus, config::ServerArgs, health::Readiness, postgres, server};
 
 use crate::{
     background::FirstAdmin,

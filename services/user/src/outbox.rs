@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use platform::{
+    Lifecycle,
     bus::{Bus, Publisher},
     outbox::{postgres::PgOutbox, start_relay},
-    server::Lifecycle,
     task::{Schedule, repeat},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
 };
 
 use crate::state::AppState;
@@ -25,7 +25,7 @@ pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
 }
 
 async fn show_backlog(outbox: PgOutbox) -> sqlx::Result<()> {
-    outbox.backlog().await?.show();
-    gauges_kept("outbox");
+    outbox.backlog().await?.record();
+    mark_gauges_updated("outbox");
     Ok(())
 }

@@ -27,7 +27,7 @@ const BLANKS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{13441}', '\u{13442}'];
 
 /// Why a text is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TextFault {
+pub enum TextError {
     /// A control character; in one line also an end of line.
     Control,
     /// An invisible character, or one that sets the direction of text.
@@ -36,7 +36,7 @@ pub enum TextFault {
     Blank,
 }
 
-impl TextFault {
+impl TextError {
     /// The message for the author of the text.
     pub fn message(self) -> &'static str {
         match self {
@@ -47,33 +47,33 @@ impl TextFault {
     }
 }
 
-impl fmt::Display for TextFault {
+impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
     }
 }
 
 /// Checks one line that must have something visible: a name, a title, a place.
-pub fn check_line(text: &str) -> Result<(), TextFault> {
+pub fn check_line(text: &str) -> Result<(), TextError> {
     check_characters(text, |_| false)?;
-    if text.chars().any(is_visible) { Ok(()) } else { Err(TextFault::Blank) }
+    if text.chars().any(is_visible) { Ok(()) } else { Err(TextError::Blank) }
 }
 
 /// Checks a text of any number of lines, which may be empty.
-pub fn check_lines(text: &str) -> Result<(), TextFault> {
+pub fn check_lines(text: &str) -> Result<(), TextError> {
     check_characters(text, |c| matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}'))
 }
 
-fn check_characters(text: &str, is_line_end: fn(char) -> bool) -> Result<(), TextFault> {
+fn check_characters(text: &str, is_line_end: fn(char) -> bool) -> Result<(), TextError> {
     let chars: Vec<char> = text.chars().collect();
     let mut at = 0;
     while let Some(&c) = chars.get(at) {
         if is_control(c) && !is_line_end(c) {
-            return Err(TextFault::Control);
+            return Err(TextError::Control);
         }
         at += match flag_length(&chars[at..]) {
             Some(length) => length,
-            None if is_hidden(c) && !is_in_place(&chars, at) => return Err(TextFault::Invisible),
+            None if is_hidden(c) && !is_in_place(&chars, at) => return Err(TextError::Invisible),
             None => 1,
         };
     }
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refused(fault: TextFault, texts: &[&str]) {
+    fn refused(fault: TextError, texts: &[&str]) {
         for text in texts {
             assert_eq!(check_line(text), Err(fault), "{text:?} {}", text.escape_unicode());
         }
@@ -194,8 +194,8 @@ mod tests {
     fn direction_controls_are_refused() {
         let all = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').chain(['\u{200e}', '\u{200f}', '\u{61c}']);
         for control in all {
-            refused(TextFault::Invisible, &[&format!("Jazz{control}night"), &format!("ab{control}")]);
-            assert_eq!(check_lines(&format!("a\n{control}b")), Err(TextFault::Invisible));
+            refused(TextError::Invisible, &[&format!("Jazz{control}night"), &format!("ab{control}")]);
+            assert_eq!(check_lines(&format!("a\n{control}b")), Err(TextError::Invisible));
         }
     }
 
@@ -226,23 +226,23 @@ mod tests {
             '\u{1bca0}',
         ];
         for c in hidden {
-            refused(TextFault::Invisible, &[&format!("a{c}b"), &format!("{c}ab"), &format!("ab{c}")]);
+            refused(TextError::Invisible, &[&format!("a{c}b"), &format!("{c}ab"), &format!("ab{c}")]);
         }
     }
 
     #[test]
     fn control_characters_are_refused_and_lines_may_end_in_texts_alone() {
-        refused(TextFault::Control, &["a\0b", "a\nb", "a\tb", "a\u{7f}b", "a\u{85}b", "a\u{2028}b", "a\u{9b}b"]);
+        refused(TextError::Control, &["a\0b", "a\nb", "a\tb", "a\u{7f}b", "a\u{85}b", "a\u{2028}b", "a\u{9b}b"]);
         assert_eq!(check_lines("one\r\n\ttwo\nthree"), Ok(()));
         assert_eq!(check_lines(""), Ok(()));
-        assert_eq!(check_lines("a\u{1b}[31m"), Err(TextFault::Control));
+        assert_eq!(check_lines("a\u{1b}[31m"), Err(TextError::Control));
     }
 
     #[test]
     fn a_line_shows_something() {
         let blank =
             ["", " ", "\u{a0}\u{3000}", "\u{301}\u{302}", "\u{2800}\u{2800}", "\u{1d159}", "\u{20dd}", "\u{93e}"];
-        refused(TextFault::Blank, &blank);
+        refused(TextError::Blank, &blank);
         accepted(&["!", "A", "\u{2800}⠓", "e\u{301}", "\u{1f389}", "5", "♥"]);
     }
 
@@ -258,7 +258,7 @@ mod tests {
             "1445 ه\u{200d}",
         ]);
         refused(
-            TextFault::Invisible,
+            TextError::Invisible,
             &[
                 "a\u{200d}b",
                 "a\u{200c}b",
@@ -293,7 +293,7 @@ mod tests {
             "≨\u{fe00}",
         ]);
         refused(
-            TextFault::Invisible,
+            TextError::Invisible,
             &[
                 "a\u{fe0f}",
                 "\u{fe0f}",

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use aide::{OperationInput, generate::GenContext, openapi::Operation};
+use aide::{OperationInput, OperationIo, generate::GenContext, openapi::Operation};
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::{HeaderMap, StatusCode, header, request::Parts},
@@ -57,7 +57,8 @@ where
 }
 
 /// Somebody logged in, or anybody. A token that is shown has to be valid all the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, OperationIo)]
+#[aide(input)]
 pub struct OptionalUser(pub Option<Identity>);
 
 impl<S> FromRequestParts<S> for OptionalUser
@@ -77,7 +78,8 @@ where
 }
 
 /// A service of the platform, by name; 401 without a token, 403 for a person's token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, OperationIo)]
+#[aide(input_with = "AuthUser")]
 pub struct ServiceCaller(pub String);
 
 impl<S> FromRequestParts<S> for ServiceCaller
@@ -127,13 +129,5 @@ fn login_required() -> ApiError {
 impl OperationInput for AuthUser {
     fn operation_input(_ctx: &mut GenContext, operation: &mut Operation) {
         operation.security.push([("bearer".to_owned(), Vec::new())].into_iter().collect());
-    }
-}
-
-impl OperationInput for OptionalUser {}
-
-impl OperationInput for ServiceCaller {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        AuthUser::operation_input(ctx, operation);
     }
 }

@@ -1,7 +1,7 @@
 //! The public keys that verify access tokens: fetched from user-service, cached, kept while it is down.
 //!
-//! A token with a known `kid` is always checked at once. An unknown `kid` may belong to a new key, or somebody made it
-//! up. It starts a fetch of the keys in the background, and the request waits for that only briefly.
+//! A token with a known `kid` is always checked at once. An unknown `kid` may belong to a new key, or be made up. It starts
+//! a fetch of the keys in the background, and the request waits for that only briefly.
 
 use std::{
     collections::HashMap,
@@ -19,8 +19,7 @@ use tokio::{
 
 use super::invalid_token;
 use crate::{
-    ApiError, ApiResult, client,
-    server::Lifecycle,
+    ApiError, ApiResult, Lifecycle, client,
     task::{Schedule, repeat},
 };
 
@@ -28,7 +27,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 /// The pause doubles with each fetch that fails in a row, up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The pause while there is no key at all: everybody waits for the first one.
+/// The pause while there is no key at all: every request waits for the first one.
 const FIRST_KEY_PAUSE: Duration = Duration::from_millis(200);
 /// The longest that a fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -84,11 +83,11 @@ impl AccessKeys {
 
     /// Keys fetched from a JWKS document (RFC 7517) at `url`, at first need and every minute.
     pub fn remote(url: &str) -> Self {
-        Self::remote_by(client::build(FETCH_TIMEOUT), url)
+        Self::remote_with_client(client::build(FETCH_TIMEOUT), url)
     }
 
     /// [`AccessKeys::remote`] by a client that has other uses too.
-    pub fn remote_by(client: Client, url: &str) -> Self {
+    pub fn remote_with_client(client: Client, url: &str) -> Self {
         let source = Source { url: url.to_owned(), client, fetches: Mutex::default() };
         Self { inner: Arc::new(Inner { keys: RwLock::default(), source: Some(source) }) }
     }
@@ -270,24 +269,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_user_service_is_silent_nobody_waits_for_long_and_known_keys_are_found_at_once() {
+    async fn while_user_service_does_not_answer_waits_are_short_and_known_keys_are_found_at_once() {
         let (keys, fetches) = user_service(1, Then::IsSilent).await;
         keys.find("known").await.unwrap();
         end_pause(&keys);
         let began = Instant::now();
 
-        let strangers = join_all((0..100).map(async |n| refusal(&keys, &format!("made up {n}")).await));
-        let (strangers, known) = tokio::join!(strangers, async {
+        let unknown = join_all((0..100).map(async |n| refusal(&keys, &format!("unknown {n}")).await));
+        let (unknown, known) = tokio::join!(unknown, async {
             keys.find("known").await.unwrap();
             began.elapsed()
         });
 
-        assert!(strangers.iter().all(|code| *code == "invalid_token"));
+        assert!(unknown.iter().all(|code| *code == "invalid_token"));
         assert!(known < WAIT, "{known:?}");
         assert!(began.elapsed() < FETCH_TIMEOUT, "{:?}", began.elapsed());
         assert_eq!(fetches.load(Ordering::SeqCst), 2, "all of them wait for one fetch");
         let later = Instant::now();
-        assert_eq!(refusal(&keys, "made up").await, "invalid_token");
+        assert_eq!(refusal(&keys, "unknown").await, "invalid_token");
         assert!(later.elapsed() < WAIT, "a fetch that has been going on for long is waited for no more");
     }
 
@@ -298,14 +297,14 @@ mod tests {
         end_pause(&keys);
 
         for _ in 0..20 {
-            assert_eq!(refusal(&keys, "made up").await, "invalid_token");
+            assert_eq!(refusal(&keys, "unknown").await, "invalid_token");
         }
 
         assert_eq!(fetches.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
-    async fn without_any_key_everybody_waits_for_one_fetch_after_a_short_pause() {
+    async fn without_any_key_all_requests_wait_for_one_fetch_after_a_short_pause() {
         let (keys, fetches) = user_service(0, Then::Fails).await;
         assert_eq!(refusal(&keys, "known").await, "keys_unavailable");
 
@@ -320,7 +319,7 @@ mod tests {
         let (keys, fetches) = user_service(usize::MAX, Then::Fails).await;
 
         for _ in 0..20 {
-            assert_eq!(refusal(&keys, "made up").await, "invalid_token");
+            assert_eq!(refusal(&keys, "unknown").await, "invalid_token");
         }
 
         assert_eq!(fetches.load(Ordering::SeqCst), 1);

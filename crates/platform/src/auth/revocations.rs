@@ -14,8 +14,7 @@ use tokio::sync::{Mutex, watch};
 use url::Url;
 
 use crate::{
-    client,
-    server::Lifecycle,
+    Lifecycle, client,
     task::{Schedule, repeat},
 };
 
@@ -60,7 +59,7 @@ impl Revocations {
     }
 
     /// The role that a user's token still grants: the one it names, or the present one if that is lower.
-    pub fn role_of(&self, user_id: i32, named: Role) -> Role {
+    pub fn effective_role(&self, user_id: i32, named: Role) -> Role {
         self.known.borrow().roles.get(&user_id).map_or(named, |present| named.min(*present))
     }
 
@@ -132,9 +131,9 @@ mod tests {
         let revocations = Revocations::default();
         revocations.replace(list(&[], &[(1, Role::Attendee), (2, Role::Admin)]));
 
-        assert_eq!(revocations.role_of(1, Role::Admin), Role::Attendee);
-        assert_eq!(revocations.role_of(2, Role::Attendee), Role::Attendee);
-        assert_eq!(revocations.role_of(3, Role::Organizer), Role::Organizer);
+        assert_eq!(revocations.effective_role(1, Role::Admin), Role::Attendee);
+        assert_eq!(revocations.effective_role(2, Role::Attendee), Role::Attendee);
+        assert_eq!(revocations.effective_role(3, Role::Organizer), Role::Organizer);
     }
 
     #[tokio::test]
@@ -201,6 +200,6 @@ mod tests {
         assert_eq!(service.unchanged.load(Ordering::SeqCst), 1);
         assert!(failed.is_err());
         assert!(revocations.has_ended("a"));
-        assert_eq!(revocations.role_of(1, Role::Organizer), Role::Attendee);
+        assert_eq!(revocations.effective_role(1, Role::Organizer), Role::Attendee);
     }
 }

@@ -19,18 +19,17 @@ use uuid::Uuid;
 
 use super::{
     Bus,
-    hold::{HELD_FOR, Holder, held_since},
+    retry::{MAX_DEFERRAL, RetryQueue, deferred_since},
 };
 use crate::{
-    Clock,
-    server::Lifecycle,
+    Clock, Lifecycle,
     task::{Progress, supervise},
     trace::{self, RequestContext, TRACEPARENT},
 };
 
 /// Pause between attempts, and between connections.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The longest wait for the goodbye of a connection that may be dead.
+/// The longest wait to close a connection that may be dead.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -49,11 +48,11 @@ pub struct Received {
 /// Why a message could not be handled.
 #[derive(Debug)]
 pub enum Failure {
-    /// What the work needs is away: the consumer waits and tries again, and takes no further messages meanwhile.
+    /// A dependency is unavailable: the consumer waits and retries, and takes no further messages meanwhile.
     Unavailable(anyhow::Error),
-    /// It did not work this time: the message is delivered again, a bounded number of times.
+    /// The attempt failed: the message is delivered again, a bounded number of times.
     Failed(anyhow::Error),
-    /// It can never work: the message becomes a dead letter at once.
+    /// No attempt can succeed: the message becomes a dead letter at once.
     Poison(anyhow::Error),
     /// This version does not know the message's type. Other replicas get it; after ten minutes it becomes a dead
     /// letter.
@@ -112,17 +111,17 @@ where
             .basic_consume(queue.name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await?;
         tracing::info!(queue = queue.name, "consuming");
-        let holder = Holder::new(&connection, *queue);
-        let holder = &holder;
+        let retry_queue = RetryQueue::new(&connection, *queue);
+        let retry_queue = &retry_queue;
         let mut broken = deliveries
             .take_until(stop.cancelled())
-            .map(|delivery| async move { handle(delivery?, holder, *queue, stop, handler).await })
+            .map(|delivery| async move { handle(delivery?, retry_queue, *queue, stop, handler).await })
             .buffer_unordered(usize::from(*concurrency))
             .filter_map(|result: anyhow::Result<()>| std::future::ready(result.err()))
             .boxed();
         let broken = tokio::select! {
             broken = broken.next() => broken,
-            () = say_while_connected(&connection, progress) => None,
+            () = report_while_connected(&connection, progress) => None,
         };
         tokio::time::timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await.ok();
         broken.map_or(Ok(()), Err)
@@ -130,7 +129,7 @@ where
 }
 
 /// Never ends: a consumer learns from its message stream that the connection broke.
-async fn say_while_connected(connection: &Connection, progress: &Progress) {
+async fn report_while_connected(connection: &Connection, progress: &Progress) {
     let mut ticks = tokio::time::interval(CONNECTED_EVERY);
     loop {
         ticks.tick().await;
@@ -142,7 +141,7 @@ async fn say_while_connected(connection: &Connection, progress: &Progress) {
 
 async fn handle<H, Fut>(
     delivery: Delivery,
-    holder: &Holder<'_>,
+    retry_queue: &RetryQueue<'_>,
     queue: Queue,
     stop: &CancellationToken,
     handler: &H,
@@ -160,7 +159,7 @@ where
     let span = tracing::info_span!("message", queue = queue.name, message_id, trace_id = context.trace.trace_id());
     let outcome = context.scope(attempt(&delivery, &message_id, stop, handler)).instrument(span).await;
     let outcome = match outcome {
-        Some(Err(Failure::Unsupported(error))) => hold_back(&delivery, &message_id, holder, error).await?,
+        Some(Err(Failure::Unsupported(error))) => defer(&delivery, &message_id, retry_queue, error).await?,
         outcome => outcome.map(|result| result.map(|()| "handled")),
     };
     let label = match &outcome {
@@ -180,7 +179,7 @@ where
             delivery.reject(BasicRejectOptions { requeue: false }).await?
         }
         Some(Err(Failure::Failed(error) | Failure::Unavailable(error))) => {
-            tracing::error!(message_id, error = format!("{error:#}"), "message failed; to be delivered again");
+            tracing::error!(message_id, error = format!("{error:#}"), "message failed; requeued");
             tokio::time::sleep(PAUSE).await;
             delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?
         }
@@ -189,38 +188,38 @@ where
     Ok(())
 }
 
-/// Leaves a message of an unknown type to a newer replica. After too long a time it returns it as a failure.
-async fn hold_back(
+/// Leaves a message of an unknown type to a newer replica. After ten minutes it is returned as a failure.
+async fn defer(
     delivery: &Delivery,
     message_id: &str,
-    holder: &Holder<'_>,
+    retry_queue: &RetryQueue<'_>,
     error: anyhow::Error,
 ) -> anyhow::Result<Option<Result<&'static str, Failure>>> {
     let now = Clock::system().now();
-    let since = held_since(delivery).unwrap_or(now);
-    if now - since >= HELD_FOR {
+    let since = deferred_since(delivery).unwrap_or(now);
+    if now - since >= MAX_DEFERRAL {
         return Ok(Some(Err(Failure::Unsupported(error))));
     }
-    match holder.hold(delivery, since).await {
+    match retry_queue.defer(delivery, since).await {
         Ok(()) => {
-            tracing::warn!(message_id, error = format!("{error:#}"), "message held back for a newer replica");
+            tracing::warn!(message_id, error = format!("{error:#}"), "message deferred for a newer replica");
             Ok(Some(Ok("held_back")))
         }
-        // Only what RabbitMQ refuses will be refused again; a late answer says nothing.
+        // What RabbitMQ refuses, it will refuse again; a timeout says nothing.
         Err(failed) if is_refused(&failed) => {
-            Ok(Some(Err(Failure::Unsupported(error.context(format!("it cannot be held back: {failed:#}"))))))
+            Ok(Some(Err(Failure::Unsupported(error.context(format!("it cannot be deferred: {failed:#}"))))))
         }
         Err(failed) => Err(failed),
     }
 }
 
-/// Whether RabbitMQ closed the channel over it: a missing right, or a queue that is declared otherwise.
+/// Whether RabbitMQ closed the channel because of it: a missing permission, or a queue with other arguments.
 fn is_refused(error: &anyhow::Error) -> bool {
     let refused = |kind: &ErrorKind| matches!(kind, ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)));
     error.chain().filter_map(|cause| cause.downcast_ref::<lapin::Error>()).any(|error| refused(error.kind()))
 }
 
-/// Tries until it is done, failed for another reason than an absent dependency, or the process stops (`None`).
+/// Retries while a dependency is unavailable; `None` if the process stops.
 async fn attempt<H, Fut>(
     delivery: &Delivery,
     message_id: &str,

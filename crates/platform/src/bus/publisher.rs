@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
+use chrono::{DateTime, Utc};
 use contracts::message::EXCHANGE;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ErrorKind, PublisherConfirm,
@@ -16,21 +17,35 @@ use tokio::{
 };
 
 use super::{Bus, declare_topology};
-use crate::{
-    outbox::{MAX_BODY, OutboxRow},
-    trace::TRACEPARENT,
-};
+use crate::trace::TRACEPARENT;
 
 /// The longest that one call takes; RabbitMQ withholds confirms under a memory or disk alarm. Shorter than the lease of
 /// an outbox row.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest body that is published, in bytes. RabbitMQ 4 takes 16 MiB unless told otherwise.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The longest routing key or message id, in bytes: AMQP's short strings.
 const MAX_SHORT_STRING: usize = 255;
+
+/// A message as it is stored, to be published.
+#[derive(Clone, Copy, Debug)]
+pub struct OutgoingMessage<'a> {
+    /// Becomes the AMQP `message_id`, by which consumers recognize duplicates.
+    pub message_id: &'a str,
+    /// The topic to publish to; without one the message is refused.
+    pub routing_key: Option<&'a str>,
+    /// JSON; `None` if it is larger than [`MAX_BODY_BYTES`], which is refused.
+    pub body: Option<&'a [u8]>,
+    /// The trace in which the message was written.
+    pub traceparent: Option<&'a str>,
+    /// When the message was written.
+    pub created_at: DateTime<Utc>,
+}
 
 /// Why a message was not published.
 #[derive(Debug)]
 pub enum PublishFailure {
-    /// RabbitMQ is away, or did not answer in time. This says nothing about the message.
+    /// RabbitMQ is unavailable, or did not answer in time. This says nothing about the message.
     Unavailable(anyhow::Error),
     /// This message cannot be published as it is; others may be fine.
     Refused(Refusal),
@@ -52,7 +67,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// One word for metrics.
+    /// The label for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoRoutingKey => "no_routing_key",
@@ -97,8 +112,11 @@ impl Publisher {
     }
 
     /// Publishes all and waits for their confirms; one result per message, in order.
-    pub async fn publish_all<Id>(&self, rows: &[OutboxRow<Id>]) -> Vec<Result<(), PublishFailure>> {
-        let envelopes: Vec<_> = rows.iter().map(Envelope::of).collect();
+    pub async fn publish_all<'a, M>(&self, messages: &'a [M]) -> Vec<Result<(), PublishFailure>>
+    where
+        OutgoingMessage<'a>: From<&'a M>,
+    {
+        let envelopes: Vec<_> = messages.iter().map(|message| Envelope::new(message.into())).collect();
         let usable: Vec<&Envelope> = envelopes.iter().flatten().collect();
         let mut results = self.publish(&usable).await.into_iter();
         let result = |envelope: &Result<Envelope, Refusal>| match envelope {
@@ -198,7 +216,7 @@ impl Publisher {
     }
 }
 
-/// A row as AMQP carries it.
+/// A message as AMQP carries it.
 struct Envelope<'a> {
     routing_key: &'a str,
     body: &'a [u8],
@@ -206,22 +224,22 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn of<Id>(row: &'a OutboxRow<Id>) -> Result<Self, Refusal> {
-        let routing_key = row.routing_key.as_deref().filter(|key| (1..=MAX_SHORT_STRING).contains(&key.len()));
+    fn new(message: OutgoingMessage<'a>) -> Result<Self, Refusal> {
+        let routing_key = message.routing_key.filter(|key| (1..=MAX_SHORT_STRING).contains(&key.len()));
         let routing_key = routing_key.ok_or(Refusal::NoRoutingKey)?;
-        let body = row.body.as_deref().filter(|body| body.len() <= MAX_BODY).ok_or(Refusal::TooLarge)?;
-        if row.message_id.len() > MAX_SHORT_STRING {
+        let body = message.body.filter(|body| body.len() <= MAX_BODY_BYTES).ok_or(Refusal::TooLarge)?;
+        if message.message_id.len() > MAX_SHORT_STRING {
             return Err(Refusal::TooLarge);
         }
         let mut headers = FieldTable::default();
-        if let Some(traceparent) = &row.traceparent {
-            headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.as_str().into()));
+        if let Some(traceparent) = message.traceparent {
+            headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.into()));
         }
         let properties = BasicProperties::default()
-            .with_message_id(row.message_id.as_str().into())
+            .with_message_id(message.message_id.into())
             .with_content_type("application/json".into())
             .with_type(routing_key.into())
-            .with_timestamp(u64::try_from(row.created_at.timestamp()).unwrap_or(0))
+            .with_timestamp(u64::try_from(message.created_at.timestamp()).unwrap_or(0))
             .with_delivery_mode(2)
             .with_headers(headers);
         Ok(Self { routing_key, body, properties })

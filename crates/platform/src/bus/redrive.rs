@@ -1,4 +1,4 @@
-//! Driving dead letters back to their queue, once whatever made them fail is mended; and how many of them wait.
+//! Redriving dead letters to their queue after their cause is fixed; and counting them.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use lapin::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, dead_letter_queue, hold::bind_back};
+use super::{Bus, dead_letter_queue, retry::bind_back};
 use crate::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Progress, supervise},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
     trace::TRACEPARENT,
 };
 
@@ -42,16 +42,16 @@ pub async fn redrive(bus: &Bus, queue: Queue) -> anyhow::Result<u32> {
         if moved == 0 {
             remaining = letter.message_count + 1;
         }
-        answer(drive_back(&channel, queue, &back, &letter.delivery)).await?;
+        answer(republish(&channel, queue, &back, &letter.delivery)).await?;
         moved += 1;
         remaining -= 1;
-        tracing::info!(queue = queue.name, moved, remaining, "dead letter driven back");
+        tracing::info!(queue = queue.name, moved, remaining, "dead letter redriven");
     }
     answer(connection.close(200, "done".into())).await.ok();
     Ok(moved)
 }
 
-async fn drive_back(channel: &Channel, queue: Queue, back: &str, letter: &Delivery) -> anyhow::Result<()> {
+async fn republish(channel: &Channel, queue: Queue, back: &str, letter: &Delivery) -> anyhow::Result<()> {
     // Of the headers only the trace goes along: the rest tells of the death.
     let mut headers = FieldTable::default();
     if let Some(traceparent) = letter.properties.headers().as_ref().and_then(|old| old.inner().get(TRACEPARENT)) {
@@ -80,7 +80,7 @@ async fn count_dead_letters(bus: Bus, queues: &[Queue], stop: CancellationToken,
     while !stop.is_cancelled() {
         match count(&bus, queues, &mut open).await {
             Ok(()) => {
-                gauges_kept("dead_letters");
+                mark_gauges_updated("dead_letters");
                 progress.succeeded();
             }
             Err(error) => {

@@ -11,16 +11,16 @@ use super::{Secret, server_url};
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
     /// Address of the public listener.
-    #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = contracts::env::LISTEN_ADDR, default_value = "0.0.0.0:8080")]
     pub listen_addr: SocketAddr,
     /// Address of the admin listener: /livez, /readyz, /metrics. Never exposed by the ingress.
-    #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = contracts::env::ADMIN_ADDR, default_value = "0.0.0.0:9090")]
     pub admin_addr: SocketAddr,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
     /// The origin that browsers see; names the session cookies and decides whether they are Secure.
-    #[arg(long, env = "PUBLIC_URL", default_value = "http://localhost:8080")]
+    #[arg(long, env = contracts::env::PUBLIC_URL, default_value = "http://localhost:8080")]
     pub public_url: Url,
     /// Longest time until a response begins, in seconds.
     #[arg(long, env = "REQUEST_TIMEOUT_SECONDS", default_value_t = 30)]
@@ -32,13 +32,13 @@ pub struct ServerArgs {
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 2048, value_parser = connections)]
     pub max_connections: usize,
     /// How long connections are still accepted after SIGTERM, in seconds, while routers take the process out.
-    #[arg(long, env = "SHUTDOWN_DELAY_SECONDS", default_value_t = 10)]
+    #[arg(long, env = contracts::env::SHUTDOWN_DELAY_SECONDS, default_value_t = 10)]
     pub shutdown_delay_seconds: u64,
     /// How long requests under way may take after that, in seconds.
-    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 20)]
+    #[arg(long, env = contracts::env::DRAIN_SECONDS, default_value_t = 20)]
     pub drain_seconds: u64,
     /// Take the client's address from X-Forwarded-For; only behind a proxy that sets it.
-    #[arg(long, env = "TRUST_FORWARDED_FOR", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long, env = contracts::env::TRUST_FORWARDED_FOR, default_value_t = false, action = clap::ArgAction::Set)]
     pub trust_forwarded_for: bool,
     /// How many proxies in a row are trusted: each adds an entry, and the client is so many from the end.
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
@@ -70,10 +70,10 @@ fn connections(text: &str) -> Result<usize, String> {
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// Log level or filter, such as `info` or `warn,booking_service=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
+    #[arg(long, env = contracts::env::LOG_LEVEL, default_value = "info", global = true)]
     pub log_level: String,
     /// Format of the logs; `auto` is text on a terminal and JSON elsewhere.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, global = true)]
+    #[arg(long, env = contracts::env::LOG_FORMAT, value_enum, default_value_t = LogFormat::Auto, global = true)]
     pub log_format: LogFormat,
 }
 
@@ -92,10 +92,10 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 pub struct PostgresArgs {
     /// The PostgreSQL database with credentials, such as `postgres://user:…@postgres/database`.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = contracts::env::DATABASE_URL, hide_env_values = true, global = true)]
     pub database_url: Option<String>,
     /// File that holds `DATABASE_URL`.
-    #[arg(long, env = "DATABASE_URL_FILE", global = true)]
+    #[arg(long, env = contracts::env::DATABASE_URL_FILE, global = true)]
     pub database_url_file: Option<PathBuf>,
 }
 
@@ -110,10 +110,10 @@ impl PostgresArgs {
 #[derive(Args, Clone, Debug)]
 pub struct MongoArgs {
     /// MongoDB (a replica set) with credentials, such as `mongodb://user:…@mongodb/?replicaSet=rs0&authSource=admin`.
-    #[arg(long, env = "MONGODB_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = contracts::env::MONGODB_URL, hide_env_values = true, global = true)]
     pub mongodb_url: Option<String>,
     /// File that holds `MONGODB_URL`.
-    #[arg(long, env = "MONGODB_URL_FILE", global = true)]
+    #[arg(long, env = contracts::env::MONGODB_URL_FILE, global = true)]
     pub mongodb_url_file: Option<PathBuf>,
 }
 
@@ -128,10 +128,10 @@ impl MongoArgs {
 #[derive(Args, Clone, Debug)]
 pub struct AmqpArgs {
     /// RabbitMQ with credentials, such as `amqp://user:…@rabbitmq/%2f`.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = contracts::env::AMQP_URL, hide_env_values = true, global = true)]
     pub amqp_url: Option<String>,
     /// File that holds `AMQP_URL`.
-    #[arg(long, env = "AMQP_URL_FILE", global = true)]
+    #[arg(long, env = contracts::env::AMQP_URL_FILE, global = true)]
     pub amqp_url_file: Option<PathBuf>,
 }
 
@@ -146,6 +146,6 @@ impl AmqpArgs {
 #[derive(Args, Clone, Debug)]
 pub struct JwksArgs {
     /// Where user-service publishes the keys that verify access tokens.
-    #[arg(long, env = "JWKS_URL", default_value = "http://user-service:8080/.well-known/jwks.json")]
+    #[arg(long, env = contracts::env::JWKS_URL, default_value = "http://user-service:8080/.well-known/jwks.json")]
     pub jwks_url: Url,
 }

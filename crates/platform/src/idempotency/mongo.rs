@@ -1,4 +1,4 @@
-//! Records in the collection `idempotency_keys`, whose `_id` is the scope; a TTL index ends them.
+//! Records in the collection `idempotency_keys`, whose `_id` is the scope; a TTL index deletes them.
 
 use bson::{Binary, DateTime, Document, doc, spec::BinarySubtype};
 use chrono::TimeDelta;
@@ -56,44 +56,44 @@ impl IdempotencyStore for MongoIdempotency {
             "lease_token": token.to_string(), "lease_until": self.lease_until(), "created_at": now,
         };
         match self.records.insert_one(record).await {
-            Ok(_) => return Ok(Claim::Ours(operation_id)),
+            Ok(_) => return Ok(Claim::Acquired(operation_id)),
             Err(error) if is_duplicate_key(&error) => {}
             Err(error) => return Err(error.into()),
         }
-        let over = doc! {
+        let expired = doc! {
             "_id": id(scope), "status": { "$exists": false }, "lease_until": { "$lt": now },
             "fingerprint": binary(&scope.fingerprint),
         };
         let lease = doc! { "$set": { "lease_token": token.to_string(), "lease_until": self.lease_until() } };
-        if let Some(record) = self.records.find_one_and_update(over, lease).await?
+        if let Some(record) = self.records.find_one_and_update(expired, lease).await?
             && let Some(operation_id) = record.get_str("operation_id").ok().and_then(|id| id.parse().ok())
         {
-            return Ok(Claim::Ours(operation_id));
+            return Ok(Claim::Acquired(operation_id));
         }
         let Some(record) = self.records.find_one(doc! { "_id": id(scope) }).await? else {
-            return Ok(Claim::Running);
+            return Ok(Claim::InProgress);
         };
         if record.get_binary_generic("fingerprint").ok() != Some(&scope.fingerprint) {
-            return Ok(Claim::Reused);
+            return Ok(Claim::KeyReused);
         }
         Ok(match (record.get_i32("status"), record.get_binary_generic("body")) {
-            (Ok(status), Ok(body)) => Claim::Done(StoredAnswer {
+            (Ok(status), Ok(body)) => Claim::Completed(StoredAnswer {
                 status: u16::try_from(status).unwrap_or(500),
                 headers: headers(&record),
                 body: body.clone(),
             }),
-            _ => Claim::Running,
+            _ => Claim::InProgress,
         })
     }
 
     async fn renew(&self, scope: &Scope, token: Uuid) -> ApiResult<()> {
-        let ours = doc! { "_id": id(scope), "lease_token": token.to_string() };
-        self.records.update_one(ours, doc! { "$set": { "lease_until": self.lease_until() } }).await?;
+        let claimed = doc! { "_id": id(scope), "lease_token": token.to_string() };
+        self.records.update_one(claimed, doc! { "$set": { "lease_until": self.lease_until() } }).await?;
         Ok(())
     }
 
     async fn finish(&self, scope: &Scope, token: Uuid, answer: Option<&StoredAnswer>) -> ApiResult<()> {
-        let ours = doc! { "_id": id(scope), "lease_token": token.to_string() };
+        let claimed = doc! { "_id": id(scope), "lease_token": token.to_string() };
         let update = match answer {
             Some(answer) => doc! {
                 "$set": {
@@ -101,10 +101,10 @@ impl IdempotencyStore for MongoIdempotency {
                 },
                 "$unset": { "lease_token": "" },
             },
-            // Long over, so that a retry takes the record at once.
+            // In the past, so that a retry acquires the record at once.
             None => doc! { "$set": { "lease_until": DateTime::from_millis(0) }, "$unset": { "lease_token": "" } },
         };
-        self.records.update_one(ours, update).await?;
+        self.records.update_one(claimed, update).await?;
         Ok(())
     }
 }

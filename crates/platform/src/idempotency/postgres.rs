@@ -30,7 +30,7 @@ impl PgIdempotency {
 impl IdempotencyStore for PgIdempotency {
     async fn claim(&self, scope: &Scope, token: Uuid) -> ApiResult<Claim> {
         // One statement decides the race; a conflict on a live or finished record returns no row.
-        let ours = sqlx::query(
+        let claimed = sqlx::query(
             "insert into idempotency_keys as k
                  (user_id, method, path, key, fingerprint, operation_id, lease_token, lease_until)
              values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))
@@ -49,8 +49,8 @@ impl IdempotencyStore for PgIdempotency {
         .bind(LEASE.as_secs_f64())
         .fetch_optional(&self.pool)
         .await?;
-        if let Some(row) = ours {
-            return Ok(Claim::Ours(row.try_get("operation_id")?));
+        if let Some(row) = claimed {
+            return Ok(Claim::Acquired(row.try_get("operation_id")?));
         }
         let row = sqlx::query(
             "select fingerprint, status, headers, body from idempotency_keys
@@ -62,18 +62,18 @@ impl IdempotencyStore for PgIdempotency {
         .bind(&scope.key)
         .fetch_optional(&self.pool)
         .await?;
-        // Purged in between: the next attempt makes it anew.
-        let Some(row) = row else { return Ok(Claim::Running) };
+        // Purged in between: the next attempt creates it again.
+        let Some(row) = row else { return Ok(Claim::InProgress) };
         if row.try_get::<Vec<u8>, _>("fingerprint")? != scope.fingerprint {
-            return Ok(Claim::Reused);
+            return Ok(Claim::KeyReused);
         }
         Ok(match row.try_get::<Option<i16>, _>("status")? {
-            Some(status) => Claim::Done(StoredAnswer {
+            Some(status) => Claim::Completed(StoredAnswer {
                 status: u16::try_from(status).unwrap_or(500),
                 headers: row.try_get::<Option<Vec<String>>, _>("headers")?.unwrap_or_default(),
                 body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
             }),
-            None => Claim::Running,
+            None => Claim::InProgress,
         })
     }
 

@@ -1,13 +1,13 @@
-//! The sessions that transactions run in, written down so that nobody waits long for a process that died.
+//! The sessions that transactions run in, recorded so that the locks of a dead process are released soon.
 //!
 //! A process that is killed between the writes of a transaction and its commit leaves the transaction open, and with it
-//! a lock on what it wrote; the server gives up on it only after a minute (`transactionLifetimeLimitSeconds`). So every
-//! replica keeps a document in `replicas` with its sessions and a time that it renews; when the time is old, any other
-//! replica ends those sessions, which aborts what they left open. The same is done for transactions of this replica
-//! whose connection fell silent. Ending a session that is alive after all does no harm: its work is tried again.
+//! a lock on what it wrote; the server aborts it only after a minute (`transactionLifetimeLimitSeconds`). So every
+//! replica keeps a document in `replicas` with its sessions and a heartbeat. When the heartbeat is old, any other replica
+//! kills those sessions, which aborts their transactions. The same is done for transactions of this replica whose
+//! connection stopped answering. Killing a session that is still in use does no harm: its transaction is retried.
 //!
-//! A service runs its transactions in [`Sessions`], calls [`Sessions::start_presence`], for the others wait for what
-//! it ends, and creates the index of `replicas` by [`create_indexes`] when it migrates.
+//! A service runs its transactions in [`Sessions`], calls [`Sessions::start_heartbeat`], because the other replicas wait
+//! for what it kills, and creates the index of `replicas` by [`create_indexes`] when it migrates.
 
 use std::{
     collections::VecDeque,
@@ -32,25 +32,25 @@ use uuid::Uuid;
 
 use super::{bounded, server_time};
 use crate::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Progress, supervise_until_drained},
 };
 
-/// The collection of those who live, or lived until lately.
+/// The collection of the replicas that run, or ran until recently.
 const REPLICAS: &str = "replicas";
 
-/// Transactions of one replica at the same time; fewer than the connections that it may have.
-const TRANSACTIONS_MAX: usize = 24;
-/// A replica that was not heard of for this long is taken for dead: what it had locked is locked for so long.
-const SILENCE: Duration = Duration::from_secs(5);
-/// A transaction that takes this long is taken for lost.
-const TRANSACTION_MAX: Duration = Duration::from_secs(15);
-/// The longest wait for the server while presence is renewed.
-const PRESENCE_TIMEOUT: Duration = Duration::from_secs(4);
-/// The least pause between renewals; up to twice as long, so that replicas do not move in step.
-const PAUSE: Duration = Duration::from_secs(1);
-/// A replica that nobody heard of for this long has no transaction open any more.
-const REPLICAS_KEPT: Duration = Duration::from_secs(3_600);
+/// The most concurrent transactions of one replica; fewer than its connections.
+const MAX_TRANSACTIONS: usize = 24;
+/// A replica without a heartbeat for this long counts as dead; its locks are held until then.
+const HEARTBEAT_EXPIRY: Duration = Duration::from_secs(5);
+/// A transaction that takes longer counts as lost.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest wait for the server in one heartbeat.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(4);
+/// The shortest pause between heartbeats; up to twice as long, so that replicas do not run in step.
+const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
+/// A replica without a heartbeat for this long has no open transaction left.
+const REPLICA_RETENTION: Duration = Duration::from_secs(3_600);
 
 /// A document of `replicas`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -71,21 +71,21 @@ pub struct Sessions {
 struct Inner {
     replica: Uuid,
     permits: Semaphore,
-    /// Nobody runs a transaction in these. Each is taken in its turn, so that none goes unused until the server forgets it.
+    /// No transaction runs in these. Each is used in its turn, so that none goes unused until the server forgets it.
     idle: Mutex<VecDeque<ClientSession>>,
-    /// Kept until they are ended: the driver would give one that it got back to the next that asks.
+    /// Kept until they are killed: the driver would hand a returned session to the next caller.
     abandoned: Mutex<Vec<ClientSession>>,
     known: Mutex<Vec<Known>>,
 }
 
 struct Known {
     id: Document,
-    state: Use,
+    state: SessionState,
 }
 
 #[derive(Clone, Copy)]
-enum Use {
-    /// The others may not know of it yet.
+enum SessionState {
+    /// Not yet announced to the other replicas.
     New,
     Idle,
     Running(Instant),
@@ -94,95 +94,95 @@ enum Use {
 }
 
 impl Sessions {
-    /// For transactions in that database; none yet.
+    /// Sessions for transactions in that database.
     pub fn new(database: Database) -> Self {
         let (idle, abandoned, known) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let permits = Semaphore::new(TRANSACTIONS_MAX);
+        let permits = Semaphore::new(MAX_TRANSACTIONS);
         Self { database, inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, abandoned, known }) }
     }
 
-    /// Waits for one's turn to run a transaction.
-    pub async fn turn(&self) -> SemaphorePermit<'_> {
+    /// Waits for a permit to run a transaction: there are 24 per replica.
+    pub async fn permit(&self) -> SemaphorePermit<'_> {
         self.inner.permits.acquire().await.expect("the semaphore is never closed")
     }
 
     /// A session for one transaction, known to the other replicas. Must not be dropped midway.
     ///
-    /// Whoever takes it ends with [`Sessions::give_back`] or [`Sessions::abandon`].
-    pub async fn take(&self) -> Result<ClientSession> {
+    /// The caller returns it by [`Sessions::release`] or [`Sessions::abandon`].
+    pub async fn acquire(&self) -> Result<ClientSession> {
         let idle = lock(&self.inner.idle).pop_front();
         let session = match idle {
             Some(session) => session,
             None => {
                 let session = self.database.client().start_session().await?;
-                lock(&self.inner.known).push(Known { id: session.id().clone(), state: Use::New });
+                lock(&self.inner.known).push(Known { id: session.id().clone(), state: SessionState::New });
                 session
             }
         };
-        let is_new = |known: &Known| known.id == *session.id() && matches!(known.state, Use::New);
-        if !self.those(is_new).is_empty()
+        let is_new = |known: &Known| known.id == *session.id() && matches!(known.state, SessionState::New);
+        if !self.matching(is_new).is_empty()
             && let Err(error) = self.announce().await
         {
             lock(&self.inner.idle).push_back(session);
             return Err(error);
         }
-        self.mark(session.id(), Use::Running(Instant::now()));
+        self.mark(session.id(), SessionState::Running(Instant::now()));
         Ok(session)
     }
 
-    /// Takes a session back whose transaction has ended.
-    pub fn give_back(&self, session: ClientSession) {
-        self.mark(session.id(), Use::Idle);
+    /// Returns a session whose transaction has ended.
+    pub fn release(&self, session: ClientSession) {
+        self.mark(session.id(), SessionState::Idle);
         lock(&self.inner.idle).push_back(session);
     }
 
-    /// Takes a session back whose transaction may still be open.
+    /// Returns a session whose transaction may still be open.
     pub fn abandon(&self, session: ClientSession) {
-        self.mark(session.id(), Use::Abandoned);
+        self.mark(session.id(), SessionState::Abandoned);
         lock(&self.inner.abandoned).push(session);
     }
 
-    /// Starts to tell the other replicas every second or two that this one is alive, and to end the sessions of dead
-    /// ones. It continues until the process has drained, because requests and loops run transactions until then.
-    pub fn start_presence(&self, lifecycle: &Lifecycle) {
+    /// Starts a heartbeat every second or two, which also kills the sessions of dead replicas. It continues until the
+    /// process has drained, because requests and loops run transactions until then.
+    pub fn start_heartbeat(&self, lifecycle: &Lifecycle) {
         let (sessions, stop) = (self.clone(), lifecycle.drained());
-        let start = move |progress| sessions.clone().keep_present(stop.clone(), progress);
+        let start = move |progress| sessions.clone().heartbeat(stop.clone(), progress);
         supervise_until_drained(lifecycle, "presence", start);
     }
 
-    async fn keep_present(self, stop: CancellationToken, progress: Progress) {
+    async fn heartbeat(self, stop: CancellationToken, progress: Progress) {
         while !stop.is_cancelled() {
             let sessions = self.clone();
-            let renewed = bounded(PRESENCE_TIMEOUT, async move {
+            let renewed = bounded(HEARTBEAT_TIMEOUT, async move {
                 sessions.announce().await?;
-                sessions.end_lost().await?;
-                sessions.end_those_of_the_dead().await
+                sessions.kill_lost().await?;
+                sessions.reap_dead_replicas().await
             });
             match renewed.await {
                 Ok(()) => progress.succeeded(),
                 Err(error) => progress.failed(&error.into()),
             }
-            let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
+            let pause = HEARTBEAT_PAUSE.mul_f64(1.0 + rand::random::<f64>());
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
     }
 
-    fn mark(&self, id: &Document, state: Use) {
+    fn mark(&self, id: &Document, state: SessionState) {
         if let Some(known) = lock(&self.inner.known).iter_mut().find(|known| known.id == *id) {
             known.state = state;
         }
     }
 
-    /// Such sessions.
-    fn those(&self, are: impl Fn(&Known) -> bool) -> Vec<Document> {
-        lock(&self.inner.known).iter().filter(|known| are(known)).map(|known| known.id.clone()).collect()
+    /// The ids of the sessions that match.
+    fn matching(&self, matches: impl Fn(&Known) -> bool) -> Vec<Document> {
+        lock(&self.inner.known).iter().filter(|known| matches(known)).map(|known| known.id.clone()).collect()
     }
 
-    /// Tells the other replicas that this one is alive, and its sessions. One without sessions has nothing to tell.
+    /// Renews the heartbeat and records the sessions. A replica without sessions has nothing to record.
     ///
-    /// Adds to what was told: several may tell at once, and the server may hear the one that knows least last.
+    /// It only adds sessions: calls run concurrently, and the one that knows the fewest sessions may be applied last.
     async fn announce(&self) -> Result<()> {
-        let sessions = self.those(|_| true);
+        let sessions = self.matching(|_| true);
         if sessions.is_empty() {
             return Ok(());
         }
@@ -191,41 +191,46 @@ impl Sessions {
         self.database.collection::<Document>(REPLICAS).update_one(me, alive).upsert(true).await.map(drop)
     }
 
-    /// Ends what this replica gave up or lost. What it gave up may be taken again.
-    async fn end_lost(&self) -> Result<()> {
-        let lost = self.those(|known| match known.state {
-            Use::New | Use::Idle => false,
-            Use::Running(since) => since.elapsed() > TRANSACTION_MAX,
-            Use::Abandoned => true,
+    /// Kills the sessions that this replica abandoned or lost. Abandoned ones may be used again afterwards.
+    async fn kill_lost(&self) -> Result<()> {
+        let lost = self.matching(|known| match known.state {
+            SessionState::New | SessionState::Idle => false,
+            SessionState::Running(since) => since.elapsed() > TRANSACTION_TIMEOUT,
+            SessionState::Abandoned => true,
         });
         kill(&self.database, &lost).await?;
-        let ended: Vec<_> = lock(&self.inner.abandoned).extract_if(.., |session| lost.contains(session.id())).collect();
-        for session in ended {
-            self.give_back(session);
+        let killed: Vec<_> =
+            lock(&self.inner.abandoned).extract_if(.., |session| lost.contains(session.id())).collect();
+        for session in killed {
+            self.release(session);
         }
         Ok(())
     }
 
-    async fn end_those_of_the_dead(&self) -> Result<()> {
+    async fn reap_dead_replicas(&self) -> Result<()> {
         let replicas = self.database.collection::<ReplicaRecord>(REPLICAS);
-        let silent_since = BsonDateTime::from(server_time(&self.database).await? - SILENCE);
-        let silent = doc! { "seen_at": { "$lt": silent_since } };
-        // Not what a majority had a moment ago: its times would be older than they are.
-        let find = replicas.find(silent).read_concern(ReadConcern::local());
+        let expired_before = BsonDateTime::from(server_time(&self.database).await? - HEARTBEAT_EXPIRY);
+        let expired = doc! { "seen_at": { "$lt": expired_before } };
+        // Not a majority read: its heartbeats could be older than the current ones.
+        let find = replicas.find(expired).read_concern(ReadConcern::local());
         let dead: Vec<ReplicaRecord> = find.await?.try_collect().await?;
         for replica in dead {
             kill(&self.database, &replica.sessions).await?;
-            tracing::info!(replica = replica.id, sessions = replica.sessions.len(), "ended what a silent replica left");
+            tracing::info!(
+                replica = replica.id,
+                sessions = replica.sessions.len(),
+                "killed the sessions of a dead replica"
+            );
             replicas.delete_one(doc! { "_id": replica.id, "seen_at": replica.seen_at }).await?;
         }
         Ok(())
     }
 }
 
-/// Creates the index by which `replicas` forgets those that died long ago. Safe to repeat.
+/// Creates the index that deletes replicas that died long ago. Safe to repeat.
 pub async fn create_indexes(database: &Database) -> Result<()> {
-    let forgotten = IndexOptions::builder().name("seen_at".to_owned()).expire_after(REPLICAS_KEPT).build();
-    let seen_at = IndexModel::builder().keys(doc! { "seen_at": 1 }).options(forgotten).build();
+    let expiry = IndexOptions::builder().name("seen_at".to_owned()).expire_after(REPLICA_RETENTION).build();
+    let seen_at = IndexModel::builder().keys(doc! { "seen_at": 1 }).options(expiry).build();
     database.collection::<Document>(REPLICAS).create_index(seen_at).await.map(drop)
 }
 

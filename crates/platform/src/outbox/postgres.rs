@@ -24,8 +24,8 @@ use contracts::message::Message;
 use sqlx::{PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
-use super::{Backlog, CLAIM_LEASE, MAX_BODY, OutboxRow, OutboxStore};
-use crate::trace::RequestContext;
+use super::{Backlog, CLAIM_LEASE, OutboxRow, OutboxStore};
+use crate::{bus::MAX_BODY_BYTES, trace::RequestContext};
 
 /// Published messages are kept this long.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -95,7 +95,7 @@ impl OutboxStore for PgOutbox {
         )
         .bind(i64::from(limit))
         .bind(CLAIM_LEASE.as_secs_f64())
-        .bind(i32::try_from(MAX_BODY).unwrap_or(i32::MAX))
+        .bind(i32::try_from(MAX_BODY_BYTES).unwrap_or(i32::MAX))
         .fetch_all(&self.pool)
         .await?;
         rows.sort_by_key(|row| row.5);

@@ -1,4 +1,4 @@
-//! What one connection is doing, and how long it may go on without progress.
+//! The state of one connection, and how long it may stay without progress.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request. Longer than the 60 s of nginx and most load balancers, so
 /// that they close first: otherwise they could send a request on a connection that we are just closing.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may read nothing of an answer. An event stream sends something every 15 s.
+/// How long a client may read nothing of a response. An event stream sends something every 15 s.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The state of one connection, shared by its socket, its requests and the listener. Cheap to clone.
@@ -34,12 +34,12 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// Requests whose answer is not sent yet.
+    /// Requests whose response is not sent yet.
     requests: usize,
     /// Of these, the ones whose body has not arrived yet.
     uploads: usize,
-    /// Of these, the ones whose answer has begun.
-    answers: usize,
+    /// Of these, the ones whose response has begun.
+    responses: usize,
     served: bool,
     http2: bool,
     /// Since when the connection has waited only for the client.
@@ -47,8 +47,8 @@ struct State {
     /// When the first byte of the next head arrived. HTTP/1 only: there, bytes between requests always belong to a
     /// head.
     head_since: Option<Instant>,
-    /// When the client last accepted a part of an answer.
-    answered_at: Instant,
+    /// When the client last accepted a part of a response.
+    progress_at: Instant,
     /// Since when the socket accepts no more bytes.
     blocked_since: Option<Instant>,
 }
@@ -60,25 +60,25 @@ impl Activity {
         let state = State {
             requests: 0,
             uploads: 0,
-            answers: 0,
+            responses: 0,
             served: false,
             http2: false,
             waiting_since: now,
             head_since: None,
-            answered_at: now,
+            progress_at: now,
             blocked_since: None,
         };
         Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
-    /// A request's head has arrived. The request is under way until the guard is dropped.
-    pub(super) fn request(&self, http2: bool) -> Underway {
+    /// A request's head has arrived. The request is active until the guard is dropped.
+    pub(super) fn request(&self, http2: bool) -> ActiveRequest {
         let mut state = self.lock();
         state.requests += 1;
         state.served = true;
         state.http2 = http2;
         state.head_since = None;
-        Underway { activity: self.clone(), answering: false }
+        ActiveRequest { activity: self.clone(), responding: false }
     }
 
     /// The connection waits for the body of a request until the guard is dropped.
@@ -103,7 +103,7 @@ impl Activity {
         let mut state = self.lock();
         if !blocked {
             if state.blocked_since.take().is_some() {
-                // The client is reading the rest of an answer, however slowly.
+                // The client is reading the rest of a response, however slowly.
                 state.waiting_since = Instant::now();
             }
         } else if state.blocked_since.is_none() {
@@ -112,13 +112,13 @@ impl Activity {
         }
     }
 
-    /// Since when the connection has waited only for the client; `None` while a request is worked on or answered.
+    /// Since when the connection has waited only for the client; `None` while a request is handled or answered.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.requests == state.uploads).then_some(state.waiting_since)
     }
 
-    /// Whether no request is under way.
+    /// Whether no request is active.
     pub(super) fn is_idle(&self) -> bool {
         self.lock().requests == 0
     }
@@ -146,7 +146,7 @@ impl State {
     /// When to check again, or to give up. The time of handlers and bodies is limited elsewhere.
     fn deadline(&self) -> Instant {
         let nothing_sent = self.blocked_since.map(|since| since + STALL_TIMEOUT);
-        let nothing_taken = (self.answers > 0).then(|| self.answered_at + STALL_TIMEOUT);
+        let nothing_read = (self.responses > 0).then(|| self.progress_at + STALL_TIMEOUT);
         let waiting = if self.requests > 0 {
             Instant::now() + IDLE_TIMEOUT
         } else if let Some(since) = self.head_since {
@@ -156,34 +156,34 @@ impl State {
         } else {
             self.waiting_since + HEAD_TIMEOUT
         };
-        [nothing_sent, nothing_taken].into_iter().flatten().fold(waiting, Instant::min)
+        [nothing_sent, nothing_read].into_iter().flatten().fold(waiting, Instant::min)
     }
 }
 
-/// A request under way.
+/// A guard: the request is active until it is dropped.
 #[derive(Debug)]
-pub(super) struct Underway {
+pub(super) struct ActiveRequest {
     activity: Activity,
-    answering: bool,
+    responding: bool,
 }
 
-impl Underway {
-    /// The answer's body, which ends the request when it is sent or dropped.
-    pub(super) fn answer(mut self, body: Body) -> Answer {
+impl ActiveRequest {
+    /// The response's body, which ends the request when it is sent or dropped.
+    pub(super) fn respond(mut self, body: Body) -> ResponseBody {
         let mut state = self.activity.lock();
-        state.answers += 1;
-        state.answered_at = Instant::now();
-        self.answering = true;
+        state.responses += 1;
+        state.progress_at = Instant::now();
+        self.responding = true;
         drop(state);
-        Answer { body, underway: self }
+        ResponseBody { body, request_guard: self }
     }
 }
 
-impl Drop for Underway {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.activity.lock();
         state.requests -= 1;
-        state.answers -= usize::from(self.answering);
+        state.responses -= usize::from(self.responding);
         state.waiting_since = Instant::now();
     }
 }
@@ -200,19 +200,19 @@ impl Drop for Upload {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
-    underway: Underway,
+    request_guard: ActiveRequest,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.underway.activity.lock().answered_at = Instant::now();
+        self.request_guard.activity.lock().progress_at = Instant::now();
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_was_served_may_idle_but_not_dawdle_with_its_next_head() {
+    async fn a_served_connection_may_idle_but_its_next_head_has_a_deadline() {
         let activity = Activity::new();
         drop(activity.request(false));
         pass(30).await;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_of_http2_between_requests_are_no_head() {
+    async fn http2_frames_between_requests_do_not_count_as_a_head() {
         let activity = Activity::new();
         drop(activity.request(true));
         pass(30).await;
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_under_way_is_not_hurried_and_its_connection_idles_from_its_end_on() {
+    async fn an_active_request_has_no_deadline_and_its_connection_idles_from_its_end_on() {
         let activity = Activity::new();
         let request = activity.request(false);
         let waiting = activity.clone();
@@ -288,9 +288,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_takes_is_given_up() {
+    async fn a_response_that_is_not_read_is_overdue() {
         let activity = Activity::new();
-        let _answer = activity.request(true).answer(Body::from("of some length"));
+        let _response = activity.request(true).respond(Body::from("of some length"));
 
         assert_eq!(left(&activity).await, STALL_TIMEOUT);
         activity.wrote(true);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_is_waited_for_is_no_work() {
+    async fn an_upload_counts_as_waiting_for_the_client() {
         let activity = Activity::new();
         let _request = activity.request(false);
         let upload = activity.upload();

@@ -1,6 +1,6 @@
-//! How many requests a replica works on at once. What comes on top waits a moment, and is then told to come back.
+//! Admission: how many requests a replica handles at once. Further requests wait for a while, and then get 429.
 //!
-//! Without a limit, overload ends in timeouts halfway: work that was done for nobody, and answers that are 5xx.
+//! Without a limit, overload ends in timeouts: the work is wasted, and the answers are 5xx.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,27 +14,27 @@ use tokio::sync::Semaphore;
 
 use crate::{ApiError, ApiResult};
 
-/// How many requests a group of routes works on at once. With statements of some milliseconds and a dozen connections,
-/// the last of so many still gets a connection long before it gives up on one; and so few from every caller still get
-/// an answer before the caller gives up, where the databases manage no more than some dozens a second.
-const AT_ONCE: usize = 32;
-/// The longest that a request waits for its turn.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// When it is told to come back.
+/// The most concurrent requests of a group of routes. With statements of some milliseconds and a dozen connections, the
+/// last of them still gets a connection long before its timeout. And where the databases manage no more than some dozens
+/// a second, all of them are answered before their callers give up.
+const MAX_CONCURRENT: usize = 32;
+/// The longest that a request waits for admission.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// `Retry-After` of a request that was not admitted.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Lets at most 32 requests of these routes be under way together. Others wait for up to 5 s, first come first served,
-/// and are then refused with 429 `overloaded`. Of a stream, only the beginning counts.
+/// Admits at most 32 concurrent requests to these routes. Others wait for up to 5 s, first come first served, and are
+/// then refused with 429 `overloaded`. A stream counts only until it begins.
 pub fn limited<S: Clone + Send + Sync + 'static>(table: ApiRouter<S>) -> ApiRouter<S> {
-    limited_to(AT_ONCE, table)
+    limited_to(MAX_CONCURRENT, table)
 }
 
-fn limited_to<S: Clone + Send + Sync + 'static>(at_once: usize, table: ApiRouter<S>) -> ApiRouter<S> {
-    table.layer(from_fn_with_state(Arc::new(Semaphore::new(at_once)), admit))
+fn limited_to<S: Clone + Send + Sync + 'static>(max_concurrent: usize, table: ApiRouter<S>) -> ApiRouter<S> {
+    table.layer(from_fn_with_state(Arc::new(Semaphore::new(max_concurrent)), admit))
 }
 
-async fn admit(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> ApiResult<Response> {
-    let Ok(Ok(_turn)) = tokio::time::timeout(LONGEST_WAIT, turns.acquire()).await else {
+async fn admit(State(permits): State<Arc<Semaphore>>, request: Request, next: Next) -> ApiResult<Response> {
+    let Ok(Ok(_permit)) = tokio::time::timeout(QUEUE_TIMEOUT, permits.acquire()).await else {
         let detail = "too many are here at once; ask again in a moment, with the same Idempotency-Key if you sent one";
         return Err(ApiError::too_many_requests("overloaded", detail, RETRY_AFTER_SECONDS));
     };
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Two turns, and requests that end when they are told to.
+    /// Two permits, and requests that end when they are notified.
     fn router(done: Arc<Notify>) -> Router {
         let work = move || async move { done.notified().await };
         limited_to(2, ApiRouter::new().api_route("/", get(work))).into()
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_request_too_many_waits_and_is_then_told_to_come_back() {
+    async fn a_request_over_the_limit_waits_and_then_gets_429() {
         let done = Arc::new(Notify::new());
         let router = router(done.clone());
         let under_way = [tokio::spawn(ask(router.clone())), tokio::spawn(ask(router.clone()))];

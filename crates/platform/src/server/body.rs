@@ -1,4 +1,4 @@
-//! Request bodies, read whole before the request takes anything scarce, so that a slow client blocks nobody.
+//! Request bodies, read completely before the request takes a scarce resource, so that a slow client blocks nobody.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -19,7 +19,7 @@ use crate::{ApiError, error::Kind, extract::MAX_BODY_BYTES};
 
 /// Memory for the bodies of all requests of a process together, in KiB.
 const BUDGET_KIB: usize = 32 * 1024;
-/// `Retry-After` of a request whose body found no memory.
+/// `Retry-After` of a request whose body exceeds the budget.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 static BUDGET: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(BUDGET_KIB)));
@@ -30,11 +30,11 @@ struct Share(#[expect(dead_code, reason = "dropping it releases the memory")] Ar
 
 /// Why a body was not read.
 enum Unread {
-    BrokenOff,
-    NoMemory,
+    Interrupted,
+    OverBudget,
 }
 
-/// The request with its body in memory, or the answer if the client was too slow or broke off.
+/// The request with its body in memory, or the response if the client was too slow or disconnected.
 ///
 /// A body over the limit is passed on unread, or cut off just past the limit. Handlers then refuse it with 413, but
 /// only after 401, 403 and 404.
@@ -53,8 +53,8 @@ pub(super) async fn buffer(request: Request, limit: Duration) -> Result<Request,
             parts.extensions.insert(share);
             Ok(Request::from_parts(parts, bytes.into()))
         }
-        Ok(Err(Unread::BrokenOff)) => Err(interrupted().into_response()),
-        Ok(Err(Unread::NoMemory)) => Err(no_memory().into_response()),
+        Ok(Err(Unread::Interrupted)) => Err(interrupted().into_response()),
+        Ok(Err(Unread::OverBudget)) => Err(over_budget().into_response()),
         Err(_) => Err(timed_out(limit, parts.version)),
     }
 }
@@ -67,7 +67,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 async fn read(mut body: Body, budget: &Arc<Semaphore>) -> Result<(Bytes, Option<Share>), Unread> {
     let (mut whole, mut held) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::BrokenOff)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Unread::Interrupted)?.into_data() else { continue };
         reserve(budget, &mut held, whole.len() + data.len())?;
         if whole.is_empty() && body.is_end_stream() {
             return Ok((data, share(held)));
@@ -83,11 +83,11 @@ async fn read(mut body: Body, budget: &Arc<Semaphore>) -> Result<(Bytes, Option<
 /// Makes the part of `budget` that is held large enough for so many bytes.
 fn reserve(budget: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Unread> {
     let missing = bytes.div_ceil(1024).saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-    let missing = u32::try_from(missing).map_err(|_| Unread::NoMemory)?;
+    let missing = u32::try_from(missing).map_err(|_| Unread::OverBudget)?;
     if missing == 0 {
         return Ok(());
     }
-    let more = budget.clone().try_acquire_many_owned(missing).map_err(|_| Unread::NoMemory)?;
+    let more = budget.clone().try_acquire_many_owned(missing).map_err(|_| Unread::OverBudget)?;
     match held {
         Some(held) => held.merge(more),
         None => *held = Some(more),
@@ -99,7 +99,7 @@ fn share(held: Option<OwnedSemaphorePermit>) -> Option<Share> {
     held.map(|permit| Share(Arc::new(permit)))
 }
 
-fn no_memory() -> ApiError {
+fn over_budget() -> ApiError {
     let detail = "too many bodies arrive at this moment; ask again, with the same Idempotency-Key if you sent one";
     ApiError::too_many_requests("overloaded", detail, RETRY_AFTER_SECONDS)
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn bodies_that_find_no_memory_are_refused_until_others_are_done() {
+    async fn bodies_over_the_budget_are_refused_until_memory_is_released() {
         let budget = Arc::new(Semaphore::new(3));
         let body = || Body::from(vec![b' '; 2 * 1024]);
 
@@ -133,7 +133,7 @@ mod tests {
         let third = read(body(), &budget).await;
 
         assert_eq!(bytes.len(), 2 * 1024);
-        assert!(matches!(second, Err(Unread::NoMemory)));
+        assert!(matches!(second, Err(Unread::OverBudget)));
         assert!(third.is_ok());
     }
 }

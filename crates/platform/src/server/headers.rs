@@ -1,10 +1,10 @@
-//! Headers that every answer carries, whether a handler, the router or the HTTP implementation made it.
+//! Headers of every response, whether a handler, the router or the HTTP implementation made it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::config::ServerArgs;
 
-/// The default, because answers carry personal data, tokens and prices of the moment.
+/// The default, because responses contain personal data, tokens and current prices.
 const ALWAYS: [(HeaderName, HeaderValue); 2] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -13,7 +13,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 2] = [
 const HSTS: (HeaderName, HeaderValue) =
     (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
 
-/// The default headers of one program's answers.
+/// The default headers of one program's responses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DefaultHeaders {
     https: bool,
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_handler_set_stays() {
+    fn a_header_that_a_handler_set_is_kept() {
         let headers = added(false, &[(header::CACHE_CONTROL, "no-cache")]);
 
         assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_are_told_to_stay_with_https_only_where_the_platform_is_reached_by_it() {
+    fn hsts_is_sent_only_if_the_public_url_is_https() {
         assert_eq!(added(true, &[])[header::STRICT_TRANSPORT_SECURITY], "max-age=31536000");
         assert!(!added(false, &[]).contains_key(header::STRICT_TRANSPORT_SECURITY));
     }

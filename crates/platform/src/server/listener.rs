@@ -1,4 +1,4 @@
-//! Accepts connections up to a limit, and closes those that keep others out or make no progress.
+//! Accepts connections up to a limit, and closes those that make no progress or whose place is needed.
 //!
 //! `axum::serve` limits neither the number of connections nor how long they stay silent, hence this loop.
 
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    activity::{Activity, Answer, IDLE_TIMEOUT},
+    activity::{Activity, IDLE_TIMEOUT, ResponseBody},
     headers::DefaultHeaders,
     socket::Socket,
 };
@@ -56,12 +56,12 @@ impl Listener {
                 tokio::select! { () = stop.cancelled() => break, accepted = self.socket.accept() => accepted };
             match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(place) = open.admit(peer.ip()) {
-                        self.connect(&builder, &graceful, stream, peer, place);
+                    if let Some(slot) = open.admit(peer.ip()) {
+                        self.connect(&builder, &graceful, stream, peer, slot);
                     }
                 }
                 Err(error) => {
-                    // Mostly for want of file descriptors: some become free while we wait.
+                    // Mostly because file descriptors ran out: some become free while we wait.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -79,10 +79,10 @@ impl Listener {
         graceful: &GracefulShutdown,
         stream: TcpStream,
         peer: SocketAddr,
-        place: Place,
+        slot: Slot,
     ) {
         stream.set_nodelay(true).ok();
-        let (activity, hops, router) = (place.activity.clone(), self.args.trusted_hops(), self.router.clone());
+        let (activity, hops, router) = (slot.activity.clone(), self.args.trusted_hops(), self.router.clone());
         let socket = Socket::new(stream, activity.clone(), DefaultHeaders::new(&self.args));
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let client = ClientAddr::resolve(peer, request.headers(), hops);
@@ -95,8 +95,8 @@ impl Listener {
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(error, "connection ended");
                 },
-                () = place.activity.overdue() => tracing::debug!("connection closed: the client took too long"),
-                () = place.evicted.cancelled() => tracing::debug!("connection closed: others need its place"),
+                () = slot.activity.overdue() => tracing::debug!("connection closed: the client took too long"),
+                () = slot.evicted.cancelled() => tracing::debug!("connection closed: others need its slot"),
             }
         });
     }
@@ -107,13 +107,13 @@ fn respond(
     mut request: hyper::Request<Incoming>,
     client: ClientAddr,
     activity: Activity,
-) -> impl Future<Output = Result<hyper::Response<Answer>, Infallible>> {
-    let underway = activity.request(request.version() == hyper::Version::HTTP_2);
+) -> impl Future<Output = Result<hyper::Response<ResponseBody>, Infallible>> {
+    let request_guard = activity.request(request.version() == hyper::Version::HTTP_2);
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(activity);
     async move {
         let response: Response = router.oneshot(request).await?;
-        Ok(response.map(|body| underway.answer(body)))
+        Ok(response.map(|body| request_guard.respond(body)))
     }
 }
 
@@ -156,8 +156,8 @@ struct Entry {
     evicted: CancellationToken,
 }
 
-/// A connection's place; dropping it frees the place.
-struct Place {
+/// A connection's slot; dropping it frees the slot.
+struct Slot {
     id: u64,
     activity: Activity,
     evicted: CancellationToken,
@@ -169,7 +169,7 @@ impl Connections {
         Self { inner: Arc::default(), name, max }
     }
 
-    fn admit(&self, address: IpAddr) -> Option<Place> {
+    fn admit(&self, address: IpAddr) -> Option<Slot> {
         let mut table = self.lock();
         if table.open.len() >= self.max {
             let outcome = if table.evict() { "evicted" } else { "refused" };
@@ -186,7 +186,7 @@ impl Connections {
         table.open.insert(id, entry);
         self.report(&table);
         drop(table);
-        Some(Place { id, activity, evicted, connections: self.clone() })
+        Some(Slot { id, activity, evicted, connections: self.clone() })
     }
 
     fn report(&self, table: &Table) {
@@ -216,7 +216,7 @@ impl Table {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
         table.open.remove(&self.id);
@@ -239,7 +239,7 @@ mod tests {
     const ATTACKER: &str = "192.0.2.1";
     const USER: &str = "198.51.100.1";
 
-    async fn admit(connections: &Connections, address: &str) -> Option<Place> {
+    async fn admit(connections: &Connections, address: &str) -> Option<Slot> {
         tokio::time::advance(Duration::from_millis(1)).await;
         connections.admit(address.parse().unwrap())
     }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The longest path that logs and refusals show, in bytes.
-const SHOWN_PATH: usize = 128;
+const MAX_SHOWN_PATH: usize = 128;
 
 /// Wraps a router in the platform's defaults; [`super::serve`] does so itself, tests that bind no port call it.
 pub fn with_defaults(router: Router, args: &ServerArgs) -> Router {
@@ -41,7 +41,7 @@ pub fn with_defaults(router: Router, args: &ServerArgs) -> Router {
 /// The settings for every request of a program.
 #[derive(Clone, Copy)]
 struct Defaults {
-    /// The longest time from the complete body to the start of the answer.
+    /// The longest time from the complete body to the start of the response.
     time: Duration,
     /// The longest time for the body to arrive.
     body_time: Duration,
@@ -49,18 +49,18 @@ struct Defaults {
 }
 
 async fn unknown_route(uri: Uri) -> ApiError {
-    ApiError::not_found("route_not_found", format!("nothing is at {}", shown(uri.path())))
+    ApiError::not_found("route_not_found", format!("nothing is at {}", truncated(uri.path())))
 }
 
 async fn unknown_method(method: Method, uri: Uri) -> ApiError {
     let kind = Kind::BadRequest(StatusCode::METHOD_NOT_ALLOWED);
-    let detail = format!("{} does not allow {}", shown(uri.path()), shown(method.as_str()));
+    let detail = format!("{} does not allow {}", truncated(uri.path()), truncated(method.as_str()));
     ApiError::new(kind, "method_not_allowed", detail)
 }
 
 /// The beginning of a text whose length the client chooses.
-fn shown(text: &str) -> &str {
-    &text[..text.floor_char_boundary(SHOWN_PATH)]
+fn truncated(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_SHOWN_PATH)]
 }
 
 /// The method as a label of metrics and logs. Clients may invent methods, and every label would stay for good.
@@ -78,7 +78,7 @@ async fn around(defaults: Defaults, request: Request, next: Next) -> Response {
         request_id = context.request_id,
         trace_id = context.trace.trace_id(),
         method = method_label(&method),
-        path = shown(request.uri().path())
+        path = truncated(request.uri().path())
     );
     let request_id = HeaderValue::from_str(&context.request_id);
     let work = async {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_that_somebody_made_up_is_other() {
+    fn an_unknown_method_is_labelled_other() {
         let made_up = Method::from_bytes(b"PROPFIND42").unwrap();
 
         assert_eq!(method_label(&made_up), "other");
@@ -138,10 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_cut_between_characters() {
+    fn a_long_path_is_truncated_between_characters() {
         let path = format!("/{}", "ü".repeat(100));
 
-        assert_eq!(shown(&path).len(), SHOWN_PATH - 1);
-        assert_eq!(shown("/bookings"), "/bookings");
+        assert_eq!(truncated(&path).len(), MAX_SHOWN_PATH - 1);
+        assert_eq!(truncated("/bookings"), "/bookings");
     }
 }

@@ -1,4 +1,4 @@
-//! The socket under a connection: it reports reads and writes, and replaces hyper's own answers.
+//! The socket under a connection: it reports reads and writes, and replaces hyper's own responses.
 
 use std::{
     io::{self, IoSlice},
@@ -14,7 +14,7 @@ use tokio::{
 use super::{activity::Activity, headers::DefaultHeaders, refusal};
 
 /// The most that is read of a request after its refusal. Closing a socket with unread bytes resets it, and the client
-/// would not see the answer.
+/// would not see the response.
 const DISCARDED_MAX: usize = 1024 * 1024;
 
 /// A connection's socket.
@@ -22,7 +22,7 @@ pub(super) struct Socket {
     stream: TcpStream,
     activity: Activity,
     defaults: DefaultHeaders,
-    /// What is written instead of hyper's own answer, and how much of it has been written.
+    /// What is written instead of hyper's own response, and how much of it has been written.
     refusal: Option<(Vec<u8>, usize)>,
     discarded: usize,
 }
@@ -32,9 +32,9 @@ impl Socket {
         Self { stream, activity, defaults, refusal: None, discarded: 0 }
     }
 
-    /// Replaces these bytes by a refusal if they are hyper's own answer; `false` if they are any other answer.
+    /// Replaces these bytes by a refusal if they are hyper's own response; `false` for any other response.
     fn refuse(&mut self, first: &[u8]) -> bool {
-        // hyper refuses a head only while no request is under way, so these bytes cannot be part of a body.
+        // hyper refuses a head only while no request is active, so these bytes cannot be part of a body.
         if self.refusal.is_none() && first.starts_with(b"HTTP/1.1 4") && self.activity.is_idle() {
             self.refusal = refusal::replacement(first, self.defaults).map(|answer| (answer, 0));
             return self.refusal.is_some();

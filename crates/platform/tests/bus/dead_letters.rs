@@ -2,8 +2,8 @@
 
 use anyhow::anyhow;
 use platform::{
+    Lifecycle,
     bus::{Failure, redrive, start_counting_dead_letters},
-    server::Lifecycle,
     telemetry::metrics_handle,
 };
 

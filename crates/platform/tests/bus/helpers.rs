@@ -14,10 +14,10 @@ use lapin::{
     types::FieldTable,
 };
 use platform::{
+    Lifecycle,
     bus::{Bus, Failure, Publisher, Received, dead_letter_queue, retry_queue, start_consumer},
     config::Secret,
     outbox::OutboxMessage,
-    server::Lifecycle,
 };
 use tokio::{
     io::copy_bidirectional,

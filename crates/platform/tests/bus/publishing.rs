@@ -5,8 +5,8 @@ use std::time::Duration;
 use contracts::message::EXCHANGE;
 use lapin::types::FieldTable;
 use platform::{
-    bus::{PublishFailure, Publisher, Refusal},
-    outbox::{MAX_BODY, OutboxRow},
+    bus::{MAX_BODY_BYTES, PublishFailure, Publisher, Refusal},
+    outbox::OutboxRow,
 };
 use tokio::time::Instant;
 
@@ -88,7 +88,7 @@ async fn what_cannot_be_published_holds_nothing_else_up() {
         with(Some(""), Some(b"{}".to_vec())),
         with(Some(&"x".repeat(256)), Some(b"{}".to_vec())),
         with(key, None),
-        with(key, Some(vec![b' '; MAX_BODY + 1])),
+        with(key, Some(vec![b' '; MAX_BODY_BYTES + 1])),
         with(Some("nobody.listens"), Some(b"{}".to_vec())),
         row().into(),
         // More than this broker takes: it closes the channel.

@@ -6,8 +6,10 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::anyhow;
-use contracts::reservation::{
-    DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
+pub use contracts::reservation::RefusalCode as Refusal;
+use contracts::{
+    problem::INVALID_JSON,
+    reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus},
 };
 use platform::{auth::ServiceTokenSigner, client::WithContext};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::RETRY_AFTER};
@@ -36,28 +38,6 @@ pub struct EventSummary {
     pub time_zone: String,
 }
 
-/// Why event-service refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Refusal {
-    SoldOut,
-    EventCancelled,
-    SalesClosed,
-    SalesNotOpen,
-    /// The event does not exist or is a draft.
-    EventNotFound,
-    /// The event allows fewer seats per booking.
-    TooManySeats,
-    /// The user holds as many unpaid seats of the event as allowed; temporary.
-    HeldSeatsLimit,
-    /// The user has as many seats of the event as allowed.
-    PersonLimitReached,
-    /// The reservation was released, and its id cannot be used again.
-    ReservationReleased,
-    /// The reservation exists with a different number of seats.
-    ReservationMismatch,
-    ReservationNotFound,
-}
-
 /// Why a call did not succeed.
 #[derive(Debug, Error)]
 pub enum CallFailure {
@@ -71,42 +51,6 @@ pub enum CallFailure {
     /// The call may or may not have taken effect.
     #[error("event-service gave no usable answer")]
     Unknown(#[source] anyhow::Error),
-}
-
-impl Refusal {
-    const ALL: [Self; 11] = [
-        Self::SoldOut,
-        Self::EventCancelled,
-        Self::SalesClosed,
-        Self::SalesNotOpen,
-        Self::EventNotFound,
-        Self::TooManySeats,
-        Self::HeldSeatsLimit,
-        Self::PersonLimitReached,
-        Self::ReservationReleased,
-        Self::ReservationMismatch,
-        Self::ReservationNotFound,
-    ];
-
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::SoldOut => "sold_out",
-            Self::EventCancelled => "event_cancelled",
-            Self::SalesClosed => "sales_closed",
-            Self::SalesNotOpen => "sales_not_open",
-            Self::EventNotFound => "event_not_found",
-            Self::TooManySeats => "too_many_seats",
-            Self::HeldSeatsLimit => "held_seats_limit",
-            Self::PersonLimitReached => "person_limit_reached",
-            Self::ReservationReleased => "reservation_released",
-            Self::ReservationMismatch => "reservation_mismatch",
-            Self::ReservationNotFound => "reservation_not_found",
-        }
-    }
-
-    pub fn parse(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
-    }
 }
 
 /// A problem with an unknown code.
@@ -133,7 +77,7 @@ pub fn is_event_id(id: &str) -> bool {
 
 /// Whether event-service could not parse the body, and so did nothing.
 fn is_unreadable(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == "invalid_json")
+    error.downcast_ref::<Unexpected>().is_some_and(|refusal| refusal.code == INVALID_JSON)
 }
 
 impl EventClient {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Next, Schedule, repeat},
 };
 
@@ -17,7 +17,7 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     let store = state.store.clone();
     repeat(lifecycle, "search_keys", Schedule::every(INTERVAL), move || {
         let store = store.clone();
-        async move { Ok::<_, sqlx::Error>(Next::at_once_if(attendee_keys(&store, BATCH).await? > 0)) }
+        async move { Ok::<_, sqlx::Error>(Next::immediately_if(attendee_keys(&store, BATCH).await? > 0)) }
     });
 }
 

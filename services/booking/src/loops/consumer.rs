@@ -3,10 +3,10 @@
 
 use contracts::message::{BOOKING_QUEUES, EventFact, HolderFact, Message, UserFact};
 use platform::{
+    Lifecycle,
     bus::{self, Bus, Failure, Received},
     failpoint,
     postgres::is_unavailable,
-    server::Lifecycle,
 };
 use uuid::Uuid;
 

@@ -11,7 +11,7 @@ pub mod reconciler;
 pub mod relay;
 pub mod sweeper;
 
-use platform::{bus::Bus, server::Lifecycle};
+use platform::{Lifecycle, bus::Bus};
 
 use crate::state::AppState;
 

@@ -2,9 +2,9 @@
 //! (`UnitOfWork::enqueue`) and wakes the relay.
 
 use platform::{
+    Lifecycle,
     bus::{Bus, Publisher},
     outbox::start_relay,
-    server::Lifecycle,
 };
 
 use crate::state::AppState;

@@ -5,10 +5,9 @@ use std::{future::Future, time::Duration};
 
 use futures::{StreamExt, stream};
 use platform::{
-    failpoint,
-    server::Lifecycle,
+    Lifecycle, failpoint,
     task::{Next, Schedule, repeat},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
 };
 
 use crate::{
@@ -45,7 +44,7 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
 /// After a full batch, more rows may be due.
 async fn next(sweep: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
     let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
-    Ok(Next::at_once_if(sweep.await? >= full))
+    Ok(Next::immediately_if(sweep.await? >= full))
 }
 
 /// Sweeps a batch of due bookings; returns how many there were.
@@ -135,7 +134,7 @@ pub async fn purge(state: AppState) -> sqlx::Result<()> {
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 async fn update_gauges(state: AppState) -> sqlx::Result<()> {
-    state.store.outbox().backlog().await?.show();
+    state.store.outbox().backlog().await?.record();
     let unresolved = state.store.count_unresolved_payments().await?;
     metrics::gauge!("eventplatform_unresolved_payments").set(unresolved.count as f64);
     metrics::gauge!("eventplatform_unresolved_payments_oldest_seconds").set(unresolved.oldest_seconds);
@@ -145,6 +144,6 @@ async fn update_gauges(state: AppState) -> sqlx::Result<()> {
     let deletions = state.store.count_account_deletions().await?;
     metrics::gauge!("eventplatform_account_deletions_unfinished").set(deletions.count as f64);
     metrics::gauge!("eventplatform_account_deletion_oldest_seconds").set(deletions.oldest_seconds);
-    gauges_kept("payments");
+    mark_gauges_updated("payments");
     Ok(())
 }

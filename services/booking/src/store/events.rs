@@ -35,7 +35,7 @@ impl Store {
             event.version,
             moved && event.untold,
             moved && !event.untold,
-            event.known_from(),
+            event.known_since_version(),
         )
         .execute(&self.pool)
         .await?;
@@ -53,7 +53,7 @@ impl Store {
             event.event_id,
             after,
             limit,
-            event.known_from(),
+            event.known_since_version(),
         )
         .fetch_all(&self.pool)
         .await

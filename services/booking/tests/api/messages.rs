@@ -12,10 +12,10 @@ use lapin::{
     types::FieldTable,
 };
 use platform::{
+    Lifecycle,
     bus::{Bus, Failure, Publisher, Received},
     config::Secret,
     outbox::{OutboxMessage, OutboxRow},
-    server::Lifecycle,
 };
 use serde_json::Value;
 use uuid::Uuid;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use booking_service::loops::reconciler::{self, ReconcileScan};
-use platform::server::Lifecycle;
+use platform::Lifecycle;
 use uuid::Uuid;
 
 use crate::{

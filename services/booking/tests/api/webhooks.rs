@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use booking_service::clients::gateway::sign;
 use chrono::TimeDelta;
-use platform::server::Lifecycle;
+use platform::Lifecycle;
 use serde_json::{Value, json};
 
 use crate::helpers::{Answer, TestApp, WEBHOOK_SECRET, wait_for};

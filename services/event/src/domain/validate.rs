@@ -6,7 +6,7 @@
 use chrono::{DateTime, Datelike, Utc};
 use contracts::{
     money::minor_digits,
-    text::{TextFault, check_line, check_lines},
+    text::{TextError, check_line, check_lines},
 };
 use platform::error::FieldError;
 use url::Url;
@@ -104,7 +104,7 @@ impl Validator<'_> {
         }
     }
 
-    fn characters(&mut self, field: &str, checked: Result<(), TextFault>) {
+    fn characters(&mut self, field: &str, checked: Result<(), TextError>) {
         if let Err(error) = checked {
             self.errors.push(FieldError::new(field, error.to_string()));
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Next, Schedule, repeat},
 };
 
@@ -20,7 +20,7 @@ pub fn start(lifecycle: &Lifecycle, store: &Store) {
         let store = store.clone();
         async move {
             let refreshed = store.refresh_search_keys(BATCH_SIZE).await?;
-            mongodb::error::Result::Ok(Next::at_once_if(refreshed >= u64::from(BATCH_SIZE)))
+            mongodb::error::Result::Ok(Next::immediately_if(refreshed >= u64::from(BATCH_SIZE)))
         }
     });
 }

@@ -3,9 +3,9 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Schedule, repeat},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
 };
 use tokio::sync::Mutex;
 
@@ -25,15 +25,15 @@ pub fn start(lifecycle: &Lifecycle, store: &Store) {
 
 /// Sets the gauges of the outbox.
 async fn outbox(store: Store) -> mongodb::error::Result<()> {
-    store.outbox_backlog().await?.show();
-    gauges_kept("outbox");
+    store.outbox_backlog().await?.record();
+    mark_gauges_updated("outbox");
     Ok(())
 }
 
 /// Sets `eventplatform_capacity_drift`, the number of events that differ from the ledger.
 async fn ledger(store: Store, scan: Arc<Mutex<LedgerScan>>) -> mongodb::error::Result<()> {
     scan.lock().await.step(&store, LEDGER_PAGE).await?;
-    gauges_kept("ledger");
+    mark_gauges_updated("ledger");
     Ok(())
 }
 

@@ -10,13 +10,13 @@ pub mod gauges;
 pub mod relay;
 pub mod sweeper;
 
-use platform::{bus::Bus, server::Lifecycle};
+use platform::{Lifecycle, bus::Bus};
 
 use crate::state::AppState;
 
 /// Starts all loops that need nothing but the database and RabbitMQ.
 pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: Bus) {
-    state.store.sessions().start_presence(lifecycle);
+    state.store.sessions().start_heartbeat(lifecycle);
     relay::start(lifecycle, state, bus);
     sweeper::start(lifecycle, state);
     gauges::start(lifecycle, &state.store);

@@ -1,9 +1,9 @@
 //! Publishes the outbox.
 
 use platform::{
+    Lifecycle,
     bus::{Bus, Publisher},
     outbox,
-    server::Lifecycle,
 };
 
 use crate::state::AppState;

@@ -6,8 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::anyhow;
 use futures::future::join_all;
 use platform::{
-    ApiError, failpoint,
-    server::Lifecycle,
+    ApiError, Lifecycle, failpoint,
     task::{Next, Schedule, repeat},
 };
 use uuid::Uuid;
@@ -32,7 +31,7 @@ pub fn start(lifecycle: &Lifecycle, state: &AppState) {
 }
 
 fn next_round(done: usize) -> Next {
-    Next::at_once_if(done >= BATCH_SIZE as usize)
+    Next::immediately_if(done >= BATCH_SIZE as usize)
 }
 
 /// One round over due notifications; returns how many there were.

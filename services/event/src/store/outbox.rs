@@ -11,7 +11,10 @@ use mongodb::{
     Collection,
     error::{Error, Result},
 };
-use platform::outbox::{Backlog, CLAIM_LEASE, MAX_BODY, OutboxMessage, OutboxRow, OutboxStore};
+use platform::{
+    bus::MAX_BODY_BYTES,
+    outbox::{Backlog, CLAIM_LEASE, OutboxMessage, OutboxRow, OutboxStore},
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -57,7 +60,7 @@ fn to_row(mut document: Document) -> OutboxRow<Bson> {
         message_id: id.as_str().map_or_else(|| id.to_string(), ToOwned::to_owned),
         id,
         routing_key: body["type"].as_str().map(ToOwned::to_owned),
-        body: Some(body.to_string().into_bytes()).filter(|body| body.len() <= MAX_BODY),
+        body: Some(body.to_string().into_bytes()).filter(|body| body.len() <= MAX_BODY_BYTES),
         traceparent: document.get_str("traceparent").ok().map(ToOwned::to_owned),
         attempts: document.get("attempts").and_then(Bson::as_i32).map_or(0, i32::unsigned_abs),
         created_at: document.get_datetime("created_at").map_or(DateTime::UNIX_EPOCH, |at| at.to_chrono()),

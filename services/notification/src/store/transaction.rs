@@ -42,8 +42,8 @@ impl<'a> Attempts<'a> {
 
     /// A session with a new transaction.
     pub(super) async fn begin(&mut self) -> Result<Turn<'a>> {
-        let permit = self.sessions.turn().await;
-        let mut session = self.sessions.take().await?;
+        let permit = self.sessions.permit().await;
+        let mut session = self.sessions.acquire().await?;
         if let Err(error) = session.start_transaction().read_concern(ReadConcern::snapshot()).await {
             self.sessions.abandon(session);
             return Err(error);
@@ -77,7 +77,7 @@ impl<'a> Attempts<'a> {
         };
         match &outcome {
             Err(error) if !is_contended(error) => self.sessions.abandon(session),
-            _ => self.sessions.give_back(session),
+            _ => self.sessions.release(session),
         }
         outcome
     }

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use platform::{
-    server::Lifecycle,
+    Lifecycle,
     task::{Schedule, repeat},
-    telemetry::gauges_kept,
+    telemetry::mark_gauges_updated,
 };
 
 use crate::{domain::FindingKind, state::AppState, store::ReconcileRun};
@@ -115,6 +115,6 @@ async fn update_gauges(state: AppState) -> sqlx::Result<()> {
     for (scan, seconds) in state.store.list_scan_lags().await? {
         metrics::gauge!("eventplatform_reconciliation_lag_seconds", "patrol" => scan).set(seconds);
     }
-    gauges_kept("reconciliation");
+    mark_gauges_updated("reconciliation");
     Ok(())
 }

@@ -523,7 +523,7 @@ fn changes_are_sent_at_once_and_holders_are_notified_together_after_a_quiet_peri
     assert!(early.messages.is_empty() && early.pending.is_none(), "the quiet period is not over");
     assert_eq!(changes(&due), [(fields(&["title", "venue"]), false)]);
     let Message::EventChanged(fact) = &due.messages[0].message else { panic!("{:?}", due.messages) };
-    assert_eq!((fact.known_from(), fact.version), (edited, database.event.as_ref().unwrap().version));
+    assert_eq!((fact.known_since_version(), fact.version), (edited, database.event.as_ref().unwrap().version));
     assert_eq!(due.messages[0].traceparent.as_deref(), Some("00-trace"));
     assert!(again.messages.is_empty() && database.pending.is_none());
 }

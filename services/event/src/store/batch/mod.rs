@@ -99,12 +99,12 @@ impl Store {
         operations: &[Operation],
         deadline: Instant,
     ) -> Result<BatchOutcome, AttemptFailure> {
-        let _turn = self.sessions.turn().await;
-        let mut session = self.sessions.take().await?;
+        let _turn = self.sessions.permit().await;
+        let mut session = self.sessions.acquire().await?;
         let result = self.transact(&mut session, event_id, operations, deadline).await;
         match &result {
-            Ok(_) => self.sessions.give_back(session),
-            Err(AttemptFailure::Conflict(error)) if is_contended(error) => self.sessions.give_back(session),
+            Ok(_) => self.sessions.release(session),
+            Err(AttemptFailure::Conflict(error)) if is_contended(error) => self.sessions.release(session),
             Err(_) => self.sessions.abandon(session),
         }
         result

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use chrono::DateTime;
 use mock_gateway::{App, config::Settings};
-use platform::{Clock, config::Secret, server::Lifecycle};
+use platform::{Clock, Lifecycle, config::Secret};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{net::TcpListener, time::Instant};

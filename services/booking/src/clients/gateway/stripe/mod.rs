@@ -54,7 +54,7 @@ impl Stripe {
 
     /// An amount in the provider's units, which differ from ISO 4217 for some currencies.
     fn units(&self, amount: i64, currency: &str) -> Result<String, GatewayFailure> {
-        let units = self.provider.units_of(amount, currency);
+        let units = self.provider.to_provider_units(amount, currency);
         units.map(|units| units.to_string()).ok_or_else(|| GatewayFailure::Refused {
             code: "amount_invalid".to_owned(),
             parameter: Some("amount".to_owned()),

@@ -100,7 +100,7 @@ impl IntentList {
         // Other charges of the account have no booking id.
         let ours = self.data.into_iter().filter_map(|ListedIntent { intent, amount, currency, metadata }| {
             let booking_id = metadata.get("booking_id")?.parse().ok()?;
-            let amount = provider.amount_of(amount, &currency.to_uppercase());
+            let amount = provider.from_provider_units(amount, &currency.to_uppercase());
             Some(ListedCharge { charge: intent.into(), amount, booking_id })
         });
         ChargePage { charges: ours.collect(), next_after: last.filter(|_| self.has_more) }

@@ -7,14 +7,14 @@ mod characters;
 mod fold;
 
 pub use self::{
-    characters::{TextFault, check_line, check_lines},
+    characters::{TextError, check_line, check_lines},
     fold::{FOLD_VERSION, fold, words},
 };
 
 /// `text` inside a first-strong isolate (U+2068 … U+2069), so that its direction changes nothing around it
 /// (<https://unicode.org/reports/tr9/#Explicit_Directional_Isolates>). Direction controls in it are removed: a
 /// stray one could end the isolate early.
-pub fn isolated(text: &str) -> String {
+pub fn isolate(text: &str) -> String {
     let inner: String = text.chars().filter(|c| !is_bidi_control(*c)).collect();
     format!("\u{2068}{inner}\u{2069}")
 }
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn a_text_cannot_leave_its_isolate() {
-        assert_eq!(isolated("مرحبا"), "\u{2068}مرحبا\u{2069}");
-        assert_eq!(isolated("a\u{2069}\u{202e}b"), "\u{2068}ab\u{2069}");
+        assert_eq!(isolate("مرحبا"), "\u{2068}مرحبا\u{2069}");
+        assert_eq!(isolate("a\u{2069}\u{202e}b"), "\u{2068}ab\u{2069}");
     }
 }

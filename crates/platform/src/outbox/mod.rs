@@ -1,14 +1,15 @@
 //! The relay: publishes the rows of an outbox, at least once, in the order they were claimed.
 //!
-//! Whoever changes state writes the message in the same transaction; this loop finds rows that are not yet published
+//! A change of state and its message are written in the same transaction. This loop finds rows that are not published yet
 //! (never "ids above the last": transactions commit out of order), publishes them with confirms and then marks them.
-//! No lock spans a confirm: a claim is a lease, and a second relay may publish the same row again when it runs out.
+//! No lock spans a confirm: a claim is a lease, and when it expires another relay may publish the same row again.
 //! Consumers are idempotent by message id.
 //!
 //! The relay does not read messages: it publishes the stored bytes under the stored routing key. A row that cannot be
-//! published (no routing key, too large, no queue for it, refused by RabbitMQ) is tried again after growing pauses,
-//! after the rows that were not tried yet. It is never marked as published, and does not hold up other rows.
+//! published (no routing key, too large, no queue for it, refused by RabbitMQ) is retried after growing pauses,
+//! after the rows that were not tried yet. It is never marked as published, and does not delay other rows.
 
+#[cfg(feature = "postgres")]
 pub mod postgres;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
@@ -19,19 +20,17 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    bus::{PublishFailure, Publisher, Refusal},
-    server::Lifecycle,
+    Lifecycle,
+    bus::{OutgoingMessage, PublishFailure, Publisher, Refusal},
     task::{Next, Schedule, repeat},
 };
 
 /// How long a claimed row is left to the relay that claimed it.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(20);
-/// The largest body that is published, in bytes. RabbitMQ 4 takes 16 MiB unless told otherwise.
-pub const MAX_BODY: usize = 1024 * 1024;
 /// Rows claimed at once.
 const BATCH: u32 = 200;
-/// The longest a row waits when nobody woke the relay.
-const POLL: Duration = Duration::from_millis(500);
+/// How often the relay polls if nothing wakes it.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The pause after a row's first refusal; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause for a row that RabbitMQ refused, so that a repair there takes effect soon.
@@ -61,7 +60,7 @@ pub struct OutboxRow<Id> {
     pub message_id: String,
     /// The topic to publish to; `None` if the row has none.
     pub routing_key: Option<String>,
-    /// JSON; `None` if it is larger than [`MAX_BODY`].
+    /// JSON; `None` if it is larger than [`MAX_BODY_BYTES`](crate::bus::MAX_BODY_BYTES).
     pub body: Option<Vec<u8>>,
     /// The trace in which the message was written.
     pub traceparent: Option<String>,
@@ -85,7 +84,19 @@ impl From<OutboxMessage> for OutboxRow<Uuid> {
     }
 }
 
-/// Where rows live.
+impl<'a, Id> From<&'a OutboxRow<Id>> for OutgoingMessage<'a> {
+    fn from(row: &'a OutboxRow<Id>) -> Self {
+        Self {
+            message_id: &row.message_id,
+            routing_key: row.routing_key.as_deref(),
+            body: row.body.as_deref(),
+            traceparent: row.traceparent.as_deref(),
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// The storage of rows.
 pub trait OutboxStore: Send + Sync + 'static {
     /// Identifies a row.
     type Id: Clone + Send + Sync;
@@ -101,7 +112,7 @@ pub trait OutboxStore: Send + Sync + 'static {
     fn postpone(&self, ids: &[Self::Id], pause: Duration) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// What waits in an outbox.
+/// The unpublished rows of an outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Backlog {
     /// Rows not yet published.
@@ -115,7 +126,7 @@ pub struct Backlog {
 impl Backlog {
     /// Sets the gauges of the outbox.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    pub fn show(&self) {
+    pub fn record(&self) {
         metrics::gauge!("eventplatform_outbox_unpublished").set(self.unpublished as f64);
         metrics::gauge!("eventplatform_outbox_refused").set(self.refused as f64);
         metrics::gauge!("eventplatform_outbox_lag_seconds").set(self.lag_seconds);
@@ -125,7 +136,7 @@ impl Backlog {
 /// Starts publishing; ends with `lifecycle`. `wake` shortens the wait after a commit.
 pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Publisher, wake: Arc<Notify>) {
     let store = Arc::new(store);
-    repeat(lifecycle, "outbox_relay", Schedule::every(POLL).or_woken_by(wake), move || {
+    repeat(lifecycle, "outbox_relay", Schedule::every(POLL_INTERVAL).or_woken_by(wake), move || {
         let (store, publisher) = (store.clone(), publisher.clone());
         async move {
             let outcome = publish_batch(store.as_ref(), &publisher).await;
@@ -137,7 +148,7 @@ pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Pu
     });
 }
 
-/// Publishes one batch. Fails when RabbitMQ or the database is away.
+/// Publishes one batch. Fails if RabbitMQ or the database is unavailable.
 async fn publish_batch<S: OutboxStore>(store: &S, publisher: &Publisher) -> anyhow::Result<Next> {
     let batch = store.claim(BATCH).await?;
     if batch.is_empty() {
@@ -159,7 +170,7 @@ async fn publish_batch<S: OutboxStore>(store: &S, publisher: &Publisher) -> anyh
         store.release(&outcome.untried).await?;
         return Err(error);
     }
-    Ok(Next::at_once_if(batch.len() >= BATCH as usize))
+    Ok(Next::immediately_if(batch.len() >= BATCH as usize))
 }
 
 /// The outcome of a batch.

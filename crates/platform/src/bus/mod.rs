@@ -1,12 +1,12 @@
-//! RabbitMQ: the topology, publishing with confirms, consuming with bounded redelivery, driving dead letters back.
+//! RabbitMQ: the topology, publishing with confirms, consuming with bounded redelivery, redriving dead letters.
 //!
 //! Every program declares the whole topology, so that no message is unroutable because a consumer has not started yet.
 //! Declarations are idempotent and the same on RabbitMQ 3.10 and 4.
 
 mod consumer;
-mod hold;
 mod publisher;
 mod redrive;
+mod retry;
 
 use std::str::FromStr;
 
@@ -21,9 +21,9 @@ use lapin::{
 
 pub use self::{
     consumer::{Failure, Received, start_consumer},
-    hold::retry_queue,
-    publisher::{PublishFailure, Publisher, Refusal},
+    publisher::{MAX_BODY_BYTES, OutgoingMessage, PublishFailure, Publisher, Refusal},
     redrive::{redrive, start_counting_dead_letters},
+    retry::retry_queue,
 };
 use crate::config::Secret;
 

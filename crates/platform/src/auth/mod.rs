@@ -1,4 +1,4 @@
-//! Who is asking: a person with an access token (header or cookie), or a service with a token of its own.
+//! Authentication: a person with an access token (header or cookie), or a service with a token of its own.
 //!
 //! - [`keys`]: the public keys of user-service, cached; they go on working while it is down
 //! - [`cookie`]: names and attributes of the session cookies, and the same-origin rule for them
@@ -99,7 +99,7 @@ impl Verifier {
         let user_id = claims.sub.parse().map_err(|_| invalid_token())?;
         Ok(Identity {
             user_id,
-            role: self.inner.revocations.role_of(user_id, claims.role),
+            role: self.inner.revocations.effective_role(user_id, claims.role),
             email: claims.email,
             name: claims.name,
             language: claims.language,

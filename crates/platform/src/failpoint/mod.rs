@@ -2,7 +2,7 @@
 //!
 //! They exist in debug builds with the feature `failpoints` alone, which `eventplatform-tests` switches on. A release
 //! build holds no trace of them, whatever features it is given: [`crate::failpoint!`] is nothing there, and
-//! [`crate::guard_removed!`] is `false`. The tests in `tests/faults` give [`Orders`] at `/failpoints` of the admin
+//! [`crate::guard_removed!`] is `false`. The tests in `tests/faults` give [`FaultConfig`] at `/failpoints` of the admin
 //! listener; a process that starts again has none.
 
 mod names;
@@ -44,7 +44,7 @@ macro_rules! guard_removed {
 /// What a test wants of this process. New orders replace the old ones.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Orders {
+pub struct FaultConfig {
     /// Die, as by `kill -9`, where this point is reached first.
     pub kill_at: Option<String>,
     /// Stall where this point is reached first; gone from the orders once that has begun.
@@ -65,10 +65,10 @@ pub struct Stall {
     pub ms: u64,
 }
 
-static ORDERS: Mutex<Orders> =
-    Mutex::new(Orders { kill_at: None, stall_at: None, removed_guards: Vec::new(), clock_offset_seconds: 0 });
+static ORDERS: Mutex<FaultConfig> =
+    Mutex::new(FaultConfig { kill_at: None, stall_at: None, removed_guards: Vec::new(), clock_offset_seconds: 0 });
 
-fn orders() -> MutexGuard<'static, Orders> {
+fn orders() -> MutexGuard<'static, FaultConfig> {
     ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -130,7 +130,7 @@ pub fn routes() -> Router {
     Router::new().route("/failpoints", get(given)).route("/failpoints", put(take_orders))
 }
 
-async fn take_orders(Json(new): Json<Orders>) -> StatusCode {
+async fn take_orders(Json(new): Json<FaultConfig>) -> StatusCode {
     let points = new.kill_at.iter().chain(new.stall_at.iter().map(|stall| &stall.point));
     let known = points.map(String::as_str).all(|point| is_listed(&POINTS, point));
     if !known || !new.removed_guards.iter().all(|guard| is_listed(&GUARDS, guard)) {

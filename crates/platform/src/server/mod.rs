@@ -1,17 +1,16 @@
 //! The two listeners of a program, their timeouts, and the way it stops.
 //!
-//! On SIGTERM it is unready at once, accepts for some seconds more (routers take their time to notice), then drains.
+//! On SIGTERM it is unready at once, accepts for some more seconds until routers have noticed, and then drains.
 //!
-//! - `listener`: accepts connections, and closes those that make no progress; `activity`: what each of them is doing
-//! - `socket` and `refusal`: give hyper's own answers our format; `headers`: the headers of every answer
-//! - `requests`: what happens around every request; `body`: its body; `admission`: how many are worked on at once
-//! - `lifecycle`: the phases of a process
+//! - `listener`: accepts connections, and closes those that make no progress; `activity`: the state of each of them
+//! - `socket` and `refusal`: give hyper's own responses the shape of problems; `headers`: the headers of every response
+//! - `requests`: what happens around every request; `body`: its body; `admission`: the limit of concurrent requests
 
 mod activity;
+#[cfg(feature = "api")]
 mod admission;
 mod body;
 mod headers;
-mod lifecycle;
 mod listener;
 mod refusal;
 mod requests;
@@ -31,15 +30,17 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "api")]
+pub use self::admission::limited;
 use self::listener::Listener;
-pub use self::{admission::limited, lifecycle::Lifecycle, requests::with_defaults};
-use crate::{config::ServerArgs, health::Readiness, telemetry};
+pub use self::requests::with_defaults;
+use crate::{Lifecycle, config::ServerArgs, health::Readiness, telemetry};
 
 /// Connections to the admin listener at once: probes, scrapers, and an operator's requests.
 const ADMIN_CONNECTIONS: usize = 64;
 /// File descriptors kept for other uses than clients: databases, RabbitMQ, neighbours, the admin listener, files.
 const OTHER_DESCRIPTORS: usize = 256;
-/// How often samples of histograms are counted into their buckets. Until then, or a scrape, each one takes memory.
+/// How often samples of histograms are moved into their buckets. Until then, or until a scrape, each takes memory.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);
 
 /// Serves `router` with the platform's defaults, and the admin listener, until SIGTERM or SIGINT and the drain.
@@ -62,7 +63,7 @@ pub async fn serve(
     let admin_router = admin_router(readiness, lifecycle.clone());
     let admin_task = start("admin", admin, admin_router, ADMIN_CONNECTIONS, admin_stop.clone());
     let public_task = start("public", public, router, max_connections(args), lifecycle.stopping());
-    let upkeep = tokio::spawn(keep_metrics_small());
+    let upkeep = tokio::spawn(run_metrics_upkeep());
 
     lifecycle.run_until_signal(Duration::from_secs(args.shutdown_delay_seconds)).await?;
     let drained_by = Instant::now() + Duration::from_secs(args.drain_seconds);
@@ -88,7 +89,7 @@ fn max_connections(args: &ServerArgs) -> usize {
     fit.min(args.max_connections)
 }
 
-async fn keep_metrics_small() {
+async fn run_metrics_upkeep() {
     loop {
         tokio::time::sleep(METRICS_UPKEEP).await;
         telemetry::metrics_handle().run_upkeep();
@@ -131,7 +132,7 @@ async fn readyz(State((readiness, lifecycle)): State<(Readiness, Lifecycle)>) ->
     }
 }
 
-/// Readiness does not depend on background loops; those that make no progress are only named.
+/// Readiness does not depend on background loops; those that make no progress are only listed.
 fn ready(failing_loops: &[String]) -> serde_json::Value {
     if failing_loops.is_empty() {
         return serde_json::json!({ "status": "ready" });

@@ -1,6 +1,8 @@
 //! Connections to MongoDB: majority write concern with journal, snapshot transactions, deadlines.
 
+mod collection;
 pub mod sessions;
+pub mod transaction;
 
 use std::{future::Future, io, time::Duration};
 
@@ -13,12 +15,13 @@ use mongodb::{
     options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
 };
 
+pub use self::collection::{ensure_collection, index, index_with};
 use crate::config::Secret;
 
-/// The longest that ending a client may take.
+/// The longest time for a client to shut down.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A client of database `name`. Nothing is connected until the first use.
+/// A client of database `name`. It connects at its first use.
 pub async fn database(url: &Secret, application: &str, name: &str) -> anyhow::Result<Database> {
     let mut options = ClientOptions::parse(url.expose()).await.context("MONGODB_URL is not a MongoDB URL")?;
     options.app_name = Some(application.to_owned());
@@ -30,19 +33,19 @@ pub async fn database(url: &Secret, application: &str, name: &str) -> anyhow::Re
     Ok(Client::with_options(options).context("MONGODB_URL cannot be used")?.database(name))
 }
 
-/// Ends the client of a database, for [`CLOSE_TIMEOUT`] at most. Its tasks must be gone before the runtime is: on their
-/// way out they spawn others, and panic where there is no runtime any more.
+/// Shuts down the client of a database, for [`CLOSE_TIMEOUT`] at most. Its tasks must end before the runtime does: while
+/// they end they spawn others, which panics without a runtime.
 pub async fn close(database: Database) {
     let closing = database.client().clone().shutdown().immediate(true);
     if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
-        tracing::debug!("the client of MongoDB did not end in time");
+        tracing::debug!("the MongoDB client did not shut down in time");
     }
 }
 
 /// Runs database work in a task of its own and waits for it, for `limit` at most. The returned future may be dropped.
 ///
-/// The driver's futures must not be dropped midway, and the driver itself waits for ever on a server that has fallen
-/// silent. Work that is given up goes on in the background; its outcome is then unknown, and [`is_unavailable`].
+/// The driver's futures must not be dropped midway, and the driver itself waits forever for a server that stopped
+/// answering. After the limit the work continues in the background; its outcome is then unknown, and [`is_unavailable`].
 pub async fn bounded<T, F>(limit: Duration, work: F) -> mongodb::error::Result<T>
 where
     F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
@@ -55,10 +58,10 @@ where
     }
 }
 
-/// Codes by which a server says that it stops, or is no longer the primary (the retryable ones of MongoDB's drivers).
-const CHANGING: [i32; 13] = [6, 7, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+/// Codes of a server that shuts down, or is no longer the primary (the retryable ones of MongoDB's drivers).
+const NOT_PRIMARY: [i32; 13] = [6, 7, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
-/// Whether the error says that the server is away or changing its primary, rather than that the command is wrong.
+/// Whether the server is unavailable or changes its primary, as opposed to a wrong command.
 pub fn is_unavailable(error: &Error) -> bool {
     matches!(
         error.kind.as_ref(),
@@ -71,7 +74,7 @@ pub fn is_unavailable(error: &Error) -> bool {
     ) || error.contains_label("TransientTransactionError")
         || error.contains_label("RetryableWriteError")
         || error.contains_label("UnknownTransactionCommitResult")
-        || code(error).is_some_and(|code| CHANGING.contains(&code))
+        || code(error).is_some_and(|code| NOT_PRIMARY.contains(&code))
 }
 
 fn code(error: &Error) -> Option<i32> {
@@ -83,12 +86,12 @@ fn code(error: &Error) -> Option<i32> {
     }
 }
 
-/// Whether the server answers, but others are at the same documents: the transaction is worth another attempt.
+/// Whether the server answers, but another transaction changes the same documents: retry the transaction.
 pub fn is_contended(error: &Error) -> bool {
     let answered =
         matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_));
-    let changing = code(error).is_some_and(|code| CHANGING.contains(&code));
-    answered && !changing && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(error))
+    let not_primary = code(error).is_some_and(|code| NOT_PRIMARY.contains(&code));
+    answered && !not_primary && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(error))
 }
 
 /// Whether a unique index refused a write.
@@ -108,10 +111,21 @@ pub async fn server_time(database: &Database) -> mongodb::error::Result<DateTime
     hello.get_datetime("localTime").map(|now| now.to_chrono()).map_err(Error::custom)
 }
 
-/// Whether the server answers. May be dropped: it asks in a task of its own.
+/// Whether the server answers. May be dropped: the command runs in its own task.
 pub async fn ping(database: &Database) -> Result<(), String> {
     let database = database.clone();
     let asking = crate::trace::spawn(async move { database.run_command(doc! { "ping": 1 }).await });
     let answered = asking.await.map_err(|error| error.to_string())?;
     answered.map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "server")]
+impl From<Error> for crate::ApiError {
+    /// A database that does not answer is 503; everything else is a bug.
+    fn from(cause: Error) -> Self {
+        if is_unavailable(&cause) {
+            return Self::unavailable("database_unavailable", "the database does not answer; try again", cause);
+        }
+        Self::internal(cause)
+    }
 }

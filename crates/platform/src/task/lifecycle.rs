@@ -10,9 +10,9 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::task::Progress;
+use super::Progress;
 
-/// How long the loops that end last may take to end.
+/// The longest time for the loops that end last.
 const LAST_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shared by everything that has to end in order. Cheap to clone.
@@ -42,8 +42,8 @@ impl Lifecycle {
         self.terminating.is_cancelled()
     }
 
-    /// Starts a task that [`super::serve`] waits for at the end. It ends by [`Lifecycle::stopping`]. Nobody learns of
-    /// its panics, hence the functions of [`crate::task`].
+    /// Starts a task that the process waits for at its end. It ends by [`Lifecycle::stopping`]. Nobody learns of
+    /// its panics, hence the functions of [`super`].
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -52,13 +52,13 @@ impl Lifecycle {
     }
 
     /// Registers a loop for [`Lifecycle::failing_loops`].
-    pub(crate) fn watch(&self, progress: Progress) {
+    pub(super) fn watch(&self, progress: Progress) {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
     }
 
     /// The background loops that make no progress, each with the reason.
     pub fn failing_loops(&self) -> Vec<String> {
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::trouble).collect()
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Progress::failure).collect()
     }
 
     /// Cancelled when requests and background loops have ended, or the time for that is over.
@@ -81,7 +81,7 @@ impl Lifecycle {
     }
 
     /// Waits for SIGTERM, SIGINT or [`Lifecycle::stop`], and goes through the phases.
-    pub(super) async fn run_until_signal(&self, delay: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn run_until_signal(&self, delay: Duration) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         tokio::select! {
@@ -93,7 +93,7 @@ impl Lifecycle {
         tracing::info!(delay_seconds = delay.as_secs(), "stopping: unready now, accepting a little longer");
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            // Asked twice: somebody is in a hurry.
+            // A second SIGINT skips the delay.
             _ = interrupt.recv() => {}
             () = self.stopping.cancelled() => {}
         }

@@ -1,8 +1,8 @@
-//! Holds back messages of a type that this version does not know, because a newer replica may be starting.
+//! Defers messages of a type that this version does not know, because a newer replica may be starting.
 //!
 //! They wait in the queue `<queue>.retry`. RabbitMQ moves them back into their queue after some seconds, until a
-//! replica that knows the type takes them. This does not count against the delivery limit. The queue is declared when
-//! it is first needed, so without the right to declare it everything else works.
+//! replica that knows the type handles them. This does not count against the delivery limit. The queue is declared when
+//! it is first needed, so that everything else works without the permission to declare it.
 
 use std::time::Duration;
 
@@ -22,41 +22,41 @@ use crate::trace::TRACEPARENT;
 
 /// How long a message waits before it is delivered again.
 const PAUSE_MS: i32 = 5_000;
-/// How long a message is held back in total; then it becomes a dead letter.
-pub(super) const HELD_FOR: TimeDelta = TimeDelta::minutes(10);
+/// How long a message is deferred in total; then it becomes a dead letter.
+pub(super) const MAX_DEFERRAL: TimeDelta = TimeDelta::minutes(10);
 /// The longest wait for an answer of RabbitMQ.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Header: since when the message is held back, in milliseconds since 1970.
-const HELD_SINCE: &str = "x-held-since";
+/// Header: when the message was first deferred, in milliseconds since 1970.
+const DEFERRED_SINCE: &str = "x-held-since";
 
-/// The queue that holds back messages of `queue`.
+/// The queue of deferred messages of `queue`.
 pub fn retry_queue(queue: Queue) -> String {
     format!("{}.retry", queue.name)
 }
 
-/// Since when the message is held back, if it is.
-pub(super) fn held_since(delivery: &Delivery) -> Option<DateTime<Utc>> {
-    match delivery.properties.headers().as_ref()?.inner().get(HELD_SINCE)? {
+/// When the message was first deferred, if it was.
+pub(super) fn deferred_since(delivery: &Delivery) -> Option<DateTime<Utc>> {
+    match delivery.properties.headers().as_ref()?.inner().get(DEFERRED_SINCE)? {
         AMQPValue::LongLongInt(millis) => DateTime::from_timestamp_millis(*millis),
         _ => None,
     }
 }
 
-/// Holds messages of one queue back, over one connection.
-pub(super) struct Holder<'a> {
+/// Defers messages of one queue, over one connection.
+pub(super) struct RetryQueue<'a> {
     connection: &'a Connection,
     queue: Queue,
     channel: Mutex<Option<Channel>>,
 }
 
-impl<'a> Holder<'a> {
+impl<'a> RetryQueue<'a> {
     pub(super) fn new(connection: &'a Connection, queue: Queue) -> Self {
         Self { connection, queue, channel: Mutex::default() }
     }
 
     /// Stores a copy that is delivered later. The message itself is the caller's to acknowledge.
-    pub(super) async fn hold(&self, delivery: &Delivery, since: DateTime<Utc>) -> anyhow::Result<()> {
-        let holding = async {
+    pub(super) async fn defer(&self, delivery: &Delivery, since: DateTime<Utc>) -> anyhow::Result<()> {
+        let deferring = async {
             let mut open = self.channel.lock().await;
             let channel = match open.take().filter(|channel| channel.status().connected()) {
                 Some(channel) => channel,
@@ -64,7 +64,7 @@ impl<'a> Holder<'a> {
             };
             // Only the trace header is copied: the others record earlier stays in this queue.
             let mut headers = FieldTable::default();
-            headers.insert(HELD_SINCE.into(), AMQPValue::LongLongInt(since.timestamp_millis()));
+            headers.insert(DEFERRED_SINCE.into(), AMQPValue::LongLongInt(since.timestamp_millis()));
             let old = delivery.properties.headers().as_ref();
             if let Some(traceparent) = old.and_then(|old| old.inner().get(TRACEPARENT)) {
                 headers.insert(TRACEPARENT.into(), traceparent.clone());
@@ -79,7 +79,7 @@ impl<'a> Holder<'a> {
             ensure!(matches!(confirm, Confirmation::Ack(None)), "{} did not take the message", retry_queue(self.queue));
             Ok(())
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, holding).await.context("RabbitMQ does not answer")?
+        tokio::time::timeout(ANSWER_TIMEOUT, deferring).await.context("RabbitMQ does not answer")?
     }
 
     /// A separate channel: if RabbitMQ closes it, no deliveries are lost with it.
@@ -106,7 +106,7 @@ impl<'a> Holder<'a> {
 }
 
 /// Binds a queue to the dead-letter exchange, and returns the key by which messages come back to the queue from there.
-/// The default exchange would do, but the programs have no right to it.
+/// The default exchange would do, but the programs have no permission for it.
 pub(super) async fn bind_back(channel: &Channel, queue: Queue) -> lapin::Result<String> {
     let (key, bind) = (format!("{}.back", queue.name), QueueBindOptions::default());
     let (name, none) = (queue.name.into(), FieldTable::default());

@@ -1,11 +1,13 @@
 //! `Idempotency-Key`: N identical requests, one effect, N identical answers.
 //!
 //! A record is claimed before the work starts and carries an operation id that stays the same when a retry resumes
-//! what a crash interrupted. Whoever does the work derives the names of everything it creates from that id, so doing
-//! it twice changes nothing. The claim is a lease that its holder renews; the answer is stored at the end, unless it
-//! is a 5xx, a 429 or a refusal that passes by itself ([`ApiError::passing`]), after which a retry runs again.
+//! what a crash interrupted. The work derives the ids of everything it creates from the operation id, so that running it
+//! twice changes nothing. The claim is a lease that its holder renews; the answer is stored at the end, unless it
+//! is a 5xx, a 429 or a transient refusal ([`ApiError::transient`]), after which a retry runs again.
 
+#[cfg(feature = "mongo")]
 mod mongo;
+#[cfg(feature = "postgres")]
 mod postgres;
 
 use std::{future::Future, marker::PhantomData, time::Duration};
@@ -22,8 +24,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use self::{mongo::MongoIdempotency, postgres::PgIdempotency};
-use crate::{ApiError, ApiResult, error::Passing, trace};
+#[cfg(feature = "mongo")]
+pub use self::mongo::MongoIdempotency;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PgIdempotency;
+use crate::{ApiError, ApiResult, error::Transient, trace};
 
 /// How long a claim lives without being renewed. A retry after a crash waits at most this long.
 pub const LEASE: Duration = Duration::from_secs(8);
@@ -40,10 +45,10 @@ pub struct IdempotencyKey {
     path: String,
 }
 
-/// What a record is found by: key, user, method and path; and the hash of the body that came with it.
+/// The key of a record (user, method, path and Idempotency-Key), and the hash of the body that came with it.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// The asker; 0 where nobody is logged in.
+    /// The caller; 0 for anonymous requests.
     pub user_id: i32,
     /// HTTP method.
     pub method: String,
@@ -66,26 +71,26 @@ pub struct StoredAnswer {
     pub body: Vec<u8>,
 }
 
-/// What became of the attempt to claim a record.
+/// The result of claiming a record.
 #[derive(Debug)]
 pub enum Claim {
-    /// It is ours: do the work under this operation id.
-    Ours(Uuid),
+    /// The caller holds the lease and does the work under this operation id.
+    Acquired(Uuid),
     /// The work is done; this was its answer.
-    Done(StoredAnswer),
-    /// Somebody else is at it.
-    Running,
+    Completed(StoredAnswer),
+    /// An identical request holds the lease.
+    InProgress,
     /// The key came with another body before.
-    Reused,
+    KeyReused,
 }
 
-/// Where records live. `token` names one claim, so that a lease that was lost is not renewed or finished.
+/// The storage of records. `token` identifies one claim, so that a lost lease is neither renewed nor finished.
 pub trait IdempotencyStore: Clone + Send + Sync + 'static {
-    /// Makes the record or takes it over when its lease is over.
+    /// Creates the record, or takes it over if its lease has expired.
     fn claim(&self, scope: &Scope, token: Uuid) -> impl Future<Output = ApiResult<Claim>> + Send;
     /// Renews the lease.
     fn renew(&self, scope: &Scope, token: Uuid) -> impl Future<Output = ApiResult<()>> + Send;
-    /// Stores the answer, or gives the claim up where there is none to store.
+    /// Stores the answer, or releases the claim if there is none to store.
     fn finish(
         &self,
         scope: &Scope,
@@ -100,7 +105,7 @@ pub struct Replayable<T>(Response, PhantomData<fn() -> T>);
 
 /// Runs `work` once for all identical requests. Without a key it simply runs.
 ///
-/// The work goes on in a task of its own when the client disconnects. Fails with 422 `idempotency_key_reused`, and
+/// The work continues in its own task when the client disconnects. Fails with 422 `idempotency_key_reused`, and
 /// with 409 `request_in_progress` when an identical request does not end within 10 s.
 pub async fn run<S, B, T, F, Fut>(
     store: &S,
@@ -128,11 +133,11 @@ where
             break Uuid::new_v4();
         }
         match store.claim(&scope, token).await? {
-            Claim::Ours(operation_id) => break operation_id,
-            Claim::Done(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),
-            Claim::Reused => return Err(reused()),
-            Claim::Running if Instant::now() >= deadline => return Err(in_progress()),
-            Claim::Running => tokio::time::sleep(pause).await,
+            Claim::Acquired(operation_id) => break operation_id,
+            Claim::Completed(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),
+            Claim::KeyReused => return Err(reused()),
+            Claim::InProgress if Instant::now() >= deadline => return Err(in_progress()),
+            Claim::InProgress => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(Duration::from_millis(250));
     };
@@ -162,8 +167,8 @@ where
     };
     let (parts, body) = result.into_response().into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let passing = parts.extensions.get::<Passing>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
-    let keep = !parts.status.is_server_error() && !passing;
+    let transient = parts.extensions.get::<Transient>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
+    let keep = !parts.status.is_server_error() && !transient;
     let answer = keep.then(|| StoredAnswer::new(parts.status, &parts.headers, &body));
     crate::failpoint!("idempotency.worked");
     if let Err(error) = store.finish(&scope, token, answer.as_ref()).await {
