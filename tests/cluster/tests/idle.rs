@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use cluster_tests::{Namespace, client};
-use eventplatform_operator::resource::FIELD_MANAGER;
 use eventplatform_operator::crd::EventPlatform;
+use eventplatform_operator::resource::FIELD_MANAGER;
 use futures::FutureExt;
 use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
