@@ -26,7 +26,6 @@ FORM ?= full
 # One service for `make test`, such as booking.
 S ?=
 
-
 .PHONY: help
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,7 +100,8 @@ generate: ## Write the generated files: query metadata (.sqlx), crds, docs/api.m
 	@cp crds/eventplatform.yaml charts/eventplatform/files/eventplatform-crd.yaml
 	@cargo build --workspace --examples
 	@"$(CARGO_TARGET_DIR)/debug/examples/currencies" > frontend/src/currencies.js
-	@$(STACK) api > docs/api.md.new && mv docs/api.md.new docs/api.md
+	@$(STACK) api > docs/api.md.new
+	@mv docs/api.md.new docs/api.md
 
 .PHONY: bench-site
 bench-site: ## Measure how long a visitor on a slow line waits for the first page; see bench/README.md

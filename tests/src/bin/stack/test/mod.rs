@@ -64,6 +64,9 @@ async fn test(arguments: Arguments) -> Result<ExitCode> {
 
     let servers = Servers::throwaway(Durability::Unsynced).await?;
     let mut summary = Summary::default();
+    if !can_have_stripe_mock()? {
+        summary.note_not_run(NO_STRIPE_TESTS);
+    }
     if everything {
         // Most tests of the workspace wait for servers, and those in a browser compute.
         let mut beside = Summary::default();
@@ -125,7 +128,6 @@ async fn run_tests(mut tests: Command, servers: &Servers, summary: &mut Summary)
         tests.arg("--include-ignored");
     }
     if !can_have_stripe_mock()? {
-        summary.note_not_run(NO_STRIPE_TESTS);
         tests.args(["--skip", STRIPE_TESTS]);
     }
     tests.envs(servers.environment()).env(Binaries::VARIABLE, binary_folder()?);
