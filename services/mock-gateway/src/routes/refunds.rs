@@ -1,45 +1,21 @@
-//! Refunds: create, retrieve, list.
+//! Refunds: list, create, retrieve.
 
 use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
 
-use crate::{
-    call::{ApiKey, Call, Id, Params},
-    domain::{Refusal, intent::NewRefund},
-    error::{StripeError, StripeResult},
+use super::{
     execute::{execute, read},
-    objects,
-    processor::Command,
+    params::Params,
+    request::{ApiKey, FormRequest, Id},
+};
+use crate::{
+    domain::{Refusal, intent::NewRefund, objects},
+    error::{StripeError, StripeResult},
+    flow::commands::Command,
     state::AppState,
 };
-
-pub(super) async fn create_refund(State(state): State<AppState>, _: ApiKey, call: Call) -> StripeResult<Response> {
-    let (origin, mut params) = call.read()?;
-    let new = NewRefund {
-        payment_intent: params.required("payment_intent")?,
-        amount: params.integer("amount", 1, i64::MAX)?,
-        reason: params.text("reason")?,
-        metadata: params.metadata()?,
-    };
-    if let Some(reason) = &new.reason
-        && !matches!(reason.as_str(), "duplicate" | "fraudulent" | "requested_by_customer")
-    {
-        return Err(StripeError::invalid_request(format!("Invalid reason: {reason}")).with_param("reason"));
-    }
-    params.finish()?;
-    execute(&state, origin, Command::Refund(new)).await
-}
-
-pub(super) async fn retrieve_refund(State(state): State<AppState>, _: ApiKey, Id(id): Id) -> StripeResult<Response> {
-    let refund = state.store.find_refund(&id).await?;
-    let intent = refund.as_ref().map(|refund| refund.payment_intent.clone());
-    read(&state, intent.as_deref(), async {
-        Ok(objects::refund(&refund.ok_or_else(|| Refusal::NoSuchRefund(id.clone()))?))
-    })
-    .await
-}
 
 pub(super) async fn list_refunds(
     State(state): State<AppState>,
@@ -57,6 +33,36 @@ pub(super) async fn list_refunds(
         refunds.truncate(limit);
         let data: Vec<_> = refunds.iter().map(objects::refund).collect();
         Ok(objects::list("/v1/refunds", &data, has_more))
+    })
+    .await
+}
+
+pub(super) async fn create_refund(
+    State(state): State<AppState>,
+    _: ApiKey,
+    request: FormRequest,
+) -> StripeResult<Response> {
+    let (identity, mut params) = request.into_parts()?;
+    let new = NewRefund {
+        payment_intent: params.required("payment_intent")?,
+        amount: params.integer("amount", 1, i64::MAX)?,
+        reason: params.text("reason")?,
+        metadata: params.metadata()?,
+    };
+    if let Some(reason) = &new.reason
+        && !matches!(reason.as_str(), "duplicate" | "fraudulent" | "requested_by_customer")
+    {
+        return Err(StripeError::invalid_request(format!("Invalid reason: {reason}")).with_param("reason"));
+    }
+    params.finish()?;
+    execute(&state, identity, Command::Refund(new)).await
+}
+
+pub(super) async fn retrieve_refund(State(state): State<AppState>, _: ApiKey, Id(id): Id) -> StripeResult<Response> {
+    let refund = state.store.find_refund(&id).await?;
+    let intent = refund.as_ref().map(|refund| refund.payment_intent.clone());
+    read(&state, intent.as_deref(), async {
+        Ok(objects::refund(&refund.ok_or_else(|| Refusal::NoSuchRefund(id.clone()))?))
     })
     .await
 }

@@ -1,4 +1,4 @@
-//! Webhooks: signed, told at least once, whatever is killed.
+//! Webhooks are signed, and delivered at least once even when replicas are killed.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use crate::helpers::{Gateway, NOW, until};
 
 #[tokio::test]
-async fn a_webhook_is_signed_with_the_time_and_the_secret() {
+async fn a_webhook_is_signed_over_time_and_body() {
     let gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
 
@@ -22,7 +22,7 @@ async fn a_webhook_is_signed_with_the_time_and_the_secret() {
 }
 
 #[tokio::test]
-async fn a_declined_payment_is_told() {
+async fn a_declined_payment_sends_a_webhook() {
     let gateway = Gateway::start().await;
     let intent = gateway.new_intent("7").await;
     gateway.client().confirm(&intent, "pm_card_visa_chargeDeclined").await.expect(StatusCode::PAYMENT_REQUIRED);
@@ -34,7 +34,7 @@ async fn a_declined_payment_is_told() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_repeated_byte_for_byte_until_it_is_taken() {
+async fn a_refused_webhook_is_repeated_byte_for_byte() {
     let gateway = Gateway::start().await;
     gateway.receiver.refuse(2);
     let intent = gateway.paid_intent("7").await;
@@ -51,7 +51,7 @@ async fn a_webhook_is_repeated_byte_for_byte_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn a_webhook_outlives_the_replica_that_owed_it() {
+async fn a_webhook_is_delivered_after_its_replica_was_killed() {
     let mut gateway = Gateway::start().await;
     gateway.receiver.refuse(u32::MAX);
     let intent = gateway.paid_intent("7").await;
@@ -70,7 +70,7 @@ async fn a_webhook_outlives_the_replica_that_owed_it() {
 }
 
 #[tokio::test]
-async fn replicas_do_not_tell_the_same_twice_without_need() {
+async fn replicas_do_not_deliver_the_same_webhook() {
     let mut gateway = Gateway::start().await;
     gateway.add_replica().await;
     gateway.add_replica().await;

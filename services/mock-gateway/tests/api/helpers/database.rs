@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
-use mock_gateway::MIGRATIONS;
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-/// A database with the schema; dropped in the end.
+/// A database with the schema. Dropping this drops the database.
 pub(crate) struct Database {
     name: String,
     pub(crate) pool: PgPool,
@@ -18,7 +17,7 @@ impl Database {
         let mut server = PgConnection::connect(&server_url()).await.expect("PostgreSQL answers");
         server.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
         let pool = PgPool::connect_with(options(&name)).await.unwrap();
-        MIGRATIONS.run(&pool).await.unwrap();
+        sqlx::migrate!().run(&pool).await.unwrap();
         Self { name, pool }
     }
 
