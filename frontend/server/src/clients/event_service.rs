@@ -1,7 +1,7 @@
-//! Which events exist, so that the page of one that does not is answered 404.
+//! Asks event-service whether an event exists, so that the page of a missing event has the status 404.
 //!
-//! It asks event-service like any visitor and caches the answers briefly. Without an answer the page is served as if
-//! the event existed, because the page itself asks again.
+//! Answers are cached for some seconds. While event-service is unavailable, every event counts as existing: the page
+//! loads the event itself.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -16,71 +16,69 @@ use reqwest::Client;
 use tokio::time::Instant;
 use url::Url;
 
-/// The longest that a page waits for event-service.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an answer is kept.
-const MAX_AGE: Duration = Duration::from_secs(5);
-/// How many answers are kept.
-const MAX_ANSWERS: u64 = 10_000;
-/// The pause after event-service gave no answer. Nothing is asked during it, so that pages do not wait one by one.
-const PAUSE: Duration = Duration::from_secs(5);
+const CACHE_TTL: Duration = Duration::from_secs(5);
+const CACHE_CAPACITY: u64 = 10_000;
+/// The pause without requests after a failed one, so that not every page waits for the timeout.
+const BACKOFF: Duration = Duration::from_secs(5);
 
-/// What is known about events. Cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
-pub struct Events {
-    source: Option<Arc<Source>>,
+pub struct EventService {
+    inner: Option<Arc<Inner>>,
 }
 
-struct Source {
+struct Inner {
     client: Client,
     url: String,
-    answers: Cache<String, bool>,
-    silent_until: Mutex<Option<Instant>>,
+    /// By event: whether it is missing.
+    cache: Cache<String, bool>,
+    backoff_until: Mutex<Option<Instant>>,
 }
 
-impl Events {
-    /// Events of event-service at `url`; without one, every event counts as existing.
+impl EventService {
+    /// Without a URL, every event counts as existing.
     pub fn new(url: Option<&Url>) -> Self {
-        let source = |url: &Url| Source {
+        let inner = |url: &Url| Inner {
             client: client::build(TIMEOUT),
             url: format!("{}/api/events", url.as_str().trim_end_matches('/')),
-            answers: Cache::builder().time_to_live(MAX_AGE).max_capacity(MAX_ANSWERS).build(),
-            silent_until: Mutex::default(),
+            cache: Cache::builder().time_to_live(CACHE_TTL).max_capacity(CACHE_CAPACITY).build(),
+            backoff_until: Mutex::default(),
         };
-        Self { source: url.map(|url| Arc::new(source(url))) }
+        Self { inner: url.map(|url| Arc::new(inner(url))) }
     }
 
-    /// Whether visitors certainly cannot see an event with that id.
+    /// Whether it is certain that visitors cannot see an event with that id.
     pub async fn is_missing(&self, id: &str) -> bool {
         if !is_event_id(id) {
             return true;
         }
-        match &self.source {
-            Some(source) => source.is_missing(id).await,
+        match &self.inner {
+            Some(inner) => inner.is_missing(id).await,
             None => false,
         }
     }
 }
 
-impl Source {
+impl Inner {
     async fn is_missing(&self, id: &str) -> bool {
-        if let Some(missing) = self.answers.get(id).await {
+        if let Some(missing) = self.cache.get(id).await {
             return missing;
         }
-        if self.silent_until().is_some_and(|until| Instant::now() < until) {
+        if self.backoff_until().is_some_and(|until| Instant::now() < until) {
             return false;
         }
-        match self.answers.try_get_with_by_ref(id, self.ask(id)).await {
+        match self.cache.try_get_with_by_ref(id, self.request(id)).await {
             Ok(missing) => missing,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "could not ask event-service about an event");
-                *self.silent_until() = Some(Instant::now() + PAUSE);
+                *self.backoff_until() = Some(Instant::now() + BACKOFF);
                 false
             }
         }
     }
 
-    async fn ask(&self, id: &str) -> anyhow::Result<bool> {
+    async fn request(&self, id: &str) -> anyhow::Result<bool> {
         let response = self.client.get(format!("{}/{id}", self.url)).with_context().send().await?;
         match response.status() {
             StatusCode::OK => Ok(false),
@@ -89,13 +87,13 @@ impl Source {
         }
     }
 
-    fn silent_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoff_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.backoff_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether it can be an event's id, and so is safe as part of a path.
+/// Whether `id` has the form of an event's id, and is therefore safe in a path.
 fn is_event_id(id: &str) -> bool {
-    let fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=64).contains(&id.len()) && id.bytes().all(fit)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
 }
