@@ -61,7 +61,7 @@ journey("a notification arrives in another tab while it is open", async (user) =
   await other.getByRole("link", { name: "Notifications, 1 unread" }).waitFor();
 });
 
-journey("a declined card says why, and the next one works", async (user) => {
+journey("a declined card shows the reason, and another card works", async (user) => {
   await user.register();
   await user.reserve(event);
   await user.payWith("Card is declined");

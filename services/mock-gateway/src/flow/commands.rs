@@ -123,13 +123,13 @@ async fn confirm(
             Ok(Outcome { never_answer: method == PaymentMethod::Timeout, ..Outcome::with(&intent) })
         }
         PaymentMethod::VisaDeclined => {
-            let charge = money::insert_failed_charge(conn, intent, method_id).await?;
+            let charge = money::insert_charge(conn, intent, method_id, "failed").await?;
             let intent = decline(conn, intent, method_id, &charge).await?;
             Err(Refusal::Declined(Box::new(intent)).into())
         }
         PaymentMethod::Error => Err(Refusal::ProcessorFailed.into()),
         PaymentMethod::Late | PaymentMethod::LateDeclined => {
-            let charge = money::insert_pending_charge(conn, intent, method_id).await?;
+            let charge = money::insert_charge(conn, intent, method_id, "pending").await?;
             let intent = intents::mark_processing(conn, &intent.id, method_id, &charge, late_seconds).await?;
             Ok(Outcome::with(&intent))
         }

@@ -1,14 +1,13 @@
 //! The control API, which Stripe does not have: fault rules and the ledger, for tests. It requires the same API key.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use platform::extract::RawBody;
 use serde_json::{Value, json};
 
-use super::{params::Params, request::ApiKey};
+use super::{
+    params::{Params, truncate},
+    request::ApiKey,
+};
 use crate::{
     domain::fault::parse_rules,
     error::{StripeError, StripeResult},
@@ -50,9 +49,8 @@ pub(super) async fn clear_faults(State(state): State<AppState>, _: ApiKey) -> St
 pub(super) async fn list_ledger(
     State(state): State<AppState>,
     _: ApiKey,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> StripeResult<Json<Value>> {
-    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
     let window = LedgerWindow {
         booking_id: params.text("booking_id")?,
         payment_intent: params.text("payment_intent")?,
@@ -61,9 +59,7 @@ pub(super) async fn list_ledger(
     };
     params.finish()?;
     let mut items = state.store.list_ledger(&window).await?;
-    let limit = usize::try_from(window.limit).unwrap_or(0);
-    let has_more = items.len() > limit;
-    items.truncate(limit);
+    let has_more = truncate(&mut items, window.limit);
     let next_cursor = items.last().filter(|_| has_more).map(|last| last.id.to_string());
     Ok(Json(json!({ "items": items, "next_cursor": next_cursor })))
 }

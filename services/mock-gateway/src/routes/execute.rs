@@ -90,13 +90,12 @@ where
         _ => Duration::ZERO,
     };
     let outcome = work(delay).await;
-    if action == Some(Action::TimeoutAfter) {
-        return Ok(no_response(state).await);
+    if action != Some(Action::TimeoutAfter)
+        && let Some(response) = outcome?
+    {
+        return Ok(response);
     }
-    match outcome? {
-        Some(response) => Ok(response),
-        None => Ok(no_response(state).await),
-    }
+    Ok(no_response(state).await)
 }
 
 /// Holds the request open, and then closes the connection without a response.

@@ -1,7 +1,8 @@
 //! Stripe's form-encoded parameters.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
+use axum::{extract::FromRequestParts, http::request::Parts};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
@@ -12,6 +13,15 @@ use crate::error::{StripeError, StripeResult};
 /// [`Params::finish`] refuses the rest as unknown.
 #[derive(Debug)]
 pub(super) struct Params(Vec<(String, String)>);
+
+/// The parameters of a query.
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
+    }
+}
 
 impl Params {
     /// Parses a form body or a query.
@@ -111,6 +121,14 @@ impl Params {
         self.0 = left;
         taken
     }
+}
+
+/// Shortens `items`, which may be one more than `limit`, to a page. Returns whether there are more.
+pub(super) fn truncate<T>(items: &mut Vec<T>, limit: i64) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    has_more
 }
 
 /// 400: a required parameter is missing.

@@ -1,14 +1,11 @@
 //! Payment intents: list, create, retrieve, confirm, cancel.
 
-use axum::{
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     execute::{execute, read},
-    params::{Params, missing},
+    params::{Params, missing, truncate},
     request::{ApiKey, FormRequest, Id},
 };
 use crate::{
@@ -43,16 +40,13 @@ const IGNORED: [&str; 12] = [
 pub(super) async fn list_payment_intents(
     State(state): State<AppState>,
     _: ApiKey,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> StripeResult<Response> {
-    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
     let window = list_window(&mut params)?;
     params.finish()?;
     read(&state, None, async {
         let mut intents = state.store.list_intents(&window).await?;
-        let limit = usize::try_from(window.limit).unwrap_or(0);
-        let has_more = intents.len() > limit;
-        intents.truncate(limit);
+        let has_more = truncate(&mut intents, window.limit);
         let data: Vec<_> = intents.iter().map(objects::payment_intent).collect();
         Ok(objects::list("/v1/payment_intents", &data, has_more))
     })
@@ -129,9 +123,8 @@ pub(super) async fn retrieve_payment_intent(
     State(state): State<AppState>,
     _: ApiKey,
     Id(id): Id,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> StripeResult<Response> {
-    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
     params.ignore(&["client_secret"]);
     params.finish()?;
     read(&state, Some(&id), async {

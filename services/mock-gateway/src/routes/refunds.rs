@@ -1,13 +1,10 @@
 //! Refunds: list, create, retrieve.
 
-use axum::{
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 
 use super::{
     execute::{execute, read},
-    params::Params,
+    params::{Params, truncate},
     request::{ApiKey, FormRequest, Id},
 };
 use crate::{
@@ -20,17 +17,14 @@ use crate::{
 pub(super) async fn list_refunds(
     State(state): State<AppState>,
     _: ApiKey,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> StripeResult<Response> {
-    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
     let limit = params.integer("limit", 1, 100)?.unwrap_or(10);
     let (intent, after) = (params.text("payment_intent")?, params.text("starting_after")?);
     params.finish()?;
     read(&state, intent.as_deref(), async {
         let mut refunds = state.store.list_refunds(intent.as_deref(), after.as_deref(), limit).await?;
-        let limit = usize::try_from(limit).unwrap_or(0);
-        let has_more = refunds.len() > limit;
-        refunds.truncate(limit);
+        let has_more = truncate(&mut refunds, limit);
         let data: Vec<_> = refunds.iter().map(objects::refund).collect();
         Ok(objects::list("/v1/refunds", &data, has_more))
     })

@@ -101,37 +101,20 @@ pub async fn insert_capture(
     intent: &PaymentIntent,
     payment_method: &str,
 ) -> sqlx::Result<String> {
-    let charge = insert_charge(conn, intent, payment_method, "succeeded", None).await?;
+    let charge = insert_charge(conn, intent, payment_method, "succeeded").await?;
     insert_charge_entry(conn, intent, &charge).await?;
     Ok(charge)
 }
 
-/// Inserts a declined charge.
-pub async fn insert_failed_charge(
-    conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-) -> sqlx::Result<String> {
-    insert_charge(conn, intent, payment_method, "failed", Some("card_declined")).await
-}
-
-/// Inserts a charge that will be settled later.
-pub async fn insert_pending_charge(
-    conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-) -> sqlx::Result<String> {
-    insert_charge(conn, intent, payment_method, "pending", None).await
-}
-
-async fn insert_charge(
+/// Inserts a charge that is `failed` (declined) or `pending`, which is settled later.
+pub async fn insert_charge(
     conn: &mut PgConnection,
     intent: &PaymentIntent,
     payment_method: &str,
     status: &str,
-    failure_code: Option<&str>,
 ) -> sqlx::Result<String> {
     let id = new_id("ch");
+    let failure_code = (status == "failed").then_some("card_declined");
     sqlx::query!(
         "insert into charges (id, payment_intent, amount, currency, status, payment_method, failure_code)
          values ($1, $2, $3, $4, $5, $6, $7)",
