@@ -1,6 +1,6 @@
 // How long a visitor waits for the first page on a slow line, with nothing cached: from the click until the events can
 // be read and searched. Runs against the platform at ORIGIN; fails where the median is over the limit.
-import { Person, goHome, unique } from "../tests/browser/people.js";
+import { User, closeBrowser, unique } from "../tests/browser/user.js";
 
 const LIMIT_MS = 2500;
 const VISITS = 9;
@@ -8,14 +8,14 @@ const ROUND_TRIP_MS = 150;
 /** 1.6 Mbit/s. */
 const BYTES_PER_SECOND = 1_600_000 / 8;
 
-const organizer = await Person.arrives();
-await organizer.registers("organizer");
-for (let event = 0; event < 12; event++) await organizer.publishes({ title: unique("A night to remember") });
-await organizer.leaves();
+const organizer = await User.open();
+await organizer.register("organizer");
+for (let event = 0; event < 12; event++) await organizer.publish({ title: unique("A night to remember") });
+await organizer.close();
 
 const visits = [];
 for (let visit = 0; visit < VISITS; visit++) visits.push(await firstView());
-await goHome();
+await closeBrowser();
 
 visits.sort((one, other) => one.milliseconds - other.milliseconds);
 const median = visits[Math.floor(VISITS / 2)];
@@ -27,7 +27,7 @@ process.exitCode = median.milliseconds < LIMIT_MS ? 0 : 1;
 
 /** One visit by a browser that was never here. */
 async function firstView() {
-  const visitor = await Person.arrives();
+  const visitor = await User.open();
   const { context, page } = visitor;
   const line = await context.newCDPSession(page);
   await line.send("Network.enable");
@@ -53,6 +53,6 @@ async function firstView() {
     const sizes = entries.map((entry) => /** @type {PerformanceResourceTiming} */ (entry).transferSize);
     return { requests: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
   });
-  await visitor.leaves();
+  await visitor.close();
   return { milliseconds, requests, bytes };
 }

@@ -1,4 +1,4 @@
-//! Embeds the site: every file as it is sent, made small and compressed ahead of time, with a hash for its `ETag`.
+//! Embeds the site: every file minified, as it is and compressed, with a hash for its `ETag`.
 
 use std::{
     env,
@@ -17,10 +17,9 @@ use oxc_parser::Parser;
 use oxc_span::SourceType;
 use sha2::{Digest, Sha256};
 
-#[path = "src/lean.rs"]
-mod lean;
+mod minify;
 
-/// What of `frontend/` is the site; everything else there is not served.
+/// The parts of `frontend/` that are the site; nothing else there is served.
 const SITE: [&str; 4] = ["index.html", "icon.svg", "style.css", "src"];
 
 fn main() -> anyhow::Result<()> {
@@ -35,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let mut table = String::from("&[\n");
     for (number, name) in files.iter().enumerate() {
         let content = fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))?;
-        let row = embed(&out, number, name, sent(name, &content)?.as_bytes())?;
+        let row = embed(&out, number, name, minified(name, &content)?.as_bytes())?;
         writeln!(table, "{row},")?;
     }
     table.push(']');
@@ -43,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the files at or under `path`, by their name in the site.
+/// Adds the names, in the site, of the files at or under `path`.
 fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<()> {
     if path.is_file() {
         files.push(name.to_owned());
@@ -56,18 +55,17 @@ fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<(
     Ok(())
 }
 
-/// The content of the site's file `name` as browsers get it.
-fn sent(name: &str, content: &str) -> anyhow::Result<String> {
+/// The content of the file `name`, as browsers get it.
+fn minified(name: &str, content: &str) -> anyhow::Result<String> {
     match name.rsplit('.').next() {
         Some("js") => script(content).with_context(|| format!("{name} does not parse")),
         Some("json") => texts(content).with_context(|| format!("{name} does not parse")),
-        Some("css") => Ok(lean::style_sheet(content)),
-        _ => Ok(lean::markup(content)),
+        Some("css") => Ok(minify::style_sheet(content)),
+        _ => Ok(minify::markup(content)),
     }
 }
 
-/// A module without what only people need: comments, spaces, and long names of its own. Names that it shares with
-/// other modules stay.
+/// A module without comments and white space, and with short names for what it does not export or import.
 fn script(source: &str) -> anyhow::Result<String> {
     let allocator = Allocator::default();
     let mut parsed = Parser::new(&allocator, source, SourceType::mjs()).parse();
@@ -77,18 +75,18 @@ fn script(source: &str) -> anyhow::Result<String> {
         compress: Some(CompressOptions::default()),
         ..MinifierOptions::default()
     };
-    let names = Minifier::new(options).minify(&allocator, &mut parsed.program).scoping;
-    Ok(Codegen::new().with_options(CodegenOptions::minify()).with_scoping(names).build(&parsed.program).code)
+    let scoping = Minifier::new(options).minify(&allocator, &mut parsed.program).scoping;
+    Ok(Codegen::new().with_options(CodegenOptions::minify()).with_scoping(scoping).build(&parsed.program).code)
 }
 
-/// A language's catalogue without the texts that only services use.
+/// A catalogue of texts without those that only services use.
 fn texts(source: &str) -> anyhow::Result<String> {
     let mut texts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(source)?;
     texts.remove("server");
     Ok(serde_json::to_string(&texts)?)
 }
 
-/// Writes the three forms of a file and gives its row in the table.
+/// Writes the three encodings of a file, and returns its row of the table.
 fn embed(out: &Path, number: usize, name: &str, content: &[u8]) -> anyhow::Result<String> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(content)?;

@@ -1,5 +1,4 @@
-// Converts amounts of money between minor units, in which they are stored, and major units, in which people write them.
-// It never uses binary fractions.
+// Converts amounts of money between minor units (stored) and major units (shown), without floating point.
 import { CURRENCIES, STRIPE_DIGITS } from "./currencies.js";
 
 /** @type {Map<string, number>} */
@@ -7,12 +6,12 @@ const digits = new Map(
   Object.entries(CURRENCIES).flatMap(([count, codes]) => codes.split(" ").map((code) => [code, Number(count)])),
 );
 
-/** The codes of all currencies that events may be sold in. */
+/** The codes of all currencies that an event can be sold in. */
 export const currencies = [...digits.keys()].sort();
 
 /**
- * How many digits follow the point in a currency: 2 for EUR, 0 for JPY. The services decide this, because browsers use
- * other numbers for some currencies. A currency that went out of use has two.
+ * The number of decimals of a currency: 2 for EUR, 0 for JPY. The services define it, because browsers differ for some
+ * currencies. Withdrawn currencies have two.
  * @param {string} currency
  */
 export const currencyDigits = (currency) => digits.get(currency) ?? 2;
@@ -25,7 +24,7 @@ export function toMajor(amount, currency) {
 }
 
 /**
- * The minor units of an amount as people write it; null if it is not an amount, or has more digits than its currency.
+ * Parses an amount into minor units. Null if it is not an amount, or has more decimals than its currency.
  * @param {string} text
  * @param {string} currency
  */

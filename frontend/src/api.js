@@ -1,11 +1,11 @@
-// The only `fetch`. Cookies carry the session, so no token is ever seen here; when the access cookie
-// has run out it is renewed once for all waiting requests, and the request goes out again.
+// The only `fetch`. The session is in HttpOnly cookies. When the access cookie has expired, it is refreshed once for all
+// waiting requests, and the request is repeated.
 
-/** Milliseconds since 1970 until which the access cookie is good; absent when nobody is logged in. */
-const GOOD_UNTIL = "session.good_until";
+/** Key of the access cookie's expiry, in milliseconds since 1970; absent if nobody is logged in. */
+const EXPIRES_AT_KEY = "session.good_until";
 const TIMEOUT_MS = 20_000;
 
-/** A refusal by a service, with the stable `code` of its problem+json. */
+/** The error response of a service, with the stable `code` of its problem+json. */
 export class ApiError extends Error {
   /**
    * @param {Api.Problem} problem
@@ -29,25 +29,25 @@ export class ApiError extends Error {
   }
 }
 
-/** No answer at all: the network is gone, or it took too long. */
+/** No response: the network is down, or the request timed out. */
 export class NetworkError extends Error {}
 
-/** Fires `signed-out` when the services no longer know the session. */
+/** Fires `signed-out` when the session has ended at the services. */
 export const apiEvents = new EventTarget();
 
-/** Tells the site's other tabs the path to which something was written. */
+/** Sends the paths of writes to the site's other tabs. */
 export const writes = new BroadcastChannel("writes");
 
 let skew = 0;
 
-/** The services' clock, so that a countdown is right on a computer whose clock is wrong. */
+/** The time of the services' clock, so that a countdown is right even if the computer's clock is wrong. */
 export const serverNow = () => Date.now() + (Math.abs(skew) > 2000 ? skew : 0);
 
 /**
  * @typedef {object} Options
  * @property {unknown} [body]
  * @property {Record<string, string | number | boolean | null | undefined>} [query]
- * @property {string} [key] the Idempotency-Key; makes it safe to send the request again
+ * @property {string} [key] the Idempotency-Key, with which the request can be repeated safely
  * @property {AbortSignal} [signal]
  */
 
@@ -73,7 +73,7 @@ export const post = (path, body = {}, options = {}) => request("POST", path, { .
  * @param {AbortSignal} signal
  * @returns {Promise<any[]>}
  */
-export async function everyPage(path, query, signal) {
+export async function getAllPages(path, query, signal) {
   const items = [];
   let cursor = null;
   do {
@@ -93,9 +93,9 @@ export async function everyPage(path, query, signal) {
  */
 export async function request(method, path, options = {}) {
   if (sessionHint() && !sessionHint(Date.now() + 5000)) await refresh();
-  let response = await sendPatiently(method, path, options);
+  let response = await sendWithRetries(method, path, options);
   if (response.status === 401 && sessionHint() && (await refresh())) {
-    response = await sendPatiently(method, path, options);
+    response = await sendWithRetries(method, path, options);
   }
   if (!response.ok) throw await ApiError.from(response);
   if (method !== "GET") writes.postMessage(path);
@@ -103,22 +103,21 @@ export async function request(method, path, options = {}) {
 }
 
 /**
- * Sends again what may be sent again: reads, and writes under an Idempotency-Key, when nobody answered
- * or a proxy did in a service's place.
+ * Retries reads, and writes with an Idempotency-Key, when there was no response or one of a proxy.
  * @param {string} method
  * @param {string} path
  * @param {Options} options
  * @returns {Promise<Response>}
  */
-async function sendPatiently(method, path, options) {
-  const tries = method === "GET" || options.key ? 3 : 1;
+async function sendWithRetries(method, path, options) {
+  const maxAttempts = method === "GET" || options.key ? 3 : 1;
   for (let attempt = 1; ; attempt++) {
     try {
       const response = await send(method, path, options);
       const fromProxy = response.status >= 502 && !response.headers.get("Content-Type")?.includes("problem");
-      if (!fromProxy || attempt === tries) return response;
+      if (!fromProxy || attempt === maxAttempts) return response;
     } catch (error) {
-      if (!(error instanceof NetworkError) || attempt === tries) throw error;
+      if (!(error instanceof NetworkError) || attempt === maxAttempts) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, 400 * 3 ** (attempt - 1)));
   }
@@ -159,53 +158,53 @@ async function send(method, path, { body, query = {}, key, signal }) {
 }
 
 /**
- * Whether somebody is logged in as far as this browser knows, at a given time or at all.
+ * Whether the stored session is valid at a time; without one, whether there is a stored session.
  * @param {number} [at]
  */
 export function sessionHint(at = 0) {
-  return Number(localStorage.getItem(GOOD_UNTIL) ?? -1) > at;
+  return Number(localStorage.getItem(EXPIRES_AT_KEY) ?? -1) > at;
 }
 
-/** @param {number | null} seconds what `expires_in` said, or null once logged out */
+/** @param {number | null} seconds `expires_in`, or null after a logout */
 export function rememberSession(seconds) {
-  if (seconds === null) localStorage.removeItem(GOOD_UNTIL);
-  else localStorage.setItem(GOOD_UNTIL, String(Date.now() + seconds * 1000));
+  if (seconds === null) localStorage.removeItem(EXPIRES_AT_KEY);
+  else localStorage.setItem(EXPIRES_AT_KEY, String(Date.now() + seconds * 1000));
 }
 
 /** @type {Promise<boolean> | undefined} */
 let refreshing;
 
 /**
- * Renews the session cookies, once for all who ask meanwhile, in this tab and in others.
+ * Refreshes the session cookies, once for all concurrent callers in all tabs.
  * @returns {Promise<boolean>} whether there is still a session
  */
 export function refresh() {
-  refreshing ??= exclusively(renew).finally(() => (refreshing = undefined));
+  refreshing ??= withSessionLock(refreshSession).finally(() => (refreshing = undefined));
   return refreshing;
 }
 
 /**
- * @param {() => Promise<boolean>} work
+ * @param {() => Promise<boolean>} task
  * @returns {Promise<boolean>}
  */
-async function exclusively(work) {
-  const before = localStorage.getItem(GOOD_UNTIL);
-  // Locks exist in secure contexts only; without them user-service still forgives two tabs at once.
-  if (!navigator.locks) return work();
+async function withSessionLock(task) {
+  const before = localStorage.getItem(EXPIRES_AT_KEY);
+  // Locks exist only in secure contexts. Without them, user-service tolerates concurrent refreshes of two tabs.
+  if (!navigator.locks) return task();
   return navigator.locks.request("session", async () => {
-    const renewedElsewhere = localStorage.getItem(GOOD_UNTIL) !== before && sessionHint(Date.now());
-    return renewedElsewhere || work();
+    const refreshedElsewhere = localStorage.getItem(EXPIRES_AT_KEY) !== before && sessionHint(Date.now());
+    return refreshedElsewhere || task();
   });
 }
 
 /** @returns {Promise<boolean>} */
-async function renew() {
-  const response = await sendPatiently("POST", "/users/token/refresh", { body: {} });
+async function refreshSession() {
+  const response = await sendWithRetries("POST", "/users/token/refresh", { body: {} });
   if (response.ok) {
     rememberSession((await response.json()).expires_in ?? 300);
     return true;
   }
-  // These pass, and say nothing of the session.
+  // Transient errors do not end the session.
   if (response.status >= 500 || [408, 425, 429].includes(response.status)) throw await ApiError.from(response);
   rememberSession(null);
   apiEvents.dispatchEvent(new Event("signed-out"));

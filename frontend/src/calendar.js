@@ -1,4 +1,4 @@
-// "Add to calendar": an event as a file to download.
+// Downloads an event as a calendar file.
 import { h } from "./dom.js";
 import { icalendar } from "./icalendar.js";
 

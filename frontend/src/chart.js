@@ -1,12 +1,12 @@
-// Sales over time as a picture, and as a table for whoever would rather read.
+// Sales over time, as a chart and as a table.
 import { h, s, uniqueId } from "./dom.js";
 import { date, money, number, t } from "./i18n.js";
 
 const WIDTH = 640;
 const HEIGHT = 160;
 const DAY = 86_400_000;
-/** So many days fit; more are drawn by week. */
-const MOST_DAYS = 92;
+/** More days are drawn by week. */
+const MAX_DAILY_BARS = 92;
 
 /** @param {number | string} day @param {Intl.DateTimeFormatOptions["month"]} [month] */
 const dayName = (day, month = "short") =>
@@ -16,11 +16,11 @@ const dayName = (day, month = "short") =>
 export function salesChart(days) {
   const [titleId, textId] = [uniqueId(), uniqueId()];
   const { bars, step } = barsOf(days);
-  const most = Math.max(...bars.map(({ sold, cancelled }) => sold + cancelled));
+  const max = Math.max(...bars.map(({ sold, cancelled }) => sold + cancelled));
   const width = WIDTH / bars.length;
   const range = { from: dayName(bars[0].at), to: dayName(bars.at(-1)?.at ?? 0) };
   const columns = bars.flatMap(({ at, sold, cancelled }, index) => {
-    const [x, high, low] = [index * width, (sold / most) * HEIGHT, (cancelled / most) * HEIGHT];
+    const [x, soldHeight, cancelledHeight] = [index * width, (sold / max) * HEIGHT, (cancelled / max) * HEIGHT];
     const tip = s("title", {}, `${dayName(at)}: ${seatsText(sold, cancelled)}`);
     const box = { x: x + width * 0.15, width: width * 0.7 };
     return s(
@@ -28,13 +28,13 @@ export function salesChart(days) {
       {},
       tip,
       s("rect", { x, width, height: HEIGHT, opacity: 0 }),
-      s("rect", { ...box, y: HEIGHT - high, height: high, rx: Math.min(4, width / 5), class: "sold" }),
-      s("rect", { ...box, y: HEIGHT - high - low, height: low, class: "gone" }),
+      s("rect", { ...box, y: HEIGHT - soldHeight, height: soldHeight, rx: Math.min(4, width / 5), class: "sold" }),
+      s("rect", { ...box, y: HEIGHT - soldHeight - cancelledHeight, height: cancelledHeight, class: "gone" }),
     );
   });
   return h(
     "figure.chart",
-    h("figcaption", t(step === 1 ? "sales.by_day" : "sales.by_week"), h("span.hint", t("sales.most", { n: most }))),
+    h("figcaption", t(step === 1 ? "sales.by_day" : "sales.by_week"), h("span.hint", t("sales.most", { n: max }))),
     s(
       "svg",
       {
@@ -56,11 +56,11 @@ export function salesChart(days) {
 const seatsText = (sold, cancelled) =>
   [t("sales.sold", { n: sold }), cancelled && t("sales.cancelled", { n: cancelled })].filter(Boolean).join(", ");
 
-/** Seats by day or week without gaps, over two weeks at least. @param {Api.DaySales[]} days */
+/** Seats by day or week without gaps, over at least two weeks. @param {Api.DaySales[]} days */
 function barsOf(days) {
   const last = Date.parse(days.at(-1)?.date ?? "");
   const first = Math.min(Date.parse(days[0].date), last - 13 * DAY);
-  const step = (last - first) / DAY < MOST_DAYS ? 1 : 7;
+  const step = (last - first) / DAY < MAX_DAILY_BARS ? 1 : 7;
   const bars = [];
   for (let at = first; at <= last; at += step * DAY) bars.push({ at, sold: 0, cancelled: 0 });
   for (const day of days) {

@@ -1,10 +1,10 @@
-// Pictures of events: the organizer's own, or a poster drawn from the event's title, which is known before it is published.
+// Pictures of events: the organizer's image, or a poster that is generated from the title.
 import { h, s } from "./dom.js";
 
 const WIDTH = 400;
 const HEIGHT = 250;
 
-/** Ground first, then what is painted on it. */
+/** The background, then the inks. */
 const PALETTES = [
   "#1f2a44 #f26b4e #f8c26a #f5ebdd #3f6c9b",
   "#f4e3cf #d9472b #1e4d5c #f0a63c #84a98c",
@@ -30,18 +30,18 @@ export function cover(event) {
 
 /**
  * @param {string} title
- * @param {string} category chooses the kind of pattern, so that concerts look alike and lectures differ
+ * @param {string} category chooses the pattern, so that events of a category look alike
  */
 function draw(title, category) {
   const random = generator(title);
-  const [ground, ...inks] = PALETTES[Math.floor(random() * PALETTES.length)];
+  const [background, ...inks] = PALETTES[Math.floor(random() * PALETTES.length)];
   const patterns = [tiles, rings, hills, beams];
   const kind = category ? hash(category) : hash(title) >>> 7;
   const ink = () => inks[Math.floor(random() * inks.length)];
   return s(
     "svg",
     { class: "cover", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "xMidYMid slice", "aria-hidden": "true" },
-    s("rect", { width: WIDTH, height: HEIGHT, fill: ground }),
+    s("rect", { width: WIDTH, height: HEIGHT, fill: background }),
     patterns[kind % patterns.length](random, ink, inks),
   );
 }
@@ -58,7 +58,7 @@ function tiles(random, ink) {
       const roll = random();
       if (roll < 0.12) continue;
       const fill = ink();
-      // The thin stroke closes the hairlines between neighbours.
+      // The thin stroke closes hairlines between adjacent shapes.
       const paint = { fill, stroke: fill, "stroke-width": 0.6 };
       const turn = `rotate(${Math.floor(random() * 4) * 90} ${x + 25} ${y + 25})`;
       if (roll < 0.24) shapes.push(s("circle", { cx: x + 25, cy: y + 25, r: roll < 0.18 ? 25 : 12, ...paint }));
@@ -69,7 +69,7 @@ function tiles(random, ink) {
   return shapes;
 }
 
-/** Sound spreading from a point. @param {Random} random @param {Ink} ink @param {string[]} inks */
+/** Concentric circles behind bars. @param {Random} random @param {Ink} ink @param {string[]} inks */
 function rings(random, ink, inks) {
   const [cx, cy] = [60 + random() * 280, 90 + random() * 160];
   const first = Math.floor(random() * inks.length);
@@ -92,7 +92,7 @@ function rings(random, ink, inks) {
   return [...shapes.filter((_, step) => step > 1 || random() > 0.4), ...bars];
 }
 
-/** Ranges of hills under a sun. @param {Random} random @param {Ink} ink @param {string[]} inks */
+/** Hills under a sun. @param {Random} random @param {Ink} ink @param {string[]} inks */
 function hills(random, ink, inks) {
   const first = Math.floor(random() * inks.length);
   const sun = s("circle", { cx: 70 + random() * 260, cy: 60 + random() * 50, r: 32 + random() * 30, fill: ink() });
@@ -105,7 +105,7 @@ function hills(random, ink, inks) {
   return [sun, ...ranges];
 }
 
-/** Light from above a stage. @param {Random} random @param {Ink} ink @param {string[]} inks */
+/** Stage lights above heads. @param {Random} random @param {Ink} ink @param {string[]} inks */
 function beams(random, ink, inks) {
   const first = Math.floor(random() * inks.length);
   const shapes = Array.from({ length: 6 }, (_, beam) => {
@@ -131,7 +131,7 @@ function hash(text) {
   return state >>> 0;
 }
 
-/** Numbers in [0, 1) that depend on `seed` alone (mulberry32). @param {string} seed @returns {Random} */
+/** A pseudorandom generator of numbers in [0, 1) (mulberry32). @param {string} seed @returns {Random} */
 function generator(seed) {
   let state = hash(seed);
   return () => {

@@ -1,5 +1,5 @@
-// Deleting the account: the section of the settings, and the dialog that says what will be cancelled.
-import { ApiError, everyPage, post, serverNow } from "./api.js";
+// Deletion of the account: the section of the settings, and the dialog that lists the bookings to be cancelled.
+import { ApiError, getAllPages, post, serverNow } from "./api.js";
 import { h, uniqueId } from "./dom.js";
 import { field, form } from "./forms.js";
 import { explain, shortTime, t, tn } from "./i18n.js";
@@ -10,37 +10,39 @@ import { alertBox, openDialog, whileBusy } from "./views.js";
 
 /** @param {AbortSignal} signal */
 export function accountDeletion(signal) {
-  const { box, say } = alertBox();
+  const { box, showMessage } = alertBox();
   const button = h("button.button.danger", t("account.delete"));
   button.addEventListener("click", async () => {
-    say();
+    showMessage();
     try {
-      const bookings = await whileBusy(button, () => comingBookings(signal));
-      // A locked button loses the focus, and the dialog gives it back only to where it was.
+      const bookings = await whileBusy(button, () => upcomingBookings(signal));
+      // The disabled button lost the focus, and closing the dialog restores the focus only to where it was.
       button.focus();
       askForPassword(bookings, signal);
     } catch (error) {
-      if (!signal.aborted) say(explain(error));
+      if (!signal.aborted) showMessage(explain(error));
     }
   });
   return h("div", h("p", t("account.delete_text"), ` ${t("action.final")}`), h("p.actions", button), box);
 }
 
 /**
- * The bookings that are cancelled with the account, the next event first.
+ * The bookings that will be cancelled with the account, by start of the event.
  * @param {AbortSignal} signal
  * @returns {Promise<Api.Booking[]>}
  */
-async function comingBookings(signal) {
-  const lists = await Promise.all(["Pending", "Confirmed"].map((status) => everyPage("/bookings", { status }, signal)));
+async function upcomingBookings(signal) {
+  const lists = await Promise.all(
+    ["Pending", "Confirmed"].map((status) => getAllPages("/bookings", { status }, signal)),
+  );
   /** @param {Api.Booking} booking */
-  const isComing = ({ status, event_starts_at: start }) =>
+  const isUpcoming = ({ status, event_starts_at: start }) =>
     status === "Pending" || !start || Date.parse(start) > serverNow();
   /** @param {Api.Booking} booking */
   const start = ({ event_starts_at: at }) => Date.parse(at ?? "") || 0;
   return lists
     .flat()
-    .filter(isComing)
+    .filter(isUpcoming)
     .sort((a, b) => start(a) - start(b));
 }
 
@@ -52,21 +54,21 @@ function askForPassword(bookings, signal) {
     type: "password",
     required: true,
     autocomplete: "current-password",
-    longest: 1000,
+    maxLength: 1000,
   });
   const { element, button } = form([password], {
-    // Password managers want to know whose password it is.
+    // For password managers.
     content: [
       h("input", { type: "email", autocomplete: "username", value: currentUser()?.email, hidden: true }),
       password.root,
     ],
     submit: t("account.delete"),
-    work: async () => {
+    onSubmit: async () => {
       try {
         await post("/users/me/delete", { password: password.control.value });
       } catch (error) {
         if (!(error instanceof ApiError && error.code === "wrong_password")) throw error;
-        return password.fail(explain(error));
+        return password.setError(explain(error));
       }
       dialog.close();
       toast(t("account.deleted"));

@@ -1,7 +1,7 @@
-// Building the page from code: elements, icons, live announcements. Strings always become text, never markup.
+// Creates elements and icons, and announces to screen readers. Strings always become text, never markup.
 //
-// Users may have written any string, in a script of either direction. An element with a single string takes its
-// direction, and a string beside other children is isolated from them.
+// Strings of users may run in either direction. An element whose only child is a string gets `dir="auto"`; a string
+// beside other children is isolated.
 import { isolated } from "./bidi.js";
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
@@ -23,7 +23,7 @@ function apply(element, props) {
 }
 
 /**
- * An HTML element: `h("p.hint", { id: "x" }, "text", otherNode)`. Classes follow the tag; properties may be left out.
+ * An HTML element: `h("p.hint", { id: "x" }, "text", otherNode)`. Classes follow the tag; properties are optional.
  * @template {string} S
  * @param {S} selector
  * @param {...(Props | Child | Child[])} rest
@@ -32,25 +32,25 @@ function apply(element, props) {
 export function h(selector, ...rest) {
   const [tag, ...classes] = selector.split(".");
   const element = document.createElement(tag);
-  // Only a form's own button says that it is one.
+  // Submit buttons set their type explicitly.
   if (element instanceof HTMLButtonElement) element.type = "button";
   if (classes.length) element.className = classes.join(" ");
   const [first] = rest;
   const props =
     typeof first === "object" && first && !(first instanceof Node) && !Array.isArray(first) ? first : undefined;
   fill(element, /** @type {Child[]} */ (props ? rest.slice(1) : rest));
-  if (takesText(element, props)) element.setAttribute("dir", "auto");
-  // Properties come last: a select takes its value only once it has options.
+  if (acceptsText(element, props)) element.setAttribute("dir", "auto");
+  // After the children, because a select accepts a value only when it has its option.
   apply(element, props ?? {});
   return /** @type {ElementOf<S>} */ (element);
 }
 
 /**
- * Whether people type free text into the element.
+ * Whether visitors type free text into the element.
  * @param {Element} element
  * @param {Props} [props]
  */
-const takesText = (element, props) =>
+const acceptsText = (element, props) =>
   element instanceof HTMLTextAreaElement ||
   (element instanceof HTMLInputElement && ["text", "search"].includes(String(props?.type ?? "text")));
 
@@ -94,7 +94,7 @@ function nodes(children) {
 }
 
 /**
- * Puts `children` in the place of whatever `parent` holds.
+ * Replaces the children of `parent`.
  * @param {Element} parent
  * @param {...(Child | Child[])} children
  */
@@ -124,7 +124,7 @@ const ICONS = {
 };
 
 /**
- * A decorative icon; the text beside it, or `aria-label` around it, carries the meaning.
+ * A decorative icon. The text beside it or an `aria-label` around it must have the meaning.
  * @param {string} name
  */
 export function icon(name) {
@@ -142,7 +142,7 @@ export function find(selector) {
 }
 
 /**
- * Says `text` to screen readers. Cleared first, so that the same words twice are said twice.
+ * Announces `text` to screen readers. The region is cleared first, so that a repeated text is announced again.
  * @param {string} text
  */
 export function announce(text) {
@@ -158,7 +158,7 @@ export function uniqueId() {
 }
 
 /**
- * Waits, or stops waiting when the visitor leaves.
+ * Waits. Rejects when `signal` aborts.
  * @param {number} milliseconds
  * @param {AbortSignal} signal
  * @returns {Promise<void>}

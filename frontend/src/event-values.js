@@ -1,33 +1,33 @@
-// Converts the texts of an event's form into what event-service expects: instants in UTC, money in minor units.
-// Unedited values stay as they are, because the form shows no seconds, and not which of two equal hours is meant.
+// Converts the texts of the event form into values for event-service: instants in UTC, money in minor units. Unedited
+// values are kept, because the form shows neither seconds nor which of two repeated hours is meant.
 import { toMinor } from "./amounts.js";
 import { instantOf, wallClock } from "./zones.js";
 
-/** @typedef {Omit<Api.EventItem, "id" | "available" | "held" | "sold" | "organizer_id" | "status" | "version" | "updated_at">} Wanted */
-/** @typedef {Record<keyof Wanted, string>} Texts */
+/** @typedef {Omit<Api.EventItem, "id" | "available" | "held" | "sold" | "organizer_id" | "status" | "version" | "updated_at">} EventValues */
+/** @typedef {Record<keyof EventValues, string>} FieldTexts */
 
-/** The most a price may be, in minor units. */
+/** In minor units. */
 export const MAX_PRICE = 99_999_999;
 
 /**
- * @param {Texts} texts by field
- * @param {{ event: Api.EventItem, texts: Texts } | null} before the event as it is and what the form showed of it at first
- * @returns {Wanted}
+ * @param {FieldTexts} texts by field
+ * @param {{ event: Api.EventItem, texts: FieldTexts } | null} initial the stored event and the texts that the form showed at first
+ * @returns {EventValues}
  */
-export function valuesOf(texts, before) {
-  /** Whether fields say what they said at first. @param {...keyof Wanted} names */
-  const untouched = (...names) => before !== null && names.every((name) => texts[name] === before.texts[name]);
-  /** @param {keyof Wanted} name @param {() => unknown} read */
-  const value = (name, read) => (before && untouched(name) ? (before.event[name] ?? null) : read());
-  /** @param {keyof Wanted} name */
+export function toEventValues(texts, initial) {
+  /** Whether fields have their initial texts. @param {...keyof EventValues} names */
+  const isUnedited = (...names) => initial !== null && names.every((name) => texts[name] === initial.texts[name]);
+  /** @param {keyof EventValues} name @param {() => unknown} read */
+  const value = (name, read) => (initial && isUnedited(name) ? (initial.event[name] ?? null) : read());
+  /** @param {keyof EventValues} name */
   const text = (name) => value(name, () => texts[name].trim());
-  /** @param {keyof Wanted} name */
+  /** @param {keyof EventValues} name */
   const optional = (name) => value(name, () => texts[name].trim() || null);
-  /** @param {keyof Wanted} name */
+  /** @param {keyof EventValues} name */
   const number = (name) => value(name, () => Number(texts[name]));
   /** @param {"starts_at" | "ends_at" | "sales_start_at" | "sales_end_at"} name */
   const instant = (name) => {
-    const old = before?.event[name];
+    const old = initial?.event[name];
     if (Number.isNaN(Date.parse(`${texts[name]}Z`))) return null;
     return old && wallClock(old, texts.time_zone) === texts[name] ? old : instantOf(texts[name], texts.time_zone);
   };
@@ -43,9 +43,9 @@ export function valuesOf(texts, before) {
     venue: text("venue"),
     capacity: number("capacity"),
     max_seats_per_booking: number("max_seats_per_booking"),
-    // A new event without a limit omits the field, because an older event-service refuses unknown fields.
-    ...(before || texts.max_seats_per_person.trim() ? { max_seats_per_person: perPerson() } : {}),
-    price: untouched("price", "currency") ? before?.event.price : (toMinor(texts.price, texts.currency) ?? 0),
+    // A new event without a limit omits the field, because older replicas of event-service refuse unknown fields.
+    ...(initial || texts.max_seats_per_person.trim() ? { max_seats_per_person: perPerson() } : {}),
+    price: isUnedited("price", "currency") ? initial?.event.price : (toMinor(texts.price, texts.currency) ?? 0),
     currency: text("currency"),
     sales_start_at: instant("sales_start_at"),
     sales_end_at: instant("sales_end_at"),
@@ -53,11 +53,11 @@ export function valuesOf(texts, before) {
 }
 
 /**
- * The changes of an event: the body of a PATCH.
- * @param {Partial<Record<keyof Api.EventItem, unknown>>} wanted
+ * The values that differ from the stored event: the body of a PATCH.
+ * @param {Partial<Record<keyof Api.EventItem, unknown>>} values
  * @param {Api.EventItem} event
  */
-export function changesOf(wanted, event) {
-  const entries = /** @type {[keyof Api.EventItem, unknown][]} */ (Object.entries(wanted));
+export function changedValues(values, event) {
+  const entries = /** @type {[keyof Api.EventItem, unknown][]} */ (Object.entries(values));
   return Object.fromEntries(entries.filter(([name, value]) => value !== (event[name] ?? null)));
 }

@@ -1,5 +1,4 @@
-// Forms: labelled fields with their error beside them, validation while typing, and the errors of a service
-// put where they belong.
+// Forms: labelled fields with errors beside them, validation, and errors of services shown beside their fields.
 import { ApiError } from "./api.js";
 import { h, uniqueId } from "./dom.js";
 import { explain, language, t, tOr } from "./i18n.js";
@@ -11,63 +10,63 @@ import { alertBox, whileBusy } from "./views.js";
  * @typedef {object} Field
  * @property {HTMLElement} root
  * @property {Control} control
- * @property {(message: string) => void} fail shows `message` beside the field; "" clears it
- * @property {(text?: string) => void} note shows a text about the value instead of the hint
- * @property {() => boolean} check
+ * @property {(message: string) => void} setError shows an error beside the field; "" clears it
+ * @property {(text?: string) => void} setNote shows a text instead of the hint
+ * @property {() => boolean} validate
  */
 
 /**
  * @typedef {object} FieldOptions
- * @property {string} name as the service calls it
+ * @property {string} name the service's name of the field
  * @property {string} label
  * @property {string} [hint]
  * @property {"input" | "textarea" | "select"} [tag]
  * @property {[string, string][]} [options] value and text, for a select
- * @property {number} [shortest] in characters
- * @property {number} [longest] in characters
- * @property {(value: string) => string | undefined} [rule] what is wrong with a value beyond HTML's own checks
- * @property {boolean} [accepted] whether the service has accepted the first value, so that it is not validated again
+ * @property {number} [minLength] in characters
+ * @property {number} [maxLength] in characters
+ * @property {(value: string) => string | undefined} [rule] returns the error of a value that passes HTML's checks
+ * @property {boolean} [accepted] whether the initial value is stored, and not validated again
  */
 
 /**
- * @param {FieldOptions & Record<string, unknown>} options what is not named above becomes an attribute of the control
+ * @param {FieldOptions & Record<string, unknown>} options the rest are attributes of the control
  * @returns {Field}
  */
 export function field({ name, label, hint, tag = "input", options = [], ...rest }) {
-  const { shortest = 0, longest = Infinity, rule, accepted, ...attributes } = rest;
+  const { minLength = 0, maxLength = Infinity, rule, accepted, ...attributes } = rest;
   const [id, hintId, errorId] = [uniqueId(), uniqueId(), uniqueId()];
   const choices = options.map(([value, text]) => h("option", { value }, text));
   /** @type {Control} */
   const control = h(tag, { id, name, "aria-describedby": `${hintId} ${errorId}`, ...attributes }, choices);
   if (attributes.value !== undefined) control.value = String(attributes.value);
-  const first = control.value;
+  const initialValue = control.value;
   const hintBox = h("span.hint", { id: hintId, "aria-live": "polite" }, hint);
-  const note = (text = hint) => (hintBox.textContent = text ?? "");
+  const setNote = (text = hint) => (hintBox.textContent = text ?? "");
   const error = h("span.field-error", { id: errorId });
-  const fail = (/** @type {string} */ message) => {
+  const setError = (/** @type {string} */ message) => {
     error.textContent = message;
     if (message) control.setAttribute("aria-invalid", "true");
     else control.removeAttribute("aria-invalid");
   };
-  const check = () => {
-    const judged = !accepted || control.value !== first;
-    const message = judged
-      ? complaint(control) ||
-        wrongLength(control, shortest, longest) ||
+  const validate = () => {
+    const isRelevant = !accepted || control.value !== initialValue;
+    const message = isRelevant
+      ? nativeError(control) ||
+        lengthError(control, minLength, maxLength) ||
         (control.value ? (rule?.(control.value) ?? "") : "")
       : "";
-    fail(message);
+    setError(message);
     return !message;
   };
-  control.addEventListener("change", check);
-  control.addEventListener("input", () => control.hasAttribute("aria-invalid") && check());
+  control.addEventListener("change", validate);
+  control.addEventListener("input", () => control.hasAttribute("aria-invalid") && validate());
   const optional = control.required ? undefined : h("small", ` ${t("form.optional")}`);
   const root = h("div.field", h("label", { for: id }, label, optional), control, hintBox, error);
-  return { root, control, fail, note, check };
+  return { root, control, setError, setNote, validate };
 }
 
-/** What HTML's own checks have against a value, in the visitor's language. @param {Control} control */
-function complaint(control) {
+/** The error of HTML's own checks, in the visitor's language. @param {Control} control */
+function nativeError(control) {
   const { validity } = control;
   const blank = control.required && control.type !== "password" && !control.value.trim();
   if (validity.valueMissing || (blank && !validity.badInput)) return t("form.missing");
@@ -82,58 +81,57 @@ function complaint(control) {
 }
 
 /**
- * Counts characters as the services do: an emoji is one, while HTML's own limits count two, and a password is counted
- * in its normal form.
+ * Counts characters as the services do: an emoji is one, which HTML counts as two, and passwords are normalized.
  * @param {Control} control
- * @param {number} shortest
- * @param {number} longest
+ * @param {number} minLength
+ * @param {number} maxLength
  */
-function wrongLength({ type, value }, shortest, longest) {
+function lengthError({ type, value }, minLength, maxLength) {
   const count = [...(type === "password" ? value.normalize("NFKC") : value.trim())].length;
-  if (value && count < shortest) return t("form.short", { n: shortest });
-  return count > longest ? t("form.long", { n: longest }) : "";
+  if (value && count < minLength) return t("form.short", { n: minLength });
+  return count > maxLength ? t("form.long", { n: maxLength }) : "";
 }
 
 /** The field for the name of a person. @param {{ value?: string }} [rest] */
 export const nameField = (rest) =>
-  field({ name: "name", label: t("account.name"), required: true, autocomplete: "name", longest: 100, ...rest });
+  field({ name: "name", label: t("account.name"), required: true, autocomplete: "name", maxLength: 100, ...rest });
 
 /**
- * Turns `fields` into a form. `work` is run once at a time, with values that passed every check.
+ * A form with `fields`. `onSubmit` runs with valid values, and not concurrently.
  * @param {Field[]} fields
- * @param {{ content: import("./dom.js").Child[], submit: string, work: () => Promise<void>, selector?: string }} options
+ * @param {{ content: import("./dom.js").Child[], submit: string, onSubmit: () => Promise<void>, selector?: string }} options
  */
-export function form(fields, { content, submit, work, selector = "form.form" }) {
-  const { box, say } = alertBox();
+export function form(fields, { content, submit, onSubmit, selector = "form.form" }) {
+  const { box, showMessage } = alertBox();
   const button = h("button.button.wide", { type: "submit" }, submit);
   const element = h(selector, { novalidate: true }, content, box, button);
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (button.disabled) return;
-    say();
-    const wrong = fields.filter((candidate) => !candidate.check());
-    if (wrong.length) return wrong[0].control.focus();
-    await whileBusy(button, work).catch((error) => say(place(error, fields)));
+    showMessage();
+    const invalid = fields.filter((candidate) => !candidate.validate());
+    if (invalid.length) return invalid[0].control.focus();
+    await whileBusy(button, onSubmit).catch((error) => showMessage(showFieldErrors(error, fields)));
     fields.find(({ control }) => control.hasAttribute("aria-invalid"))?.control.focus();
   });
-  return { element, button, say };
+  return { element, button, showMessage };
 }
 
 /**
- * Shows the errors of a refused body beside their fields.
+ * Shows the errors of a request beside their fields.
  * @param {unknown} error
  * @param {Field[]} fields
- * @returns {string} what is left to say
+ * @returns {string} the message above the form
  */
-export function place(error, fields) {
+export function showFieldErrors(error, fields) {
   const errors = error instanceof ApiError ? (error.problem.errors ?? []) : [];
   const rest = errors.filter(({ field: name, message }) => {
     const target = fields.find(({ control }) => control.name === name);
-    target?.fail(tOr(`field.${name}`, language === "en" ? message : t("form.wrong")));
+    target?.setError(tOr(`field.${name}`, language === "en" ? message : t("form.wrong")));
     return !target;
   });
   if (errors.length && !rest.length) return t("form.correct");
-  // Services answer in English, so only readers of English see the details of faults without a field here.
+  // Services respond in English, so only readers of English see details of errors without a field.
   const details = language === "en" ? rest.map(({ field: name, message }) => `${name}: ${message}`) : [];
   return [explain(error), ...details].join(" ");
 }

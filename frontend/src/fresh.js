@@ -1,23 +1,23 @@
-// Pages that show data that others change reload it while they are on screen.
+// Reloads data that others change, while the page is visible.
 import { writes } from "./api.js";
 
-const EVERY_MS = 15_000;
+const INTERVAL_MS = 15_000;
 
 /**
- * Calls `look` now and then, when the page comes back on screen, and after another tab has written something.
- * @param {() => Promise<unknown>} look if it fails, the page stays as it is
+ * Calls `load` periodically, when the page becomes visible, and after a write of another tab.
+ * @param {() => Promise<unknown>} load its failure is ignored
  * @param {AbortSignal} signal
  */
-export function keepFresh(look, signal) {
-  let busy = false;
-  const again = async () => {
-    if (busy || document.hidden) return;
-    busy = true;
-    await look().catch(() => undefined);
-    busy = false;
+export function autoRefresh(load, signal) {
+  let loading = false;
+  const reload = async () => {
+    if (loading || document.hidden) return;
+    loading = true;
+    await load().catch(() => undefined);
+    loading = false;
   };
-  const timer = setInterval(again, EVERY_MS);
+  const timer = setInterval(reload, INTERVAL_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
-  document.addEventListener("visibilitychange", again, { signal });
-  writes.addEventListener("message", again, { signal });
+  document.addEventListener("visibilitychange", reload, { signal });
+  writes.addEventListener("message", reload, { signal });
 }

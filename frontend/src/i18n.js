@@ -1,4 +1,4 @@
-// Words, numbers, money and dates in the visitor's language. All texts are in `texts/`, one file per language.
+// Texts, numbers, money and dates in the visitor's language. The texts are in `texts/`, one file per language.
 import { currencyDigits, toMajor } from "./amounts.js";
 import { NetworkError } from "./api.js";
 import { isolated } from "./bidi.js";
@@ -8,29 +8,29 @@ import { isolated } from "./bidi.js";
 /** @typedef {Record<string, string | number>} Values */
 
 const LANGUAGE = "language";
-/** The languages on offer, in their own words. */
+/** The supported languages, each named in itself. */
 export const languages = { en: "English", de: "Deutsch" };
 
 /** The language in use. */
 export const language = chosenLanguage();
-/** The locale for numbers and dates: the visitor's own region where it speaks the language. */
+/** The locale for numbers and dates: the visitor's region if its language is the one in use. */
 const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
 document.documentElement.lang = language;
 /** @type {Texts} */
 const texts = (await import(`./texts/${language}.json`, { with: { type: "json" } })).default;
 
 function chosenLanguage() {
-  const wishes = [localStorage.getItem(LANGUAGE), ...navigator.languages.map((tag) => tag.split("-")[0])];
-  return wishes.find((wish) => wish && wish in languages) ?? "en";
+  const preferred = [localStorage.getItem(LANGUAGE), ...navigator.languages.map((tag) => tag.split("-")[0])];
+  return preferred.find((code) => code && code in languages) ?? "en";
 }
 
-/** Shows the site in this language from now on. @param {string} code */
+/** Stores the language of the site, and reloads the page if it changed. @param {string} code */
 export function chooseLanguage(code) {
   localStorage.setItem(LANGUAGE, code);
   if (code !== language) location.reload();
 }
 
-/** The text of a full key, such as `event.left.one`. @param {string} key @returns {unknown} */
+/** Looks up a full key, such as `event.left.one`. @param {string} key @returns {unknown} */
 const find = (key) => key.split(".").reduce((/** @type {any} */ part, name) => part?.[name], texts);
 
 /**
@@ -46,7 +46,7 @@ export function t(key, values = {}) {
 }
 
 /**
- * The text of a key that is put together at run time, if there is one.
+ * The text of a key that is built at run time, or else `fallback`.
  * @param {string} key
  * @param {string} fallback
  */
@@ -70,7 +70,7 @@ export function tn(key, n, values = {}) {
 }
 
 /**
- * What to tell the visitor about a failure.
+ * The message about an error for the visitor.
  * @param {unknown} error
  */
 export function explain(error) {
@@ -88,7 +88,7 @@ export function explain(error) {
 const formats = new Map();
 
 /**
- * Making an Intl object is slow, so each is made once.
+ * Formatters are cached, because creating an Intl object is slow.
  * @template T
  * @param {new (locale: string, options: any) => T} Format
  * @param {object} options
@@ -104,7 +104,7 @@ function format(Format, options) {
 export const number = (value) => format(Intl.NumberFormat, {}).format(value);
 
 /**
- * An amount with its currency; whole amounts without digits after the point.
+ * An amount with its currency. Whole amounts have no decimals.
  * @param {number} amount minor units
  * @param {string} currency
  */
@@ -115,7 +115,7 @@ export function money(amount, currency) {
   return format(Intl.NumberFormat, options).format(/** @type {any} */ (toMajor(amount, currency)));
 }
 
-/** As people type it: without the currency and without marks between thousands. @param {number} amount @param {string} currency */
+/** The amount as people type it: without currency and grouping. @param {number} amount @param {string} currency */
 export function plainAmount(amount, currency) {
   const digits = currencyDigits(currency);
   const options = { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false };
@@ -131,15 +131,15 @@ export function currencyName(code) {
 /** @param {{ price: number, currency: string }} event */
 export const price = (event) => (event.price === 0 ? t("price.free") : money(event.price, event.currency));
 
-/** The visitor's own zone. */
-export const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** The visitor's time zone. */
+export const localZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /**
  * @param {string} instant RFC 3339
  * @param {Intl.DateTimeFormatOptions} options
  * @param {string} [zone] IANA
  */
-export function date(instant, options, zone = ownZone) {
+export function date(instant, options, zone = localZone) {
   return format(Intl.DateTimeFormat, { ...options, timeZone: knownZone(zone) }).format(new Date(instant));
 }
 
@@ -155,8 +155,8 @@ const DAY_AND_TIME = /** @type {const} */ ({
 /** `Fri, 12 Jun 2026, 20:00`. @param {string} instant @param {string} [zone] */
 export const shortTime = (instant, zone) => date(instant, DAY_AND_TIME, zone);
 
-/** Times of an event name the zone if the visitor's own clock shows another time. @param {Zoned} event */
-const naming = (event) => (sameClock(event) ? {} : /** @type {const} */ ({ timeZoneName: "short" }));
+/** Names the zone of an event's times if the visitor's clock shows another time. @param {Zoned} event */
+const zoneOptions = (event) => (sameClock(event) ? {} : /** @type {const} */ ({ timeZoneName: "short" }));
 
 /**
  * An instant in an event's time zone.
@@ -165,24 +165,24 @@ const naming = (event) => (sameClock(event) ? {} : /** @type {const} */ ({ timeZ
  * @param {Intl.DateTimeFormatOptions} [options]
  */
 export const zonedTime = (instant, event, options = DAY_AND_TIME) =>
-  date(instant, { ...options, ...naming({ ...event, starts_at: instant }) }, event.time_zone);
+  date(instant, { ...options, ...zoneOptions({ ...event, starts_at: instant }) }, event.time_zone);
 
 /**
- * When an event takes place: `Fri, 12 June 2026, 20:00 – 23:00`.
+ * Start and end of an event: `Fri, 12 June 2026, 20:00 – 23:00`.
  * @param {Zoned & { ends_at: string }} event
  */
-export const eventTime = (event) => range(event, event.time_zone, naming(event));
+export const eventTime = (event) => range(event, event.time_zone, zoneOptions(event));
 
-/** The same in the visitor's own time zone. @param {Zoned & { ends_at: string }} event */
-export const eventTimeHere = (event) => range(event, ownZone, {});
+/** The same in the visitor's time zone. @param {Zoned & { ends_at: string }} event */
+export const localEventTime = (event) => range(event, localZone, {});
 
 /**
  * @param {{ starts_at: string, ends_at: string }} event
  * @param {string} zone
- * @param {Intl.DateTimeFormatOptions} more
+ * @param {Intl.DateTimeFormatOptions} extra
  */
-function range({ starts_at: start, ends_at: end }, zone, more) {
-  const options = { ...DAY_AND_TIME, month: "long", timeZone: knownZone(zone), ...more };
+function range({ starts_at: start, ends_at: end }, zone, extra) {
+  const options = { ...DAY_AND_TIME, month: "long", timeZone: knownZone(zone), ...extra };
   return format(Intl.DateTimeFormat, options).formatRange(new Date(start), new Date(end));
 }
 
@@ -207,12 +207,12 @@ function knownZone(zone) {
 /** `3 minutes ago`. @param {string} instant */
 export function ago(instant) {
   const seconds = (Date.parse(instant) - Date.now()) / 1000;
-  const steps = /** @type {[Intl.RelativeTimeFormatUnit, number][]} */ ([
+  const units = /** @type {[Intl.RelativeTimeFormatUnit, number][]} */ ([
     ["day", 86400],
     ["hour", 3600],
     ["minute", 60],
   ]);
-  const [unit, size] = steps.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
+  const [unit, size] = units.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
   if (unit === "second" && Math.abs(seconds) < 45) return t("time.now");
   return format(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.round(seconds / size), unit);
 }

@@ -12,7 +12,7 @@ export function icalendar(event, origin) {
     "PRODID:-//Event Booking Platform//EN",
     "BEGIN:VEVENT",
     `UID:${event.id}`,
-    // In a file that is not an invitation, both properties say when the event was last revised.
+    // In a file that is not an invitation, both properties are the time of the last revision.
     `DTSTAMP:${revised}`,
     `LAST-MODIFIED:${revised}`,
     `SEQUENCE:${event.version}`,
@@ -32,19 +32,19 @@ export function icalendar(event, origin) {
 /** @param {string} instant */
 const stamp = (instant) => new Date(instant).toISOString().replace(/[-:]|\.\d+/g, "");
 
-/** Text without characters that would end its line or that the format forbids. @param {string} text */
+/** Escapes a text and removes characters that the format forbids. @param {string} text */
 const escape = (text) =>
   text
     .replace(/[\\;,]/g, "\\$&")
     .replace(/\r\n|[\r\n\v\f\u0085\u2028\u2029]/g, "\\n")
     .replace(/(?!\t)\p{Cc}/gu, "");
 
-/** Folds long lines: each continues after a space, and no character is cut in two. @param {string} line */
+/** Folds a long line without splitting a character. @param {string} line */
 function fold(line) {
-  const octets = new TextEncoder();
+  const encoder = new TextEncoder();
   let [folded, length] = ["", 0];
   for (const character of line) {
-    const size = octets.encode(character).length;
+    const size = encoder.encode(character).length;
     if (length + size > LINE_OCTETS) {
       folded += "\r\n ";
       length = 1;

@@ -1,50 +1,50 @@
-// What the visitor means to do exactly once. Each intent keeps its Idempotency-Key in sessionStorage until it
-// is answered for good, so that a reload, a double click, the back button or a lost answer cannot do it twice.
+// Requests that must have their effect once (intents). The Idempotency-Key of an intent stays in sessionStorage until a
+// final response, so that a reload, a double click, the back button or a lost response cannot repeat the effect.
 import { ApiError, post } from "./api.js";
 
 /** @typedef {{ key: string, body: string, user: number, at: number }} Intent */
 
-/** How long a reloaded page takes up an unanswered intent by itself. */
+/** How long a reloaded page resumes a pending intent automatically. */
 const RESUME_MS = 120_000;
 
 /** @type {Map<string, Promise<any>>} */
 const running = new Map();
 
 /**
- * POSTs under the key of the intent `name`; asking again while it runs waits for the same answer.
+ * POSTs with the key of the intent `name`. Concurrent calls share one request.
  * @param {string} name such as `book:42`
- * @param {number} user whose intent it is
+ * @param {number} user the user of the intent
  * @param {string} path
  * @param {object} body
  * @returns {Promise<any>}
  */
-export function carryOut(name, user, path, body) {
-  const going = running.get(name);
-  if (going) return going;
-  const work = send(name, user, path, body).finally(() => running.delete(name));
-  running.set(name, work);
-  return work;
+export function postOnce(name, user, path, body) {
+  const current = running.get(name);
+  if (current) return current;
+  const request = send(name, user, path, body).finally(() => running.delete(name));
+  running.set(name, request);
+  return request;
 }
 
 /**
- * The body of an intent that was sent a moment ago and never answered.
+ * The body of an intent that was sent recently and got no final response.
  * @param {string} name
  * @param {number} user
  * @returns {any}
  */
-export function unanswered(name, user) {
+export function pendingBody(name, user) {
   const intent = read(name);
   if (!intent || intent.user !== user || Date.now() - intent.at > RESUME_MS) return undefined;
   return JSON.parse(intent.body);
 }
 
 /**
- * The body of an intent that was refused because the session had ended.
+ * The body of an intent that failed because the session had ended.
  * @param {string} name
  * @param {number} user
  * @returns {any}
  */
-export function interrupted(name, user) {
+export function unauthorizedBody(name, user) {
   const intent = read(name);
   return intent?.user === user && intent.at === 0 ? JSON.parse(intent.body) : undefined;
 }
@@ -56,21 +56,21 @@ export function interrupted(name, user) {
  * @param {object} body
  */
 async function send(name, user, path, body) {
-  const { key } = keep(name, user, JSON.stringify(body));
+  const { key } = store(name, user, JSON.stringify(body));
   try {
     const answer = await post(path, body, { key });
-    forget(name);
+    remove(name);
     return answer;
   } catch (error) {
-    if (error instanceof ApiError && isFinal(error)) forget(name);
-    // Without a session nothing was done. Logging in must not do it by itself, so the user is asked once more.
-    if (error instanceof ApiError && error.status === 401) keep(name, user, JSON.stringify(body), 0);
+    if (error instanceof ApiError && isFinal(error)) remove(name);
+    // Without a session the request had no effect. After logging in, the user has to confirm it again.
+    if (error instanceof ApiError && error.status === 401) store(name, user, JSON.stringify(body), 0);
     throw error;
   }
 }
 
 /**
- * Whether a refusal settles the intent, so that the next try is a new one.
+ * Whether an error is final, so that the next attempt is a new intent.
  * @param {ApiError} error
  */
 function isFinal({ status, code }) {
@@ -84,10 +84,10 @@ function isFinal({ status, code }) {
  * @param {number} [at]
  * @returns {Intent}
  */
-function keep(name, user, body, at = Date.now()) {
-  const old = read(name);
-  const same = old && old.body === body && old.user === user;
-  const intent = { key: same ? old.key : newKey(), body, user, at };
+function store(name, user, body, at = Date.now()) {
+  const previous = read(name);
+  const isSame = previous && previous.body === body && previous.user === user;
+  const intent = { key: isSame ? previous.key : newKey(), body, user, at };
   sessionStorage.setItem(`intent:${name}`, JSON.stringify(intent));
   return intent;
 }
@@ -101,7 +101,7 @@ function read(name) {
 }
 
 /** @param {string} name */
-function forget(name) {
+function remove(name) {
   sessionStorage.removeItem(`intent:${name}`);
 }
 

@@ -1,4 +1,4 @@
-// Notifications as they happen: the unread count and each new notification, over server-sent events.
+// Server-sent events: the unread count and each new notification.
 import { get, post, refresh, sessionHint } from "./api.js";
 import { currentUser } from "./session.js";
 import { toast } from "./toast.js";
@@ -6,8 +6,8 @@ import { toast } from "./toast.js";
 /** Fires `count` when the unread count changes and `notification` (a CustomEvent) for each new one. */
 export const liveEvents = new EventTarget();
 
-/** How each kind of notification looks: its icon, and its tone as a message. @type {Record<string, [string, "good" | "info" | "bad"]>} */
-const LOOKS = {
+/** By type of notification: the icon and the tone of its message. @type {Record<string, [string, "good" | "info" | "bad"]>} */
+const APPEARANCES = {
   "booking.confirmed": ["check", "good"],
   "booking.cancelled": ["minus", "info"],
   "booking.refunded": ["ticket", "good"],
@@ -19,9 +19,9 @@ const LOOKS = {
 let unread = 0;
 /** @type {EventSource | undefined} */
 let stream;
-/** Whose stream it is. */
-let owner = 0;
-/** The last event of the owner's stream, after which a new connection continues. */
+/** The user of the stream. */
+let streamUser = 0;
+/** The id of the last received event, after which a new connection continues. */
 let last = "";
 let retryMs = 1000;
 let timer = 0;
@@ -34,31 +34,31 @@ export function setUnread(count) {
   liveEvents.dispatchEvent(new Event("count"));
 }
 
-/** Follows whoever is logged in now, while the page is on screen: browsers allow few open connections. */
-export function follow() {
+/** Connects the stream of the current user while the page is visible, because browsers limit open connections. */
+export function restartStream() {
   clearTimeout(timer);
   stream?.close();
   stream = undefined;
   const user = currentUser();
-  if (user?.id !== owner) last = "";
-  owner = user?.id ?? 0;
+  if (user?.id !== streamUser) last = "";
+  streamUser = user?.id ?? 0;
   if (!user) return setUnread(0);
   if (!document.hidden) connect(user.id);
 }
 
 /** @param {number} userId */
-async function count(userId) {
+async function loadUnread(userId) {
   try {
     const page = await get(`/notifications/${userId}`, { query: { limit: 1 } });
     if (currentUser()?.id === userId) setUnread(page.unread_count);
   } catch {
-    // The bell can wait: the next notification or visit brings the count.
+    // The next notification or visit updates the count.
   }
 }
 
 /** @param {number} userId */
 function connect(userId) {
-  // Events from the time without a connection are sent first.
+  // The stream starts with the events that were missed without a connection.
   const source = new EventSource(`/notifications/${userId}/stream${last && `?last_event_id=${last}`}`);
   stream = source;
   let counted = 0;
@@ -73,54 +73,54 @@ function connect(userId) {
     if (Number(lastEventId) <= Number(last)) return;
     last = lastEventId;
     if (Number(lastEventId) > counted) setUnread(unread + 1);
-    arrive(JSON.parse(data));
+    showNotification(JSON.parse(data));
   });
   source.addEventListener("error", () => {
-    // A dropped connection comes back by itself; a refused one does not.
+    // The browser reconnects a dropped connection, but not a refused one.
     if (source.readyState !== EventSource.CLOSED || stream !== source) return;
-    void count(userId);
-    comeBack();
+    void loadUnread(userId);
+    reconnect();
   });
 }
 
-/** The usual reason is that the session's cookie ran out. */
-function comeBack() {
+/** Refreshes the session first, because a connection is mostly refused when the cookie expired. */
+function reconnect() {
   timer = setTimeout(async () => {
     try {
       if (sessionHint() && !(await refresh())) return;
     } catch {
-      // user-service is away: try again later.
+      // user-service is unavailable; try again later.
     }
-    follow();
+    restartStream();
   }, retryMs);
   retryMs = Math.min(retryMs * 2, 60_000);
 }
 
 /** @param {Api.Notification} notification */
-function arrive(notification) {
+function showNotification(notification) {
   const { type, title, body, event_id: event } = notification;
-  const [symbol, tone] = looksOf(type);
+  const [symbol, tone] = appearanceOf(type);
   const href = hrefOf(notification);
-  // The booking's own page shows the result itself.
-  const shown = type.startsWith("booking.") && location.pathname === href;
-  if (!shown) toast(title, { detail: body, href, symbol, tone, about: event ?? undefined });
+  // The page of the booking shows the result itself.
+  const isOnPage = type.startsWith("booking.") && location.pathname === href;
+  if (!isOnPage) toast(title, { detail: body, href, symbol, tone, topic: event ?? undefined });
   liveEvents.dispatchEvent(new CustomEvent("notification", { detail: notification }));
 }
 
-/** The icon and the tone of a kind of notification. @param {string} type */
-export const looksOf = (type) => LOOKS[type] ?? ["bell", "info"];
+/** The icon and the tone of a type of notification. @param {string} type */
+export const appearanceOf = (type) => APPEARANCES[type] ?? ["bell", "info"];
 
 /**
- * Calls `listener` for each notification that arrives, until `signal`.
+ * Calls `listener` for each new notification, until `signal` aborts.
  * @param {(notification: Api.Notification) => unknown} listener
  * @param {AbortSignal} signal
  */
 export function onNotification(listener, signal) {
-  const listen = (/** @type {Event} */ arrived) => listener(/** @type {CustomEvent} */ (arrived).detail);
+  const listen = (/** @type {Event} */ received) => listener(/** @type {CustomEvent} */ (received).detail);
   liveEvents.addEventListener("notification", listen, { signal });
 }
 
-/** Where a notification leads. @param {Api.Notification} notification */
+/** The page that a notification links to. @param {Api.Notification} notification */
 export function hrefOf({ booking_id: booking, event_id: event }) {
   if (booking !== null) return `/me/bookings/${booking}`;
   return event === null ? "/me/notifications" : `/events/${event}`;
@@ -137,6 +137,6 @@ export async function markRead(notification) {
 
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
-  if (!document.hidden) follow();
+  if (!document.hidden) restartStream();
   else timer = setTimeout(() => stream?.close(), 20_000);
 });

@@ -1,9 +1,9 @@
 // The frame around every page: header, navigation, bell, account menu, footer.
 import { find, h, icon, replace } from "./dom.js";
 import { language, languages, t } from "./i18n.js";
-import { follow, liveEvents, unreadCount } from "./live.js";
-import { accountPath, guard, mayLeave, navigate, routerEvents, start } from "./router.js";
-import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents, speak } from "./session.js";
+import { restartStream, liveEvents, unreadCount } from "./live.js";
+import { accountPath, redrawForUser, confirmLeave, navigate, routerEvents, start } from "./router.js";
+import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents, setLanguage } from "./session.js";
 
 /**
  * @param {string} href
@@ -12,10 +12,10 @@ import { currentUser, isAdmin, isOrganizer, loadSession, logout, sessionEvents, 
  */
 function navLink(href, symbol, text) {
   const [path] = href.split("?");
-  const here = path === "/" ? /^\/(events\/|$)/.test(location.pathname) : location.pathname.startsWith(path);
+  const isCurrent = path === "/" ? /^\/(events\/|$)/.test(location.pathname) : location.pathname.startsWith(path);
   return h(
     "a",
-    { href, "aria-current": here && (location.pathname === path ? "page" : "true") },
+    { href, "aria-current": isCurrent && (location.pathname === path ? "page" : "true") },
     icon(symbol),
     h("span", text),
   );
@@ -33,7 +33,7 @@ function drawNavigation() {
 
 const closeMenu = () => find("#account-menu").hidePopover();
 
-/** What the account menu shows, as JSON. */
+/** The user in the account menu, as JSON. */
 let drawnAccount = "";
 
 function drawAccount() {
@@ -48,7 +48,7 @@ function drawAccount() {
     );
     return;
   }
-  // Otherwise an open menu would lose the entry that is being chosen.
+  // Redrawing an open menu would remove the entry under the pointer.
   const account = JSON.stringify([user.name, user.email, user.role]);
   if (account === drawnAccount) return;
   drawnAccount = account;
@@ -74,7 +74,7 @@ function drawAccount() {
     h("a", { href: "/me/notifications" }, icon("bell"), t("nav.notifications")),
     h("a", { href: "/me/account" }, icon("user"), t("nav.settings")),
     isAdmin() && h("a", { href: "/admin" }, icon("check"), t("admin.title")),
-    h("button", { onclick: leave }, icon("close"), t("nav.logout")),
+    h("button", { onclick: logOut }, icon("close"), t("nav.logout")),
   );
 }
 
@@ -85,18 +85,18 @@ function bell() {
   return h("a.bell", { id: "bell", href: "/me/notifications", "aria-label": label }, icon("bell"), badge);
 }
 
-async function leave() {
-  if (!(await mayLeave())) return;
+async function logOut() {
+  if (!(await confirmLeave())) return;
   await logout();
   await navigate("/");
 }
 
 function drawFooter() {
-  const choices = Object.entries(languages).map(([code, name]) =>
+  const options = Object.entries(languages).map(([code, name]) =>
     h("option", { value: code, selected: code === language }, name),
   );
-  const select = h("select", { id: "language" }, choices);
-  select.addEventListener("change", () => speak(select.value));
+  const select = h("select", { id: "language" }, options);
+  select.addEventListener("change", () => setLanguage(select.value));
   replace(find("#footer"), h("p", t("footer.text")), h("label", { for: "language" }, t("footer.language")), select);
 }
 
@@ -110,8 +110,8 @@ function drawFrame() {
 
 sessionEvents.addEventListener("change", () => {
   drawFrame();
-  follow();
-  guard();
+  restartStream();
+  redrawForUser();
 });
 routerEvents.addEventListener("change", () => {
   drawNavigation();
@@ -128,4 +128,4 @@ addEventListener("popstate", closeMenu);
 
 drawFrame();
 void start();
-void loadSession().then(follow);
+void loadSession().then(restartStream);

@@ -1,14 +1,14 @@
-// Paying a held booking: the form, its locked state while the answer is open, and every way it can end.
+// The form to pay for a booking. It is locked during a payment, and resumes one after a reload.
 import { ApiError, get } from "./api.js";
 import { h, pause } from "./dom.js";
 import { explain, money, t } from "./i18n.js";
-import { carryOut, interrupted, unanswered } from "./intent.js";
+import { postOnce, unauthorizedBody, pendingBody } from "./intent.js";
 import { currentUser } from "./session.js";
 import { alertBox } from "./views.js";
 
-/** @typedef {ReturnType<typeof alertBox>["say"]} Say */
+/** @typedef {ReturnType<typeof alertBox>["showMessage"]} ShowMessage */
 
-/** The mock gateway's test cards: what each does is in its text. */
+/** The mock gateway's test cards: payment method, key of the text, last digits. */
 const CARDS = /** @type {const} */ ([
   ["pm_card_visa", "visa", "4242"],
   ["pm_card_visa_chargeDeclined", "declined", "0002"],
@@ -19,16 +19,16 @@ const CARDS = /** @type {const} */ ([
 
 /**
  * @param {Api.Booking} booking
- * @param {() => Promise<void>} refresh draws the page anew if the booking changed
+ * @param {() => Promise<void>} refresh redraws the page if the booking changed
  * @param {AbortSignal} signal
  */
 export function paymentForm(booking, refresh, signal) {
-  const { box, say } = alertBox();
+  const { box, showMessage } = alertBox();
   const amount = booking.amount && booking.currency ? money(booking.amount, booking.currency) : "";
   const label = t("pay.button", { amount });
   const button = h("button.button.wide", { type: "submit" }, label);
   const choice = h("div");
-  // Locked until it is known what to choose from.
+  // Locked until the payment methods are loaded.
   const fields = h("fieldset.bare", { disabled: true }, h("legend.unseen", t("pay.title")), choice, box, button);
   const form = h("form.pay", { novalidate: true }, h("h2", t("pay.title")), fields);
 
@@ -39,58 +39,58 @@ export function paymentForm(booking, refresh, signal) {
     else button.removeAttribute("aria-busy");
     button.textContent = locked ? t("pay.working") : label;
   };
-  /** @param {() => Promise<Api.Payment>} ask */
-  const run = async (ask) => {
+  /** @param {() => Promise<Api.Payment>} pay */
+  const run = async (pay) => {
     if (fields.disabled) return;
     lock(true);
-    say();
+    showMessage();
     try {
-      await settle(booking, await ask(), say, signal);
+      await waitForPayment(booking, await pay(), showMessage, signal);
     } catch (error) {
       if (signal.aborted) return;
-      say(reason(error), isUnderWay(error));
+      showMessage(paymentError(error), isInProgress(error));
     }
     await refresh().catch(() => undefined);
     if (!signal.aborted) lock(false);
   };
-  const begin = async () => {
+  const start = async () => {
     /** @type {Api.PaymentConfig} */
     const config = await get("/payments/config", { signal });
     const method =
       config.provider === "mock"
-        ? testCards(choice)
+        ? showTestCards(choice)
         : await (await import("./stripe.js")).stripeForm(choice, booking, config.publishable_key ?? "");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void run(async () => charge(booking, await method()));
+      void run(async () => startPayment(booking, await method()));
     });
     lock(false);
-    resume(booking, form, run, say);
+    resume(booking, form, run, showMessage);
   };
   form.addEventListener("submit", (event) => event.preventDefault());
-  const again = h("button.button.plain.wide", { hidden: true }, t("action.retry"));
-  form.append(again);
-  const open = () =>
-    begin().catch((error) => {
+  const retry = h("button.button.plain.wide", { hidden: true }, t("action.retry"));
+  form.append(retry);
+  const load = () =>
+    start().catch((error) => {
       if (signal.aborted) return;
       choice.replaceChildren();
-      say(explain(error));
-      again.hidden = false;
+      showMessage(explain(error));
+      retry.hidden = false;
     });
-  again.addEventListener("click", () => {
-    again.hidden = true;
-    say();
-    void open();
+  retry.addEventListener("click", () => {
+    retry.hidden = true;
+    showMessage();
+    void load();
   });
-  void open();
+  void load();
   return form;
 }
 
 /**
  * @param {HTMLElement} place
- * @returns {() => Promise<string>} the chosen one
+ * @returns {() => Promise<string>} the chosen payment method
  */
-function testCards(place) {
+function showTestCards(place) {
   const cards = h("fieldset.cards", h("legend", t("pay.cards")), h("p.hint", t("pay.test")), CARDS.map(cardChoice));
   place.append(cards);
   return async () => cards.querySelector("input:checked")?.getAttribute("value") ?? CARDS[0][0];
@@ -101,10 +101,10 @@ function testCards(place) {
  * @param {string} method
  * @returns {Promise<Api.Payment>}
  */
-const charge = (booking, method) =>
-  carryOut(`pay:${booking.id}`, booker(), "/payments", { booking_id: booking.id, payment_method: method });
+const startPayment = (booking, method) =>
+  postOnce(`pay:${booking.id}`, userId(), "/payments", { booking_id: booking.id, payment_method: method });
 
-const booker = () => currentUser()?.id ?? 0;
+const userId = () => currentUser()?.id ?? 0;
 
 /** @param {typeof CARDS[number]} card @param {number} index */
 function cardChoice([method, name, digits], index) {
@@ -119,37 +119,37 @@ function cardChoice([method, name, digits], index) {
 const pendingKey = (booking) => `payment:${booking.id}`;
 
 /**
- * Takes up what a reload interrupted.
+ * Resumes a payment that a reload or the end of the session interrupted.
  * @param {Api.Booking} booking
  * @param {HTMLFormElement} form
- * @param {(ask: () => Promise<Api.Payment>) => Promise<void>} run
- * @param {Say} say
+ * @param {(pay: () => Promise<Api.Payment>) => Promise<void>} run
+ * @param {ShowMessage} showMessage
  */
-function resume(booking, form, run, say) {
-  const sent = unanswered(`pay:${booking.id}`, booker());
-  const stopped = interrupted(`pay:${booking.id}`, booker());
+function resume(booking, form, run, showMessage) {
+  const pending = pendingBody(`pay:${booking.id}`, userId());
+  const unauthorized = unauthorizedBody(`pay:${booking.id}`, userId());
   const open = sessionStorage.getItem(pendingKey(booking));
-  const method = (sent ?? stopped)?.payment_method;
+  const method = (pending ?? unauthorized)?.payment_method;
   const choice = method && form.querySelector(`input[value="${CSS.escape(method)}"]`);
   if (choice instanceof HTMLInputElement) choice.checked = true;
-  if (sent) void run(() => charge(booking, method));
+  if (pending) void run(() => startPayment(booking, method));
   else if (open) void run(() => get(`/payments/${open}`));
-  if (sent || open) say(t("pay.resuming"), true);
-  else if (stopped) say(t("pay.once_more"), true);
+  if (pending || open) showMessage(t("pay.resuming"), true);
+  else if (unauthorized) showMessage(t("pay.once_more"), true);
 }
 
 /**
- * Waits until the payment is decided.
+ * Waits until the payment has succeeded or failed.
  * @param {Api.Booking} booking
  * @param {Api.Payment} payment
- * @param {Say} say
+ * @param {ShowMessage} showMessage
  * @param {AbortSignal} signal
  */
-async function settle(booking, payment, say, signal) {
+async function waitForPayment(booking, payment, showMessage, signal) {
   let waited = 0;
   while (payment.status === "Processing") {
     sessionStorage.setItem(pendingKey(booking), String(payment.id));
-    if (waited === 0) say(t("pay.resuming"), true);
+    if (waited === 0) showMessage(t("pay.resuming"), true);
     await pause(Math.min(1000 + waited / 4, 5000), signal);
     waited += 1000;
     payment = await get(`/payments/${payment.id}`, { signal }).catch((error) => {
@@ -164,12 +164,12 @@ async function settle(booking, payment, say, signal) {
   }
 }
 
-/** Whether a refusal says that the payment is still being processed. @param {unknown} error */
-const isUnderWay = (error) =>
+/** Whether an error means that the payment is still being processed. @param {unknown} error */
+const isInProgress = (error) =>
   error instanceof ApiError && ["payment_in_progress", "request_in_progress"].includes(error.code);
 
 /** @param {unknown} error */
-function reason(error) {
+function paymentError(error) {
   if (error instanceof ApiError) return explain(error);
   return t("pay.network");
 }

@@ -1,13 +1,13 @@
-// One URL, one page: the table of routes, navigation without reload, focus and scroll position.
+// The table of routes, navigation without reload, and restoring of focus and scroll position.
 import { ApiError } from "./api.js";
 import { announce, find, h } from "./dom.js";
 import { t } from "./i18n.js";
 import { currentUser, endSession, isAdmin, isOrganizer } from "./session.js";
-import { problemView } from "./views.js";
+import { errorView } from "./views.js";
 
 /**
- * Paths, the modules of their pages in `pages/`, and who may see them. The server answers the same paths with
- * index.html: `frontend/server/src/routes.rs`.
+ * Paths, the modules of their pages in `pages/`, and the required roles. The server responds to the same paths with
+ * index.html: `frontend/server/src/routes/mod.rs`.
  * @type {[string, string, ("user" | "organizer" | "admin")?][]}
  */
 const ROUTES = [
@@ -28,75 +28,75 @@ const ROUTES = [
 
 /** @typedef {ReturnType<typeof routeOf>} Route */
 
-/** The route of a path, if it has one. @param {string} path */
+/** The route of a path, if there is one. @param {string} path */
 function routeOf(path) {
   path = withoutSlash(path);
-  for (const [pattern, page, needs] of ROUTES) {
+  for (const [pattern, page, requires] of ROUTES) {
     const match = new RegExp(`^${pattern.replace(":id", "([\\w-]+)")}$`).exec(path);
     if (match) {
       return {
         id: match[1] ?? "",
-        needs,
+        requires,
         load: () => /** @type {Promise<PageModule>} */ (import(`./pages/${page}.js`)),
       };
     }
   }
 }
 
-/** A page has one address, without a slash at its end. @param {string} path */
+/** Every page has one URL, without a slash at the end. @param {string} path */
 const withoutSlash = (path) => path.replace(/(?<=.)\/+$/, "");
 
 /** Fires `change` after each navigation. */
 export const routerEvents = new EventTarget();
 
-/** Where the visitor was on the page of a history entry. @type {Map<string, { scroll: number, focus?: string }>} */
-const places = new Map();
-let leaving = new AbortController();
+/** Scroll position and focus on the page of each history entry. @type {Map<string, { scroll: number, focus?: string }>} */
+const positions = new Map();
+let pageAbort = new AbortController();
 let entry = "";
-/** The address of the page on screen, without the fragment. */
-let shown = "";
-const address = () => location.pathname + location.search;
-/** How many history entries come before the page on screen. */
+/** The URL of the page on screen, without the fragment. */
+let shownUrl = "";
+const currentUrl = () => location.pathname + location.search;
+/** The number of history entries before the page on screen. */
 let position = 0;
 
-/** @typedef {{ unsaved: () => boolean, ask: () => Promise<boolean> }} Hold */
+/** @typedef {{ unsaved: () => boolean, ask: () => Promise<boolean> }} UnsavedGuard */
 
-/** What the page on screen would lose if it were left. @type {Hold | null} */
-let hold = null;
+/** Set while the page on screen has an editor. @type {UnsavedGuard | null} */
+let unsavedGuard = null;
 
 /**
  * @param {string} path with its query
- * @param {{ replace?: boolean, asked?: boolean }} [options] `asked` leaves without asking about unsaved edits
+ * @param {{ replace?: boolean, force?: boolean }} [options] `force` leaves without asking about unsaved edits
  * @returns {Promise<void>}
  */
-export async function navigate(path, { replace = false, asked = false } = {}) {
-  if (!asked && !(await mayLeave())) return;
+export async function navigate(path, { replace = false, force = false } = {}) {
+  if (!force && !(await confirmLeave())) return;
   if (!replace) position += 1;
   history[replace ? "replaceState" : "pushState"]({ position }, "", path);
   return show({ focus: true });
 }
 
 /**
- * Asks the visitor before the page is left with unsaved edits.
- * @param {Hold & { signal: AbortSignal }} page
+ * Asks the visitor for confirmation before leaving the page with unsaved edits.
+ * @param {UnsavedGuard & { signal: AbortSignal }} page
  */
-export function holdPage({ unsaved, ask, signal }) {
-  hold = { unsaved, ask };
-  signal.addEventListener("abort", () => (hold = null));
+export function guardUnsavedEdits({ unsaved, ask, signal }) {
+  unsavedGuard = { unsaved, ask };
+  signal.addEventListener("abort", () => (unsavedGuard = null));
 }
 
-/** Whether the page on screen may be left: nothing is unsaved, or the visitor discards it. */
-export const mayLeave = async () => !hold?.unsaved() || hold.ask();
+/** Whether the page on screen may be left: nothing is unsaved, or the visitor confirms. */
+export const confirmLeave = async () => !unsavedGuard?.unsaved() || unsavedGuard.ask();
 
-/** Rewrites the address of the current page, for filters that a reload or the back button should find again. */
-export function rewriteUrl(/** @type {string} */ path) {
+/** Replaces the URL of the current page, for filters that are to survive a reload and the back button. */
+export function replaceUrl(/** @type {string} */ path) {
   history.replaceState(history.state, "", path);
-  shown = address();
+  shownUrl = currentUrl();
   routerEvents.dispatchEvent(new Event("change"));
 }
 
 /**
- * The address to log in or sign up, which leads back to this page, or to where this page itself leads.
+ * The URL of the page to log in or sign up. It leads back to this page, or to the next page of this one.
  * @param {"login" | "register"} page
  * @param {string} [next]
  */
@@ -107,55 +107,57 @@ export function accountPath(page, next) {
 }
 
 /**
- * Where to go after logging in: only ever a path of this site.
+ * The path to go to after logging in, which is always one of this site.
  * @param {URLSearchParams} query
  */
 export function nextPath(query) {
-  const wish = query.get("next") ?? "/";
-  if (!URL.canParse(wish, location.origin)) return "/";
-  const next = new URL(wish, location.origin);
+  const requested = query.get("next") ?? "/";
+  if (!URL.canParse(requested, location.origin)) return "/";
+  const next = new URL(requested, location.origin);
   return next.origin === location.origin && routeOf(next.pathname) ? next.pathname + next.search : "/";
 }
 
-/** Draws the page of the current address again. */
+/** Draws the current page again. */
 export const reload = () => show({ focus: false });
 
-let drawnFor = currentUser()?.id;
+let drawnForUser = currentUser()?.id;
 
-/** Draws a page for logged-in users again once nobody, or somebody else, is logged in. */
-export function guard() {
+/** Draws a page for logged-in users again when the user changed. */
+export function redrawForUser() {
   const id = currentUser()?.id;
-  if (id !== drawnFor && routeOf(location.pathname)?.needs) void reload();
-  drawnFor = id;
+  if (id !== drawnForUser && routeOf(location.pathname)?.requires) void reload();
+  drawnForUser = id;
 }
 
-/** Takes over links and the back button, and shows the first page. */
+/** Handles links and the back button, and shows the first page. */
 export function start() {
   history.scrollRestoration = "manual";
   position = history.state?.position ?? 0;
-  document.addEventListener("click", followLink);
+  document.addEventListener("click", onLinkClick);
   document.addEventListener("pointerover", prefetch);
   document.addEventListener("focusin", prefetch);
-  addEventListener("popstate", () => void goBackOrForward());
-  addEventListener("beforeunload", (event) => hold?.unsaved() && event.preventDefault());
-  addEventListener("scroll", () => places.set(entry, { ...places.get(entry), scroll: scrollY }), { passive: true });
+  addEventListener("popstate", () => void onPopState());
+  addEventListener("beforeunload", (event) => unsavedGuard?.unsaved() && event.preventDefault());
+  addEventListener("scroll", () => positions.set(entry, { ...positions.get(entry), scroll: scrollY }), {
+    passive: true,
+  });
   return show({ focus: false });
 }
 
-/** Whether the browser is returning to the page on screen while the visitor is asked. */
+/** Whether the browser is returning to the page on screen, where the visitor is asked for confirmation. */
 let returning = false;
 
-/** The browser's buttons. The address has changed already, so it is put back while the visitor is asked. */
-async function goBackOrForward() {
+/** Handles the browser's buttons. The URL has changed already, so it is reset while the visitor is asked. */
+async function onPopState() {
   if (returning) return void (returning = false);
-  // A link within the page makes its own history entry and does not leave the page.
+  // A link within the page creates a history entry without leaving the page.
   if (!history.state) history.replaceState({ position: ++position, entry }, "");
   const steps = (history.state.position ?? 0) - position;
-  if (address() === shown) return void (position += steps);
-  if (steps && hold?.unsaved()) {
+  if (currentUrl() === shownUrl) return void (position += steps);
+  if (steps && unsavedGuard?.unsaved()) {
     returning = true;
     history.go(-steps);
-    if (await hold.ask()) history.go(steps);
+    if (await unsavedGuard.ask()) history.go(steps);
     return;
   }
   position += steps;
@@ -163,7 +165,7 @@ async function goBackOrForward() {
 }
 
 /** @param {MouseEvent} event */
-function followLink(event) {
+function onLinkClick(event) {
   const link = event.target instanceof Element && event.target.closest("a");
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   if (link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
@@ -174,8 +176,8 @@ function followLink(event) {
   void navigate(link.pathname + link.search);
 }
 
-/** Finds the focused element again after the page is redrawn. */
-function focusedPart() {
+/** A selector that finds the focused element after the page is redrawn. */
+function focusSelector() {
   const { activeElement: part } = document;
   if (!part || !find("#main").contains(part)) return undefined;
   const href = part.getAttribute("href");
@@ -187,24 +189,24 @@ function focusedPart() {
 }
 
 /**
- * @param {{ focus: boolean, restore?: boolean }} how
+ * @param {{ focus: boolean, restore?: boolean }} options
  * @returns {Promise<void>}
  */
 async function show({ focus, restore = false }) {
-  const focused = focusedPart();
-  if (focused) places.set(entry, { scroll: scrollY, focus: focused });
-  leaving.abort(new DOMException("left the page", "AbortError"));
-  leaving = new AbortController();
-  const { signal } = leaving;
+  const focused = focusSelector();
+  if (focused) positions.set(entry, { scroll: scrollY, focus: focused });
+  pageAbort.abort(new DOMException("left the page", "AbortError"));
+  pageAbort = new AbortController();
+  const { signal } = pageAbort;
   const path = withoutSlash(location.pathname);
-  if (path !== location.pathname) rewriteUrl(path + location.search + location.hash);
+  if (path !== location.pathname) replaceUrl(path + location.search + location.hash);
   if (!history.state?.entry) history.replaceState({ position, entry: `${Date.now()}-${Math.random()}` }, "");
   entry = history.state.entry;
-  shown = address();
-  const { scroll = 0, focus: part = "" } = (restore && places.get(entry)) || {};
+  shownUrl = currentUrl();
+  const { scroll = 0, focus: part = "" } = (restore && positions.get(entry)) || {};
 
   const route = routeOf(location.pathname);
-  if (route?.needs && !currentUser()) return navigate(accountPath("login"), { replace: true });
+  if (route?.requires && !currentUser()) return navigate(accountPath("login"), { replace: true });
   routerEvents.dispatchEvent(new Event("change"));
   const root = h("div.page");
   await draw(root, route, { signal, restored: restore }, () => scrollTo(0, scroll));
@@ -218,19 +220,19 @@ async function show({ focus, restore = false }) {
 /**
  * @param {HTMLElement} root
  * @param {Route} route
- * @param {{ signal: AbortSignal, restored: boolean }} how
- * @param {() => void} placed called once the page is in place
+ * @param {{ signal: AbortSignal, restored: boolean }} options
+ * @param {() => void} onPlaced called once the page is in the document
  */
-async function draw(root, route, { signal, restored }, placed) {
+async function draw(root, route, { signal, restored }, onPlaced) {
   try {
     if (!route) throw new ApiError({ status: 404, code: "route_not_found" });
-    if (route.needs === "organizer" && !isOrganizer()) throw new ApiError({ status: 403, code: "organizers_only" });
-    if (route.needs === "admin" && !isAdmin()) throw new ApiError({ status: 404, code: "route_not_found" });
+    if (route.requires === "organizer" && !isOrganizer()) throw new ApiError({ status: 403, code: "organizers_only" });
+    if (route.requires === "admin" && !isAdmin()) throw new ApiError({ status: 404, code: "route_not_found" });
     const page = await route.load();
     if (signal.aborted) return;
     const drawn = page.render(root, { id: route.id, query: new URLSearchParams(location.search), signal, restored });
     find("#main").replaceChildren(root);
-    placed();
+    onPlaced();
     await drawn;
   } catch (error) {
     if (signal.aborted) return;
@@ -240,13 +242,13 @@ async function draw(root, route, { signal, restored }, placed) {
       void navigate(accountPath("login"), { replace: true });
       return;
     }
-    root.replaceChildren(problemView(error, reload));
+    root.replaceChildren(errorView(error, reload));
     find("#main").replaceChildren(root);
     document.title = `${root.querySelector("h1")?.textContent} · ${t("brand")}`;
   }
 }
 
-/** Screen readers and the keyboard go on at the new page's heading. @param {HTMLElement} root */
+/** Moves the focus of screen readers and the keyboard to the heading of the new page. @param {HTMLElement} root */
 function focusHeading(root) {
   announce(document.title);
   if (document.activeElement && document.activeElement !== document.body) {
@@ -257,7 +259,7 @@ function focusHeading(root) {
   heading?.focus({ preventScroll: true });
 }
 
-/** Fetches a page's code when the visitor is about to go there. @param {Event} event */
+/** Loads the code of a page when the visitor is about to open it. @param {Event} event */
 function prefetch({ target }) {
   const link = target instanceof Element && target.closest("a");
   if (link && link.origin === location.origin)

@@ -1,17 +1,17 @@
-// Who is logged in. The cookies are HttpOnly; what is kept here is only the name to greet before the
-// service has answered.
+// The logged-in user. The session is in HttpOnly cookies; only the profile is stored here, to show it before the service
+// responds.
 import { ApiError, apiEvents, get, post, refresh, rememberSession, request, sessionHint } from "./api.js";
 import { chooseLanguage, language, languages } from "./i18n.js";
 
-const WHO = "session.user";
-/** Set after a language was chosen without an account, until a login applies it. */
-const CHOSEN = "language.chosen";
+const USER_KEY = "session.user";
+/** Set when a language was chosen without an account, until a login applies it. */
+const LANGUAGE_CHOSEN_KEY = "language.chosen";
 
-/** Fires `change` when somebody logs in or out, here or in another tab. */
+/** Fires `change` when the user changed, in this or another tab. */
 export const sessionEvents = new EventTarget();
 
 /** @type {Api.User | null} */
-let user = sessionHint() ? stored() : null;
+let user = sessionHint() ? storedUser() : null;
 
 /** @returns {Api.User | null} */
 export const currentUser = () => user;
@@ -22,58 +22,59 @@ export const isOrganizer = () => user?.role === "organizer" || user?.role === "a
 export const isAdmin = () => user?.role === "admin";
 
 /** @returns {Api.User | null} */
-function stored() {
+function storedUser() {
   try {
-    return JSON.parse(localStorage.getItem(WHO) ?? "null");
+    return JSON.parse(localStorage.getItem(USER_KEY) ?? "null");
   } catch {
     return null;
   }
 }
 
 /** @param {Api.User | null} next */
-function set(next) {
+function setUser(next) {
   const changed = JSON.stringify(next) !== JSON.stringify(user);
   user = next;
-  if (next) localStorage.setItem(WHO, JSON.stringify(next));
-  else localStorage.removeItem(WHO);
+  if (next) localStorage.setItem(USER_KEY, JSON.stringify(next));
+  else localStorage.removeItem(USER_KEY);
   if (changed) sessionEvents.dispatchEvent(new Event("change"));
 }
 
-/** Asks user-service who this is; a visitor without a session causes no request. */
+/** Loads the user from user-service. Without a session there is no request. */
 export async function loadSession() {
-  if (!sessionHint()) return set(null);
+  if (!sessionHint()) return setUser(null);
   try {
-    set(await get("/users/me"));
-    await agreeOnLanguage();
+    setUser(await get("/users/me"));
+    await syncLanguage();
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) endSession();
   }
 }
 
 /**
- * Uses this language from now on, here and in notifications to the account.
+ * Sets the language of the site and of the user's notifications.
  * @param {string} code
  */
-export async function speak(code) {
-  if (user) await changeProfile({ language: code }).catch(() => localStorage.setItem(CHOSEN, "1"));
-  else localStorage.setItem(CHOSEN, "1");
+export async function setLanguage(code) {
+  if (user) await changeProfile({ language: code }).catch(() => localStorage.setItem(LANGUAGE_CHOSEN_KEY, "1"));
+  else localStorage.setItem(LANGUAGE_CHOSEN_KEY, "1");
   chooseLanguage(code);
 }
 
-/** Changes name or language of the account, and refreshes the session, whose token carries both. @param {{ name?: string, language?: string }} change */
+/** Changes name or language of the account, and refreshes the session, because its token contains both. @param {{ name?: string, language?: string }} change */
 export async function changeProfile(change) {
-  set(await request("PATCH", "/users/me", { body: change }));
+  setUser(await request("PATCH", "/users/me", { body: change }));
   await refresh();
 }
 
-/** The account's language wins, unless another one was chosen here just before logging in. */
-async function agreeOnLanguage() {
-  const theirs = user?.language;
-  if (theirs === language) localStorage.removeItem(CHOSEN);
-  if (!user || theirs === language) return;
-  if (theirs && theirs in languages && !localStorage.getItem(CHOSEN)) return chooseLanguage(theirs);
+/** Uses the account's language, unless another one was chosen here before logging in. */
+async function syncLanguage() {
+  const accountLanguage = user?.language;
+  if (accountLanguage === language) localStorage.removeItem(LANGUAGE_CHOSEN_KEY);
+  if (!user || accountLanguage === language) return;
+  if (accountLanguage && accountLanguage in languages && !localStorage.getItem(LANGUAGE_CHOSEN_KEY))
+    return chooseLanguage(accountLanguage);
   await changeProfile({ language }).then(
-    () => localStorage.removeItem(CHOSEN),
+    () => localStorage.removeItem(LANGUAGE_CHOSEN_KEY),
     () => undefined,
   );
 }
@@ -85,8 +86,8 @@ async function agreeOnLanguage() {
 export async function login(email, password) {
   const answer = await post("/users/login", { email, password, session: "cookie" });
   rememberSession(answer.expires_in);
-  set(answer.user ?? (await get("/users/me")));
-  await agreeOnLanguage();
+  setUser(answer.user ?? (await get("/users/me")));
+  await syncLanguage();
 }
 
 /**
@@ -99,22 +100,22 @@ export async function register(account) {
   return created;
 }
 
-/** Ends the session at the service, and here even when the service is away. */
+/** Ends the session at the service, and here even if the service is unavailable. */
 export async function logout() {
   await post("/users/logout").catch(() => undefined);
   endSession();
 }
 
-/** Forgets a session that the service no longer knows. */
+/** Deletes the local state of an ended session. */
 export function endSession() {
   rememberSession(null);
-  set(null);
+  setUser(null);
 }
 
 apiEvents.addEventListener("signed-out", endSession);
 addEventListener("storage", ({ key }) => {
-  if (key === WHO) {
-    user = stored();
+  if (key === USER_KEY) {
+    user = storedUser();
     sessionEvents.dispatchEvent(new Event("change"));
   }
 });

@@ -1,10 +1,10 @@
-// Stripe's own card form. The card never touches this site, which gets a token for it; see
+// Stripe's card form. This site never sees the card, only the id of a payment method; see
 // https://docs.stripe.com/payments/accept-a-payment-deferred.
 import { toStripe } from "./amounts.js";
 import { ApiError, NetworkError } from "./api.js";
 import { language } from "./i18n.js";
 
-/** Stripe wants its script from its own host, whose address is in the server's security policy. */
+/** Stripe requires loading the script from this host, which the security policy of `frontend/server` allows. */
 const SCRIPT = "https://js.stripe.com/v3/";
 
 /** @type {Promise<void> | undefined} */
@@ -25,11 +25,11 @@ function loadScript() {
 }
 
 /**
- * Puts the form into `place`.
+ * Mounts the form in `place`.
  * @param {HTMLElement} place
  * @param {Api.Booking} booking
  * @param {string} publishableKey
- * @returns {Promise<() => Promise<string>>} makes a payment method of what was typed
+ * @returns {Promise<() => Promise<string>>} creates a payment method from the entered card
  */
 export async function stripeForm(place, booking, publishableKey) {
   await (loading ??= loadScript());
@@ -44,9 +44,9 @@ export async function stripeForm(place, booking, publishableKey) {
   });
   elements.create("payment").mount(place);
   return async () => {
-    const { error: unfit } = await elements.submit();
-    const made = unfit ? { error: unfit } : await stripe.createPaymentMethod({ elements });
-    if (made.paymentMethod) return made.paymentMethod.id;
-    throw new ApiError({ status: 422, code: "card_refused", detail: made.error?.message });
+    const { error: invalid } = await elements.submit();
+    const result = invalid ? { error: invalid } : await stripe.createPaymentMethod({ elements });
+    if (result.paymentMethod) return result.paymentMethod.id;
+    throw new ApiError({ status: 422, code: "card_refused", detail: result.error?.message });
   };
 }

@@ -1,26 +1,26 @@
-// The time zones that an event can be in: those that both event-service and this browser know.
+// The time zones that an event can have: those that both event-service and this browser know.
 import { get } from "./api.js";
 
 /**
  * @typedef {object} ZoneNames
  * @property {string[]} names sorted
- * @property {(name: string) => string} inUse the name in use of a zone that the browser calls by another name
+ * @property {(name: string) => string} canonical the current name of a zone, for which the browser may use an alias
  */
 
 /**
  * @param {AbortSignal} signal
- * @returns {Promise<ZoneNames>} only what the browser knows while event-service does not answer
+ * @returns {Promise<ZoneNames>} the zones of the browser alone if event-service does not respond
  */
 export async function zoneNames(signal) {
   const known = Intl.supportedValuesOf("timeZone");
   try {
     /** @type {{ items: string[], aliases: Record<string, string> }} */
     const { items, aliases } = await get("/api/events/time_zones", { signal });
-    const inUse = (/** @type {string} */ name) => aliases[name] ?? name;
-    const here = new Set(["UTC", ...known.map(inUse)]);
-    return { names: items.filter((name) => here.has(name)), inUse };
+    const canonical = (/** @type {string} */ name) => aliases[name] ?? name;
+    const supported = new Set(["UTC", ...known.map(canonical)]);
+    return { names: items.filter((name) => supported.has(name)), canonical };
   } catch (error) {
     if (signal.aborted) throw error;
-    return { names: known, inUse: (name) => name };
+    return { names: known, canonical: (name) => name };
   }
 }

@@ -1,11 +1,11 @@
-// Parts that several pages share: headings, states of waiting, emptiness and failure, event cards, dialogs.
+// Parts that pages share: titles, placeholders, errors, event cards, dialogs.
 import { ApiError } from "./api.js";
 import { isolated } from "./bidi.js";
 import { cover } from "./cover.js";
 import { h, icon, replace, uniqueId } from "./dom.js";
-import { date, eventTimeHere, explain, price, sameClock, t, tn, tOr, zonedTime } from "./i18n.js";
+import { date, localEventTime, explain, price, sameClock, t, tn, tOr, zonedTime } from "./i18n.js";
 
-/** Sets the title of the window. @param {string} text */
+/** Sets the title of the document. @param {string} text */
 export function setTitle(text) {
   document.title = `${isolated(text)} · ${t("brand")}`;
 }
@@ -20,17 +20,17 @@ export function emptyView(title, text, action) {
 }
 
 /**
- * A whole page that says what went wrong.
+ * The page about an error.
  * @param {unknown} error
  * @param {() => void} retry
  */
-export function problemView(error, retry) {
+export function errorView(error, retry) {
   const status = error instanceof ApiError ? error.status : 0;
   if (!status) console.error(error);
-  const missing = status === 404;
-  const title = missing ? t("problem.missing") : status === 403 ? t("problem.forbidden") : t("problem.title");
+  const isMissing = status === 404;
+  const title = isMissing ? t("problem.missing") : status === 403 ? t("problem.forbidden") : t("problem.title");
   const action =
-    missing || status === 403
+    isMissing || status === 403
       ? h("a.button", { href: "/" }, t("problem.home"))
       : h("button.button", { onclick: retry }, t("action.retry"));
   return h(
@@ -38,54 +38,54 @@ export function problemView(error, retry) {
     { role: "alert" },
     cover({ title, category: null }),
     h("h1", title),
-    h("p", missing ? t("problem.missing_text") : explain(error)),
+    h("p", isMissing ? t("problem.missing_text") : explain(error)),
     action,
   );
 }
 
 /**
- * Shows in place of a part of a page that it could not be loaded.
+ * Stands for a part of a page that could not be loaded.
  * @param {unknown} error
  * @param {() => unknown} retry
  */
-export function failedPart(error, retry) {
+export function loadError(error, retry) {
   const button = h("button.button.plain", { onclick: () => retry() }, t("action.retry"));
   return h("p.alert", { role: "alert" }, explain(error), " ", button);
 }
 
 /**
- * Fills one part of a page independently: if it fails, the rest of the page stays.
+ * Fills one part of a page. A failure does not affect the rest of the page.
  * @template T
  * @param {Element} place
  * @param {AbortSignal} signal
- * @param {() => Promise<T>} ask
- * @param {(got: T) => import("./dom.js").Child[]} draw
+ * @param {() => Promise<T>} load
+ * @param {(data: T) => import("./dom.js").Child[]} draw
  * @returns {Promise<void>}
  */
-export async function loadPart(place, signal, ask, draw) {
+export async function loadPart(place, signal, load, draw) {
   try {
-    replace(place, draw(await ask()));
+    replace(place, draw(await load()));
   } catch (error) {
     if (!signal.aborted)
       replace(
         place,
-        failedPart(error, () => loadPart(place, signal, ask, draw)),
+        loadError(error, () => loadPart(place, signal, load, draw)),
       );
   }
 }
 
-/** Grey shapes in the size of what will come. @param {string} kind @param {number} count */
+/** Placeholders of content that is loading. @param {string} kind @param {number} count */
 export function skeletons(kind, count) {
   return Array.from({ length: count }, () => h(`div.skeleton.${kind}`, { "aria-hidden": "true" }));
 }
 
-/** The longest search that the services accept, in characters. */
+/** The limit of the services, in characters. */
 const MAX_SEARCH = 200;
 
 /** The text to search for. @param {unknown} typed */
 export const searchText = (typed) => [...String(typed ?? "").trim()].slice(0, MAX_SEARCH).join("");
 
-/** Whether an event can be booked, and if not, why. @param {Api.EventItem} event */
+/** Whether an event can be booked, with a text about it. @param {Api.EventItem} event */
 export function availability(event) {
   /** @param {string} tone @param {string} text */
   const closed = (tone, text) => ({ open: false, tone, text });
@@ -98,16 +98,19 @@ export function availability(event) {
   }
   if (Date.parse(event.sales_end_at ?? event.starts_at) < now) return closed("quiet", t("event.sales_over"));
   if (event.available === 0) return closed("bad", t("event.sold_out"));
-  const scarce = event.available <= Math.max(5, event.capacity / 10);
-  return { ...closed(scarce ? "warn" : "good", tn(scarce ? "event.last" : "event.left", event.available)), open: true };
+  const isScarce = event.available <= Math.max(5, event.capacity / 10);
+  return {
+    ...closed(isScarce ? "warn" : "good", tn(isScarce ? "event.last" : "event.left", event.available)),
+    open: true,
+  };
 }
 
 const CATEGORIES = ["music", "theatre", "arts", "film", "talks", "technology", "food", "sports", "family"];
 
-/** The usual categories, and `one` if it is another. @param {string | null} [one] */
-export const categories = (one) => (one && !CATEGORIES.includes(one) ? [...CATEGORIES, one] : CATEGORIES);
+/** The common categories, and `other` if it is none of them. @param {string | null} [other] */
+export const categories = (other) => (other && !CATEGORIES.includes(other) ? [...CATEGORIES, other] : CATEGORIES);
 
-/** The name of a category, in the visitor's language if it is a usual one. @param {string} category */
+/** The name of a category, translated if it is a common one. @param {string} category */
 export const categoryName = (category) => tOr(`category.${category.toLowerCase()}`, category);
 
 /** @param {Api.EventItem} event */
@@ -115,7 +118,7 @@ export function eventCard(event) {
   const { tone, text } = availability(event);
   const when = h("time", {
     datetime: event.starts_at,
-    title: sameClock(event) ? undefined : t("event.your_time", { time: eventTimeHere(event) }),
+    title: sameClock(event) ? undefined : t("event.your_time", { time: localEventTime(event) }),
   });
   when.append(zonedTime(event.starts_at, event, { weekday: "short", hour: "numeric", minute: "2-digit" }));
   const cancelled = event.status === "cancelled";
@@ -131,7 +134,7 @@ export function eventCard(event) {
   );
 }
 
-/** A leaf of a calendar, as decoration of a date that is also given in words. @param {Api.EventItem} event */
+/** The date as a decoration; the card also has it as text. @param {Api.EventItem} event */
 function dateLeaf(event) {
   return h(
     "span.leaf",
@@ -155,7 +158,7 @@ export function bookingState(booking) {
 }
 
 /**
- * Opens a dialog, which is removed once it is closed.
+ * Opens a dialog, which is removed when it closes.
  * @param {string} title
  * @param {...HTMLElement} content
  */
@@ -169,7 +172,7 @@ export function openDialog(title, ...content) {
 }
 
 /**
- * Asks before something that cannot be undone.
+ * Asks for confirmation. `final` warns that the action cannot be undone.
  * @param {{ title: string, text: string, yes: string, no?: string, danger?: boolean, final?: boolean }} question
  * @returns {Promise<boolean>}
  */
@@ -189,49 +192,49 @@ export function confirmDialog({ title, text, yes, no = t("action.back"), danger 
 }
 
 /**
- * Runs `work` while its button is locked and says so.
+ * Runs `task` while its button is disabled and marked as busy.
  * @template T
  * @param {HTMLButtonElement} button
- * @param {() => Promise<T>} work
+ * @param {() => Promise<T>} task
  * @returns {Promise<T>}
  */
-export async function whileBusy(button, work) {
+export async function whileBusy(button, task) {
   button.setAttribute("aria-busy", "true");
   button.disabled = true;
   try {
-    return await work();
+    return await task();
   } finally {
     button.removeAttribute("aria-busy");
     button.disabled = false;
   }
 }
 
-/** Where a form or panel says what went wrong. */
+/** The message box of a form or panel. */
 export function alertBox() {
   const box = h("p.alert", { role: "alert", hidden: true });
   return {
     box,
-    /** @param {string} [text] nothing hides it @param {boolean} [calm] whether it is information and not a failure */
-    say(text, calm = false) {
+    /** @param {string} [text] hides the box if absent @param {boolean} [isInfo] whether it is no error */
+    showMessage(text, isInfo = false) {
       box.hidden = !text;
-      box.classList.toggle("calm", calm);
-      box.setAttribute("role", calm ? "status" : "alert");
+      box.classList.toggle("calm", isInfo);
+      box.setAttribute("role", isInfo ? "status" : "alert");
       box.textContent = text ?? "";
     },
   };
 }
 
 /**
- * Loads more of a list, and says so when that fails.
+ * A button that loads more of a list, and shows errors.
  * @param {string} text
  * @param {() => Promise<void>} load
  */
 export function moreButton(text, load) {
-  const { box, say } = alertBox();
+  const { box, showMessage } = alertBox();
   const button = h("button.button.plain", text);
-  button.addEventListener("click", () => whileBusy(button, load).catch((error) => say(explain(error))));
+  button.addEventListener("click", () => whileBusy(button, load).catch((error) => showMessage(explain(error))));
   return h("div.more", button, box);
 }
 
-/** A link with an icon in front. @param {string} name @param {string} text @param {Record<string, unknown>} props */
+/** A button with an icon. @param {string} name @param {string} text @param {Record<string, unknown>} props */
 export const iconButton = (name, text, props) => h("button.button.plain", props, icon(name), text);

@@ -1,4 +1,4 @@
-// Between what a clock on the wall shows in a time zone and instants in UTC.
+// Converts between local times of a time zone (wall clock times) and instants in UTC.
 
 const DAY = 86_400_000;
 
@@ -6,7 +6,7 @@ const DAY = 86_400_000;
 const toText = (milliseconds) => new Date(milliseconds).toISOString().replace(".000Z", "Z");
 
 /**
- * What the clock shows, in the form of `<input type="datetime-local">`.
+ * The local time of an instant, as `<input type="datetime-local">` has it.
  * @param {string} instant RFC 3339
  * @param {string} zone IANA
  */
@@ -15,14 +15,14 @@ export function wallClock(instant, zone) {
 }
 
 /**
- * The instants at which the clock shows `wall`, the earlier first: normally one, two when it is set back, none when it
- * is set forward.
+ * The instants with the local time `wall`, in order: normally one, two when clocks are set back, none when they are set
+ * forward.
  * @param {string} wall such as `2026-06-12T20:00`
  * @param {string} zone IANA
  */
 export function instantsOf(wall, zone) {
   const asIfUtc = Date.parse(`${wall}Z`);
-  // No zone is more than a day away from UTC, so these are the offsets before and after any nearby change.
+  // No offset exceeds a day, so these are the offsets before and after any change of the clocks nearby.
   const offsets = new Set([offset(asIfUtc - DAY, zone), offset(asIfUtc + DAY, zone)]);
   return [...offsets]
     .filter((ahead) => offset(asIfUtc - ahead, zone) === ahead)
@@ -32,8 +32,8 @@ export function instantsOf(wall, zone) {
 }
 
 /**
- * The instant that `wall` means: the earlier one if the clock shows it twice. If the clock skips it, the instant is
- * later by as much as the clock skips.
+ * The instant of the local time `wall`: the earlier one of two; if clocks skip the time, the instant is later by the
+ * skipped duration.
  * @param {string} wall such as `2026-06-12T20:00`
  * @param {string} zone IANA
  */
@@ -44,7 +44,7 @@ export function instantOf(wall, zone) {
   return toText(asIfUtc - offset(asIfUtc - DAY, zone));
 }
 
-/** How far the zone is ahead of UTC, such as `UTC+05:30`. @param {string} instant @param {string} zone IANA */
+/** The offset of the zone, such as `UTC+05:30`. @param {string} instant @param {string} zone IANA */
 export function offsetName(instant, zone) {
   const minutes = Math.round(offset(Date.parse(instant), zone) / 60_000);
   const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
@@ -53,18 +53,18 @@ export function offsetName(instant, zone) {
 }
 
 /**
- * `wall`, moved by as much as the clock shows between two others.
+ * `wall`, shifted by the difference between two other local times.
  * @param {string} wall
  * @param {string} from
  * @param {string} to
  */
-export function moved(wall, from, to) {
-  const at = Date.parse(`${wall}Z`) + Date.parse(`${to}Z`) - Date.parse(`${from}Z`);
-  return new Date(at).toISOString().slice(0, 16);
+export function shiftWallClock(wall, from, to) {
+  const shifted = Date.parse(`${wall}Z`) + Date.parse(`${to}Z`) - Date.parse(`${from}Z`);
+  return new Date(shifted).toISOString().slice(0, 16);
 }
 
 /**
- * Milliseconds that the zone is ahead of UTC.
+ * The offset of the zone from UTC, in milliseconds.
  * @param {number} milliseconds
  * @param {string} zone
  */
@@ -82,7 +82,7 @@ function offset(milliseconds, zone) {
   /** @param {string} type */
   const part = (type) => Number(parts.find((candidate) => candidate.type === type)?.value);
   const shown = new Date(0);
-  // Unlike Date.UTC, these do not read the years 0 to 99 as 1900 to 1999.
+  // Unlike Date.UTC, these setters do not map the years 0 to 99 to 1900 to 1999.
   shown.setUTCFullYear(part("year"), part("month") - 1, part("day"));
   shown.setUTCHours(part("hour"), part("minute"), part("second"));
   return shown.getTime() - Math.floor(milliseconds / 1000) * 1000;

@@ -1,108 +1,108 @@
-// An attendee's journeys: from registration to notification, and everything that can happen while paying.
+// An attendee's journeys: from registration to notification, and the outcomes of payments.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
-import { PHONE, Person, goHome, journey, unique, visit } from "./people.js";
+import { PHONE, User, closeBrowser, journey, unique, browserTest } from "./user.js";
 
 const title = unique("Chamber music by candlelight");
 let event = "";
 let free = "";
 
 before(async () => {
-  const organizer = await Person.arrives();
-  await organizer.registers("organizer");
-  event = await organizer.publishes({ title, capacity: 200 });
-  free = await organizer.publishes({ title: unique("Open rehearsal"), price: "0" });
-  await organizer.leaves();
+  const organizer = await User.open();
+  await organizer.register("organizer");
+  event = await organizer.publish({ title, capacity: 200 });
+  free = await organizer.publish({ title: unique("Open rehearsal"), price: "0" });
+  await organizer.close();
 });
-after(goHome);
+after(closeBrowser);
 
-journey("somebody registers, finds an event, books, pays and is notified @ingress", async (person) => {
-  const { page } = person;
+journey("a visitor registers, finds an event, books, pays and is notified @ingress", async (user) => {
+  const { page } = user;
   await page.goto("/");
   await page.getByRole("searchbox", { name: "Search events" }).fill(title);
   await page.getByRole("link", { name: title }).click();
-  await person.button("Add one seat").click();
-  await person.button("Log in to book").click();
+  await user.button("Add one seat").click();
+  await user.button("Log in to book").click();
   await page.getByRole("main").getByRole("link", { name: "Sign up" }).click();
-  await person.fillsRegistration();
+  await user.fillRegistration();
 
   await page.getByRole("heading", { name: title }).waitFor();
-  await person.button("Reserve 2 seats").click();
-  await person.sees("We’re holding your seats for");
-  await person.fitsTheScreen();
-  await person.paysWith("Payment succeeds");
+  await user.button("Reserve 2 seats").click();
+  await user.waitForText("We’re holding your seats for");
+  await user.expectNoOverflow();
+  await user.payWith("Payment succeeds");
 
-  await person.sees("You’re in!");
-  await person.sees("Give your name or booking number at the door.");
+  await user.waitForText("You’re in!");
+  await user.waitForText("Give your name or booking number at the door.");
   const number = new URL(page.url()).pathname.split("/").pop();
   await page
     .getByRole("definition")
     .filter({ hasText: `#${number}` })
     .waitFor();
-  await person.fitsTheScreen();
+  await user.expectNoOverflow();
   await page.getByRole("link", { name: "Notifications, 1 unread" }).click();
   const news = page.getByRole("listitem").filter({ hasText: title });
   await news.waitFor();
   await news.getByRole("link").click();
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
   await page.getByRole("link", { name: "Notifications", exact: true }).waitFor();
 });
 
-journey("a notification arrives in another tab while it is open", async (person) => {
-  await person.registers();
-  const other = await person.context.newPage();
+journey("a notification arrives in another tab while it is open", async (user) => {
+  await user.register();
+  const other = await user.context.newPage();
   await other.goto("/");
   await other.getByRole("link", { name: "Notifications", exact: true }).waitFor();
-  await person.reserves(event);
-  await person.paysWith("Payment succeeds");
-  await person.sees("You’re in!");
+  await user.reserve(event);
+  await user.payWith("Payment succeeds");
+  await user.waitForText("You’re in!");
   await other.bringToFront();
 
   await other.getByRole("link", { name: "Notifications, 1 unread" }).waitFor();
 });
 
-journey("a declined card says why, and the next one works", async (person) => {
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Card is declined");
-  await person.isTold("Your card was declined");
-  await person.paysWith("Payment succeeds");
+journey("a declined card shows the reason, and another card works", async (user) => {
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Card is declined");
+  await user.waitForAlert("Your card was declined");
+  await user.payWith("Payment succeeds");
 
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
 });
 
-journey("a payment that settles late shows its end by itself", async (person) => {
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Payment takes a few seconds");
-  await person.button("Processing payment…").waitFor();
+journey("a late payment shows its result without a reload", async (user) => {
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Payment takes a few seconds");
+  await user.button("Processing payment…").waitFor();
 
-  await person.page.getByText("You’re in!").waitFor({ timeout: 40_000 });
+  await user.page.getByText("You’re in!").waitFor({ timeout: 40_000 });
 });
 
-journey("a payment goes on after a reload", async (person) => {
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Payment takes a few seconds");
-  await person.button("Processing payment…").waitFor();
-  await person.page.reload();
+journey("a payment continues after a reload", async (user) => {
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Payment takes a few seconds");
+  await user.button("Processing payment…").waitFor();
+  await user.page.reload();
 
-  await person.page.getByText("You’re in!").waitFor({ timeout: 40_000 });
+  await user.page.getByText("You’re in!").waitFor({ timeout: 40_000 });
 });
 
-journey("a gateway that fails before charging can be tried again", async (person) => {
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Payment fails before charging");
-  await person.isTold("You weren’t charged");
-  await person.paysWith("Payment succeeds");
+journey("a payment that failed before charging can be retried", async (user) => {
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Payment fails before charging");
+  await user.waitForAlert("You weren’t charged");
+  await user.payWith("Payment succeeds");
 
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
 });
 
-journey("a lost answer and a second click book once", async (person) => {
-  const { page } = person;
-  await person.registers();
+journey("a lost response and a second click make one booking", async (user) => {
+  const { page } = user;
+  await user.register();
   /** @type {(string | undefined)[]} */
   const keys = [];
   let lost = 0;
@@ -114,7 +114,7 @@ journey("a lost answer and a second click book once", async (person) => {
     await route.abort("connectionreset");
   });
   await page.goto(`/events/${event}`);
-  await person.button(/^Reserve/).dblclick();
+  await user.button(/^Reserve/).dblclick();
   await page.waitForURL(/\/me\/bookings\/\d+$/);
   await page.goto("/me/bookings");
 
@@ -124,16 +124,16 @@ journey("a lost answer and a second click book once", async (person) => {
   assert.equal(new Set(keys).size, 1);
 });
 
-journey("a free event is booked without payment and cancelled again", async (person) => {
-  const { page } = person;
-  await person.registers();
+journey("a free event is booked without payment and cancelled again", async (user) => {
+  const { page } = user;
+  await user.register();
   await page.goto(`/events/${free}`);
-  await person.button("Book 1 free seat").click();
-  await person.sees("You’re in!");
-  await person.button("Cancel booking").click();
+  await user.button("Book 1 free seat").click();
+  await user.waitForText("You’re in!");
+  await user.button("Cancel booking").click();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
 
-  await person.sees("This booking has been cancelled.");
+  await user.waitForText("This booking has been cancelled.");
   assert.equal(
     await page
       .getByText(/\bpay\b|charged|refund/i)
@@ -143,73 +143,73 @@ journey("a free event is booked without payment and cancelled again", async (per
   );
 });
 
-journey("a paid booking is cancelled and the money goes back", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event, 2);
-  await person.paysWith("Payment succeeds");
-  await person.sees("You’re in!");
-  await person.button("Cancel booking").click();
+journey("a paid booking is cancelled and refunded", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event, 2);
+  await user.payWith("Payment succeeds");
+  await user.waitForText("You’re in!");
+  await user.button("Cancel booking").click();
   await page.getByRole("dialog").getByText("you’ll get €25 back").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
 
   await page.getByText("Cancelled and refunded").first().waitFor({ timeout: 40_000 });
 });
 
-journey("a card whose bank goes silent is asked until it is known", async (person) => {
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Bank doesn’t respond");
+journey("a payment without a response is polled until its result is known", async (user) => {
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Bank doesn’t respond");
 
-  await person.page.getByText("You’re in!").waitFor({ timeout: 90_000 });
+  await user.page.getByText("You’re in!").waitFor({ timeout: 90_000 });
 });
 
-journey("the last seat is gone when somebody else was faster", async (person) => {
-  const { page } = person;
-  await person.registers("organizer");
-  const last = await person.publishes({ title: unique("A table for one"), capacity: 1 });
+journey("the last seat is sold out after another user reserved it", async (user) => {
+  const { page } = user;
+  await user.register("organizer");
+  const last = await user.publish({ title: unique("A table for one"), capacity: 1 });
   await page.goto(`/events/${last}`);
-  await person.sees("Last seat");
-  const faster = await Person.arrives();
-  await faster.registers();
-  await faster.reserves(last);
-  await person.button("Reserve 1 seat").click();
+  await user.waitForText("Last seat");
+  const faster = await User.open();
+  await faster.register();
+  await faster.reserve(last);
+  await user.button("Reserve 1 seat").click();
 
-  await person.sees("Sold out");
-  await person.sees("Seats that aren’t paid for go back on sale.");
-  await faster.leaves();
+  await user.waitForText("Sold out");
+  await user.waitForText("Seats that aren’t paid for go back on sale.");
+  await faster.close();
 });
 
-journey("a session that ended is no end: log in, and pay once more", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event);
-  await person.sees("Choose a test card");
-  await person.context.clearCookies();
-  await person.paysWith("Payment takes a few seconds");
+journey("after the session ended, the user logs in and confirms the payment again", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event);
+  await user.waitForText("Choose a test card");
+  await user.context.clearCookies();
+  await user.payWith("Payment takes a few seconds");
   await page.getByRole("heading", { name: "Welcome back" }).waitFor();
-  await person.logsIn();
-  await person.sees("please confirm your payment once more");
+  await user.submitLogin();
+  await user.waitForText("please confirm your payment once more");
   assert.ok(await page.getByRole("radio", { name: "Payment takes a few seconds" }).isChecked());
-  await person.paysWith("Payment succeeds");
+  await user.payWith("Payment succeeds");
 
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
 });
 
-journey("held seats are shown at the event, and given back from there or from the booking", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event, 2);
+journey("held seats are shown on the page of the event, and released there or on that of the booking", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event, 2);
   await page.goto(`/events/${event}`);
-  await person.sees(/We’re holding 2 seats for you until/);
+  await user.waitForText(/We’re holding 2 seats for you until/);
   await page.getByRole("link", { name: "Continue to payment" }).click();
-  await person.button("Release seats").click();
+  await user.button("Release seats").click();
   await page.getByRole("dialog").getByRole("button", { name: "Release seats" }).click();
-  await person.sees("These seats are back on sale. You weren’t charged.");
+  await user.waitForText("These seats are back on sale. You weren’t charged.");
 
-  await person.reserves(event);
+  await user.reserve(event);
   await page.goto(`/events/${event}`);
-  await person.button("Release seats").click();
+  await user.button("Release seats").click();
   await page.getByRole("dialog").getByRole("button", { name: "Release seats" }).click();
   await page.getByRole("link", { name: "Continue to payment" }).waitFor({ state: "detached" });
   await page.goto("/me/bookings");
@@ -217,24 +217,24 @@ journey("held seats are shown at the event, and given back from there or from th
   assert.equal(await page.getByRole("listitem").filter({ hasText: "Cancelled" }).count(), 2);
 });
 
-journey("a payment form that could not begin is tried again", async (person) => {
-  const { page } = person;
-  await person.registers();
-  let asked = 0;
-  await page.route("**/payments/config", (route) => (asked++ < 3 ? route.abort() : route.continue()));
-  await person.reserves(event);
-  await person.isTold("No connection");
-  await person.button("Try again").click();
-  await person.paysWith("Payment succeeds");
+journey("a payment form that failed to load can be retried", async (user) => {
+  const { page } = user;
+  await user.register();
+  let requests = 0;
+  await page.route("**/payments/config", (route) => (requests++ < 3 ? route.abort() : route.continue()));
+  await user.reserve(event);
+  await user.waitForAlert("No connection");
+  await user.button("Try again").click();
+  await user.payWith("Payment succeeds");
 
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
 });
 
-journey("a payment that is being processed is no failure", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Payment takes a few seconds");
+journey("a payment in progress is not shown as a failure", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Payment takes a few seconds");
   await page.getByRole("status").filter({ hasText: "Your payment is being processed." }).waitFor();
   await page.reload();
   await page.getByRole("status").filter({ hasText: "Your payment is being processed." }).waitFor();
@@ -243,29 +243,26 @@ journey("a payment that is being processed is no failure", async (person) => {
   await page.getByText("You’re in!").waitFor({ timeout: 40_000 });
 });
 
-visit(
-  "on a phone one sees what one buys before one pays",
-  async (person) => {
-    await person.registers();
-    await person.reserves(event, 2);
-    const pay = person.button(/^Pay /);
+browserTest(
+  "on a phone the booking is shown above the payment",
+  async (user) => {
+    await user.register();
+    await user.reserve(event, 2);
+    const pay = user.button(/^Pay /);
     await pay.waitFor();
     const top = async (/** @type {import("playwright-core").Locator} */ part) => (await part.boundingBox())?.y ?? NaN;
 
-    for (const part of [
-      person.page.getByRole("heading", { name: title }),
-      person.page.getByText("€25", { exact: true }),
-    ])
-      assert.ok((await top(part)) < (await top(person.page.getByRole("timer"))));
-    assert.ok((await top(person.page.getByRole("timer"))) < 740, "the time that is left is on the first screen");
+    for (const part of [user.page.getByRole("heading", { name: title }), user.page.getByText("€25", { exact: true })])
+      assert.ok((await top(part)) < (await top(user.page.getByRole("timer"))));
+    assert.ok((await top(user.page.getByRole("timer"))) < 740, "the remaining time is on the first screen");
   },
   { viewport: PHONE },
 );
 
-journey("a hold that runs out is told plainly", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event);
+journey("an expired hold is explained", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event);
   const expires = new Date(Date.now() + 3000).toISOString();
   await page.route(/\/bookings\/\d+$/, async (route) => {
     if (route.request().resourceType() !== "fetch") return route.continue();
@@ -276,49 +273,49 @@ journey("a hold that runs out is told plainly", async (person) => {
   await page.reload();
   await page.getByRole("timer").filter({ hasText: /^0:0/ }).waitFor();
 
-  await person.sees("We didn’t receive your payment in time");
+  await user.waitForText("We didn’t receive your payment in time");
   await page.getByRole("link", { name: "Book again" }).waitFor();
 });
 
-journey("without a network the payment waits, and is charged once", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event);
+journey("a payment is retried after a network failure and charged once", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event);
   /** @type {(string | undefined)[]} */
   const keys = [];
   await page.route("**/payments", (route) => {
     keys.push(route.request().headers()["idempotency-key"]);
     return keys.length > 3 ? route.continue() : route.abort("internetdisconnected");
   });
-  await person.paysWith("Payment succeeds");
-  await person.isTold("you won’t be charged twice");
-  await person.button(/^Pay /).click();
+  await user.payWith("Payment succeeds");
+  await user.waitForAlert("you won’t be charged twice");
+  await user.button(/^Pay /).click();
 
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
   assert.equal(keys.length, 4);
   assert.equal(new Set(keys).size, 1);
 });
 
-visit(
-  "a whole booking by keyboard alone",
-  async (person) => {
-    const { page } = person;
-    await person.registers();
+browserTest(
+  "an event is booked with the keyboard alone",
+  async (user) => {
+    const { page } = user;
+    await user.register();
     await page.goto(`/events/${event}`);
-    await press(person, "Tab", /^Reserve/);
+    await press(user, "Tab", /^Reserve/);
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/me\/bookings\/\d+$/);
-    await person.sees("Choose a test card");
-    await press(person, "Tab", /Payment succeeds/);
-    await press(person, "Tab", /^Pay/);
+    await user.waitForText("Choose a test card");
+    await press(user, "Tab", /Payment succeeds/);
+    await press(user, "Tab", /^Pay/);
     await page.keyboard.press("Enter");
 
-    await person.sees("You’re in!");
+    await user.waitForText("You’re in!");
   },
   { viewport: PHONE },
 );
 
-/** What Stripe.js does, as far as the page can tell: a form in its place, and a token for the card that was typed. */
+/** A substitute for Stripe.js: a form, and a payment method for the entered card. */
 const STRIPE_JS = `window.Stripe = (key) => ({
   elements: (options) => ({
     create: () => ({
@@ -332,16 +329,16 @@ const STRIPE_JS = `window.Stripe = (key) => ({
   createPaymentMethod: async () => ({ paymentMethod: { id: "pm_card_visa" } }),
 });`;
 
-journey("with Stripe the card is typed into Stripe's own form", async (person) => {
-  const { page } = person;
-  await person.registers();
+journey("with Stripe the card is entered in Stripe's form", async (user) => {
+  const { page } = user;
+  await user.register();
   await page.route("**/payments/config", (route) =>
     route.fulfill({ json: { provider: "stripe", publishable_key: "pk_test_ours" } }),
   );
   await page.route("https://js.stripe.com/**", (route) =>
     route.fulfill({ contentType: "text/javascript", body: STRIPE_JS }),
   );
-  // The security policy of a site whose provider is Stripe; frontend/server/tests shows that this is its policy.
+  // The security policy of a site with Stripe, which a test in frontend/server/tests verifies.
   await page.route(/\/events\/[\w-]+$/, async (route) => {
     if (route.request().resourceType() !== "document") return route.continue();
     const response = await route.fetch();
@@ -352,33 +349,33 @@ journey("with Stripe the card is typed into Stripe's own form", async (person) =
     };
     await route.fulfill({ response, headers });
   });
-  await person.reserves(event, 2);
-  await person.sees("pk_test_ours 2500 eur");
-  await person.button(/^Pay /).click();
-  await person.isTold("Your card number is incomplete.");
+  await user.reserve(event, 2);
+  await user.waitForText("pk_test_ours 2500 eur");
+  await user.button(/^Pay /).click();
+  await user.waitForAlert("Your card number is incomplete.");
   await page.getByLabel("Card number").fill("4242 4242 4242 4242");
-  await person.button(/^Pay /).click();
+  await user.button(/^Pay /).click();
 
-  await person.sees("You’re in!");
+  await user.waitForText("You’re in!");
 });
 
-journey("when Stripe's form does not come, the page says so", async (person) => {
-  await person.registers();
-  await person.page.route("**/payments/config", (route) =>
+journey("the page shows an error when Stripe's form fails to load", async (user) => {
+  await user.register();
+  await user.page.route("**/payments/config", (route) =>
     route.fulfill({ json: { provider: "stripe", publishable_key: "pk_test_ours" } }),
   );
-  await person.reserves(event);
+  await user.reserve(event);
 
-  await person.isTold("No connection");
-  assert.ok(await person.button(/^Pay /).isDisabled());
-  assert.match(person.complaints.splice(0).join(), /js\.stripe\.com/);
+  await user.waitForAlert("No connection");
+  assert.ok(await user.button(/^Pay /).isDisabled());
+  assert.match(user.errors.splice(0).join(), /js\.stripe\.com/);
 });
 
-/** Presses `key` until what is focused is called `name`. @param {Person} person @param {string} key @param {RegExp} name */
-async function press(person, key, name) {
+/** Presses `key` until the focused element is named `name`. @param {User} user @param {string} key @param {RegExp} name */
+async function press(user, key, name) {
   for (let presses = 0; presses < 60; presses++) {
-    await person.page.keyboard.press(key);
-    const focused = await person.page.evaluate(() => {
+    await user.page.keyboard.press(key);
+    const focused = await user.page.evaluate(() => {
       const element = document.activeElement;
       const label = element instanceof HTMLInputElement ? element.labels?.[0] : element;
       return label?.textContent?.trim() ?? "";

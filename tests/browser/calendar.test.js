@@ -1,4 +1,4 @@
-// The calendar file of an event, as programs read it.
+// The calendar file of an event.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { icalendar } from "../../frontend/src/icalendar.js";
@@ -33,7 +33,7 @@ function properties(fields) {
   );
 }
 
-test("an event says when it is, and which revision of it this is", () => {
+test("a calendar file has the times and the revision of its event", () => {
   const read = properties();
   assert.equal(read.UID, EVENT.id);
   assert.equal(read.DTSTART, "20270612T180000Z");
@@ -45,11 +45,11 @@ test("an event says when it is, and which revision of it this is", () => {
   assert.equal(read.URL, `https://example.org/events/${EVENT.id}`);
 });
 
-test("a cancelled event says so", () => {
+test("a cancelled event has the status CANCELLED", () => {
   assert.equal(properties({ status: "cancelled" }).STATUS, "CANCELLED");
 });
 
-test("text cannot leave its line", () => {
+test("line breaks and control characters in texts are escaped", () => {
   const read = properties();
   assert.equal(read.SUMMARY, "Jazz\\, late\\; loud \\\\ free");
   assert.equal(read.DESCRIPTION, "One\\ntwo\\nthree\\nfour");
@@ -61,7 +61,7 @@ test("text cannot leave its line", () => {
   assert.doesNotMatch(forged, /\r(?!\n)|(?<!\r)\n/);
 });
 
-test("no line has more than 75 octets, and no character is cut in two", () => {
+test("lines have at most 75 octets and split no character", () => {
   const description = "Füße 🎷 日本語 ".repeat(40) + "x".repeat(300);
   const file = icalendar({ ...EVENT, description }, "https://example.org");
   const lines = file.split("\r\n");

@@ -1,7 +1,7 @@
-// The form of an event sends what was edited, and never values that are read back from what it shows.
+// The event form sends edited values only.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { changesOf, valuesOf } from "../../frontend/src/event-values.js";
+import { changedValues, toEventValues } from "../../frontend/src/event-values.js";
 
 /** @type {Api.EventItem} */
 const EVENT = {
@@ -10,7 +10,7 @@ const EVENT = {
   description: "First line\r\nsecond  ",
   venue: "The Old Mill",
   time_zone: "Europe/Berlin",
-  // The second of two equal half past twos.
+  // The second of two instants with the local time 02:30.
   starts_at: "2027-10-31T01:30:00Z",
   ends_at: "2027-10-31T04:00:12.345Z",
   capacity: 50,
@@ -49,28 +49,28 @@ const SHOWN = {
 /** @param {Partial<typeof SHOWN>} edits @param {Partial<Api.EventItem>} [event] */
 const sent = (edits, event) => {
   const whole = { ...EVENT, ...event };
-  return changesOf(valuesOf({ ...SHOWN, ...edits }, { event: whole, texts: SHOWN }), whole);
+  return changedValues(toEventValues({ ...SHOWN, ...edits }, { event: whole, texts: SHOWN }), whole);
 };
 
-test("nothing edited, nothing sent", () => {
+test("without edits nothing is sent", () => {
   assert.deepEqual(sent({}), {});
 });
 
-test("another venue moves nothing, not even in the hour that exists twice", () => {
+test("an edited venue does not change the times, not even in a repeated hour", () => {
   assert.deepEqual(sent({ venue: " The barn " }), { venue: "The barn" });
   assert.deepEqual(sent({ title: "Later" }, { starts_at: "2027-10-31T00:30:00Z" }), { title: "Later" });
 });
 
-test("an edited time in the hour that exists twice is the earlier one", () => {
+test("an edited time in a repeated hour is the earlier one", () => {
   assert.deepEqual(sent({ starts_at: "2027-10-31T02:15" }), { starts_at: "2027-10-31T00:15:00Z" });
 });
 
-test("a time that is typed back to what it was is what it was", () => {
+test("a time that is edited back is unchanged", () => {
   const before = { event: EVENT, texts: SHOWN };
-  assert.equal(valuesOf({ ...SHOWN, starts_at: "2027-10-31T02:30" }, before).starts_at, EVENT.starts_at);
+  assert.equal(toEventValues({ ...SHOWN, starts_at: "2027-10-31T02:30" }, before).starts_at, EVENT.starts_at);
 });
 
-test("another zone keeps what its clock shows as well, and moves the rest", () => {
+test("another time zone changes only the instants whose local time differs in it", () => {
   assert.deepEqual(sent({ time_zone: "Europe/Paris" }), { time_zone: "Europe/Paris" });
   assert.deepEqual(sent({ time_zone: "Europe/Lisbon" }), {
     time_zone: "Europe/Lisbon",
@@ -80,32 +80,32 @@ test("another zone keeps what its clock shows as well, and moves the rest", () =
   });
 });
 
-test("price and currency are one amount", () => {
+test("the price follows the decimals of its currency", () => {
   assert.deepEqual(sent({ price: "99" }), { price: 9900 });
   assert.deepEqual(sent({ currency: "KWD" }), { price: 12_500, currency: "KWD" });
   assert.deepEqual(sent({ currency: "USD" }), { currency: "USD" });
   assert.deepEqual(sent({ price: "99999999", currency: "JPY" }), { price: 99_999_999, currency: "JPY" });
 });
 
-test("what is emptied is cleared", () => {
+test("an emptied field is cleared", () => {
   assert.deepEqual(sent({ sales_end_at: "", description: "" }), { sales_end_at: null, description: "" });
   assert.deepEqual(sent({ category: "" }, { category: "music" }), {});
   assert.deepEqual(sent({ category: "film" }, { category: "music" }), { category: "film" });
 });
 
-test("the limit of a person is set, lifted, and left out of a new event that has none", () => {
+test("the limit per person is set, removed, and omitted from a new event without one", () => {
   const limited = { max_seats_per_person: 4 };
   assert.deepEqual(sent({ max_seats_per_person: "4" }), limited);
-  assert.deepEqual(valuesOf({ ...SHOWN, max_seats_per_person: "" }, null).max_seats_per_person, undefined);
-  assert.equal(valuesOf({ ...SHOWN, max_seats_per_person: "4" }, null).max_seats_per_person, 4);
+  assert.deepEqual(toEventValues({ ...SHOWN, max_seats_per_person: "" }, null).max_seats_per_person, undefined);
+  assert.equal(toEventValues({ ...SHOWN, max_seats_per_person: "4" }, null).max_seats_per_person, 4);
   const texts = { ...SHOWN, max_seats_per_person: "4" };
   const event = { ...EVENT, ...limited };
-  const lifted = valuesOf({ ...texts, max_seats_per_person: "" }, { event, texts });
-  assert.deepEqual(changesOf(lifted, event), { max_seats_per_person: null });
+  const lifted = toEventValues({ ...texts, max_seats_per_person: "" }, { event, texts });
+  assert.deepEqual(changedValues(lifted, event), { max_seats_per_person: null });
 });
 
-test("a new event is all that the form says", () => {
-  assert.deepEqual(valuesOf({ ...SHOWN, title: " Night " }, null), {
+test("a new event has all values of the form", () => {
+  assert.deepEqual(toEventValues({ ...SHOWN, title: " Night " }, null), {
     title: "Night",
     description: "First line\nsecond",
     category: null,

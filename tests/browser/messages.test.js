@@ -1,72 +1,74 @@
-// Messages in the corner, and focus and scroll position after the back button.
+// Messages in the corner, and the focus after the back button.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
-import { Person, goHome, journey, unique, visit } from "./people.js";
+import { User, closeBrowser, journey, unique, browserTest } from "./user.js";
 
 const title = unique("Paper moons");
 let event = "";
 
 before(async () => {
-  const organizer = await Person.arrives();
-  await organizer.registers("organizer");
-  event = await organizer.publishes({ title, capacity: 200 });
-  await organizer.leaves();
+  const organizer = await User.open();
+  await organizer.register("organizer");
+  event = await organizer.publish({ title, capacity: 200 });
+  await organizer.close();
 });
-after(goHome);
+after(closeBrowser);
 
-/** The messages that stand now. @param {Person} person */
-const messages = (person) => person.page.locator(".toast");
+/** The visible messages. @param {User} user */
+const messages = (user) => user.page.locator(".toast");
 
-journey("a message covers no main button, wherever the page is scrolled, and is closed", async (person) => {
-  const { page } = person;
-  await person.registers();
+journey("a message never covers a main button, and can be closed", async (user) => {
+  const { page } = user;
+  await user.register();
   await page.goto(`/events/${event}`);
-  await person.button(/^Reserve/).waitFor();
-  await person.context.grantPermissions(["clipboard-write"]);
+  await user.button(/^Reserve/).waitFor();
+  await user.context.grantPermissions(["clipboard-write"]);
   await page.evaluate(() => Reflect.deleteProperty(Navigator.prototype, "share"));
-  await person.button("Share").click();
-  await messages(person).waitFor();
+  await user.button("Share").click();
+  await messages(user).waitFor();
   for (const y of [0, 150, 300, 450, 600]) {
     await page.evaluate((to) => scrollTo(0, to), y);
     await page.waitForFunction(() => {
       const box = (/** @type {Element} */ part) => part.getBoundingClientRect();
       const toast = document.querySelector(".toast");
-      const buttons = [...document.querySelectorAll(".button:not(.plain)")].filter((one) => one.checkVisibility());
+      const buttons = [...document.querySelectorAll(".button:not(.plain)")].filter((button) =>
+        button.checkVisibility(),
+      );
       const apart = (/** @type {DOMRect} */ a, /** @type {DOMRect} */ b) =>
         a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-      return toast && buttons.length > 0 && buttons.every((one) => apart(box(toast), box(one)));
+      return toast && buttons.length > 0 && buttons.every((button) => apart(box(toast), box(button)));
     });
   }
   await page.mouse.move(0, 0);
-  await messages(person).getByRole("button", { name: "Close" }).click();
+  await messages(user).getByRole("button", { name: "Close" }).click();
 
-  assert.equal(await messages(person).count(), 0);
+  assert.equal(await messages(user).count(), 0);
 });
 
-visit("one cancellation is one message, and neither a failure nor a success", async (person) => {
-  const { page } = person;
-  await person.registers();
-  await person.reserves(event);
-  await person.paysWith("Payment succeeds");
-  await person.sees("You’re in!");
-  // The page itself says so.
+browserTest("a cancellation shows one message", async (user) => {
+  const { page } = user;
+  await user.register();
+  await user.reserve(event);
+  await user.payWith("Payment succeeds");
+  await user.waitForText("You’re in!");
+  // The page shows the result itself.
   await page.getByRole("link", { name: "Notifications, 1 unread" }).waitFor();
-  assert.equal(await messages(person).count(), 0);
-  const other = await person.context.newPage();
+  assert.equal(await messages(user).count(), 0);
+  const other = await user.context.newPage();
   await other.goto("/");
   await other.getByRole("link", { name: "Notifications, 1 unread" }).waitFor();
-  await person.button("Cancel booking").click();
+  await user.button("Cancel booking").click();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel booking" }).click();
-  await messages(person).waitFor();
+  await messages(user).waitFor();
   await other.getByRole("link", { name: "Notifications, 3 unread" }).waitFor({ timeout: 40_000 });
 
-  assert.equal(await messages(person).count(), 1);
+  assert.equal(await messages(user).count(), 1);
   assert.equal(await other.locator(".toast").count(), 1);
 });
 
-visit("a booking that ran out is told in the tone of a failure", async (person) => {
-  const { page } = person;
-  await person.registers();
+browserTest("an expired booking shows a message in the tone of an error", async (user) => {
+  const { page } = user;
+  await user.register();
   await page.route(/\/notifications\/\d+\/stream/, (route) =>
     route.fulfill({
       contentType: "text/event-stream",
@@ -91,8 +93,8 @@ visit("a booking that ran out is told in the tone of a failure", async (person) 
   await page.locator(".toast.bad").filter({ hasText: "Booking expired" }).waitFor();
 });
 
-journey("the back button leads to where one was, focus included", async (person) => {
-  const { page } = person;
+journey("the back button restores the focus", async (user) => {
+  const { page } = user;
   await page.goto("/?q=" + encodeURIComponent(title));
   const link = page.getByRole("link", { name: title });
   await link.focus();

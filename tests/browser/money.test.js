@@ -1,13 +1,13 @@
-// Amounts between minor units and what people write: the services decide the digits, not the browser.
+// Conversion of amounts. The services define the decimals of currencies, not the browser.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { currencies, currencyDigits, toMajor, toMinor, toStripe } from "../../frontend/src/amounts.js";
 
-/** The digits that the language's own formats have. @param {string} currency */
+/** The decimals of the browser's formatter. @param {string} currency */
 const digitsOfIntl = (currency) =>
   new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
 
-test("digits are those of ISO 4217, also where the browser has others", () => {
+test("decimals follow ISO 4217 even where the browser differs", () => {
   for (const [currency, digits] of /** @type {const} */ ([
     ["EUR", 2],
     ["JPY", 0],
@@ -25,7 +25,7 @@ test("digits are those of ISO 4217, also where the browser has others", () => {
   assert.ok(currencies.some((currency) => digitsOfIntl(currency) !== currencyDigits(currency)));
 });
 
-test("every currency can be written and read again, up to the most that a price may be", () => {
+test("amounts of every currency survive formatting and parsing", () => {
   for (const currency of currencies) {
     for (const amount of [0, 1, 5, 10, 1234, 1_234_500, 99_999_999]) {
       assert.equal(toMinor(toMajor(amount, currency), currency), amount, `${amount} ${currency}`);
@@ -36,7 +36,7 @@ test("every currency can be written and read again, up to the most that a price 
   assert.equal(toMajor(5, "KWD"), "0.005");
 });
 
-test("an amount is read exactly, with a point or a comma, or not at all", () => {
+test("an amount is parsed exactly, with a point or a comma, or refused", () => {
   for (const [text, currency, amount] of /** @type {const} */ ([
     ["12,50", "EUR", 1250],
     [" 0.1 ", "EUR", 10],
@@ -55,7 +55,7 @@ test("an amount is read exactly, with a point or a comma, or not at all", () => 
   }
 });
 
-test("Stripe's card form is told the amount in Stripe's units", () => {
+test("Stripe's card form gets the amount in Stripe's units", () => {
   assert.equal(toStripe(1250, "EUR"), 1250);
   assert.equal(toStripe(500, "ISK"), 50_000);
   assert.equal(toStripe(500_000, "MGA"), 5000);

@@ -1,4 +1,4 @@
-// Every language says everything, with the same values in it.
+// The texts of all languages.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ const flat = (texts, path = "") =>
     typeof text === "string" ? [[path + name, text]] : flat(text, `${path}${name}.`),
   );
 
-/** Full keys, each with the names of its values. @param {string} file */
+/** The full keys, each with the placeholders of its text. @param {string} file */
 async function keysOf(file) {
   return flat(JSON.parse(await readFile(new URL(file, FOLDER), "utf8")))
     .map(([key, text]) => `${key} ${(text.match(/\{\w+\}/g) ?? []).sort().join(" ")}`)
@@ -26,7 +26,7 @@ test("all languages have the same texts", async () => {
   for (const file of files) assert.deepEqual(await keysOf(file), english, file);
 });
 
-test("plurals follow the rule that services have", async () => {
+test("plural rules are those of the services", async () => {
   for (const file of await readdir(FOLDER)) {
     const rules = new Intl.PluralRules(file.replace(".json", ""));
     for (let n = 0; n <= 1000; n++) assert.equal(rules.select(n), n === 1 ? "one" : "other", `${file}: ${n}`);

@@ -1,14 +1,13 @@
-//! The program: reads its settings and serves the site.
+//! The program `frontend`; `frontend --help` lists its settings.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use frontend_server::Arguments;
-use platform::telemetry;
+use frontend_server::{app, config::Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    telemetry::init(&arguments.service.log);
-    telemetry::exit_code(frontend_server::run(&arguments).await)
+    let config = Config::parse();
+    platform::telemetry::init(&config.server.log);
+    platform::telemetry::exit_code(app::run(config).await)
 }

@@ -1,6 +1,6 @@
-//! The site as a browser gets it: pages, files, caching, headers and refusals.
+//! The site over HTTP: pages, files, caching, headers and errors.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::{
     collections::BTreeSet,
@@ -19,24 +19,29 @@ use axum::{
 };
 use flate2::read::GzDecoder;
 use frontend_server::{
-    Arguments, PaymentProvider,
-    assets::{ASSETS, Asset},
-    events::Events,
-    headers::content_security_policy,
-    routes,
+    app::App,
+    clients::event_service::EventService,
+    config::{Config, PaymentProvider},
+    routes::{
+        assets::{ASSETS, Asset},
+        security_headers::content_security_policy,
+    },
 };
 use http_body_util::BodyExt;
 use platform::server::with_defaults;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-struct Answer {
+#[path = "../minify.rs"]
+mod minify;
+
+struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Reply {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -46,120 +51,119 @@ impl Answer {
     }
 }
 
-async fn ask(method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
-    ask_with(&["frontend"], method, path, headers).await
+async fn send(method: Method, path: &str, headers: &[(&str, &str)]) -> Reply {
+    send_to(&["frontend"], method, path, headers).await
 }
 
-/// Asks a site with other settings, as on the command line.
-async fn ask_with(settings: &[&str], method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+/// Sends a request to a server with these settings.
+async fn send_to(settings: &[&str], method: Method, path: &str, headers: &[(&str, &str)]) -> Reply {
     use clap::Parser;
-    let arguments = Arguments::try_parse_from(settings).unwrap();
+    let config = Config::try_parse_from(settings).unwrap();
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let events = Events::new(arguments.event_service_url.as_ref());
-    let router = with_defaults(routes::router(arguments.payment_provider, events), &arguments.service);
+    let router = with_defaults(App::build(&config).router(), &config.server);
     let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
-    Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes().to_vec() }
+    Reply { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes().to_vec() }
 }
 
-async fn get(path: &str) -> Answer {
-    ask(Method::GET, path, &[]).await
+async fn get(path: &str) -> Reply {
+    send(Method::GET, path, &[]).await
 }
 
 #[tokio::test]
 async fn every_page_is_the_index() {
     for page in ["/", "/events/66f", "/login", "/me/bookings/7", "/organizer/events/new", "/organizer/events/66f"] {
-        let answer = get(page).await;
+        let reply = get(page).await;
 
-        assert_eq!(answer.status, StatusCode::OK, "{page}");
-        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
-        assert_eq!(answer.header("cache-control"), "no-cache");
-        assert!(answer.text().contains("<main id=\"main\""));
+        assert_eq!(reply.status, StatusCode::OK, "{page}");
+        assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(reply.header("cache-control"), "no-cache");
+        assert!(reply.text().contains("<main id=\"main\""));
     }
 }
 
-/// event-service, as far as the site asks it; counts the questions.
+/// An event-service that answers every request with `status`. Returns its URL and a counter of requests.
 async fn event_service(status: StatusCode) -> (String, Arc<AtomicU32>) {
-    let asked = Arc::new(AtomicU32::new(0));
-    let count = asked.clone();
-    let answer = move || async move {
+    let requests = Arc::new(AtomicU32::new(0));
+    let count = requests.clone();
+    let respond = move || async move {
         count.fetch_add(1, Ordering::SeqCst);
         status
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, Router::new().route("/api/events/{id}", get_route(answer))).await });
-    (url, asked)
+    tokio::spawn(async { axum::serve(listener, Router::new().route("/api/events/{id}", get_route(respond))).await });
+    (url, requests)
 }
 
 #[tokio::test]
-async fn the_page_of_an_event_that_is_not_there_is_not_found() {
-    for (told, shown) in [
+async fn the_page_of_a_missing_event_is_not_found() {
+    for (event_status, page_status) in [
         (StatusCode::OK, StatusCode::OK),
         (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND),
         (StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK),
     ] {
-        let (url, _) = event_service(told).await;
+        let (url, _) = event_service(event_status).await;
 
-        let answer = ask_with(&["frontend", "--event-service-url", &url], Method::GET, "/events/66f", &[]).await;
+        let reply = send_to(&["frontend", "--event-service-url", &url], Method::GET, "/events/66f", &[]).await;
 
-        assert_eq!(answer.status, shown, "{told}");
-        assert!(answer.text().contains("<main id=\"main\""), "{told}");
+        assert_eq!(reply.status, page_status, "{event_status}");
+        assert!(reply.text().contains("<main id=\"main\""), "{event_status}");
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_an_event_is_not_found_without_asking() {
-    let (url, asked) = event_service(StatusCode::OK).await;
+async fn an_invalid_event_id_is_not_found_without_a_request() {
+    let (url, requests) = event_service(StatusCode::OK).await;
 
     for path in ["/events/%00", "/events/%FF", "/events/a%2Fb", "/events/..%2Fusers"] {
-        let answer = ask_with(&["frontend", "--event-service-url", &url], Method::GET, path, &[]).await;
-        assert_eq!((answer.status, answer.text().contains("<main")), (StatusCode::NOT_FOUND, true), "{path}");
+        let reply = send_to(&["frontend", "--event-service-url", &url], Method::GET, path, &[]).await;
+        assert_eq!((reply.status, reply.text().contains("<main")), (StatusCode::NOT_FOUND, true), "{path}");
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
-async fn answers_about_events_are_kept_and_a_silent_service_is_left_alone() {
-    for (told, missing) in [(StatusCode::NOT_FOUND, true), (StatusCode::BAD_GATEWAY, false)] {
-        let (url, asked) = event_service(told).await;
-        let events = Events::new(Some(&url.parse().unwrap()));
+async fn responses_about_events_are_cached_and_failures_back_off() {
+    for (event_status, missing) in [(StatusCode::NOT_FOUND, true), (StatusCode::BAD_GATEWAY, false)] {
+        let (url, requests) = event_service(event_status).await;
+        let events = EventService::new(Some(&url.parse().unwrap()));
 
         for _ in 0..3 {
-            assert_eq!(events.is_missing("66f").await, missing, "{told}");
+            assert_eq!(events.is_missing("66f").await, missing, "{event_status}");
         }
 
-        assert_eq!(asked.load(Ordering::SeqCst), 1, "{told}");
+        assert_eq!(requests.load(Ordering::SeqCst), 1, "{event_status}");
     }
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_leads_to_the_page() {
+async fn a_trailing_slash_redirects_to_the_page() {
     for (path, page) in
         [("/events/66f/", "/events/66f"), ("/me/bookings/?a=b", "/me/bookings?a=b"), ("/admin/", "/admin")]
     {
-        let answer = get(path).await;
+        let reply = get(path).await;
 
-        assert_eq!((answer.status, answer.header("location")), (StatusCode::PERMANENT_REDIRECT, page));
+        assert_eq!((reply.status, reply.header("location")), (StatusCode::PERMANENT_REDIRECT, page));
     }
     assert_eq!(get("//example.org/").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn the_icon_is_where_browsers_look_for_it() {
-    let answer = get("/favicon.ico").await;
+async fn the_icon_is_at_favicon_ico_too() {
+    let reply = get("/favicon.ico").await;
 
-    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "image/svg+xml"));
+    assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "image/svg+xml"));
 }
 
 #[tokio::test]
-async fn a_page_names_the_modules_that_it_will_need() {
-    let answer = get("/").await;
+async fn a_page_preloads_its_modules() {
+    let reply = get("/").await;
 
-    let modules: Vec<_> = answer.header("link").split(", ").map(|link| link.split_once('>').unwrap()).collect();
+    let modules: Vec<_> = reply.header("link").split(", ").map(|link| link.split_once('>').unwrap()).collect();
     assert!(modules.len() > 5, "{modules:?}");
     for (path, relation) in modules {
         assert_eq!(get(path.trim_start_matches('<')).await.status, StatusCode::OK, "{path}");
@@ -168,26 +172,26 @@ async fn a_page_names_the_modules_that_it_will_need() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_the_security_headers() {
+async fn every_response_has_the_security_headers() {
     for path in ["/", "/src/main.js", "/src/missing.js"] {
-        let answer = get(path).await;
+        let reply = get(path).await;
 
         let policy = content_security_policy(PaymentProvider::Mock);
-        assert_eq!(answer.header("content-security-policy"), policy);
+        assert_eq!(reply.header("content-security-policy"), policy);
         assert!(!policy.contains("unsafe") && !policy.contains("stripe"), "{policy}");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin");
-        assert!(answer.headers.contains_key("referrer-policy"));
-        assert!(answer.headers.contains_key("permissions-policy"));
-        assert!(!answer.headers.contains_key("set-cookie"));
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+        assert_eq!(reply.header("cross-origin-opener-policy"), "same-origin");
+        assert!(reply.headers.contains_key("referrer-policy"));
+        assert!(reply.headers.contains_key("permissions-policy"));
+        assert!(!reply.headers.contains_key("set-cookie"));
     }
 }
 
 #[tokio::test]
-async fn stripes_form_may_load_where_stripe_takes_the_payments_and_nothing_else_changes() {
-    let answer = ask_with(&["frontend", "--payment-provider", "stripe"], Method::GET, "/", &[]).await;
+async fn with_stripe_the_policy_allows_stripes_form() {
+    let reply = send_to(&["frontend", "--payment-provider", "stripe"], Method::GET, "/", &[]).await;
 
-    let policy = answer.header("content-security-policy");
+    let policy = reply.header("content-security-policy");
     for part in [
         "script-src 'self' https://js.stripe.com;",
         "connect-src 'self' https://api.stripe.com;",
@@ -201,10 +205,10 @@ async fn stripes_form_may_load_where_stripe_takes_the_payments_and_nothing_else_
     assert!(!policy.contains("unsafe"));
 }
 
-/// The limit of all that a page loads in one language, pictures aside, before compression.
+/// The limit of what a page loads in one language, without pictures and before compression.
 const PAGE_BYTES: usize = 100_000;
 
-/// The module at `path` and every module that it imports, directly or not.
+/// Adds the module at `path` and every module that it imports, directly or not.
 fn add_modules(path: &str, modules: &mut BTreeSet<String>) {
     if !modules.insert(path.to_owned()) {
         return;
@@ -239,62 +243,62 @@ fn no_page_in_any_language_is_above_100_kb() {
 }
 
 #[tokio::test]
-async fn a_catalogue_of_texts_is_json_without_what_only_services_say() {
-    let answer = get("/src/texts/de.json").await;
+async fn a_catalogue_of_texts_lacks_those_of_services() {
+    let reply = get("/src/texts/de.json").await;
 
-    let texts: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
-    assert_eq!(answer.header("content-type"), "application/json");
+    let texts: serde_json::Value = serde_json::from_str(reply.text()).unwrap();
+    assert_eq!(reply.header("content-type"), "application/json");
     assert_eq!(texts["nav"]["login"], "Anmelden");
     assert_eq!(texts.get("server"), None);
 }
 
 #[tokio::test]
-async fn a_missing_file_is_a_problem() {
-    let answer = ask(Method::GET, "/src/pages/missing.js", &[("accept", "text/html")]).await;
+async fn a_missing_file_is_an_error() {
+    let reply = send(Method::GET, "/src/pages/missing.js", &[("accept", "text/html")]).await;
 
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert!(answer.text().contains("route_not_found"));
+    assert_eq!(reply.status, StatusCode::NOT_FOUND);
+    assert_eq!(reply.header("content-type"), "application/problem+json");
+    assert!(reply.text().contains("route_not_found"));
 }
 
 #[tokio::test]
-async fn a_dead_link_shows_a_person_the_site_and_a_program_a_problem() {
-    let person = ask(Method::GET, "/concerts/7", &[("accept", "text/html,*/*;q=0.8")]).await;
+async fn for_an_unknown_path_browsers_get_the_site_and_programs_an_error() {
+    let browser = send(Method::GET, "/concerts/7", &[("accept", "text/html,*/*;q=0.8")]).await;
     let program = get("/concerts/7").await;
 
-    assert_eq!((person.status, person.header("content-type")), (StatusCode::NOT_FOUND, "text/html; charset=utf-8"));
+    assert_eq!((browser.status, browser.header("content-type")), (StatusCode::NOT_FOUND, "text/html; charset=utf-8"));
     assert_eq!((program.status, program.header("content-type")), (StatusCode::NOT_FOUND, "application/problem+json"));
 }
 
 #[tokio::test]
-async fn what_is_not_the_site_is_not_served() {
+async fn files_outside_the_site_are_not_served() {
     for path in ["/server/Cargo.toml", "/types.d.ts", "/tsconfig.json", "/src/../server/build.rs", "/src"] {
         assert_eq!(get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }
 
 #[tokio::test]
-async fn only_reading_is_allowed() {
+async fn only_get_and_head_are_allowed() {
     for (method, path) in [(Method::POST, "/"), (Method::PUT, "/style.css"), (Method::DELETE, "/nothing")] {
-        let answer = ask(method, path, &[]).await;
+        let reply = send(method, path, &[]).await;
 
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(answer.header("content-type"), "application/problem+json");
-        assert_eq!(answer.header("allow"), "GET,HEAD");
-        assert!(answer.text().contains("method_not_allowed"));
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(reply.header("content-type"), "application/problem+json");
+        assert_eq!(reply.header("allow"), "GET,HEAD");
+        assert!(reply.text().contains("method_not_allowed"));
     }
-    let head = ask(Method::HEAD, "/style.css", &[]).await;
+    let head = send(Method::HEAD, "/style.css", &[]).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
 }
 
 #[tokio::test]
-async fn a_file_that_did_not_change_is_not_sent_again() {
+async fn an_unchanged_file_is_not_sent_again() {
     let first = get("/src/main.js").await;
     let etag = first.header("etag").to_owned();
 
     let weak = format!("\"other\", W/{etag}");
-    let again = ask(Method::GET, "/src/main.js", &[("if-none-match", &weak)]).await;
-    let compressed = ask(Method::GET, "/src/main.js", &[("if-none-match", &etag), ("accept-encoding", "br")]).await;
+    let again = send(Method::GET, "/src/main.js", &[("if-none-match", &weak)]).await;
+    let compressed = send(Method::GET, "/src/main.js", &[("if-none-match", &etag), ("accept-encoding", "br")]).await;
 
     assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0));
     assert_eq!((again.header("etag"), again.header("cache-control")), (etag.as_str(), "no-cache"));
@@ -302,10 +306,10 @@ async fn a_file_that_did_not_change_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_smallest_form_the_browser_takes_is_sent() {
+async fn the_smallest_accepted_encoding_is_sent() {
     let plain = get("/style.css").await;
-    let gzip = ask(Method::GET, "/style.css", &[("accept-encoding", "gzip, deflate, br;q=0")]).await;
-    let brotli = ask(Method::GET, "/style.css", &[("accept-encoding", "gzip, deflate, br, zstd")]).await;
+    let gzip = send(Method::GET, "/style.css", &[("accept-encoding", "gzip, deflate, br;q=0")]).await;
+    let brotli = send(Method::GET, "/style.css", &[("accept-encoding", "gzip, deflate, br, zstd")]).await;
 
     assert_eq!((gzip.header("content-encoding"), brotli.header("content-encoding")), ("gzip", "br"));
     assert_eq!(plain.header("vary"), "Accept-Encoding");
@@ -316,7 +320,7 @@ async fn the_smallest_form_the_browser_takes_is_sent() {
 }
 
 #[tokio::test]
-async fn the_index_names_only_files_that_exist() {
+async fn the_index_links_only_to_files_that_exist() {
     let index = get("/").await;
     let names = index.text().split('"').filter(|part| part.starts_with("/src/") || part.starts_with("/style"));
 

@@ -1,4 +1,4 @@
-// Log in or sign up, and go on where the visitor was.
+// Logging in and signing up; both lead back to where the visitor was.
 import { ApiError } from "../api.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
@@ -9,16 +9,16 @@ import { currentUser, isOrganizer, login, register, sessionEvents } from "../ses
 import { toast } from "../toast.js";
 import { setTitle } from "../views.js";
 
-/** The address that was typed last, for users who switch to the other form. */
-let typed = "";
+/** The entered email address, for users who switch to the other form. */
+let lastEmail = "";
 
 /** @type {PageModule["render"]} */
 export function render(root, { query, signal }) {
   const page = location.pathname === "/login" ? "login" : "register";
   setTitle(t(`${page}.title`));
   const next = nextPath(query);
-  const goOn = () => void (currentUser() && navigate(next, { replace: true }));
-  if (currentUser()) return goOn();
+  const continueToNext = () => void (currentUser() && navigate(next, { replace: true }));
+  if (currentUser()) return continueToNext();
   const lead = page === "login" && next !== "/" ? "login.lead_next" : /** @type {const} */ (`${page}.lead`);
   const other = page === "login" ? "register" : "login";
   replace(
@@ -35,17 +35,17 @@ export function render(root, { query, signal }) {
       ),
     ),
   );
-  // A login in another tab is a login here too.
-  sessionEvents.addEventListener("change", () => busy || goOn(), { signal });
+  // The user may log in in another tab.
+  sessionEvents.addEventListener("change", () => submitting || continueToNext(), { signal });
 }
 
-/** While a form of this page is working, it decides itself where to go next. */
-let busy = false;
+/** Whether a form of this page is being submitted, which then navigates itself. */
+let submitting = false;
 
-/** @param {() => Promise<void>} work */
-async function alone(work) {
-  busy = true;
-  await work().finally(() => (busy = false));
+/** @param {() => Promise<void>} task */
+async function whileSubmitting(task) {
+  submitting = true;
+  await task().finally(() => (submitting = false));
 }
 
 const emailField = () => {
@@ -55,10 +55,10 @@ const emailField = () => {
     type: "email",
     required: true,
     autocomplete: "username",
-    longest: 254,
-    value: typed,
+    maxLength: 254,
+    value: lastEmail,
   });
-  email.control.addEventListener("input", () => (typed = email.control.value));
+  email.control.addEventListener("input", () => (lastEmail = email.control.value));
   return email;
 };
 
@@ -69,14 +69,14 @@ const passwordField = (rest) =>
 /** @param {string} next */
 function loginForm(next) {
   const email = emailField();
-  const password = passwordField({ autocomplete: "current-password", longest: 1000 });
+  const password = passwordField({ autocomplete: "current-password", maxLength: 1000 });
   return form([email, password], {
     content: [email.root, password.root],
     submit: t("login.title"),
-    work: () =>
-      alone(async () => {
+    onSubmit: () =>
+      whileSubmitting(async () => {
         await login(email.control.value.trim(), password.control.value);
-        typed = "";
+        lastEmail = "";
         await navigate(next, { replace: true });
       }),
   }).element;
@@ -89,33 +89,33 @@ function registerForm(next) {
   const password = passwordField({
     hint: t("account.password_hint", { n: 8 }),
     autocomplete: "new-password",
-    shortest: 8,
-    longest: 128,
+    minLength: 8,
+    maxLength: 128,
   });
   const organizer = h("input", { type: "checkbox", name: "organizer" });
-  const known = h("p", { hidden: true }, h("a", { href: accountPath("login", next) }, t("login.instead")));
-  email.root.append(known);
+  const loginHint = h("p", { hidden: true }, h("a", { href: accountPath("login", next) }, t("login.instead")));
+  email.root.append(loginHint);
   return form([name, email, password], {
     content: [name.root, email.root, password.root, h("label.check", organizer, t("register.organizer"))],
     submit: t("register.title"),
-    work: () =>
-      alone(async () => {
+    onSubmit: () =>
+      whileSubmitting(async () => {
         const account = {
           name: name.control.value.trim(),
           email: email.control.value.trim(),
           password: password.control.value,
           role: organizer.checked ? "organizer" : "attendee",
         };
-        known.hidden = true;
+        loginHint.hidden = true;
         try {
           await register(account);
         } catch (error) {
           if (!(error instanceof ApiError) || error.code !== "email_taken") throw error;
-          email.fail(explain(error));
-          known.hidden = false;
+          email.setError(explain(error));
+          loginHint.hidden = false;
           return;
         }
-        typed = "";
+        lastEmail = "";
         if (organizer.checked && !isOrganizer()) toast(t("register.approval"));
         else toast(t("register.welcome", { name: currentUser()?.name ?? "" }));
         await navigate(organizer.checked && isOrganizer() && next === "/" ? "/organizer" : next, { replace: true });

@@ -1,5 +1,5 @@
-// Admins say who may organize events.
-import { everyPage, request } from "../api.js";
+// Admins approve or decline requests to become an organizer.
+import { getAllPages, request } from "../api.js";
 import { h, replace } from "../dom.js";
 import { ago, explain, t } from "../i18n.js";
 import { toast } from "../toast.js";
@@ -12,39 +12,39 @@ export async function render(root, { signal }) {
   const body = h("div", list);
   replace(root, h("h1", t("admin.title")), body);
   /** @type {Api.User[]} */
-  const people = await everyPage("/users", { status: "pending" }, signal);
+  const users = await getAllPages("/users", { status: "pending" }, signal);
   const drawEmpty = () => {
     if (!list.children.length) replace(body, emptyView(t("admin.none"), t("admin.none_text")));
   };
   replace(
     list,
-    people.map((person) => row(person, drawEmpty)),
+    users.map((user) => row(user, drawEmpty)),
   );
   drawEmpty();
 }
 
-/** @param {Api.User} person @param {() => void} settled */
-function row(person, settled) {
-  const { box, say } = alertBox();
+/** @param {Api.User} user @param {() => void} onDone */
+function row(user, onDone) {
+  const { box, showMessage } = alertBox();
   /** @param {"organizer" | "attendee"} role @param {string} selector */
   const choice = (role, selector) => {
     const button = h(/** @type {"button"} */ (selector), t(`admin.${role}`));
     button.addEventListener("click", async () => {
       try {
-        await whileBusy(button, () => request("PATCH", `/users/${person.id}`, { body: { role } }));
+        await whileBusy(button, () => request("PATCH", `/users/${user.id}`, { body: { role } }));
       } catch (error) {
-        return say(explain(error));
+        return showMessage(explain(error));
       }
-      toast(t(`admin.done_${role}`, { name: person.name }), { tone: role === "organizer" ? "good" : "info" });
+      toast(t(`admin.done_${role}`, { name: user.name }), { tone: role === "organizer" ? "good" : "info" });
       item.remove();
-      settled();
+      onDone();
     });
     return button;
   };
   const item = h(
     "li.card.row-card",
-    h("span.avatar", { "aria-hidden": "true" }, person.name.slice(0, 1).toUpperCase()),
-    h("div", h("h2", person.name), h("p.meta", `${person.email} · ${ago(person.created_at)}`), box),
+    h("span.avatar", { "aria-hidden": "true" }, user.name.slice(0, 1).toUpperCase()),
+    h("div", h("h2", user.name), h("p.meta", `${user.email} · ${ago(user.created_at)}`), box),
     h("div.actions.row-end", choice("organizer", "button.button"), choice("attendee", "button.button.plain")),
   );
   return item;

@@ -1,10 +1,10 @@
-// One booking: hold and payment, then the ticket. Paying survives reload, double click and a lost network.
+// One booking: the hold and the payment, then the ticket.
 import { get, serverNow } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, pause, replace } from "../dom.js";
 import { cancelBooking, releaseButton } from "../hold.js";
-import { clock, date, eventTime, money, ownZone, sameClock, shortTime, t, tn } from "../i18n.js";
+import { clock, date, eventTime, money, localZone, sameClock, shortTime, t, tn } from "../i18n.js";
 import { onNotification } from "../live.js";
 import { paymentForm } from "../payment.js";
 import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
@@ -31,12 +31,12 @@ export async function render(root, { id, signal }) {
   const draw = () => {
     replace(ticket, ticketView(booking, event, title()));
     page.classList.toggle("unpaid", booking.status === "Pending");
-    // A declined payment must not take away the form that says so.
-    const shown =
+    // A declined payment must not redraw the form that shows the error.
+    const relevant =
       booking.status === "Pending"
         ? [booking.amount]
         : [booking.payment_status, booking.cancellable_until, event?.status, event?.starts_at, event?.venue];
-    const state = JSON.stringify([booking.status, ...shown]);
+    const state = JSON.stringify([booking.status, ...relevant]);
     if (state === drawn) return;
     drawn = state;
     drawing.abort();
@@ -95,20 +95,20 @@ function ticketView(booking, event, title) {
 }
 
 /**
- * What can be done next.
+ * The part beside the ticket.
  * @param {Api.Booking} booking
  * @param {Api.EventItem | null} event
  * @param {() => Promise<void>} refresh
  * @param {AbortSignal} signal
  */
 function sideView(booking, event, refresh, signal) {
-  if (booking.status === "Pending" && !booking.amount) return waiting(refresh, signal);
+  if (booking.status === "Pending" && !booking.amount) return waitingView(refresh, signal);
   if (booking.status === "Pending") {
-    const { box, say } = alertBox();
+    const { box, showMessage } = alertBox();
     return [
       holdTimer(booking, event, refresh, signal),
       paymentForm(booking, refresh, signal),
-      releaseButton(booking, say, refresh),
+      releaseButton(booking, showMessage, refresh),
       box,
     ];
   }
@@ -116,7 +116,7 @@ function sideView(booking, event, refresh, signal) {
   const again = event?.status === "published" && Date.parse(event.starts_at) > Date.now();
   return [
     h("h2", bookingState(booking).text),
-    h("p", endText(booking)),
+    h("p", closedText(booking)),
     h(
       "p.actions",
       again && h("a.button", { href: `/events/${booking.event_id}` }, t("booking.again")),
@@ -126,17 +126,17 @@ function sideView(booking, event, refresh, signal) {
 }
 
 /**
- * The seats are not held yet, because a service was away: the platform goes on by itself, and so does the page.
+ * The seats are not held yet, because a service was unavailable. The platform retries, and the page polls.
  * @param {() => Promise<void>} refresh
  * @param {AbortSignal} signal
  */
-function waiting(refresh, signal) {
-  void keepAsking(refresh, 2000, signal).catch(() => undefined);
+function waitingView(refresh, signal) {
+  void poll(refresh, 2000, signal).catch(() => undefined);
   return h("p.hold", { role: "status" }, t("booking.waiting"));
 }
 
 /** @param {() => Promise<void>} refresh @param {number} every milliseconds @param {AbortSignal} signal */
-async function keepAsking(refresh, every, signal) {
+async function poll(refresh, every, signal) {
   for (;;) {
     await pause(every, signal);
     await refresh().catch(() => undefined);
@@ -144,19 +144,19 @@ async function keepAsking(refresh, every, signal) {
 }
 
 /** @param {Api.Booking} booking */
-function endText({ status, payment_status: payment, cancel_reason: reason, refund, currency }) {
+function closedText({ status, payment_status: payment, cancel_reason: reason, refund, currency }) {
   if (status === "Expired") return t("booking.expired_text");
   if (status === "Rejected") return t("booking.rejected_text");
-  const why = reason === "event_cancelled" ? `${t("booking.event_cancelled_text")} ` : "";
+  const prefix = reason === "event_cancelled" ? `${t("booking.event_cancelled_text")} ` : "";
   if (refund) {
     const key = payment === "Refunded" ? "booking.refunded_text" : "booking.refunding_text";
-    return why + t(key, { amount: money(refund.amount, currency ?? "EUR") });
+    return prefix + t(key, { amount: money(refund.amount, currency ?? "EUR") });
   }
-  return why || t(payment === "Paid" ? "booking.cancelled_text" : "booking.released_text");
+  return prefix || t(payment === "Paid" ? "booking.cancelled_text" : "booking.released_text");
 }
 
 /**
- * How long the seats are kept.
+ * The countdown of the hold.
  * @param {Api.Booking} booking
  * @param {Api.EventItem | null} event
  * @param {() => Promise<void>} refresh
@@ -165,9 +165,9 @@ function endText({ status, payment_status: payment, cancel_reason: reason, refun
 function holdTimer(booking, event, refresh, signal) {
   if (!booking.expires_at) return undefined;
   const end = Date.parse(booking.expires_at);
-  // This time is in the visitor's zone. Beside the event's time it has to name its zone.
-  const zoned = event && !sameClock(event) ? /** @type {const} */ ({ timeZoneName: "short" }) : {};
-  const clockOptions = /** @type {const} */ ({ hour: "numeric", minute: "2-digit", ...zoned });
+  // In the visitor's time zone, which is named if the event is in another one.
+  const zoneOptions = event && !sameClock(event) ? /** @type {const} */ ({ timeZoneName: "short" }) : {};
+  const clockOptions = /** @type {const} */ ({ hour: "numeric", minute: "2-digit", ...zoneOptions });
   const total = (end - Date.parse(booking.created_at)) / 1000;
   const time = h("b", { role: "timer" });
   const bar = h("progress", { max: total, "aria-hidden": "true" });
@@ -188,8 +188,8 @@ function holdTimer(booking, event, refresh, signal) {
       await pause(1000, signal);
     }
     announce(t("pay.hold_over"));
-    // event-service judges expiry; its answer is there within half a minute.
-    await keepAsking(refresh, 3000, signal);
+    // event-service decides about expiry, within half a minute.
+    await poll(refresh, 3000, signal);
   };
   run().catch(() => undefined);
   return box;
@@ -201,7 +201,7 @@ function holdTimer(booking, event, refresh, signal) {
  * @param {() => Promise<void>} refresh
  */
 function confirmedView(booking, event, refresh) {
-  const { box, say } = alertBox();
+  const { box, showMessage } = alertBox();
   const cancel = iconButton("close", t("booking.cancel"), {});
   cancel.addEventListener("click", async () => {
     const text = booking.amount
@@ -209,11 +209,11 @@ function confirmedView(booking, event, refresh) {
       : t("booking.cancel_text");
     if (!(await confirmDialog({ title: t("booking.cancel_title"), text, yes: t("booking.cancel"), danger: true })))
       return;
-    await whileBusy(cancel, () => cancelBooking(booking, t("booking.cancelled_toast"), say, refresh));
+    await whileBusy(cancel, () => cancelBooking(booking, t("booking.cancelled_toast"), showMessage, refresh));
   });
   const until = booking.cancellable_until;
   const cancellable = Date.parse(until ?? event?.starts_at ?? "") > serverNow();
-  const time = cancellable && until && shortTime(until, event?.time_zone ?? ownZone);
+  const time = cancellable && until && shortTime(until, event?.time_zone ?? localZone);
   return [
     h("h2", t("booking.ready")),
     h("p", t("booking.ready_text")),

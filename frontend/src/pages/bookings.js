@@ -1,18 +1,18 @@
-// My bookings, newest first.
+// The user's bookings, newest first.
 import { get } from "../api.js";
 import { isolated } from "../bidi.js";
 import { cover } from "../cover.js";
 import { h, replace } from "../dom.js";
-import { keepFresh } from "../fresh.js";
+import { autoRefresh } from "../fresh.js";
 import { money, shortTime, t, tn, zonedTime } from "../i18n.js";
 import { onNotification } from "../live.js";
 import { bookingState, emptyView, moreButton, setTitle, skeletons } from "../views.js";
 
-/** Events by id, each asked for once. @type {Map<string, Promise<Api.EventItem | null>>} */
+/** Events by id, each loaded once. @type {Map<string, Promise<Api.EventItem | null>>} */
 const events = new Map();
 
-/** The bookings as they are drawn, by number. @type {Map<number, string>} */
-const shown = new Map();
+/** The drawn bookings as JSON, by id. @type {Map<number, string>} */
+const drawn = new Map();
 
 /** @type {PageModule["render"]} */
 export async function render(root, { signal }) {
@@ -21,7 +21,7 @@ export async function render(root, { signal }) {
   const foot = h("div");
   replace(root, h("h1", t("nav.bookings")), list, foot);
   events.clear();
-  shown.clear();
+  drawn.clear();
 
   /** @param {string | null} cursor */
   const load = async (cursor) => {
@@ -39,9 +39,9 @@ export async function render(root, { signal }) {
       );
     }
   };
-  /** Draws a booking anew, or as the first one. @param {Api.Booking} booking */
+  /** Redraws a booking, or adds it at the top. @param {Api.Booking} booking */
   const update = (booking) => {
-    if (signal.aborted || shown.get(booking.id) === JSON.stringify(booking)) return;
+    if (signal.aborted || drawn.get(booking.id) === JSON.stringify(booking)) return;
     if (!list.isConnected) replace(root, h("h1", t("nav.bookings")), list, foot);
     const old = list.querySelector(`a[href="/me/bookings/${booking.id}"]`);
     if (old) old.closest("li")?.replaceWith(row(booking));
@@ -50,10 +50,10 @@ export async function render(root, { signal }) {
   await load(null);
   onNotification(async ({ booking_id: id, event_id: event }) => {
     if (event) events.delete(event);
-    if (id) shown.delete(id);
+    if (id) drawn.delete(id);
     if (id) await get(`/bookings/${id}`, { signal }).then(update, () => undefined);
   }, signal);
-  keepFresh(async () => {
+  autoRefresh(async () => {
     /** @type {Api.Page<Api.Booking>} */
     const page = await get("/bookings", { query: { limit: 20 }, signal });
     page.items.reverse().forEach(update);
@@ -62,7 +62,7 @@ export async function render(root, { signal }) {
 
 /** @param {Api.Booking} booking */
 function row(booking) {
-  shown.set(booking.id, JSON.stringify(booking));
+  drawn.set(booking.id, JSON.stringify(booking));
   const { tone, text } = bookingState(booking);
   const picture = h("span.thumb");
   const name = booking.event_title ?? t("booking.title", { id: booking.id });
@@ -91,7 +91,7 @@ function row(booking) {
 
 /** @param {string} id */
 function eventOf(id) {
-  const asked = events.get(id) ?? get(`/api/events/${id}`).catch(() => null);
-  events.set(id, asked);
-  return asked;
+  const request = events.get(id) ?? get(`/api/events/${id}`).catch(() => null);
+  events.set(id, request);
+  return request;
 }

@@ -1,13 +1,13 @@
-// One event: all a visitor needs to decide, and the panel to book.
+// One event, with the panel to book it.
 import { toMajor } from "../amounts.js";
 import { get, serverNow } from "../api.js";
 import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, replace, uniqueId } from "../dom.js";
-import { keepFresh } from "../fresh.js";
+import { autoRefresh } from "../fresh.js";
 import { releaseButton } from "../hold.js";
-import { date, eventTime, eventTimeHere, explain, money, price, sameClock, t, tn } from "../i18n.js";
-import { carryOut, unanswered } from "../intent.js";
+import { date, eventTime, localEventTime, explain, money, price, sameClock, t, tn } from "../i18n.js";
+import { postOnce, pendingBody } from "../intent.js";
 import { onNotification } from "../live.js";
 import { accountPath, navigate } from "../router.js";
 import { currentUser, sessionEvents } from "../session.js";
@@ -33,29 +33,29 @@ export async function render(root, { id, query, signal }) {
     ),
     structuredData(event),
   );
-  const holds = ownHolds(event, panel.holds, signal);
+  const refreshHolds = showHolds(event, panel.holds, signal);
   sessionEvents.addEventListener("change", panel.show, { signal });
-  sessionEvents.addEventListener("change", () => void holds(), { signal });
-  onNotification(({ event_id: about }) => about === event.id && void holds(), signal);
-  void holds();
-  // The number of free seats changes while the visitor reads.
-  keepFresh(async () => {
+  sessionEvents.addEventListener("change", () => void refreshHolds(), { signal });
+  onNotification(({ event_id: about }) => about === event.id && void refreshHolds(), signal);
+  void refreshHolds();
+  // The number of available seats changes.
+  autoRefresh(async () => {
     const before = JSON.stringify(event);
     Object.assign(event, await get(`/api/events/${event.id}`, { signal }));
     if (JSON.stringify(event) !== before) panel.show();
-    await holds();
+    await refreshHolds();
   }, signal);
 }
 
 /**
- * Shows the seats of the event that the visitor holds but has not paid for.
+ * Shows the visitor's unpaid holds of the event.
  * @param {Api.EventItem} event
  * @param {HTMLElement} place
  * @param {AbortSignal} signal
- * @returns {() => Promise<void>} looks again
+ * @returns {() => Promise<void>} refreshes them
  */
-function ownHolds(event, place, signal) {
-  const look = async () => {
+function showHolds(event, place, signal) {
+  const refresh = async () => {
     /** @type {Api.Page<Api.Booking>} */
     const page = currentUser()
       ? await get("/bookings", { query: { status: "Pending", limit: 100 }, signal }).catch(() => ({ items: [] }))
@@ -66,21 +66,21 @@ function ownHolds(event, place, signal) {
     );
     replace(
       place,
-      held.map((booking) => holdView(booking, look)),
+      held.map((booking) => holdView(booking, refresh)),
     );
   };
-  return look;
+  return refresh;
 }
 
-/** @param {Api.Booking} booking @param {() => Promise<void>} look */
-function holdView(booking, look) {
-  const { box, say } = alertBox();
+/** @param {Api.Booking} booking @param {() => Promise<void>} refresh */
+function holdView(booking, refresh) {
+  const { box, showMessage } = alertBox();
   const time = date(booking.expires_at ?? "", { hour: "numeric", minute: "2-digit" });
   return h(
     "section.own-hold",
     h("p", icon("clock"), h("span", tn("book.held", booking.seats, { time }))),
     h("a.button.wide", { href: `/me/bookings/${booking.id}` }, t("book.continue")),
-    releaseButton(booking, say, look),
+    releaseButton(booking, showMessage, refresh),
     box,
   );
 }
@@ -95,33 +95,33 @@ function facts(event) {
         await navigator.clipboard.writeText(link());
         toast(t("event.link_copied"));
       } catch {
-        // The visitor changed their mind, or the browser refuses: the address bar still has the link.
+        // The visitor cancelled, or the browser refused; the address bar has the link.
       }
     },
   });
   /** @param {string} symbol @param {string} name @param {...import("../dom.js").Child} value */
   const fact = (symbol, name, ...value) => h("div", h("dt", icon(symbol), h("span.unseen", name)), h("dd", ...value));
-  const elsewhere = !sameClock(event) && h("small", t("event.your_time", { time: eventTimeHere(event) }));
+  const localTime = !sameClock(event) && h("small", t("event.your_time", { time: localEventTime(event) }));
   const zone = h("small", t("event.zone", { zone: event.time_zone.replaceAll("_", " ") }));
   return h(
     "div.facts",
     h(
       "dl",
-      fact("calendar", t("event.when"), h("time", { datetime: event.starts_at }, eventTime(event)), elsewhere),
+      fact("calendar", t("event.when"), h("time", { datetime: event.starts_at }, eventTime(event)), localTime),
       fact("pin", t("event.where"), event.venue, zone),
     ),
     h("div.actions", iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }), share),
   );
 }
 
-/** Empty lines part paragraphs; everything stays text. @param {string} text */
+/** Paragraphs, which empty lines separate. @param {string} text */
 const paragraphs = (text) => text.split(/\n\s*\n/).map((part) => h("p", part));
 
 /**
  * @param {Api.EventItem} event
- * @param {number} wanted seats
+ * @param {number} initialSeats
  */
-function bookingPanel(event, wanted) {
+function bookingPanel(event, initialSeats) {
   const element = h("aside.panel", { "aria-label": t("book.title") });
   const limitId = uniqueId();
   const seats = h("input", {
@@ -131,12 +131,12 @@ function bookingPanel(event, wanted) {
     inputmode: "numeric",
     min: 1,
     step: 1,
-    value: wanted,
+    value: initialSeats,
     "aria-describedby": limitId,
   });
   const limitHint = h("small.hint", { id: limitId });
   const total = h("output", { for: "seats" });
-  const { box, say } = alertBox();
+  const { box, showMessage } = alertBox();
   const holds = h("div.own-holds");
   const button = h("button.button.wide", { type: "submit" }, "");
   const limit = () =>
@@ -145,12 +145,12 @@ function bookingPanel(event, wanted) {
       Math.min(event.available, event.max_seats_per_booking ?? Infinity, event.max_seats_per_person ?? Infinity),
     );
 
-  const retotal = () => {
+  const updateTotal = () => {
     const count = Math.min(Math.max(1, Math.trunc(Number(seats.value)) || 1), limit());
     if (seats.value && Number(seats.value) !== count) seats.value = String(count);
     total.textContent = event.price === 0 ? t("price.free") : money(event.price * count, event.currency);
     button.textContent = !currentUser() ? t("book.login") : tn(event.price === 0 ? "book.free" : "book.button", count);
-    // Not `disabled`, which would take the keyboard's focus away.
+    // Not `disabled`, which would remove the focus.
     fewer.setAttribute("aria-disabled", String(count <= 1));
     more.setAttribute("aria-disabled", String(count >= limit()));
     limitHint.textContent = tn("book.limit", limit());
@@ -159,11 +159,11 @@ function bookingPanel(event, wanted) {
   /** @param {number} change */
   const step = (change) => () => {
     seats.value = String(Number(seats.value || 1) + change);
-    announce(tn("book.seats_count", retotal()));
+    announce(tn("book.seats_count", updateTotal()));
   };
   const fewer = stepButton("minus", t("book.fewer"), step(-1));
   const more = stepButton("plus", t("book.more"), step(1));
-  seats.addEventListener("input", retotal);
+  seats.addEventListener("input", updateTotal);
   const chooser = h(
     "form.chooser",
     { novalidate: true },
@@ -181,7 +181,7 @@ function bookingPanel(event, wanted) {
   const show = () => {
     const { open, tone, text } = availability(event);
     seats.max = String(limit());
-    retotal();
+    updateTotal();
     replace(
       element,
       event.status !== "cancelled" &&
@@ -192,18 +192,18 @@ function bookingPanel(event, wanted) {
       open ? chooser : h("p.hint", closedHint(event)),
     );
   };
-  const book = (/** @type {number} */ count) => bookSeats(event, count, button, say, show);
+  const book = (/** @type {number} */ count) => bookSeats(event, count, button, showMessage, show);
   chooser.addEventListener("submit", (submitted) => {
     submitted.preventDefault();
-    void book(retotal());
+    void book(updateTotal());
   });
   show();
   const user = currentUser();
-  const unfinished = user && unanswered(`book:${event.id}`, user.id);
-  if (unfinished) {
-    seats.value = unfinished.seats;
-    say(t("book.resuming"), true);
-    void book(unfinished.seats);
+  const pending = user && pendingBody(`book:${event.id}`, user.id);
+  if (pending) {
+    seats.value = pending.seats;
+    showMessage(t("book.resuming"), true);
+    void book(pending.seats);
   }
   return { element, holds, show };
 }
@@ -223,7 +223,7 @@ function closedHint({ status, ends_at: end, available }) {
   return t(available === 0 ? "book.sold_out_hint" : "book.closed_hint");
 }
 
-/** How full the event is. @param {Api.EventItem} event */
+/** The share of taken seats. @param {Api.EventItem} event */
 function meter(event) {
   const taken = event.capacity - event.available;
   return h("progress", {
@@ -237,28 +237,28 @@ function meter(event) {
  * @param {Api.EventItem} event
  * @param {number} seats
  * @param {HTMLButtonElement} button
- * @param {(text?: string) => void} say
+ * @param {(text?: string) => void} showMessage
  * @param {() => void} show
  */
-async function bookSeats(event, seats, button, say, show) {
+async function bookSeats(event, seats, button, showMessage, show) {
   const user = currentUser();
   if (!user) return navigate(accountPath("login", `/events/${event.id}?seats=${seats}`));
   if (button.disabled) return;
   await whileBusy(button, async () => {
     try {
-      const booking = await carryOut(`book:${event.id}`, user.id, "/bookings", { event_id: event.id, seats });
+      const booking = await postOnce(`book:${event.id}`, user.id, "/bookings", { event_id: event.id, seats });
       await navigate(`/me/bookings/${booking.id}`);
     } catch (error) {
       if (/** @type {{ status?: number }} */ (error).status === 401)
         return navigate(accountPath("login", `/events/${event.id}?seats=${seats}`));
-      say(explain(error));
+      showMessage(explain(error));
       Object.assign(event, await get(`/api/events/${event.id}`).catch(() => ({})));
       show();
     }
   });
 }
 
-/** For search engines (schema.org); a data block, which no browser runs. @param {Api.EventItem} event */
+/** The event for search engines (schema.org). @param {Api.EventItem} event */
 function structuredData(event) {
   const available = availability(event).open;
   const data = {

@@ -1,27 +1,32 @@
-// Discover: search as you type, filters, and more events on demand. The filters live in the address.
+// The list of events: search as you type, and filters, which are in the URL.
 import { get } from "../api.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, replace } from "../dom.js";
 import { t, tn } from "../i18n.js";
-import { rewriteUrl } from "../router.js";
+import { replaceUrl } from "../router.js";
 import {
   categories,
   categoryName,
   emptyView,
   eventCard,
-  failedPart,
+  loadError,
   moreButton,
   searchText,
   setTitle,
   skeletons,
 } from "../views.js";
 
-const SPANS = /** @type {const} */ (["any", "today", "week", "weekend", "month"]);
+const TIME_RANGES = /** @type {const} */ (["any", "today", "week", "weekend", "month"]);
 const PAGE_SIZE = 24;
-const KEEP_MS = 60_000;
+const CACHE_MS = 60_000;
 
-/** What was on screen, so that coming back from an event finds the same list at the same place. */
-let kept = { search: "", items: /** @type {Api.EventItem[]} */ ([]), next: /** @type {string | null} */ (null), at: 0 };
+/** The last list, so that the back button restores it. */
+let cached = {
+  search: "",
+  items: /** @type {Api.EventItem[]} */ ([]),
+  next: /** @type {string | null} */ (null),
+  at: 0,
+};
 
 /** @type {PageModule["render"]} */
 export async function render(root, { query, signal, restored }) {
@@ -35,13 +40,13 @@ export async function render(root, { query, signal, restored }) {
     enterkeyhint: "search",
     value: query.get("q") ?? "",
   });
-  const span = h(
+  const range = h(
     "select",
     { id: "when", name: "when" },
-    SPANS.map((name) => h("option", { value: name }, t(`when.${name}`))),
+    TIME_RANGES.map((name) => h("option", { value: name }, t(`when.${name}`))),
   );
-  // An unknown span means any time, and that is what the control then shows.
-  span.value = SPANS.find((name) => name === query.get("when")) ?? "any";
+  // An unknown range is any time, which the control shows.
+  range.value = TIME_RANGES.find((name) => name === query.get("when")) ?? "any";
   const seats = h("input", { id: "seats", type: "checkbox", name: "seats", checked: query.get("seats") === "1" });
   const categories = categoryChoices(query.get("category") ?? "");
   const results = h("section.results", { "aria-label": t("events.results") });
@@ -52,21 +57,21 @@ export async function render(root, { query, signal, restored }) {
     h(
       "div.filters",
       categories,
-      h("span.select-box", h("label.unseen", { for: "when" }, t("events.when")), span),
+      h("span.select-box", h("label.unseen", { for: "when" }, t("events.when")), range),
       h("label.check", seats, t("events.has_seats")),
     ),
   );
   root.append(h("header.hero", posters(), h("h1", t("events.headline")), h("p", t("events.lead")), filters), results);
 
   let latest = new AbortController();
-  const update = async (mayKeep = false) => {
+  const update = async (useCache = false) => {
     if (signal.aborted) return;
     latest.abort();
     latest = new AbortController();
-    const wanted = readFilters(filters);
-    const text = wanted.toString();
-    rewriteUrl(text ? `/?${text}` : "/");
-    await list(results, wanted, AbortSignal.any([signal, latest.signal]), mayKeep);
+    const filterValues = readFilters(filters);
+    const text = filterValues.toString();
+    replaceUrl(text ? `/?${text}` : "/");
+    await list(results, filterValues, AbortSignal.any([signal, latest.signal]), useCache);
   };
   let timer = 0;
   search.addEventListener("input", () => {
@@ -102,7 +107,7 @@ function categoryChoices(chosen) {
   return h("fieldset.chips", h("legend.unseen", t("events.category")), choices);
 }
 
-/** The filters as they stand in the address. @param {HTMLFormElement} form */
+/** The filters as in the URL. @param {HTMLFormElement} form */
 function readFilters(form) {
   const data = new FormData(form);
   const filters = new URLSearchParams();
@@ -118,9 +123,9 @@ function readFilters(form) {
  * @param {HTMLElement} results
  * @param {URLSearchParams} filters
  * @param {AbortSignal} signal
- * @param {boolean} [mayKeep] whether the list that was on screen before will do
+ * @param {boolean} [useCache] whether the cached list may be shown
  */
-async function list(results, filters, signal, mayKeep = false) {
+async function list(results, filters, signal, useCache = false) {
   const search = filters.toString();
   const grid = h("div.grid");
   /** @param {Api.Page<Api.EventItem>} page */
@@ -131,20 +136,20 @@ async function list(results, filters, signal, mayKeep = false) {
   /** @param {string | null} cursor */
   const more = async (cursor) => {
     const page = await get("/api/events", { query: { ...toQuery(filters), cursor }, signal });
-    kept = { search, items: [...kept.items, ...page.items], next: page.next_cursor, at: Date.now() };
+    cached = { search, items: [...cached.items, ...page.items], next: page.next_cursor, at: Date.now() };
     const first = grid.children.length;
     show(page);
     grid.children[first]?.querySelector("a")?.focus();
     announce(tn("events.loaded", page.items.length));
   };
-  if (mayKeep && kept.search === search && Date.now() - kept.at < KEEP_MS)
-    return show({ items: kept.items, next_cursor: kept.next });
+  if (useCache && cached.search === search && Date.now() - cached.at < CACHE_MS)
+    return show({ items: cached.items, next_cursor: cached.next });
 
   results.setAttribute("aria-busy", "true");
   if (!results.querySelector(".event-card")) replace(results, h("div.grid", skeletons("event-skeleton", 6)));
   try {
     const page = await get("/api/events", { query: toQuery(filters), signal });
-    kept = { search, items: page.items, next: page.next_cursor, at: Date.now() };
+    cached = { search, items: page.items, next: page.next_cursor, at: Date.now() };
     if (page.items.length) show(page);
     else replace(results, nothingFound(search));
     announce(page.next_cursor ? t("events.many") : tn("events.found", page.items.length));
@@ -152,7 +157,7 @@ async function list(results, filters, signal, mayKeep = false) {
     if (signal.aborted) return;
     replace(
       results,
-      failedPart(error, () => list(results, filters, signal)),
+      loadError(error, () => list(results, filters, signal)),
     );
   } finally {
     results.removeAttribute("aria-busy");
@@ -167,9 +172,9 @@ function nothingFound(search) {
     : emptyView(t("events.empty"), t("events.empty_text"));
 }
 
-/** What event-service is asked. @param {URLSearchParams} filters */
+/** The query for event-service. @param {URLSearchParams} filters */
 function toQuery(filters) {
-  const [from, to] = spanOf(filters.get("when") ?? "any");
+  const [from, to] = timeRange(filters.get("when") ?? "any");
   return {
     q: filters.get("q"),
     category: filters.get("category"),
@@ -181,14 +186,14 @@ function toQuery(filters) {
 }
 
 /**
- * Days are the visitor's own. Events that take place in the span count. Without a span, events that have not ended are
- * listed.
+ * The start and end of a named range, in days of the visitor's time zone. The list has the events that take place in it;
+ * without a range, those that have not ended.
  * @param {string} name
  * @returns {[Date | null, Date | null]}
  */
-function spanOf(name) {
+function timeRange(name) {
   const now = new Date();
-  // Everybody who asks in the same minute uses the same URL.
+  // Requests of the same minute have the same URL, so that caches can answer them.
   now.setSeconds(0, 0);
   /** @param {number} days from today */
   const midnight = (days) => new Date(now.getFullYear(), now.getMonth(), now.getDate() + days);

@@ -1,8 +1,8 @@
-// Notifications, newest first; new ones appear at the top while the page is open.
+// Notifications, newest first. New ones appear at the top.
 import { get, post } from "../api.js";
 import { h, icon, replace } from "../dom.js";
 import { ago, date, explain, t } from "../i18n.js";
-import { hrefOf, liveEvents, looksOf, markRead, onNotification, setUnread, unreadCount } from "../live.js";
+import { hrefOf, liveEvents, appearanceOf, markRead, onNotification, setUnread, unreadCount } from "../live.js";
 import { currentUser } from "../session.js";
 import { alertBox, emptyView, moreButton, setTitle, skeletons, whileBusy } from "../views.js";
 
@@ -11,20 +11,20 @@ export async function render(root, { signal }) {
   setTitle(t("nav.notifications"));
   const user = /** @type {Api.User} */ (currentUser());
   const list = h("ul.list", skeletons("row-skeleton", 4));
-  const { box, say } = alertBox();
-  const all = h("button.button.plain", { hidden: true }, icon("check"), t("notifications.read_all"));
+  const { box, showMessage } = alertBox();
+  const readAll = h("button.button.plain", { hidden: true }, icon("check"), t("notifications.read_all"));
   const foot = h("div");
-  replace(root, h("header.page-head", h("h1", t("nav.notifications")), all), box, list, foot);
+  replace(root, h("header.page-head", h("h1", t("nav.notifications")), readAll), box, list, foot);
 
-  all.addEventListener("click", () =>
-    whileBusy(all, async () => {
+  readAll.addEventListener("click", () =>
+    whileBusy(readAll, async () => {
       await post(`/notifications/${user.id}/read-all`);
       list.querySelectorAll(".unread").forEach((item) => item.classList.remove("unread"));
       list.querySelectorAll(".unread-word").forEach((word) => word.remove());
       setUnread(0);
-    }).catch((error) => say(explain(error))),
+    }).catch((error) => showMessage(explain(error))),
   );
-  liveEvents.addEventListener("count", () => (all.hidden = unreadCount() === 0), { signal });
+  liveEvents.addEventListener("count", () => (readAll.hidden = unreadCount() === 0), { signal });
 
   /** @param {string | null} cursor */
   const load = async (cursor) => {
@@ -50,7 +50,7 @@ function item(notification) {
   link.addEventListener("click", () => void markRead(notification).catch(() => undefined));
   return h(
     unread ? "li.card.row-card.unread" : "li.card.row-card",
-    h(`span.symbol.${notification.type.replace(".", "-")}`, icon(looksOf(notification.type)[0])),
+    h(`span.symbol.${notification.type.replace(".", "-")}`, icon(appearanceOf(notification.type)[0])),
     h(
       "div",
       h("h2", link, unread && h("span.unseen.unread-word", ` (${t("notifications.unread")})`)),

@@ -1,10 +1,10 @@
-// One event's bookings: figures, sales over time, and who comes.
+// One event's bookings: figures, sales over time, and attendees.
 import { get } from "../api.js";
 import { isolated } from "../bidi.js";
 import { salesChart } from "../chart.js";
 import { announce, h, icon, replace } from "../dom.js";
-import { keepFresh } from "../fresh.js";
-import { explain, money, number, ownZone, shortTime, t, tn, tOr } from "../i18n.js";
+import { autoRefresh } from "../fresh.js";
+import { explain, money, number, localZone, shortTime, t, tn, tOr } from "../i18n.js";
 import { alertBox, iconButton, loadPart, moreButton, searchText, setTitle, skeletons, whileBusy } from "../views.js";
 import { eventFigures } from "./organizer.js";
 
@@ -17,38 +17,38 @@ export async function render(root, { id, signal }) {
   const event = await get(`/api/events/${id}`, { signal });
   setTitle(`${t("attendees.page")} · ${isolated(event.title)}`);
   const figures = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
-  const people = attendees(event, signal);
+  const attendeeList = attendees(event, signal);
   replace(
     root,
     h("p", h("a.back", { href: `/organizer/events/${id}` }, "← ", event.title)),
     h("h1", t("attendees.page")),
     figures,
-    people.element,
+    attendeeList.element,
   );
   /** @returns {Promise<[Api.EventItem, Api.Sales]>} */
-  const find = () =>
+  const load = () =>
     Promise.all([get(`/api/events/${id}`, { signal }), get(`/bookings/events/${id}/sales`, { signal })]);
   let drawn = "";
-  /** @param {[Api.EventItem, Api.Sales]} found */
-  const draw = (found) => {
-    drawn = JSON.stringify(found);
-    return [eventFigures(found[0], found[1].totals), zoneHint(found[0]), salesCard(found[1])];
+  /** @param {[Api.EventItem, Api.Sales]} data */
+  const draw = (data) => {
+    drawn = JSON.stringify(data);
+    return [eventFigures(data[0], data[1].totals), zoneHint(data[0]), salesCard(data[1])];
   };
-  void loadPart(figures, signal, find, draw);
-  keepFresh(async () => {
-    const found = await find();
-    if (signal.aborted || JSON.stringify(found) === drawn) return;
+  void loadPart(figures, signal, load, draw);
+  autoRefresh(async () => {
+    const data = await load();
+    if (signal.aborted || JSON.stringify(data) === drawn) return;
     const open = figures.querySelector("details")?.open;
-    replace(figures, draw(found));
+    replace(figures, draw(data));
     figures.querySelector("details")?.toggleAttribute("open", open === true);
-    people.refresh();
+    attendeeList.refresh();
   }, signal);
 }
 
-/** Names the time zone of the chart if it is not the visitor's. @param {Api.EventItem} event */
+/** Names the time zone of the chart if it differs from the visitor's. @param {Api.EventItem} event */
 function zoneHint({ time_zone: zone }) {
-  const zones = { zone: zone.replaceAll("_", " "), own: ownZone.replaceAll("_", " ") };
-  return zone !== ownZone && h("p.hint", t("sales.zone", zones));
+  const zones = { zone: zone.replaceAll("_", " "), own: localZone.replaceAll("_", " ") };
+  return zone !== localZone && h("p.hint", t("sales.zone", zones));
 }
 
 /** @param {Api.Sales} sales */
@@ -67,7 +67,7 @@ function salesCard({ days, totals }) {
 /** @param {Api.EventItem} event @param {AbortSignal} signal */
 function attendees(event, signal) {
   const path = `/bookings/events/${event.id}/attendees`;
-  const { box, say } = alertBox();
+  const { box, showMessage } = alertBox();
   const search = h("input", {
     type: "search",
     "aria-label": t("attendees.search"),
@@ -76,15 +76,15 @@ function attendees(event, signal) {
   const body = h("tbody");
   const foot = h("div");
   const none = h("p.hint", { hidden: true });
-  let asked = new AbortController();
+  let current = new AbortController();
 
   /** @param {string | null} cursor */
   const load = async (cursor) => {
-    asked.abort();
-    asked = new AbortController();
+    current.abort();
+    current = new AbortController();
     const query = { search: searchText(search.value), limit: PAGE_SIZE, cursor };
     /** @type {Api.Page<Api.Attendee>} */
-    const page = await get(path, { query, signal: AbortSignal.any([signal, asked.signal]) });
+    const page = await get(path, { query, signal: AbortSignal.any([signal, current.signal]) });
     if (!cursor) body.replaceChildren();
     body.append(...page.items.map((attendee) => row(attendee, event.time_zone)));
     none.hidden = body.children.length > 0;
@@ -94,20 +94,20 @@ function attendees(event, signal) {
   };
   const show = () =>
     load(null).then(
-      () => say(),
-      (error) => error instanceof DOMException || say(explain(error)),
+      () => showMessage(),
+      (error) => error instanceof DOMException || showMessage(explain(error)),
     );
   let timer = 0;
   search.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(show, 180);
   });
-  const sheet = iconButton("download", t("attendees.sheet"), {});
-  sheet.addEventListener("click", () =>
-    // Asked first, so that the session is renewed where it has to be: a download cannot do that.
-    whileBusy(sheet, () => get("/users/me", { signal })).then(
+  const csvButton = iconButton("download", t("attendees.sheet"), {});
+  csvButton.addEventListener("click", () =>
+    // This request refreshes the session if necessary, which a download cannot do.
+    whileBusy(csvButton, () => get("/users/me", { signal })).then(
       () => location.assign(`${path}.csv?${new URLSearchParams({ search: searchText(search.value) })}`),
-      (error) => say(explain(error)),
+      (error) => showMessage(explain(error)),
     ),
   );
   const head = ["attendees.person", "book.seats", "attendees.paid"].map((key) =>
@@ -115,7 +115,7 @@ function attendees(event, signal) {
   );
   const element = h(
     "section.attendees",
-    h("div.page-head", h("h2", t("attendees.title")), sheet),
+    h("div.page-head", h("h2", t("attendees.title")), csvButton),
     h("div.search-box", icon("search"), search),
     box,
     h("div.scroll", h("table", h("thead", h("tr", head)), body)),
@@ -123,7 +123,7 @@ function attendees(event, signal) {
     foot,
   );
   void show();
-  // Users who have loaded more pages keep them.
+  // A user who has loaded more pages keeps them.
   return { element, refresh: () => body.children.length <= PAGE_SIZE && void show() };
 }
 

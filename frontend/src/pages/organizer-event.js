@@ -1,13 +1,13 @@
-// Create and edit an event, with a preview of its card; publish, cancel or delete it.
+// The editor of an event, with a preview of its card; publishes, cancels and deletes events.
 import { ApiError, get, request } from "../api.js";
 import { h, icon, replace } from "../dom.js";
-import { eventFields, typedTexts } from "../event-form.js";
-import { changesOf } from "../event-values.js";
-import { form, place } from "../forms.js";
-import { keepFresh } from "../fresh.js";
+import { eventFields, formDraft } from "../event-form.js";
+import { changedValues } from "../event-values.js";
+import { form, showFieldErrors } from "../forms.js";
+import { autoRefresh } from "../fresh.js";
 import { t, tn } from "../i18n.js";
-import { carryOut } from "../intent.js";
-import { holdPage, navigate } from "../router.js";
+import { postOnce } from "../intent.js";
+import { guardUnsavedEdits, navigate } from "../router.js";
 import { currentUser } from "../session.js";
 import { zoneNames } from "../time-zones.js";
 import { toast } from "../toast.js";
@@ -24,8 +24,8 @@ export async function render(root, { id, signal }) {
     throw new ApiError({ status: 404, code: "event_not_found" });
   }
   const zones = await zoneNames(signal);
-  // A draft has sold nothing, and is not known outside of event-service.
-  const sells = event && event.status !== "draft";
+  // A draft has no bookings, and only event-service knows it.
+  const hasSales = event && event.status !== "draft";
   const title = event ? event.title : t("editor.new");
   setTitle(title);
   replace(
@@ -36,34 +36,35 @@ export async function render(root, { id, signal }) {
       event &&
         h(
           "div.actions",
-          sells && h("a.button.plain", { href: `/organizer/events/${id}/bookings` }, icon("user"), t("attendees.page")),
+          hasSales &&
+            h("a.button.plain", { href: `/organizer/events/${id}/bookings` }, icon("user"), t("attendees.page")),
           h("a.button.plain", { href: `/events/${id}` }, t("editor.view")),
         ),
     ),
-    sells && figures(event, signal),
+    hasSales && figures(event, signal),
     event?.status === "cancelled" ? h("p.alert", t("editor.is_cancelled")) : editor(event, zones, signal),
-    event && event.status !== "cancelled" && dangers(event),
+    event && event.status !== "cancelled" && dangerZone(event),
   );
 }
 
 /**
- * The sold and held seats, kept up to date. They also need booking-service, whose failure must not break the editor.
+ * The sold and held seats. They need booking-service, whose failure must not affect the editor.
  * @param {Api.EventItem} event
  * @param {AbortSignal} signal
  */
 function figures(event, signal) {
-  const place = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
+  const box = h("div", h("div.figures", skeletons("figure-skeleton", 4)));
   /** @returns {Promise<[Api.EventItem, Api.Sales]>} */
-  const ask = () =>
+  const load = () =>
     Promise.all([get(`/api/events/${event.id}`, { signal }), get(`/bookings/events/${event.id}/sales`, { signal })]);
-  /** @param {[Api.EventItem, Api.Sales]} found */
+  /** @param {[Api.EventItem, Api.Sales]} data */
   const draw = ([now, { totals }]) => [eventFigures(now, totals)];
-  void loadPart(place, signal, ask, draw);
-  keepFresh(async () => {
-    const found = await ask();
-    if (!signal.aborted) replace(place, draw(found));
+  void loadPart(box, signal, load, draw);
+  autoRefresh(async () => {
+    const data = await load();
+    if (!signal.aborted) replace(box, draw(data));
   }, signal);
-  return place;
+  return box;
 }
 
 /**
@@ -72,21 +73,21 @@ function figures(event, signal) {
  * @param {AbortSignal} signal
  */
 function editor(event, zones, signal) {
-  const typed = typedTexts(currentUser()?.id ?? 0, event?.id ?? "new");
-  const { fields, read, edited } = eventFields(event, typed.read(), zones);
+  const draft = formDraft(currentUser()?.id ?? 0, event?.id ?? "new");
+  const { fields, read, edited } = eventFields(event, draft.read(), zones);
   const list = Object.values(fields);
-  const asDraft = h(
+  const draftButton = h(
     "button.button.plain.wide",
     t(event?.status === "draft" ? "editor.save_draft" : "editor.create_draft"),
   );
-  const publishes = !event || event.status === "draft";
-  /** @param {Record<string, unknown>} wanted */
-  const keep = async (wanted) => {
-    const id = await save(event, wanted);
-    settle();
+  const canPublish = !event || event.status === "draft";
+  /** @param {Record<string, unknown>} values */
+  const saveAndReload = async (values) => {
+    const id = await save(event, values);
+    markSaved();
     await navigate(`/organizer/events/${id}`, { replace: true });
   };
-  const { element, say } = form(list, {
+  const { element, showMessage } = form(list, {
     selector: "form.form.editor",
     content: [
       group(t("editor.what"), fields.title, fields.description, row(fields.category, fields.image_url)),
@@ -99,48 +100,50 @@ function editor(event, zones, signal) {
       ),
       group(t("editor.sales"), row(fields.sales_start_at, fields.sales_end_at)),
     ],
-    submit: publishes ? t("editor.publish") : t("editor.save"),
-    work: () => keep({ ...read(), ...(publishes ? { status: "published" } : {}) }),
+    submit: canPublish ? t("editor.publish") : t("editor.save"),
+    onSubmit: () => saveAndReload({ ...read(), ...(canPublish ? { status: "published" } : {}) }),
   });
-  asDraft.addEventListener("click", async () => {
-    const wrong = list.filter((candidate) => !candidate.check());
-    if (wrong.length) return wrong[0].control.focus();
-    await whileBusy(asDraft, () => keep({ ...read(), status: "draft" })).catch((error) => say(place(error, list)));
+  draftButton.addEventListener("click", async () => {
+    const invalid = list.filter((candidate) => !candidate.validate());
+    if (invalid.length) return invalid[0].control.focus();
+    await whileBusy(draftButton, () => saveAndReload({ ...read(), status: "draft" })).catch((error) =>
+      showMessage(showFieldErrors(error, list)),
+    );
   });
-  if (publishes) element.append(asDraft);
-  let settled = false;
-  const settle = () => {
-    settled = true;
-    typed.forget();
+  if (canPublish) element.append(draftButton);
+  let saved = false;
+  const markSaved = () => {
+    saved = true;
+    draft.clear();
   };
-  const unsaved = () => !settled && Object.keys(edited()).length > 0;
-  // Drafts of a new event survive a reload. Changes to an existing one survive only the end of the session.
-  if (event) typed.forget();
-  else element.addEventListener("input", () => typed.keep(edited()));
-  signal.addEventListener("abort", () => unsaved() && !currentUser() && typed.keep(edited()));
+  const unsaved = () => !saved && Object.keys(edited()).length > 0;
+  // Unsaved texts of a new event survive a reload; those of an existing event survive only the end of the session.
+  if (event) draft.clear();
+  else element.addEventListener("input", () => draft.save(edited()));
+  signal.addEventListener("abort", () => unsaved() && !currentUser() && draft.save(edited()));
   const ask = async () => {
-    const given = await confirmDialog({
+    const confirmed = await confirmDialog({
       title: t("editor.unsaved"),
       text: t("editor.unsaved_text"),
       yes: t("editor.discard"),
       no: t("editor.go_on"),
       danger: true,
     });
-    if (given) settle();
-    return given;
+    if (confirmed) markSaved();
+    return confirmed;
   };
-  holdPage({ unsaved, ask, signal });
+  guardUnsavedEdits({ unsaved, ask, signal });
 
   const preview = h("div", { inert: true });
   const drawPreview = () => {
-    const shown = read();
-    if (!shown.starts_at || !shown.ends_at) return;
+    const values = read();
+    if (!values.starts_at || !values.ends_at) return;
     const sample = {
-      ...shown,
+      ...values,
       id: event?.id ?? "",
-      title: shown.title || t("editor.title"),
-      venue: shown.venue || t("editor.venue"),
-      available: Math.max(0, shown.capacity - (event ? event.capacity - event.available : 0)),
+      title: values.title || t("editor.title"),
+      venue: values.venue || t("editor.venue"),
+      available: Math.max(0, values.capacity - (event ? event.capacity - event.available : 0)),
       organizer_id: 0,
       status: /** @type {const} */ ("published"),
       version: 0,
@@ -165,7 +168,7 @@ const group = (name, ...fields) =>
   h(
     "fieldset.group",
     h("legend", name),
-    fields.map((one) => (one instanceof HTMLElement ? one : one.root)),
+    fields.map((part) => (part instanceof HTMLElement ? part : part.root)),
   );
 
 /** @param {...Field} fields */
@@ -176,27 +179,27 @@ const row = (...fields) =>
   );
 
 /**
- * A PATCH carries what changed alone; a new event has an Idempotency-Key.
+ * Creates the event with an Idempotency-Key, or sends the changed values.
  * @param {Api.EventItem | null} event
- * @param {Record<string, unknown>} wanted
+ * @param {Record<string, unknown>} values
  * @returns {Promise<string>} its id
  */
-async function save(event, wanted) {
+async function save(event, values) {
   if (!event) {
-    const set = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== null));
-    const created = await carryOut("create-event", currentUser()?.id ?? 0, "/api/events", set);
+    const set = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
+    const created = await postOnce("create-event", currentUser()?.id ?? 0, "/api/events", set);
     toast(t(created.status === "draft" ? "editor.drafted" : "editor.published"));
     return created.id;
   }
-  const changes = changesOf(wanted, event);
+  const changes = changedValues(values, event);
   if (Object.keys(changes).length) await request("PATCH", `/api/events/${event.id}`, { body: changes });
-  toast(t(wanted.status === "published" ? "editor.published" : "editor.saved"));
+  toast(t(values.status === "published" ? "editor.published" : "editor.saved"));
   return event.id;
 }
 
 /** @param {Api.EventItem} event */
-function dangers(event) {
-  const { box, say } = alertBox();
+function dangerZone(event) {
+  const { box, showMessage } = alertBox();
   const taken = event.capacity - event.available;
   const draft = event.status === "draft";
   const button = h("button.button.danger", icon("close"), t(draft ? "editor.delete" : "editor.cancel"));
@@ -219,8 +222,8 @@ function dangers(event) {
       if (draft) await request("DELETE", `/api/events/${event.id}`);
       else await request("PATCH", `/api/events/${event.id}`, { body: { status: "cancelled" } });
       toast(t(draft ? "editor.deleted" : "editor.cancelled"), { tone: "info" });
-      await navigate("/organizer", { replace: true, asked: true });
-    }).catch((error) => say(place(error, [])));
+      await navigate("/organizer", { replace: true, force: true });
+    }).catch((error) => showMessage(showFieldErrors(error, [])));
   });
   return h("section.dangers", h("p.hint", t(draft ? "editor.delete_hint" : "editor.cancel_hint")), button, box);
 }

@@ -1,12 +1,12 @@
-// The organizer's own events: what is sold, held and still there, and what it brings in.
-import { everyPage } from "../api.js";
+// The organizer's events, with sold and held seats and revenue.
+import { getAllPages } from "../api.js";
 import { isolated } from "../bidi.js";
 import { cover } from "../cover.js";
 import { h, icon, replace } from "../dom.js";
-import { keepFresh } from "../fresh.js";
+import { autoRefresh } from "../fresh.js";
 import { eventTime, money, number, t, tn } from "../i18n.js";
 import { currentUser } from "../session.js";
-import { availability, emptyView, failedPart, setTitle, skeletons } from "../views.js";
+import { availability, emptyView, loadError, setTitle, skeletons } from "../views.js";
 
 /** @type {PageModule["render"]} */
 export async function render(root, { signal }) {
@@ -15,24 +15,24 @@ export async function render(root, { signal }) {
   const body = h("div", h("div.figures", skeletons("figure-skeleton", 3)), h("div.list", skeletons("row-skeleton", 4)));
   replace(root, h("header.page-head", h("h1", t("organizer.title")), create), body);
   let drawn = "";
-  const look = async () => {
+  const load = async () => {
     /** @type {HTMLElement[]} */
     const failures = [];
     /** @type {[Api.EventItem[], Api.EventSales[]]} */
-    const found = await Promise.all([
-      everyPage("/api/events", { organizer_id: currentUser()?.id }, signal),
-      everyPage("/bookings/sales", {}, signal).catch((error) => {
-        failures.push(failedPart(error, look));
+    const data = await Promise.all([
+      getAllPages("/api/events", { organizer_id: currentUser()?.id }, signal),
+      getAllPages("/bookings/sales", {}, signal).catch((error) => {
+        failures.push(loadError(error, load));
         return [];
       }),
     ]);
-    // A later failure leaves the page as it is.
-    if (signal.aborted || (failures.length && drawn) || JSON.stringify(found) === drawn) return;
-    drawn = failures.length ? "" : JSON.stringify(found);
-    show(body, failures, ...found);
+    // After the first draw, failures are ignored.
+    if (signal.aborted || (failures.length && drawn) || JSON.stringify(data) === drawn) return;
+    drawn = failures.length ? "" : JSON.stringify(data);
+    show(body, failures, ...data);
   };
-  await look();
-  keepFresh(look, signal);
+  await load();
+  autoRefresh(load, signal);
 }
 
 /**
@@ -65,10 +65,10 @@ function show(body, failures, events, sales) {
   if (before instanceof HTMLElement) before.focus({ preventScroll: true });
 }
 
-/** Seats that are paid or booked for free. @param {Api.EventItem} event */
+/** Seats of confirmed bookings. @param {Api.EventItem} event */
 export const soldSeats = (event) => event.sold ?? event.capacity - event.available - (event.held ?? 0);
 
-/** What was paid; empty if nothing was. @param {Api.Takings[]} takings by currency, any number of times */
+/** The revenue as text; empty if there is none. @param {Api.Takings[]} takings any number per currency */
 function revenue(takings) {
   /** @type {Map<string, number>} */
   const sums = new Map();
@@ -76,7 +76,7 @@ function revenue(takings) {
   return [...sums].map(([currency, amount]) => money(amount, currency)).join(" + ");
 }
 
-/** The same, with one element per currency, so that no line breaks within an amount. @param {Api.Takings[]} takings */
+/** The revenue in parts per currency, so that no line breaks within an amount. @param {Api.Takings[]} takings */
 const revenueParts = (takings) => (revenue(takings) || "–").split(/(?<= \+) /);
 
 /** @param {Api.EventItem[]} events @param {Api.Takings[]} sales */
@@ -93,7 +93,7 @@ function totals(events, sales) {
 }
 
 /**
- * What is sold, held and still there of one event, and what it brought in.
+ * The figures of one event: sold, held and available seats, and revenue.
  * @param {Api.EventItem} event
  * @param {Api.Takings[]} sales
  */
@@ -119,7 +119,7 @@ function figure(name, ...values) {
 function row(event, sales) {
   const { tone, text } = availability(event);
   const sold = soldSeats(event);
-  const earned = revenue(sales);
+  const revenueText = revenue(sales);
   return h(
     "li.card.row-card",
     h("span.thumb", cover(event)),
@@ -135,7 +135,7 @@ function row(event, sales) {
         "span.meta",
         t("organizer.sold_of", { sold, capacity: event.capacity }),
         event.held ? ` · ${tn("organizer.held", event.held)}` : undefined,
-        earned && ` · ${earned}`,
+        revenueText && ` · ${revenueText}`,
       ),
       h("progress", { max: event.capacity, value: sold, "aria-hidden": "true" }),
     ),

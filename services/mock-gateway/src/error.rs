@@ -8,24 +8,23 @@ use axum::{
 use platform::{ApiError, postgres};
 use serde::Serialize;
 use serde_json::Value;
-use thiserror::Error;
 
 use crate::{
-    domain::{Refusal, intent::PaymentIntent},
-    objects,
+    domain::{Refusal, intent::PaymentIntent, objects},
+    store::is_lock_timeout,
 };
 
-/// What a handler returns.
+/// The result of a handler.
 pub type StripeResult<T> = Result<T, StripeError>;
 
-/// A refusal: a status and Stripe's error object.
+/// An HTTP status with Stripe's error object.
 #[derive(Debug)]
 pub struct StripeError {
     status: StatusCode,
     body: Box<ErrorBody>,
 }
 
-/// Stripe's error object; absent fields are left out.
+/// Stripe's error object.
 #[derive(Debug, Default, Serialize)]
 struct ErrorBody {
     #[serde(rename = "type")]
@@ -48,41 +47,39 @@ impl StripeError {
         Self { status, body: Box::new(ErrorBody { kind, message: message.into(), ..ErrorBody::default() }) }
     }
 
-    /// 400, or another 4xx by [`StripeError::with_status`]: the request is not as it should be.
+    /// 400: the request is invalid.
     pub fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
-    /// 401: no key, or another one.
+    /// 401: the API key is missing or wrong.
     pub fn unauthorized(message: impl Into<String>) -> Self {
         Self::invalid_request(message).with_status(StatusCode::UNAUTHORIZED)
     }
 
-    /// 400 or 409: something is wrong about the idempotency key.
+    /// 400: the idempotency key is invalid, or was used for another request.
     pub fn idempotency(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "idempotency_error", message)
     }
 
-    /// 500: the payment company's own mistake.
+    /// 500: an error of the gateway.
     pub fn api_error(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", message)
     }
 
-    /// The same with another status.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// The same with a code.
     #[must_use]
     pub fn with_code(mut self, code: &'static str) -> Self {
         self.body.code = Some(code);
         self
     }
 
-    /// The same, blaming a parameter.
+    /// Names the invalid parameter.
     #[must_use]
     pub fn with_param(mut self, param: impl Into<String>) -> Self {
         self.body.param = Some(param.into());
@@ -94,12 +91,11 @@ impl StripeError {
         self
     }
 
-    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The body, as it is sent and as it is kept for repeated requests.
+    /// The body of the response.
     pub fn to_json(&self) -> Value {
         serde_json::json!({ "error": self.body })
     }
@@ -122,7 +118,7 @@ impl IntoResponse for StripeError {
 impl From<Refusal> for StripeError {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
-        let unexpected = |intent: &PaymentIntent, message| {
+        let unexpected_state = |intent: &PaymentIntent, message| {
             Self::invalid_request(message).with_code("payment_intent_unexpected_state").with_intent(intent)
         };
         let missing = |param, message| Self::invalid_request(message).with_code("resource_missing").with_param(param);
@@ -134,7 +130,7 @@ impl From<Refusal> for StripeError {
             Refusal::MissingPaymentMethod(intent)
             | Refusal::AlreadySucceeded(intent)
             | Refusal::NotConfirmable(intent)
-            | Refusal::NotCancelable(intent) => unexpected(&intent, message),
+            | Refusal::NotCancelable(intent) => unexpected_state(&intent, message),
             Refusal::Declined(intent) => declined(&intent, message),
             Refusal::ProcessorFailed => Self::api_error(message),
             Refusal::NothingToRefund(_) => Self::invalid_request(message).with_code("payment_intent_unexpected_state"),
@@ -153,8 +149,7 @@ fn declined(intent: &PaymentIntent, message: String) -> StripeError {
 }
 
 impl From<sqlx::Error> for StripeError {
-    /// A database that does not answer is 503, and a value that it cannot store is 400. Everything else that gets here
-    /// is our mistake.
+    /// 429 after a lock timeout, 503 without an answer of the database, 400 for a value that it cannot store, else 500.
     fn from(cause: sqlx::Error) -> Self {
         if is_lock_timeout(&cause) {
             let message = "This object cannot be accessed right now because another API request or Stripe process is \
@@ -176,34 +171,9 @@ impl From<sqlx::Error> for StripeError {
     }
 }
 
-/// Whether a statement waited too long for another transaction.
-pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
-}
-
 impl From<ApiError> for StripeError {
-    /// What the shared extractors refuse: bodies that are too large or did not arrive whole.
+    /// Errors of the shared extractors: bodies that are too large or incomplete.
     fn from(error: ApiError) -> Self {
         Self::invalid_request(error.problem().detail).with_status(error.status())
-    }
-}
-
-/// Why a command did not end in an object.
-#[derive(Debug, Error)]
-pub(crate) enum Failure {
-    /// An answer like any other: what was written stays, and the refusal is kept for repeated requests.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Nothing happened.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl From<Failure> for StripeError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(refusal) => refusal.into(),
-            Failure::Database(cause) => cause.into(),
-        }
     }
 }

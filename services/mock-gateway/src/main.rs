@@ -1,13 +1,13 @@
-//! The program `mock-gateway`.
+//! The program `mock-gateway`; `mock-gateway --help` lists its settings.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use mock_gateway::config::Config;
+use mock_gateway::{app, config::Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    platform::telemetry::init(&config.service.log);
-    platform::telemetry::exit_code(mock_gateway::run(config).await)
+    platform::telemetry::init(&config.server.log);
+    platform::telemetry::exit_code(app::run(config).await)
 }

@@ -1,46 +1,22 @@
-//! What every handler and loop of a replica shares.
+//! What the handlers and loops of a replica share.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use platform::{Clock, client, config::Secret, postgres};
-use reqwest::Client;
+use platform::config::Secret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
-use crate::{config::Settings, store::Store};
+use crate::{clients::webhook_receiver::WebhookReceiver, store::Store};
 
-/// The longest a receiver of webhooks may take.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Shared by all requests; cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    pub(crate) api_key: Secret,
-    pub(crate) late_seconds: u32,
-    pub(crate) webhook_url: Url,
-    pub(crate) webhook_secret: Secret,
-    pub(crate) client: Client,
-    /// Woken when an event was committed, so that it does not wait for the next look.
-    pub(crate) events_waiting: Arc<Notify>,
-    pub(crate) stopping: CancellationToken,
-}
-
-impl AppState {
-    pub(crate) fn build(settings: Settings, clock: Clock, stopping: CancellationToken) -> anyhow::Result<Self> {
-        let pool = postgres::pool(&settings.database_url, "mock-gateway", settings.database_connections)?;
-        Ok(Self {
-            store: Store::new(pool),
-            clock,
-            api_key: settings.api_key,
-            late_seconds: settings.late_seconds,
-            webhook_url: settings.webhook_url,
-            webhook_secret: settings.webhook_secret,
-            client: client::build(WEBHOOK_TIMEOUT),
-            events_waiting: Arc::new(Notify::new()),
-            stopping,
-        })
-    }
+    pub store: Store,
+    pub api_key: Secret,
+    /// How long a late payment takes to settle, in seconds.
+    pub late_seconds: u32,
+    pub receiver: WebhookReceiver,
+    /// Notified when a transaction with an event commits, so that the event does not wait for the next poll.
+    pub webhooks_wake: Arc<Notify>,
+    pub stopping: CancellationToken,
 }

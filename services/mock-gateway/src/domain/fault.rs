@@ -1,16 +1,15 @@
-//! Misbehaviour on demand: rules that say which requests or webhooks go wrong, how, and how often.
+//! Rules of fault injection: which requests or webhooks go wrong, how, and how often.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
-/// The longest delay that can be ordered, in milliseconds.
 const MAX_DELAY_MS: u32 = 120_000;
-/// The most rules at a time.
 const MAX_RULES: usize = 100;
 
-/// What a rule is about.
+/// What a rule applies to.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Operation {
+pub enum Operation {
     /// `POST /v1/payment_intents`.
     Create,
     /// `POST /v1/payment_intents/{id}/confirm`, and a creation with `confirm=true`.
@@ -25,44 +24,32 @@ pub(crate) enum Operation {
     Webhook,
 }
 
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// What goes wrong. The names are also labels of metrics.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, IntoStaticStr, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
-    /// A request: 500 `api_error`; nothing was done, nothing is stored under the idempotency key.
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum Action {
+    /// A request: 500 `api_error`; nothing is done, and nothing is stored under the idempotency key.
     #[serde(rename = "error_500")]
+    #[strum(serialize = "error_500")]
     Error500,
-    /// A request: nothing is done and nothing is answered.
+    /// A request: nothing is done, and no response is sent.
     TimeoutBefore,
-    /// A request: it is done and nothing is answered.
+    /// A request: it is done, but no response is sent.
     TimeoutAfter,
-    /// A request or a webhook: so many milliseconds later.
+    /// A request or a webhook: it is delayed by that many milliseconds.
     DelayMs(u32),
-    /// A webhook: twice.
+    /// A webhook: it is sent twice.
     DuplicateWebhook,
-    /// A webhook: never.
+    /// A webhook: it is never sent.
     DropWebhook,
-    /// A webhook: after the next event of the same payment intent, or 3 s late if there is none.
+    /// A webhook: it is sent after the next event of the same payment intent, or after 3 s if there is none.
     ReorderWebhooks,
-    /// A webhook: a forgery that claims the opposite and is signed with another secret is sent before it.
+    /// A webhook: before it, a forgery with the opposite outcome is sent, signed with another secret.
     ForgeSignature,
 }
 
 impl Action {
-    /// The word for logs and metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Error500 => "error_500",
-            Self::TimeoutBefore => "timeout_before",
-            Self::TimeoutAfter => "timeout_after",
-            Self::DelayMs(_) => "delay_ms",
-            Self::DuplicateWebhook => "duplicate_webhook",
-            Self::DropWebhook => "drop_webhook",
-            Self::ReorderWebhooks => "reorder_webhooks",
-            Self::ForgeSignature => "forge_signature",
-        }
-    }
-
     fn is_for_webhooks(self) -> bool {
         matches!(
             self,
@@ -79,61 +66,60 @@ impl Action {
     }
 }
 
-/// Which requests or webhooks a rule is for; absent fields match everything.
+/// Which requests or webhooks a rule matches; absent fields match all.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Match {
-    pub(crate) operation: Operation,
+pub struct Match {
+    pub operation: Operation,
     /// Only with this payment method, such as `pm_card_visa`; not for webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) payment_method: Option<String>,
+    pub payment_method: Option<String>,
     /// Only for intents with this `metadata[booking_id]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) booking_id: Option<String>,
+    pub booking_id: Option<String>,
     /// Only events of this type, such as `payment_intent.succeeded`; webhooks only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) event_type: Option<String>,
+    pub event_type: Option<String>,
 }
 
-/// A rule as it is ordered.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
+pub struct Rule {
     #[serde(rename = "match")]
-    pub(crate) matching: Match,
-    /// How often it applies; absent or null is for ever.
+    pub matching: Match,
+    /// How often it applies; without a limit if absent or null.
     #[serde(default)]
-    pub(crate) times: Option<u16>,
-    pub(crate) action: Action,
+    pub times: Option<u16>,
+    pub action: Action,
 }
 
-/// What a request or a webhook is, as far as rules look at it.
+/// A request or a webhook, as rules see it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Subject {
-    pub(crate) operations: Vec<Operation>,
-    pub(crate) payment_method: Option<String>,
-    pub(crate) booking_id: Option<String>,
-    pub(crate) event_type: Option<String>,
+pub struct FaultTarget {
+    pub operations: Vec<Operation>,
+    pub payment_method: Option<String>,
+    pub booking_id: Option<String>,
+    pub event_type: Option<String>,
 }
 
 impl Rule {
-    /// Whether the rule is about this.
-    pub(crate) fn applies_to(&self, subject: &Subject) -> bool {
+    pub fn matches(&self, target: &FaultTarget) -> bool {
         let fits = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-        subject.operations.contains(&self.matching.operation)
-            && fits(&self.matching.payment_method, &subject.payment_method)
-            && fits(&self.matching.booking_id, &subject.booking_id)
-            && fits(&self.matching.event_type, &subject.event_type)
+        target.operations.contains(&self.matching.operation)
+            && fits(&self.matching.payment_method, &target.payment_method)
+            && fits(&self.matching.booking_id, &target.booking_id)
+            && fits(&self.matching.event_type, &target.event_type)
     }
 
-    fn objection(&self) -> Option<String> {
-        let word = self.action.as_str();
+    /// Why the rule can never apply, if that is so.
+    fn defect(&self) -> Option<String> {
+        let action = self.action.into_str();
         let webhook = self.matching.operation == Operation::Webhook;
         if webhook && !self.action.is_for_webhooks() {
-            return Some(format!("{word} is for requests, not for webhooks"));
+            return Some(format!("{action} is for requests, not for webhooks"));
         }
         if !webhook && !self.action.is_for_requests() {
-            return Some(format!("{word} needs the operation webhook"));
+            return Some(format!("{action} needs the operation webhook"));
         }
         if webhook && self.matching.payment_method.is_some() {
             return Some("webhooks do not match by payment_method; take booking_id or event_type".to_owned());
@@ -148,15 +134,15 @@ impl Rule {
     }
 }
 
-/// Reads a list of rules; says what is wrong with the first that is.
-pub(crate) fn parse_rules(json: &[u8]) -> Result<Vec<Rule>, String> {
+/// Parses a list of rules. The error describes the first invalid one.
+pub fn parse_rules(json: &[u8]) -> Result<Vec<Rule>, String> {
     let rules: Vec<Rule> = serde_json::from_slice(json).map_err(|error| format!("Invalid list of rules: {error}"))?;
     if rules.len() > MAX_RULES {
         return Err(format!("Invalid list of rules: at most {MAX_RULES}"));
     }
-    let objection = rules.iter().enumerate().find_map(|(at, rule)| Some((at, rule.objection()?)));
-    match objection {
-        Some((at, objection)) => Err(format!("Invalid rule {at}: {objection}")),
+    let defect = rules.iter().enumerate().find_map(|(index, rule)| Some((index, rule.defect()?)));
+    match defect {
+        Some((index, defect)) => Err(format!("Invalid rule {index}: {defect}")),
         None => Ok(rules),
     }
 }
@@ -170,22 +156,22 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_applies_to_what_it_names_and_to_nothing_else() {
+    fn a_rule_matches_only_its_operation_and_booking() {
         let rule = rule(r#"{"match":{"operation":"confirm","booking_id":"7"},"times":1,"action":"error_500"}"#);
-        let subject = |operations: &[Operation], booking: &str| Subject {
+        let target = |operations: &[Operation], booking: &str| FaultTarget {
             operations: operations.to_vec(),
             booking_id: Some(booking.to_owned()),
-            ..Subject::default()
+            ..FaultTarget::default()
         };
 
-        assert!(rule.applies_to(&subject(&[Operation::Create, Operation::Confirm], "7")));
-        assert!(!rule.applies_to(&subject(&[Operation::Confirm], "8")));
-        assert!(!rule.applies_to(&subject(&[Operation::Create], "7")));
-        assert!(!rule.applies_to(&Subject { operations: vec![Operation::Confirm], ..Subject::default() }));
+        assert!(rule.matches(&target(&[Operation::Create, Operation::Confirm], "7")));
+        assert!(!rule.matches(&target(&[Operation::Confirm], "8")));
+        assert!(!rule.matches(&target(&[Operation::Create], "7")));
+        assert!(!rule.matches(&FaultTarget { operations: vec![Operation::Confirm], ..FaultTarget::default() }));
     }
 
     #[test]
-    fn rules_that_could_never_apply_are_refused() {
+    fn invalid_rules_are_refused() {
         for bad in [
             r#"{"match":{"operation":"confirm"},"action":"drop_webhook"}"#,
             r#"{"match":{"operation":"webhook"},"action":"error_500"}"#,
@@ -200,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_reads_back_as_it_was_written() {
+    fn a_rule_serializes_to_the_json_it_was_parsed_from() {
         let written = r#"{"match":{"operation":"webhook"},"times":null,"action":{"delay_ms":250}}"#;
 
         assert_eq!(serde_json::to_string(&rule(written)).unwrap(), written);

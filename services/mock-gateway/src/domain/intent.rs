@@ -1,65 +1,50 @@
-//! Payment intents, their charges and refunds, and what may be done with them in which status.
+//! Payment intents with their charges and refunds, and what each status allows.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use strum::{EnumString, IntoStaticStr};
 
 use super::{PaymentMethod, Refusal};
 
-/// Where a payment intent stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub(crate) enum IntentStatus {
+#[derive(Clone, Copy, Debug, EnumString, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum IntentStatus {
     /// New, or its last payment failed.
     RequiresPaymentMethod,
-    /// Has a payment method, and waits for the word.
+    /// Has a payment method.
     RequiresConfirmation,
-    /// Settles later.
+    /// Will be settled later.
     Processing,
-    /// Paid.
     Succeeded,
-    /// Given up; for ever.
     Canceled,
 }
 
-impl IntentStatus {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::RequiresPaymentMethod => "requires_payment_method",
-            Self::RequiresConfirmation => "requires_confirmation",
-            Self::Processing => "processing",
-            Self::Succeeded => "succeeded",
-            Self::Canceled => "canceled",
-        }
-    }
-}
-
-/// A payment intent as it is stored.
 #[derive(Clone, Debug)]
-pub(crate) struct PaymentIntent {
-    pub(crate) id: String,
-    pub(crate) amount: i64,
-    pub(crate) currency: String,
-    pub(crate) status: IntentStatus,
-    pub(crate) payment_method: Option<String>,
-    pub(crate) payment_method_types: Vec<String>,
-    pub(crate) automatic_payment_methods: bool,
-    pub(crate) capture_method: String,
-    pub(crate) description: Option<String>,
-    pub(crate) receipt_email: Option<String>,
-    pub(crate) metadata: Value,
-    pub(crate) booking_id: Option<String>,
-    pub(crate) client_secret: String,
-    pub(crate) amount_received: i64,
-    pub(crate) latest_charge: Option<String>,
-    pub(crate) last_payment_error: Option<Value>,
-    pub(crate) canceled_at: Option<DateTime<Utc>>,
-    pub(crate) cancellation_reason: Option<String>,
-    pub(crate) created_at: DateTime<Utc>,
+pub struct PaymentIntent {
+    pub id: String,
+    pub amount: i64,
+    pub currency: String,
+    pub status: IntentStatus,
+    pub payment_method: Option<String>,
+    pub payment_method_types: Vec<String>,
+    pub automatic_payment_methods: bool,
+    pub capture_method: String,
+    pub description: Option<String>,
+    pub receipt_email: Option<String>,
+    pub metadata: Value,
+    pub booking_id: Option<String>,
+    pub client_secret: String,
+    pub amount_received: i64,
+    pub latest_charge: Option<String>,
+    pub last_payment_error: Option<Value>,
+    pub canceled_at: Option<DateTime<Utc>>,
+    pub cancellation_reason: Option<String>,
+    pub created_at: DateTime<Utc>,
 }
 
 impl PaymentIntent {
-    /// The method to confirm with: the one given, else the one it has.
-    pub(crate) fn confirmable_with(&self, given: Option<PaymentMethod>) -> Result<PaymentMethod, Refusal> {
+    /// The method to confirm with: `given`, or else its own. Fails if its status does not allow a confirmation.
+    pub fn method_to_confirm(&self, given: Option<PaymentMethod>) -> Result<PaymentMethod, Refusal> {
         match self.status {
             IntentStatus::Succeeded => return Err(Refusal::AlreadySucceeded(Box::new(self.clone()))),
             IntentStatus::Processing | IntentStatus::Canceled => {
@@ -74,8 +59,8 @@ impl PaymentIntent {
         }
     }
 
-    /// Whether it may be given up: not once money moved or is about to.
-    pub(crate) fn cancelable(&self) -> Result<(), Refusal> {
+    /// Fails once money has moved or is about to.
+    pub fn check_cancelable(&self) -> Result<(), Refusal> {
         match self.status {
             IntentStatus::RequiresPaymentMethod | IntentStatus::RequiresConfirmation => Ok(()),
             IntentStatus::Processing | IntentStatus::Succeeded | IntentStatus::Canceled => {
@@ -85,82 +70,78 @@ impl PaymentIntent {
     }
 }
 
-/// What a caller asks for when creating a payment intent.
 #[derive(Clone, Debug)]
-pub(crate) struct NewPaymentIntent {
-    pub(crate) amount: i64,
-    pub(crate) currency: String,
-    pub(crate) payment_method: Option<PaymentMethod>,
-    pub(crate) payment_method_types: Vec<String>,
-    pub(crate) automatic_payment_methods: bool,
-    pub(crate) capture_method: String,
-    pub(crate) description: Option<String>,
-    pub(crate) receipt_email: Option<String>,
-    pub(crate) metadata: Value,
-    pub(crate) confirm: bool,
+pub struct NewPaymentIntent {
+    pub amount: i64,
+    pub currency: String,
+    pub payment_method: Option<PaymentMethod>,
+    pub payment_method_types: Vec<String>,
+    pub automatic_payment_methods: bool,
+    pub capture_method: String,
+    pub description: Option<String>,
+    pub receipt_email: Option<String>,
+    pub metadata: Value,
+    pub confirm: bool,
 }
 
 impl NewPaymentIntent {
-    /// Where it begins.
-    pub(crate) fn status(&self) -> IntentStatus {
+    pub fn initial_status(&self) -> IntentStatus {
         match self.payment_method {
             Some(_) => IntentStatus::RequiresConfirmation,
             None => IntentStatus::RequiresPaymentMethod,
         }
     }
 
-    /// The booking that it pays for.
-    pub(crate) fn booking_id(&self) -> Option<&str> {
+    pub fn booking_id(&self) -> Option<&str> {
         self.metadata.get("booking_id").and_then(Value::as_str)
     }
 }
 
-/// An attempt to take money, as it is stored.
+/// An attempt to take money.
 #[derive(Clone, Debug)]
-pub(crate) struct Charge {
-    pub(crate) id: String,
-    pub(crate) payment_intent: String,
-    pub(crate) amount: i64,
-    pub(crate) amount_refunded: i64,
-    pub(crate) currency: String,
-    pub(crate) status: String,
-    pub(crate) payment_method: String,
-    pub(crate) failure_code: Option<String>,
-    pub(crate) created_at: DateTime<Utc>,
+pub struct Charge {
+    pub id: String,
+    pub payment_intent: String,
+    pub amount: i64,
+    pub amount_refunded: i64,
+    pub currency: String,
+    pub status: String,
+    pub payment_method: String,
+    pub failure_code: Option<String>,
+    pub created_at: DateTime<Utc>,
 }
 
 impl Charge {
-    /// What to give back: the amount asked for, else all that is left.
-    pub(crate) fn refundable(&self, asked: Option<i64>) -> Result<i64, Refusal> {
+    /// The amount to refund: `requested`, or else all that is left. Fails if less is left.
+    pub fn amount_to_refund(&self, requested: Option<i64>) -> Result<i64, Refusal> {
         let left = self.amount - self.amount_refunded;
-        match asked {
+        match requested {
             _ if left == 0 => Err(Refusal::AlreadyRefunded(self.id.clone())),
-            Some(asked) if asked > left => Err(Refusal::RefundTooLarge { asked, left }),
-            asked => Ok(asked.unwrap_or(left)),
+            Some(requested) if requested > left => Err(Refusal::RefundTooLarge { requested, left }),
+            _ => Ok(requested.unwrap_or(left)),
         }
     }
 }
 
-/// What a caller asks for when refunding.
 #[derive(Clone, Debug)]
-pub(crate) struct NewRefund {
-    pub(crate) payment_intent: String,
-    pub(crate) amount: Option<i64>,
-    pub(crate) reason: Option<String>,
-    pub(crate) metadata: Value,
+pub struct NewRefund {
+    pub payment_intent: String,
+    pub amount: Option<i64>,
+    pub reason: Option<String>,
+    pub metadata: Value,
 }
 
-/// A refund as it is stored. Refunds succeed at once.
+/// Refunds succeed at once.
 #[derive(Clone, Debug)]
-pub(crate) struct Refund {
-    pub(crate) id: String,
-    pub(crate) payment_intent: String,
-    pub(crate) charge: String,
-    pub(crate) amount: i64,
-    pub(crate) currency: String,
-    pub(crate) reason: Option<String>,
-    pub(crate) metadata: Value,
-    pub(crate) created_at: DateTime<Utc>,
+pub struct Refund {
+    pub id: String,
+    pub payment_intent: String,
+    pub charge: String,
+    pub amount: i64,
+    pub currency: String,
+    pub reason: Option<String>,
+    pub metadata: Value,
+    pub created_at: DateTime<Utc>,
 }
 
 #[cfg(test)]
@@ -182,11 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_takes_what_is_left_and_never_more() {
-        assert_eq!(charge(0).refundable(None).ok(), Some(1000));
-        assert_eq!(charge(400).refundable(None).ok(), Some(600));
-        assert_eq!(charge(400).refundable(Some(600)).ok(), Some(600));
-        assert!(matches!(charge(400).refundable(Some(601)), Err(Refusal::RefundTooLarge { asked: 601, left: 600 })));
-        assert!(matches!(charge(1000).refundable(Some(1)), Err(Refusal::AlreadyRefunded(_))));
+    fn a_refund_is_at_most_what_is_left() {
+        assert_eq!(charge(0).amount_to_refund(None).ok(), Some(1000));
+        assert_eq!(charge(400).amount_to_refund(None).ok(), Some(600));
+        assert_eq!(charge(400).amount_to_refund(Some(600)).ok(), Some(600));
+        assert!(matches!(
+            charge(400).amount_to_refund(Some(601)),
+            Err(Refusal::RefundTooLarge { requested: 601, left: 600 })
+        ));
+        assert!(matches!(charge(1000).amount_to_refund(Some(1)), Err(Refusal::AlreadyRefunded(_))));
     }
 }

@@ -1,8 +1,11 @@
-//! The whole URL table. Errors of unknown routes and methods have Stripe's shape too.
+//! The whole URL table. Unknown routes and methods get errors of Stripe's shape too.
 
 mod control;
+mod execute;
+mod params;
 mod payment_intents;
 mod refunds;
+mod request;
 
 use axum::{
     Router,
@@ -13,9 +16,9 @@ use axum::{
     routing::{any, get, post},
 };
 
-use crate::{call::RequestId, domain::new_id, error::StripeError, state::AppState};
+use self::request::RequestId;
+use crate::{error::StripeError, state::AppState, store::new_id};
 
-/// The routes with their state.
 pub fn router(state: AppState) -> Router {
     Router::new()
         .route(
@@ -29,7 +32,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/refunds/{id}", get(refunds::retrieve_refund))
         .route("/control/faults", get(control::list_faults).put(control::replace_faults).delete(control::clear_faults))
         .route("/control/ledger", get(control::list_ledger))
-        // Routes rather than a fallback: the server's own fallback answers with another shape.
+        // Not a fallback: `platform` replaces fallbacks by one with another shape of errors.
         .route("/", any(unrecognized))
         .route("/{*path}", any(unrecognized))
         .method_not_allowed_fallback(unrecognized)

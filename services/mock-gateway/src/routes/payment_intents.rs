@@ -1,28 +1,27 @@
-//! Payment intents: create, retrieve, list, confirm, cancel.
+//! Payment intents: list, create, retrieve, confirm, cancel.
 
-use axum::{
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{
-    call::{ApiKey, Call, Id, Params, missing},
-    domain::{PaymentMethod, Refusal, intent::NewPaymentIntent},
-    error::{StripeError, StripeResult},
+use super::{
     execute::{execute, read},
-    objects,
-    processor::Command,
+    params::{Params, missing, truncate},
+    request::{ApiKey, FormRequest, Id},
+};
+use crate::{
+    domain::{PaymentMethod, Refusal, intent::NewPaymentIntent, objects},
+    error::{StripeError, StripeResult},
+    flow::commands::Command,
     state::AppState,
     store::intents::ListWindow,
 };
 
-/// The most that Stripe takes at once, in minor units.
+/// Stripe's limit, in minor units.
 const MAX_AMOUNT: i64 = 99_999_999;
-/// The last second of the year 9999, more than any database or calendar needs.
+/// The last second of the year 9999, which PostgreSQL and chrono can represent.
 const MAX_TIME: i64 = 253_402_300_799;
 
-/// What Stripe takes besides, and what changes nothing here.
+/// Parameters of Stripe's that have no effect here.
 const IGNORED: [&str; 12] = [
     "automatic_payment_methods",
     "confirmation_method",
@@ -38,15 +37,48 @@ const IGNORED: [&str; 12] = [
     "use_stripe_sdk",
 ];
 
+pub(super) async fn list_payment_intents(
+    State(state): State<AppState>,
+    _: ApiKey,
+    mut params: Params,
+) -> StripeResult<Response> {
+    let window = list_window(&mut params)?;
+    params.finish()?;
+    read(&state, None, async {
+        let mut intents = state.store.list_intents(&window).await?;
+        let has_more = truncate(&mut intents, window.limit);
+        let data: Vec<_> = intents.iter().map(objects::payment_intent).collect();
+        Ok(objects::list("/v1/payment_intents", &data, has_more))
+    })
+    .await
+}
+
+fn list_window(params: &mut Params) -> StripeResult<ListWindow> {
+    let limit = params.integer("limit", 1, 100)?.unwrap_or(10);
+    let starting_after = params.text("starting_after")?;
+    // Objects have whole seconds, so `gt` and `lte` compare seconds.
+    let after = seconds(params, "created[gt]", 1)?;
+    let from = seconds(params, "created[gte]", 0)?.max(after);
+    let through = seconds(params, "created[lte]", 1)?;
+    let before = [seconds(params, "created[lt]", 0)?, through].into_iter().flatten().min();
+    Ok(ListWindow { limit, starting_after, created_from: from, created_before: before })
+}
+
+/// The instant that is `later` seconds after the second in a parameter.
+fn seconds(params: &mut Params, name: &str, later: i64) -> StripeResult<Option<DateTime<Utc>>> {
+    let second = params.integer(name, 0, MAX_TIME)?.and_then(|second| DateTime::from_timestamp(second, 0));
+    Ok(second.map(|second| second + TimeDelta::seconds(later)))
+}
+
 pub(super) async fn create_payment_intent(
     State(state): State<AppState>,
     _: ApiKey,
-    call: Call,
+    request: FormRequest,
 ) -> StripeResult<Response> {
-    let (origin, mut params) = call.read()?;
+    let (identity, mut params) = request.into_parts()?;
     let new = new_payment_intent(&mut params)?;
     params.finish()?;
-    execute(&state, origin, Command::Create(new)).await
+    execute(&state, identity, Command::Create(new)).await
 }
 
 fn new_payment_intent(params: &mut Params) -> StripeResult<NewPaymentIntent> {
@@ -91,9 +123,8 @@ pub(super) async fn retrieve_payment_intent(
     State(state): State<AppState>,
     _: ApiKey,
     Id(id): Id,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> StripeResult<Response> {
-    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
     params.ignore(&["client_secret"]);
     params.finish()?;
     read(&state, Some(&id), async {
@@ -103,61 +134,26 @@ pub(super) async fn retrieve_payment_intent(
     .await
 }
 
-pub(super) async fn list_payment_intents(
-    State(state): State<AppState>,
-    _: ApiKey,
-    RawQuery(query): RawQuery,
-) -> StripeResult<Response> {
-    let mut params = Params::parse(query.unwrap_or_default().as_bytes());
-    let window = list_window(&mut params)?;
-    params.finish()?;
-    read(&state, None, async {
-        let mut intents = state.store.list_intents(&window).await?;
-        let limit = usize::try_from(window.limit).unwrap_or(0);
-        let has_more = intents.len() > limit;
-        intents.truncate(limit);
-        let data: Vec<_> = intents.iter().map(objects::payment_intent).collect();
-        Ok(objects::list("/v1/payment_intents", &data, has_more))
-    })
-    .await
-}
-
-fn list_window(params: &mut Params) -> StripeResult<ListWindow> {
-    let limit = params.integer("limit", 1, 100)?.unwrap_or(10);
-    let starting_after = params.text("starting_after")?;
-    // Objects show whole seconds: `gt` and `lte` are about the second, not the instant within it.
-    let after = seconds(params, "created[gt]", 1)?;
-    let from = seconds(params, "created[gte]", 0)?.max(after);
-    let until = seconds(params, "created[lte]", 1)?;
-    let before = [seconds(params, "created[lt]", 0)?, until].into_iter().flatten().min();
-    Ok(ListWindow { limit, starting_after, created_from: from, created_before: before })
-}
-
-fn seconds(params: &mut Params, name: &str, later: i64) -> StripeResult<Option<DateTime<Utc>>> {
-    let second = params.integer(name, 0, MAX_TIME)?.and_then(|second| DateTime::from_timestamp(second, 0));
-    Ok(second.map(|second| second + TimeDelta::seconds(later)))
-}
-
 pub(super) async fn confirm_payment_intent(
     State(state): State<AppState>,
     _: ApiKey,
     Id(intent): Id,
-    call: Call,
+    request: FormRequest,
 ) -> StripeResult<Response> {
-    let (origin, mut params) = call.read()?;
+    let (identity, mut params) = request.into_parts()?;
     let payment_method = payment_method(&mut params)?;
     params.ignore(&IGNORED);
     params.finish()?;
-    execute(&state, origin, Command::Confirm { intent, payment_method }).await
+    execute(&state, identity, Command::Confirm { intent, payment_method }).await
 }
 
 pub(super) async fn cancel_payment_intent(
     State(state): State<AppState>,
     _: ApiKey,
     Id(intent): Id,
-    call: Call,
+    request: FormRequest,
 ) -> StripeResult<Response> {
-    let (origin, mut params) = call.read()?;
+    let (identity, mut params) = request.into_parts()?;
     let reason = params.text("cancellation_reason")?;
     if let Some(reason) = &reason
         && !matches!(reason.as_str(), "duplicate" | "fraudulent" | "requested_by_customer" | "abandoned")
@@ -166,5 +162,5 @@ pub(super) async fn cancel_payment_intent(
         return Err(StripeError::invalid_request(message).with_param("cancellation_reason"));
     }
     params.finish()?;
-    execute(&state, origin, Command::Cancel { intent, reason }).await
+    execute(&state, identity, Command::Cancel { intent, reason }).await
 }

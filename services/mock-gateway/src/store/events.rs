@@ -1,38 +1,30 @@
-//! Queries of the table `events`: webhooks on their way. All times are the database's, so replicas agree.
+//! Queries of the table `events`, the outbox of webhooks. Times come from the database's clock, so replicas agree.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::Store;
-use crate::{
-    domain::{intent::PaymentIntent, new_id},
-    objects,
-};
+use super::{Store, new_id};
+use crate::domain::{intent::PaymentIntent, objects};
 
-/// An event that is due, and ours until its lease is over.
+/// An event that this replica claimed and delivers before its lease expires.
 #[derive(Clone, Debug)]
-pub(crate) struct DueEvent {
-    pub(crate) seq: i64,
-    pub(crate) id: String,
-    pub(crate) kind: String,
-    pub(crate) payment_intent: String,
-    pub(crate) booking_id: Option<String>,
-    pub(crate) body: String,
-    /// How often it was tried, this time included.
-    pub(crate) attempts: i32,
-    /// The misbehaviour that it met already.
-    pub(crate) fault: Option<String>,
+pub struct DueEvent {
+    pub seq: i64,
+    pub id: String,
+    pub kind: String,
+    pub payment_intent: String,
+    pub booking_id: Option<String>,
+    pub body: String,
+    /// The number of attempts, this one included.
+    pub attempts: i32,
+    /// The fault that was injected into it.
+    pub fault: Option<String>,
 }
 
-/// Writes an event about `object`, in the transaction that brought it about.
-pub(crate) async fn insert(
-    conn: &mut PgConnection,
-    kind: &str,
-    intent: &PaymentIntent,
-    object: &Value,
-) -> sqlx::Result<()> {
+/// Writes an event about `object`, in the transaction that changed the object.
+pub async fn insert(conn: &mut PgConnection, kind: &str, intent: &PaymentIntent, object: &Value) -> sqlx::Result<()> {
     let id = new_id("evt");
     let created = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
     let body = objects::event(&id, kind, created.timestamp(), object).to_string();
@@ -50,8 +42,8 @@ pub(crate) async fn insert(
 }
 
 impl Store {
-    /// Claims events that are due, for `lease`. Those older than `give_up_after` are left alone.
-    pub(crate) async fn claim_events(
+    /// Claims due events for `lease`, except those older than `give_up_after`.
+    pub async fn claim_events(
         &self,
         limit: i64,
         lease: Duration,
@@ -73,8 +65,8 @@ impl Store {
         .await
     }
 
-    /// It was delivered: whatever was held back for it may follow.
-    pub(crate) async fn finish_event(&self, event: &DueEvent) -> sqlx::Result<()> {
+    /// Marks an event as delivered. Earlier events of its payment intent that were held back become due.
+    pub async fn finish_event(&self, event: &DueEvent) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query!("update events set finished_at = now() where id = $1 and finished_at is null", event.id)
             .execute(&mut *tx)
@@ -90,8 +82,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Tries it again after a while.
-    pub(crate) async fn postpone_event(&self, id: &str, by: Duration) -> sqlx::Result<()> {
+    /// Makes it due again after `by`.
+    pub async fn postpone_event(&self, id: &str, by: Duration) -> sqlx::Result<()> {
         let sql = sqlx::query!(
             "update events set due_at = now() + make_interval(secs => $2) where id = $1 and finished_at is null",
             id,
@@ -100,18 +92,18 @@ impl Store {
         sql.execute(&self.pool).await.map(drop)
     }
 
-    /// Remembers the misbehaviour that an event met, so that it meets no other.
-    pub(crate) async fn mark_event_fault(&self, id: &str, fault: &str) -> sqlx::Result<()> {
+    /// Records the injected fault, so that no other is injected.
+    pub async fn mark_event_fault(&self, id: &str, fault: &str) -> sqlx::Result<()> {
         sqlx::query!("update events set fault = $2 where id = $1", id, fault).execute(&self.pool).await.map(drop)
     }
 
-    /// Never sends it.
-    pub(crate) async fn drop_event(&self, id: &str) -> sqlx::Result<()> {
+    /// Marks an event as finished without a delivery.
+    pub async fn drop_event(&self, id: &str) -> sqlx::Result<()> {
         sqlx::query!("update events set finished_at = now() where id = $1", id).execute(&self.pool).await.map(drop)
     }
 
-    /// Holds it back until a later event of its intent was delivered, `at_most` this long.
-    pub(crate) async fn hold_event_back(&self, id: &str, at_most: Duration) -> sqlx::Result<()> {
+    /// Holds an event back until a later event of its payment intent is delivered, but at most for `at_most`.
+    pub async fn hold_back_event(&self, id: &str, at_most: Duration) -> sqlx::Result<()> {
         let sql = sqlx::query!(
             "update events set held_back = true, due_at = now() + make_interval(secs => $2) where id = $1",
             id,
@@ -120,8 +112,8 @@ impl Store {
         sql.execute(&self.pool).await.map(drop)
     }
 
-    /// How many are on their way, and the age of the oldest in seconds.
-    pub(crate) async fn count_pending_events(&self) -> sqlx::Result<(f64, f64)> {
+    /// The number of undelivered events, and the age of the oldest in seconds.
+    pub async fn count_pending_events(&self) -> sqlx::Result<(f64, f64)> {
         let row = sqlx::query!(
             r#"select count(*)::float8 as "count!", coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as "age!"
                from events where finished_at is null"#

@@ -3,35 +3,33 @@
 use sqlx::PgConnection;
 
 use super::Store;
-use crate::call::Origin;
 
-/// An answer that was given before.
+/// The stored response to an earlier request.
 #[derive(Clone, Debug)]
-pub(crate) struct StoredAnswer {
-    pub(crate) fingerprint: Vec<u8>,
-    pub(crate) request_id: String,
-    pub(crate) status: i16,
-    pub(crate) body: String,
+pub struct StoredResponse {
+    pub fingerprint: Vec<u8>,
+    pub request_id: String,
+    pub status: i16,
+    pub body: String,
 }
 
-/// Takes the key for this transaction; false when an earlier request finished with it. Waits for a transaction that
-/// is at work under the same key, and fails when that takes too long.
-pub(crate) async fn claim(conn: &mut PgConnection, key: &str, origin: &Origin) -> sqlx::Result<bool> {
+/// Claims the key for this transaction. False if an earlier request has finished with it. Waits for a concurrent
+/// transaction with the same key, and fails with a lock timeout if that takes too long.
+pub async fn claim(conn: &mut PgConnection, key: &str, fingerprint: &[u8], request_id: &str) -> sqlx::Result<bool> {
     let inserted = sqlx::query!(
         "insert into idempotency_keys (key, fingerprint, request_id) values ($1, $2, $3) on conflict (key) do nothing",
         key,
-        origin.fingerprint,
-        origin.request_id
+        fingerprint,
+        request_id
     )
     .execute(conn)
     .await?;
     Ok(inserted.rows_affected() == 1)
 }
 
-/// The answer that was given under the key.
-pub(crate) async fn find(conn: &mut PgConnection, key: &str) -> sqlx::Result<Option<StoredAnswer>> {
+pub async fn find(conn: &mut PgConnection, key: &str) -> sqlx::Result<Option<StoredResponse>> {
     sqlx::query_as!(
-        StoredAnswer,
+        StoredResponse,
         r#"select fingerprint, request_id, status as "status!", body as "body!" from idempotency_keys
            where key = $1 and status is not null"#,
         key
@@ -40,8 +38,8 @@ pub(crate) async fn find(conn: &mut PgConnection, key: &str) -> sqlx::Result<Opt
     .await
 }
 
-/// Keeps the answer.
-pub(crate) async fn finish(conn: &mut PgConnection, key: &str, status: i16, body: &str) -> sqlx::Result<()> {
+/// Stores the response under a claimed key.
+pub async fn finish(conn: &mut PgConnection, key: &str, status: i16, body: &str) -> sqlx::Result<()> {
     sqlx::query!("update idempotency_keys set status = $2, body = $3 where key = $1", key, status, body)
         .execute(conn)
         .await
@@ -49,8 +47,8 @@ pub(crate) async fn finish(conn: &mut PgConnection, key: &str, status: i16, body
 }
 
 impl Store {
-    /// Forgets keys that are older than a day, as Stripe does.
-    pub(crate) async fn purge_idempotency_keys(&self) -> sqlx::Result<u64> {
+    /// Deletes keys that are older than a day, as Stripe does.
+    pub async fn purge_idempotency_keys(&self) -> sqlx::Result<u64> {
         let sql = sqlx::query!("delete from idempotency_keys where created_at < now() - interval '24 hours'");
         Ok(sql.execute(&self.pool).await?.rows_affected())
     }

@@ -2,17 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
-
-use super::Store;
-use crate::domain::{
-    PaymentMethod,
-    fault::Subject,
-    intent::{IntentStatus, NewPaymentIntent, PaymentIntent},
-    new_id,
+use sqlx::{
+    Decode, PgConnection, Postgres, Type,
+    error::BoxDynError,
+    postgres::{PgTypeInfo, PgValueRef},
 };
 
-/// A query for whole intents; the rest of the statement and its arguments follow.
+use super::{Store, new_id};
+use crate::domain::{
+    fault::FaultTarget,
+    intent::{IntentStatus, NewPaymentIntent, PaymentIntent},
+};
+
+/// A query for payment intents: the rest of the statement, then its arguments.
 macro_rules! select_intents {
     ($rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
@@ -27,22 +29,34 @@ macro_rules! select_intents {
     };
 }
 
-/// Which part of a list is wanted.
+impl Type<Postgres> for IntentStatus {
+    fn type_info() -> PgTypeInfo {
+        <&str as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for IntentStatus {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(<&str as Decode<Postgres>>::decode(value)?.parse()?)
+    }
+}
+
+/// The requested part of a list.
 #[derive(Clone, Debug)]
-pub(crate) struct ListWindow {
-    pub(crate) limit: i64,
-    pub(crate) starting_after: Option<String>,
-    pub(crate) created_from: Option<DateTime<Utc>>,
-    pub(crate) created_before: Option<DateTime<Utc>>,
+pub struct ListWindow {
+    pub limit: i64,
+    pub starting_after: Option<String>,
+    pub created_from: Option<DateTime<Utc>>,
+    pub created_before: Option<DateTime<Utc>>,
 }
 
 impl Store {
-    pub(crate) async fn find_intent(&self, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
+    pub async fn find_intent(&self, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
         select_intents!("where id = $1", id).fetch_optional(&self.pool).await
     }
 
-    /// Newest first, as Stripe lists them; one more than the limit where there are more.
-    pub(crate) async fn list_intents(&self, window: &ListWindow) -> sqlx::Result<Vec<PaymentIntent>> {
+    /// Newest first, as Stripe lists them. Returns one more than the limit if there are more.
+    pub async fn list_intents(&self, window: &ListWindow) -> sqlx::Result<Vec<PaymentIntent>> {
         select_intents!(
             "where ($2::text is null or seq < (select seq from payment_intents where id = $2))
                and ($3::timestamptz is null or created_at >= $3)
@@ -57,39 +71,39 @@ impl Store {
         .await
     }
 
-    /// Whether a payment is due to settle.
-    pub(crate) async fn any_intent_due(&self) -> sqlx::Result<bool> {
+    /// Whether a late payment is due.
+    pub async fn any_intent_due(&self) -> sqlx::Result<bool> {
         sqlx::query_scalar!(r#"select exists(select from payment_intents where settle_at <= now()) as "due!""#)
             .fetch_one(&self.pool)
             .await
     }
 
-    /// What rules of misbehaviour may match by: the booking and the payment method of an intent.
-    pub(crate) async fn describe_intent(&self, id: &str, subject: &mut Subject) -> sqlx::Result<()> {
+    /// Adds the booking and the payment method of a payment intent, which rules may match.
+    pub async fn add_intent_to_target(&self, id: &str, target: &mut FaultTarget) -> sqlx::Result<()> {
         let row = sqlx::query!("select booking_id, payment_method from payment_intents where id = $1", id)
             .fetch_optional(&self.pool)
             .await?;
         if let Some(row) = row {
-            subject.booking_id = row.booking_id;
-            subject.payment_method = subject.payment_method.take().or(row.payment_method);
+            target.booking_id = row.booking_id;
+            target.payment_method = target.payment_method.take().or(row.payment_method);
         }
         Ok(())
     }
 }
 
-/// The intent, which no other transaction changes before this one ends.
-pub(crate) async fn lock(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
+/// Locks a payment intent until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
     select_intents!("where id = $1 for update", id).fetch_optional(conn).await
 }
 
-/// One payment that is due to settle and that no other replica is settling.
-pub(crate) async fn lock_due(conn: &mut PgConnection) -> sqlx::Result<Option<PaymentIntent>> {
+/// Locks a late payment that is due and that no other replica is settling.
+pub async fn lock_due(conn: &mut PgConnection) -> sqlx::Result<Option<PaymentIntent>> {
     select_intents!("where settle_at <= now() order by settle_at limit 1 for update skip locked",)
         .fetch_optional(conn)
         .await
 }
 
-pub(crate) async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> sqlx::Result<PaymentIntent> {
+pub async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> sqlx::Result<PaymentIntent> {
     let id = new_id("pi");
     let client_secret = new_id(&format!("{id}_secret"));
     sqlx::query!(
@@ -99,8 +113,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> s
         id,
         new.amount,
         new.currency,
-        new.status().as_str(),
-        new.payment_method.map(PaymentMethod::as_str),
+        new.initial_status().into_str(),
+        new.payment_method.map(|method| method.into_str()),
         &new.payment_method_types,
         new.automatic_payment_methods,
         new.capture_method,
@@ -114,7 +128,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> s
     reload(conn, &id).await
 }
 
-pub(crate) async fn mark_succeeded(
+pub async fn mark_succeeded(
     conn: &mut PgConnection,
     id: &str,
     payment_method: &str,
@@ -133,7 +147,7 @@ pub(crate) async fn mark_succeeded(
     reload(conn, id).await
 }
 
-pub(crate) async fn mark_declined(
+pub async fn mark_declined(
     conn: &mut PgConnection,
     id: &str,
     charge: &str,
@@ -152,7 +166,7 @@ pub(crate) async fn mark_declined(
     reload(conn, id).await
 }
 
-pub(crate) async fn mark_processing(
+pub async fn mark_processing(
     conn: &mut PgConnection,
     id: &str,
     payment_method: &str,
@@ -173,11 +187,7 @@ pub(crate) async fn mark_processing(
     reload(conn, id).await
 }
 
-pub(crate) async fn mark_canceled(
-    conn: &mut PgConnection,
-    id: &str,
-    reason: Option<&str>,
-) -> sqlx::Result<PaymentIntent> {
+pub async fn mark_canceled(conn: &mut PgConnection, id: &str, reason: Option<&str>) -> sqlx::Result<PaymentIntent> {
     sqlx::query!(
         "update payment_intents set status = 'canceled', canceled_at = now(), cancellation_reason = $2 where id = $1",
         id,

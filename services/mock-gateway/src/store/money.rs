@@ -1,16 +1,13 @@
-//! Queries of the tables `charges`, `refunds` and `ledger_entries`: money as it moves.
+//! Queries of the tables `charges`, `refunds` and `ledger_entries`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::Store;
-use crate::domain::{
-    intent::{Charge, NewRefund, PaymentIntent, Refund},
-    new_id,
-};
+use super::{Store, new_id};
+use crate::domain::intent::{Charge, NewRefund, PaymentIntent, Refund};
 
-/// A query for whole charges; the rest of the statement and its arguments follow.
+/// A query for charges: the rest of the statement, then its arguments.
 macro_rules! select_charges {
     ($rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
@@ -25,30 +22,30 @@ macro_rules! select_charges {
 
 /// A movement of money.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct LedgerEntry {
-    pub(crate) id: i64,
+pub struct LedgerEntry {
+    pub id: i64,
     /// `charge` or `refund`.
-    pub(crate) kind: String,
-    pub(crate) payment_intent: String,
-    pub(crate) charge: String,
-    pub(crate) refund: Option<String>,
-    pub(crate) amount: i64,
-    pub(crate) currency: String,
-    pub(crate) booking_id: Option<String>,
-    pub(crate) created_at: DateTime<Utc>,
+    pub kind: String,
+    pub payment_intent: String,
+    pub charge: String,
+    pub refund: Option<String>,
+    pub amount: i64,
+    pub currency: String,
+    pub booking_id: Option<String>,
+    pub created_at: DateTime<Utc>,
 }
 
-/// Which part of the ledger is wanted.
+/// The requested part of the ledger.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LedgerWindow {
-    pub(crate) booking_id: Option<String>,
-    pub(crate) payment_intent: Option<String>,
-    pub(crate) after: i64,
-    pub(crate) limit: i64,
+pub struct LedgerWindow {
+    pub booking_id: Option<String>,
+    pub payment_intent: Option<String>,
+    pub after: i64,
+    pub limit: i64,
 }
 
 impl Store {
-    pub(crate) async fn find_refund(&self, id: &str) -> sqlx::Result<Option<Refund>> {
+    pub async fn find_refund(&self, id: &str) -> sqlx::Result<Option<Refund>> {
         sqlx::query_as!(
             Refund,
             "select id, payment_intent, charge, amount, currency, reason, metadata, created_at from refunds
@@ -59,8 +56,8 @@ impl Store {
         .await
     }
 
-    /// Newest first, as Stripe lists them; one more than the limit where there are more.
-    pub(crate) async fn list_refunds(
+    /// Newest first, as Stripe lists them. Returns one more than the limit if there are more.
+    pub async fn list_refunds(
         &self,
         payment_intent: Option<&str>,
         starting_after: Option<&str>,
@@ -80,8 +77,8 @@ impl Store {
         .await
     }
 
-    /// Oldest first; one more than the limit where there are more.
-    pub(crate) async fn list_ledger(&self, window: &LedgerWindow) -> sqlx::Result<Vec<LedgerEntry>> {
+    /// Oldest first. Returns one more than the limit if there are more.
+    pub async fn list_ledger(&self, window: &LedgerWindow) -> sqlx::Result<Vec<LedgerEntry>> {
         sqlx::query_as!(
             LedgerEntry,
             "select id, kind, payment_intent, charge, refund, amount, currency, booking_id, created_at
@@ -98,43 +95,26 @@ impl Store {
     }
 }
 
-/// A charge that takes the money at once: with its entry in the ledger.
-pub(crate) async fn insert_capture(
+/// Inserts a captured charge and its ledger entry.
+pub async fn insert_capture(
     conn: &mut PgConnection,
     intent: &PaymentIntent,
     payment_method: &str,
 ) -> sqlx::Result<String> {
-    let charge = insert_charge(conn, intent, payment_method, "succeeded", None).await?;
+    let charge = insert_charge(conn, intent, payment_method, "succeeded").await?;
     insert_charge_entry(conn, intent, &charge).await?;
     Ok(charge)
 }
 
-/// A charge that took nothing.
-pub(crate) async fn insert_failed_charge(
-    conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-) -> sqlx::Result<String> {
-    insert_charge(conn, intent, payment_method, "failed", Some("card_declined")).await
-}
-
-/// A charge that is decided later.
-pub(crate) async fn insert_pending_charge(
-    conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-) -> sqlx::Result<String> {
-    insert_charge(conn, intent, payment_method, "pending", None).await
-}
-
-async fn insert_charge(
+/// Inserts a charge that is `failed` (declined) or `pending`, which is settled later.
+pub async fn insert_charge(
     conn: &mut PgConnection,
     intent: &PaymentIntent,
     payment_method: &str,
     status: &str,
-    failure_code: Option<&str>,
 ) -> sqlx::Result<String> {
     let id = new_id("ch");
+    let failure_code = (status == "failed").then_some("card_declined");
     sqlx::query!(
         "insert into charges (id, payment_intent, amount, currency, status, payment_method, failure_code)
          values ($1, $2, $3, $4, $5, $6, $7)",
@@ -151,16 +131,16 @@ async fn insert_charge(
     Ok(id)
 }
 
-/// Decides a pending charge: the money is taken, with its entry in the ledger.
-pub(crate) async fn capture_pending(conn: &mut PgConnection, intent: &PaymentIntent, charge: &str) -> sqlx::Result<()> {
+/// Captures a pending charge and inserts its ledger entry.
+pub async fn capture_pending(conn: &mut PgConnection, intent: &PaymentIntent, charge: &str) -> sqlx::Result<()> {
     sqlx::query!("update charges set status = 'succeeded' where id = $1 and status = 'pending'", charge)
         .execute(&mut *conn)
         .await?;
     insert_charge_entry(conn, intent, charge).await
 }
 
-/// Decides a pending charge: nothing is taken.
-pub(crate) async fn fail_pending(conn: &mut PgConnection, charge: &str) -> sqlx::Result<()> {
+/// Declines a pending charge.
+pub async fn fail_pending(conn: &mut PgConnection, charge: &str) -> sqlx::Result<()> {
     let sql = sqlx::query!(
         "update charges set status = 'failed', failure_code = 'card_declined' where id = $1 and status = 'pending'",
         charge
@@ -181,13 +161,12 @@ async fn insert_charge_entry(conn: &mut PgConnection, intent: &PaymentIntent, ch
     sql.execute(conn).await.map(drop)
 }
 
-/// The charge that took the money, if any did.
-pub(crate) async fn find_capture(conn: &mut PgConnection, intent: &str) -> sqlx::Result<Option<Charge>> {
+pub async fn find_capture(conn: &mut PgConnection, intent: &str) -> sqlx::Result<Option<Charge>> {
     select_charges!("where payment_intent = $1 and status = 'succeeded'", intent).fetch_optional(conn).await
 }
 
-/// Gives `amount` of a charge back: the refund, the charge's sum and the entry in the ledger.
-pub(crate) async fn insert_refund(
+/// Refunds `amount` of a charge: inserts the refund and its ledger entry, and updates the charge.
+pub async fn insert_refund(
     conn: &mut PgConnection,
     new: &NewRefund,
     intent: &PaymentIntent,

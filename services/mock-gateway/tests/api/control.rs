@@ -1,34 +1,34 @@
-//! The control API: rules, and the ledger that nothing rewrites.
+//! The control API: fault rules and the append-only ledger.
 
 use axum::http::StatusCode;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::helpers::{Gateway, until};
+use crate::helpers::Gateway;
 
 #[tokio::test]
-async fn rules_are_kept_replaced_and_cleared() {
+async fn fault_rules_are_stored_replaced_and_cleared() {
     let mut gateway = Gateway::start().await;
     let rule = |operation: &str| json!({"match": {"operation": operation}, "times": 2, "action": "error_500"});
 
-    gateway.misbehave(json!([rule("cancel"), rule("refund")])).await;
-    gateway.misbehave(json!([rule("create")])).await;
+    gateway.set_faults(json!([rule("cancel"), rule("refund")])).await;
+    gateway.set_faults(json!([rule("create")])).await;
     gateway.kill_replicas();
     gateway.add_replica().await;
-    let kept = gateway.client().get("/control/faults").await.expect(StatusCode::OK);
+    let stored = gateway.client().get("/control/faults").await.expect(StatusCode::OK);
     let cleared = gateway.client().request(Method::DELETE, "/control/faults");
     gateway.client().send(cleared).await.expect(StatusCode::NO_CONTENT);
 
-    let shown = json!({"match": {"operation": "create"}, "times": 2, "action": "error_500", "remaining": 2});
-    assert_eq!(kept.json, json!([shown]));
+    let expected = json!({"match": {"operation": "create"}, "times": 2, "action": "error_500", "remaining": 2});
+    assert_eq!(stored.json, json!([expected]));
     assert_eq!(gateway.client().get("/control/faults").await.json, json!([]));
     gateway.new_intent("7").await;
 }
 
 #[tokio::test]
-async fn rules_that_make_no_sense_are_refused_and_change_nothing() {
+async fn invalid_fault_rules_are_refused_and_change_nothing() {
     let gateway = Gateway::start().await;
-    gateway.misbehave(json!([{"match": {"operation": "cancel"}, "action": "error_500"}])).await;
+    gateway.set_faults(json!([{"match": {"operation": "cancel"}, "action": "error_500"}])).await;
     for bad in [
         json!({}),
         json!([{"match": {"operation": "cancel"}, "action": "explode"}]),
@@ -44,7 +44,7 @@ async fn rules_that_make_no_sense_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_ledger_is_read_by_booking_in_pages() {
+async fn the_ledger_is_listed_by_booking_in_pages() {
     let gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
     gateway.paid_intent("8").await;
@@ -64,7 +64,7 @@ async fn the_ledger_is_read_by_booking_in_pages() {
 }
 
 #[tokio::test]
-async fn the_database_itself_keeps_the_ledger_straight() {
+async fn the_database_refuses_changes_that_falsify_the_ledger() {
     let gateway = Gateway::start().await;
     gateway.paid_intent("7").await;
     for sql in [
@@ -83,15 +83,15 @@ async fn the_database_itself_keeps_the_ledger_straight() {
 }
 
 #[tokio::test]
-async fn metrics_tell_what_was_delivered() {
+async fn delivered_webhooks_are_counted_in_metrics() {
     platform::telemetry::metrics_handle();
     let gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
     gateway.receiver.wait_for(&intent, 1).await;
 
-    until(|| async {
-        let shown = platform::telemetry::metrics_handle().render();
-        shown.contains("eventplatform_mock_gateway_webhooks_total{outcome=\"delivered\"}").then_some(())
+    wait_until("a delivery is counted", async || {
+        let metrics = platform::telemetry::metrics_handle().render();
+        metrics.contains("eventplatform_mock_gateway_webhooks_total{outcome=\"delivered\"}")
     })
     .await;
 }

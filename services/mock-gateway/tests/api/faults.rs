@@ -1,4 +1,4 @@
-//! Misbehaviour on demand.
+//! Fault injection.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::helpers::{Gateway, until};
+use crate::helpers::Gateway;
 
 #[tokio::test]
-async fn an_ordered_error_happens_before_anything_and_leaves_the_key_free() {
+async fn an_injected_error_has_no_effect_and_leaves_its_key_unused() {
     let gateway = Gateway::start().await;
     let intent = gateway.new_intent("7").await;
     let path = format!("/v1/payment_intents/{intent}/confirm");
     let form = [("payment_method", "pm_card_visa")];
-    gateway.misbehave(json!([{"match": {"operation": "confirm"}, "times": 1, "action": "error_500"}])).await;
+    gateway.set_faults(json!([{"match": {"operation": "confirm"}, "times": 1, "action": "error_500"}])).await;
 
     let failed = gateway.client().post_with_key("k1", &path, &form).await;
     let charged = gateway.ledger(&intent).await;
@@ -29,16 +29,16 @@ async fn an_ordered_error_happens_before_anything_and_leaves_the_key_free() {
 }
 
 #[tokio::test]
-async fn a_timeout_before_does_nothing_and_a_timeout_after_does_it() {
+async fn a_timeout_before_charges_nothing_and_a_timeout_after_charges() {
     let gateway = Gateway::start().await;
     let (before, after) = (gateway.new_intent("7").await, gateway.new_intent("8").await);
     let rule = |booking: &str, action: &str| json!({"match": {"operation": "confirm", "booking_id": booking}, "times": 1, "action": action});
-    gateway.misbehave(json!([rule("7", "timeout_before"), rule("8", "timeout_after")])).await;
+    gateway.set_faults(json!([rule("7", "timeout_before"), rule("8", "timeout_after")])).await;
 
     for intent in [&before, &after] {
         let path = format!("/v1/payment_intents/{intent}/confirm");
         let request = gateway.client().request(Method::POST, &path).form(&[("payment_method", "pm_card_visa")]);
-        assert!(gateway.client().is_left_waiting(request).await);
+        assert!(gateway.client().times_out(request).await);
     }
 
     gateway.wait_for_status(&after, "succeeded").await;
@@ -47,10 +47,10 @@ async fn a_timeout_before_does_nothing_and_a_timeout_after_does_it() {
 }
 
 #[tokio::test]
-async fn a_delay_holds_up_what_it_names_and_nothing_else() {
+async fn a_delay_applies_only_to_the_booking_of_its_rule() {
     let gateway = Gateway::start().await;
     gateway
-        .misbehave(json!([{"match": {"operation": "retrieve", "booking_id": "7"}, "action": {"delay_ms": 1500}}]))
+        .set_faults(json!([{"match": {"operation": "retrieve", "booking_id": "7"}, "action": {"delay_ms": 1500}}]))
         .await;
     let (slow, quick) = (gateway.new_intent("7").await, gateway.new_intent("8").await);
     let time = async |intent: &str| {
@@ -64,7 +64,7 @@ async fn a_delay_holds_up_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn every_operation_can_be_made_to_fail() {
+async fn every_operation_can_fail() {
     let gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
     let post = |path: &str| gateway.client().request(Method::POST, path);
@@ -75,7 +75,7 @@ async fn every_operation_can_be_made_to_fail() {
         ("refund", post("/v1/refunds").form(&[("payment_intent", intent.as_str())])),
         ("retrieve", gateway.client().request(Method::GET, "/v1/payment_intents")),
     ] {
-        gateway.misbehave(json!([{"match": {"operation": operation}, "times": 1, "action": "error_500"}])).await;
+        gateway.set_faults(json!([{"match": {"operation": operation}, "times": 1, "action": "error_500"}])).await;
 
         let failed = gateway.client().send(request).await;
 
@@ -85,10 +85,10 @@ async fn every_operation_can_be_made_to_fail() {
 }
 
 #[tokio::test]
-async fn a_rule_may_name_the_payment_method() {
+async fn a_rule_can_match_the_payment_method() {
     let gateway = Gateway::start().await;
     let matching = json!({"operation": "confirm", "payment_method": "pm_mock_late"});
-    gateway.misbehave(json!([{"match": matching, "action": "error_500"}])).await;
+    gateway.set_faults(json!([{"match": matching, "action": "error_500"}])).await;
 
     let named = gateway.client().confirm(&gateway.new_intent("7").await, "pm_mock_late").await;
     let other = gateway.client().confirm(&gateway.new_intent("7").await, "pm_card_visa").await;
@@ -98,10 +98,10 @@ async fn a_rule_may_name_the_payment_method() {
 }
 
 #[tokio::test]
-async fn a_rule_applies_so_many_times_over_all_replicas() {
+async fn replicas_share_the_remaining_uses_of_a_rule() {
     let mut gateway = Gateway::start().await;
     let clients = [gateway.client().clone(), gateway.add_replica().await];
-    gateway.misbehave(json!([{"match": {"operation": "create"}, "times": 3, "action": "error_500"}])).await;
+    gateway.set_faults(json!([{"match": {"operation": "create"}, "times": 3, "action": "error_500"}])).await;
 
     let form = [("amount", "100"), ("currency", "eur")];
     let replies = join_all((0..12).map(|at| clients[at % 2].post("/v1/payment_intents", &form))).await;
@@ -113,9 +113,9 @@ async fn a_rule_applies_so_many_times_over_all_replicas() {
 }
 
 #[tokio::test]
-async fn a_duplicated_webhook_comes_twice() {
+async fn a_duplicated_webhook_is_delivered_twice() {
     let gateway = Gateway::start().await;
-    gateway.misbehave(json!([{"match": {"operation": "webhook"}, "times": 1, "action": "duplicate_webhook"}])).await;
+    gateway.set_faults(json!([{"match": {"operation": "webhook"}, "times": 1, "action": "duplicate_webhook"}])).await;
     let intent = gateway.paid_intent("7").await;
 
     let deliveries = gateway.receiver.wait_for(&intent, 2).await;
@@ -125,28 +125,24 @@ async fn a_duplicated_webhook_comes_twice() {
 }
 
 #[tokio::test]
-async fn a_dropped_webhook_never_comes() {
+async fn a_dropped_webhook_is_never_delivered() {
     let gateway = Gateway::start().await;
     let matching = json!({"operation": "webhook", "event_type": "payment_intent.succeeded", "booking_id": "7"});
-    gateway.misbehave(json!([{"match": matching, "times": 1, "action": "drop_webhook"}])).await;
+    gateway.set_faults(json!([{"match": matching, "times": 1, "action": "drop_webhook"}])).await;
     let dropped = gateway.paid_intent("7").await;
-    let told = gateway.paid_intent("8").await;
+    let delivered = gateway.paid_intent("8").await;
 
-    gateway.receiver.wait_for(&told, 1).await;
-    until(|| async {
-        let left = gateway.database.count("select count(*) from events where finished_at is null").await;
-        (left == 0).then_some(())
-    })
-    .await;
+    gateway.receiver.wait_for(&delivered, 1).await;
+    gateway.wait_until_webhooks_finished().await;
 
     assert!(gateway.receiver.deliveries().iter().all(|delivery| delivery.intent() != dropped));
 }
 
 #[tokio::test]
-async fn a_reordered_webhook_comes_after_the_next_one() {
+async fn a_reordered_webhook_is_delivered_after_the_next_one() {
     let gateway = Gateway::start().await;
     let matching = json!({"operation": "webhook", "event_type": "payment_intent.succeeded"});
-    gateway.misbehave(json!([{"match": matching, "times": 1, "action": "reorder_webhooks"}])).await;
+    gateway.set_faults(json!([{"match": matching, "times": 1, "action": "reorder_webhooks"}])).await;
     let intent = gateway.paid_intent("7").await;
     gateway.client().post("/v1/refunds", &[("payment_intent", intent.as_str())]).await.expect(StatusCode::OK);
 
@@ -157,9 +153,9 @@ async fn a_reordered_webhook_comes_after_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_delayed_webhook_comes_late() {
+async fn a_delayed_webhook_is_delivered_late() {
     let gateway = Gateway::start().await;
-    gateway.misbehave(json!([{"match": {"operation": "webhook"}, "times": 1, "action": {"delay_ms": 700}}])).await;
+    gateway.set_faults(json!([{"match": {"operation": "webhook"}, "times": 1, "action": {"delay_ms": 700}}])).await;
     let began = Instant::now();
     let intent = gateway.paid_intent("7").await;
 
@@ -169,9 +165,9 @@ async fn a_delayed_webhook_comes_late() {
 }
 
 #[tokio::test]
-async fn a_forged_webhook_claims_the_opposite_before_the_genuine_one_comes() {
+async fn a_forged_webhook_with_the_opposite_outcome_precedes_the_genuine_one() {
     let gateway = Gateway::start().await;
-    gateway.misbehave(json!([{"match": {"operation": "webhook"}, "times": 1, "action": "forge_signature"}])).await;
+    gateway.set_faults(json!([{"match": {"operation": "webhook"}, "times": 1, "action": "forge_signature"}])).await;
     let intent = gateway.paid_intent("7").await;
 
     let deliveries = gateway.receiver.wait_for(&intent, 2).await;

@@ -1,4 +1,4 @@
-//! Idempotency keys: one effect and one answer, whatever happens in between.
+//! Idempotency keys: repeated requests have one effect and get one response.
 
 use axum::http::StatusCode;
 use futures::future::join_all;
@@ -10,7 +10,7 @@ const CREATE: &str = "/v1/payment_intents";
 const FORM: [(&str, &str); 3] = [("amount", "2500"), ("currency", "eur"), ("metadata[booking_id]", "7")];
 
 #[tokio::test]
-async fn a_repeated_request_gets_the_stored_answer() {
+async fn a_repeated_request_gets_the_stored_response() {
     let mut gateway = Gateway::start().await;
 
     let first = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::OK);
@@ -27,7 +27,7 @@ async fn a_repeated_request_gets_the_stored_answer() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_its_first_parameters() {
+async fn a_key_cannot_be_reused_with_other_parameters() {
     let gateway = Gateway::start().await;
     let first = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::OK);
 
@@ -43,7 +43,7 @@ async fn a_key_belongs_to_its_first_parameters() {
 }
 
 #[tokio::test]
-async fn twenty_identical_requests_at_once_on_two_replicas_get_one_answer() {
+async fn concurrent_identical_requests_on_two_replicas_get_one_response() {
     let mut gateway = Gateway::start().await;
     let intent = gateway.new_intent("7").await;
     let clients = [gateway.client().clone(), gateway.add_replica().await];
@@ -60,7 +60,7 @@ async fn twenty_identical_requests_at_once_on_two_replicas_get_one_answer() {
 }
 
 #[tokio::test]
-async fn refusals_and_errors_of_the_company_are_kept_too() {
+async fn declined_and_failed_payments_are_stored_too() {
     let gateway = Gateway::start().await;
     let intent = gateway.new_intent("7").await;
     let path = format!("{CREATE}/{intent}/confirm");
@@ -80,38 +80,38 @@ async fn refusals_and_errors_of_the_company_are_kept_too() {
 }
 
 #[tokio::test]
-async fn what_does_not_parse_uses_up_no_key() {
+async fn an_invalid_request_does_not_use_the_key() {
     let gateway = Gateway::start().await;
-    let unfit = [("amount", "much"), FORM[1], FORM[2]];
+    let invalid = [("amount", "much"), FORM[1], FORM[2]];
 
-    gateway.client().post_with_key("k1", CREATE, &unfit).await.expect(StatusCode::BAD_REQUEST);
+    gateway.client().post_with_key("k1", CREATE, &invalid).await.expect(StatusCode::BAD_REQUEST);
 
-    let fit = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::OK);
-    assert!(!fit.replayed());
+    let valid = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::OK);
+    assert!(!valid.replayed());
 }
 
 #[tokio::test]
-async fn a_key_whose_request_takes_long_is_in_use_and_free_after_a_crash() {
+async fn a_key_is_in_use_during_its_request_and_unused_after_a_crash() {
     let gateway = Gateway::start().await;
-    // A replica that is at work under the key: its row is there, its transaction is not at its end.
-    let mut working = gateway.database.pool.acquire().await.unwrap().detach();
-    sqlx::query("begin").execute(&mut working).await.unwrap();
+    // A replica runs a request with the key: the row is inserted, the transaction is open.
+    let mut running = gateway.database.pool.acquire().await.unwrap().detach();
+    sqlx::query("begin").execute(&mut running).await.unwrap();
     sqlx::query("insert into idempotency_keys (key, fingerprint, request_id) values ('k1', '', 'req_1')")
-        .execute(&mut working)
+        .execute(&mut running)
         .await
         .unwrap();
 
     let in_use = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::CONFLICT);
-    working.close_hard().await.unwrap();
-    let resumed = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::OK);
+    running.close_hard().await.unwrap();
+    let retried = gateway.client().post_with_key("k1", CREATE, &FORM).await.expect(StatusCode::OK);
 
     assert_eq!(in_use.error(), ("idempotency_error", "idempotency_key_in_use"));
-    assert!(!resumed.replayed());
+    assert!(!retried.replayed());
     assert_eq!(gateway.database.count("select count(*) from payment_intents").await, 1);
 }
 
 #[tokio::test]
-async fn an_intent_that_another_request_holds_long_is_busy() {
+async fn an_intent_that_is_locked_for_long_is_busy() {
     let gateway = Gateway::start().await;
     let intent = gateway.new_intent("7").await;
     let mut tx = gateway.database.pool.begin().await.unwrap();

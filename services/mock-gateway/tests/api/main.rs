@@ -1,6 +1,6 @@
-//! The mock payment company over HTTP, on a real PostgreSQL, with a receiver of webhooks.
+//! The gateway over HTTP, with a real PostgreSQL and a receiver of webhooks.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod control;
 mod faults;

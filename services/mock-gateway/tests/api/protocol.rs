@@ -1,7 +1,7 @@
-//! Keys, shapes of refusals, and what a dead database looks like from outside.
+//! API keys, errors in Stripe's shape, validation of parameters, and an unavailable database.
 
 use axum::http::StatusCode;
-use mock_gateway::App;
+use mock_gateway::app::App;
 use platform::Clock;
 use reqwest::{Method, header};
 use tokio::net::TcpListener;
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::helpers::{API_KEY, Client, Gateway};
 
 #[tokio::test]
-async fn only_the_right_key_is_let_in() {
+async fn requests_without_the_api_key_are_unauthorized() {
     let gateway = Gateway::start().await;
     let client = gateway.client();
     let paths = ["/v1/payment_intents", "/v1/refunds/re_1", "/control/faults", "/control/ledger"];
@@ -28,7 +28,7 @@ async fn only_the_right_key_is_let_in() {
 }
 
 #[tokio::test]
-async fn the_key_is_asked_for_before_the_body() {
+async fn the_api_key_is_checked_before_the_body() {
     let gateway = Gateway::start().await;
     let request = gateway.client().bare_request(Method::POST, "/v1/payment_intents").form(&[("amount", "x")]);
 
@@ -36,7 +36,7 @@ async fn the_key_is_asked_for_before_the_body() {
 }
 
 #[tokio::test]
-async fn every_answer_has_a_request_id() {
+async fn every_response_has_a_request_id() {
     let gateway = Gateway::start().await;
 
     let listed = gateway.client().get("/v1/payment_intents").await.expect(StatusCode::OK);
@@ -48,7 +48,7 @@ async fn every_answer_has_a_request_id() {
 }
 
 #[tokio::test]
-async fn unknown_urls_and_methods_are_refused_in_stripes_shape() {
+async fn unknown_urls_and_methods_get_errors_in_stripes_shape() {
     let gateway = Gateway::start().await;
     for (method, path) in [
         (Method::GET, "/"),
@@ -63,7 +63,7 @@ async fn unknown_urls_and_methods_are_refused_in_stripes_shape() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_404_and_strange_ids_are_too() {
+async fn unknown_and_invalid_ids_are_not_found() {
     let gateway = Gateway::start().await;
     for path in ["/v1/payment_intents/pi_nothing", "/v1/payment_intents/%00", "/v1/refunds/%ff", "/v1/refunds/%20"] {
         let refused = gateway.client().get(path).await.expect(StatusCode::NOT_FOUND);
@@ -75,24 +75,24 @@ async fn what_is_not_there_is_a_404_and_strange_ids_are_too() {
 }
 
 #[tokio::test]
-async fn parameters_are_checked_as_stripe_checks_them() {
+async fn invalid_parameters_are_refused() {
     let gateway = Gateway::start().await;
-    let fit = [("amount", "100"), ("currency", "eur")];
+    let valid = [("amount", "100"), ("currency", "eur")];
     for (parameters, code, param) in [
-        (vec![fit[1]], "parameter_missing", "amount"),
-        (vec![fit[0]], "parameter_missing", "currency"),
-        (vec![("amount", "-5"), fit[1]], "parameter_invalid_integer", "amount"),
-        (vec![("amount", "0"), fit[1]], "parameter_invalid_integer", "amount"),
-        (vec![("amount", "1.5"), fit[1]], "parameter_invalid_integer", "amount"),
-        (vec![("amount", "100000000"), fit[1]], "parameter_invalid_integer", "amount"),
-        (vec![fit[0], ("currency", "euro")], "", "currency"),
-        (vec![fit[0], fit[1], ("colour", "red")], "parameter_unknown", "colour"),
-        (vec![fit[0], fit[0], fit[1]], "parameter_unknown", "amount"),
-        (vec![fit[0], fit[1], ("description", "")], "parameter_invalid_empty", "description"),
-        (vec![fit[0], fit[1], ("description", "a\0b")], "", "description"),
-        (vec![fit[0], fit[1], ("capture_method", "manual")], "", "capture_method"),
-        (vec![fit[0], fit[1], ("metadata[a]", "\0")], "", "metadata"),
-        (vec![fit[0], fit[1], ("payment_method", "pm_x")], "resource_missing", "payment_method"),
+        (vec![valid[1]], "parameter_missing", "amount"),
+        (vec![valid[0]], "parameter_missing", "currency"),
+        (vec![("amount", "-5"), valid[1]], "parameter_invalid_integer", "amount"),
+        (vec![("amount", "0"), valid[1]], "parameter_invalid_integer", "amount"),
+        (vec![("amount", "1.5"), valid[1]], "parameter_invalid_integer", "amount"),
+        (vec![("amount", "100000000"), valid[1]], "parameter_invalid_integer", "amount"),
+        (vec![valid[0], ("currency", "euro")], "", "currency"),
+        (vec![valid[0], valid[1], ("colour", "red")], "parameter_unknown", "colour"),
+        (vec![valid[0], valid[0], valid[1]], "parameter_unknown", "amount"),
+        (vec![valid[0], valid[1], ("description", "")], "parameter_invalid_empty", "description"),
+        (vec![valid[0], valid[1], ("description", "a\0b")], "", "description"),
+        (vec![valid[0], valid[1], ("capture_method", "manual")], "", "capture_method"),
+        (vec![valid[0], valid[1], ("metadata[a]", "\0")], "", "metadata"),
+        (vec![valid[0], valid[1], ("payment_method", "pm_x")], "resource_missing", "payment_method"),
     ] {
         let refused = gateway.client().post("/v1/payment_intents", &parameters).await;
 
@@ -100,13 +100,13 @@ async fn parameters_are_checked_as_stripe_checks_them() {
         assert_eq!(refused.error(), ("invalid_request_error", code), "{parameters:?}");
         assert_eq!(refused.json["error"]["param"], param);
     }
-    let unconfirmable = [fit[0], fit[1], ("confirm", "true")];
+    let unconfirmable = [valid[0], valid[1], ("confirm", "true")];
     let refused = gateway.client().post("/v1/payment_intents", &unconfirmable).await.expect(StatusCode::BAD_REQUEST);
     assert_eq!(refused.error().1, "payment_intent_unexpected_state");
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_forms_or_too_large_are_refused() {
+async fn bodies_that_are_too_large_or_not_forms_are_refused() {
     let gateway = Gateway::start().await;
     let client = gateway.client();
     let large = "a".repeat(70 * 1024);
@@ -114,7 +114,7 @@ async fn bodies_that_are_no_forms_or_too_large_are_refused() {
     let json = client.json(Method::POST, "/v1/payment_intents", &serde_json::json!({"amount": 100})).await;
     let key = "k".repeat(256);
     let long_key = client.post_with_key(&key, "/v1/payment_intents", &[("amount", "1"), ("currency", "eur")]).await;
-    // Last: the server closes a connection whose body it does not read to the end.
+    // Last, because the server closes a connection whose body it does not read to the end.
     let large = client.post("/v1/payment_intents", &[("description", large.as_str())]).await;
 
     assert_eq!(json.expect(StatusCode::BAD_REQUEST).error().0, "invalid_request_error");
@@ -123,11 +123,11 @@ async fn bodies_that_are_no_forms_or_too_large_are_refused() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_a_503_in_stripes_shape() {
+async fn an_unavailable_database_is_a_503_in_stripes_shape() {
     let gateway = Gateway::start().await;
-    // Nothing listens there.
+    // Nothing listens on this port.
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let app = App::build(gateway.settings(&format!("postgres://mock:x@{closed}/mock")), Clock::system()).unwrap();
+    let app = App::build(&gateway.config(&format!("postgres://mock:x@{closed}/mock")), Clock::system()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()));
     tokio::spawn(async move { axum::serve(listener, app.router()).await });

@@ -1,4 +1,4 @@
-//! Refunds: back at most what was taken.
+//! Refunds never exceed the captured amount.
 
 use axum::http::StatusCode;
 use futures::future::join_all;
@@ -12,7 +12,7 @@ async fn refund(gateway: &Gateway, intent: &str, amount: Option<&str>) -> Reply 
 }
 
 #[tokio::test]
-async fn a_refund_gives_everything_back_and_is_told() {
+async fn a_full_refund_is_stored_and_sends_webhooks() {
     let gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
 
@@ -29,14 +29,14 @@ async fn a_refund_gives_everything_back_and_is_told() {
     assert_eq!(listed.json["data"][0], refunded.json);
     assert_eq!(gateway.ledger(&intent).await, [("charge".to_owned(), 2500), ("refund".to_owned(), 2500)]);
     let webhooks = gateway.receiver.wait_for(&intent, 3).await;
-    let told = |kind: &str| webhooks.iter().find(|webhook| webhook.kind() == kind).expect(kind).event.clone();
-    assert_eq!(told("charge.refunded")["data"]["object"]["amount_refunded"], 2500);
-    assert_eq!(told("charge.refunded")["data"]["object"]["refunded"], true);
-    assert_eq!(told("refund.updated")["data"]["object"]["id"], refunded.id());
+    let event = |kind: &str| webhooks.iter().find(|webhook| webhook.kind() == kind).expect(kind).event.clone();
+    assert_eq!(event("charge.refunded")["data"]["object"]["amount_refunded"], 2500);
+    assert_eq!(event("charge.refunded")["data"]["object"]["refunded"], true);
+    assert_eq!(event("refund.updated")["data"]["object"]["id"], refunded.id());
 }
 
 #[tokio::test]
-async fn parts_are_refunded_until_nothing_is_left() {
+async fn partial_refunds_never_exceed_the_charge() {
     let gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
 
@@ -52,7 +52,7 @@ async fn parts_are_refunded_until_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn refunds_at_once_never_exceed_the_charge() {
+async fn concurrent_refunds_never_exceed_the_charge() {
     let mut gateway = Gateway::start().await;
     let intent = gateway.paid_intent("7").await;
     gateway.add_replica().await;
@@ -65,7 +65,7 @@ async fn refunds_at_once_never_exceed_the_charge() {
 }
 
 #[tokio::test]
-async fn what_was_not_paid_is_not_refunded() {
+async fn an_unpaid_intent_cannot_be_refunded() {
     let gateway = Gateway::with_late_seconds(3600).await;
     let (unpaid, late) = (gateway.new_intent("7").await, gateway.new_intent("8").await);
     gateway.client().confirm(&late, "pm_mock_late").await.expect(StatusCode::OK);
@@ -79,7 +79,7 @@ async fn what_was_not_paid_is_not_refunded() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_missing() {
+async fn unknown_intents_and_refunds_are_missing() {
     let gateway = Gateway::start().await;
 
     let by_parameter = refund(&gateway, "pi_nothing", None).await.expect(StatusCode::BAD_REQUEST);

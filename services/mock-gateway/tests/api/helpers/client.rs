@@ -7,9 +7,8 @@ use platform::client;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-use super::{API_KEY, PATIENCE};
+use super::{API_KEY, WAIT_TIMEOUT};
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -18,7 +17,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The same, if it has the status.
+    /// Panics unless it has the status.
     #[track_caller]
     pub(crate) fn expect(self, status: StatusCode) -> Self {
         assert_eq!(self.status, status, "{}", self.json);
@@ -29,7 +28,7 @@ impl Reply {
         self.json["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.json)).to_owned()
     }
 
-    /// Type and code of a refusal.
+    /// The type and code of an error.
     pub(crate) fn error(&self) -> (&str, &str) {
         let error = &self.json["error"];
         assert!(error["message"].is_string(), "not an error of Stripe's shape: {}", self.json);
@@ -50,7 +49,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: &str) -> Self {
-        Self { base: base.to_owned(), http: client::build(PATIENCE) }
+        Self { base: base.to_owned(), http: client::build(WAIT_TIMEOUT) }
     }
 
     /// A request with the right key.
@@ -96,8 +95,8 @@ impl Client {
         self.post(&format!("/v1/payment_intents/{intent}/confirm"), &[("payment_method", payment_method)]).await
     }
 
-    /// Whether nothing is answered within half a second.
-    pub(crate) async fn is_left_waiting(&self, request: RequestBuilder) -> bool {
+    /// Whether no response arrives within half a second.
+    pub(crate) async fn times_out(&self, request: RequestBuilder) -> bool {
         match self.try_send(request.timeout(Duration::from_millis(500))).await {
             Ok(reply) => panic!("answered: {} {}", reply.status, reply.json),
             Err(error) => error.is_timeout(),

@@ -1,9 +1,8 @@
 //! A database for one test, with a pool to look into it.
 
-use mock_gateway::MIGRATIONS;
 use sqlx::PgPool;
 
-/// A database with the schema; dropped in the end.
+/// A database with the schema. Dropping this drops the database.
 pub(crate) struct Database {
     pub(crate) pool: PgPool,
     database: testing::Database,
@@ -11,7 +10,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(super) async fn create() -> Self {
-        let database = testing::Database::migrated("mock_gateway", &MIGRATIONS).await;
+        let database = testing::Database::migrated("mock_gateway", &sqlx::migrate!()).await;
         Self { pool: PgPool::connect_lazy(&database.url).unwrap(), database }
     }
 

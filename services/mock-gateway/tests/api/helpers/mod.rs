@@ -1,4 +1,4 @@
-//! A gateway of one or more replicas on a database of its own, its receiver of webhooks, and a client that talks to it.
+//! A gateway with a database of its own, one or more replicas, a receiver of its webhooks, and clients.
 
 mod client;
 mod database;
@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::DateTime;
-use mock_gateway::{App, config::Settings};
-use platform::{Clock, Lifecycle, config::Secret};
+use clap::Parser;
+use mock_gateway::{app::App, config::Config};
+use platform::{Clock, Lifecycle};
 use reqwest::Method;
 use serde_json::Value;
-use tokio::{net::TcpListener, time::Instant};
+use testing::{wait_for, wait_until};
+use tokio::net::TcpListener;
 
 pub(crate) use self::client::{Client, Reply};
 use self::{database::Database, receiver::Receiver};
 
 pub(crate) const API_KEY: &str = "sk_test_of_these_tests";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_of_these_tests";
-/// What the gateway's clock shows, in seconds since 1970.
+/// The time of the gateway's clock, in seconds since 1970.
 pub(crate) const NOW: i64 = 1_790_000_000;
-/// The longest that a test waits for a condition.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A company: a database, a receiver of its webhooks, and replicas.
 pub(crate) struct Gateway {
     pub(crate) database: Database,
     pub(crate) receiver: Receiver,
@@ -33,7 +33,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// One replica whose late payments settle after a second.
+    /// Starts one replica, whose late payments settle after a second.
     pub(crate) async fn start() -> Self {
         Self::with_late_seconds(1).await
     }
@@ -45,44 +45,45 @@ impl Gateway {
         gateway
     }
 
-    /// One more on the same database.
+    /// Starts another replica on the same database.
     pub(crate) async fn add_replica(&mut self) -> Client {
-        let settings = self.settings(&self.database.url());
-        let replica = Replica::start(settings).await;
+        let replica = Replica::start(self.config(&self.database.url())).await;
         let client = replica.client.clone();
         self.replicas.push(replica);
         client
     }
 
-    /// Kills all replicas as kill -9 does: nothing gets to its end.
+    /// Kills all replicas as SIGKILL does.
     pub(crate) fn kill_replicas(&mut self) {
         self.replicas.clear();
     }
 
-    /// Stops all replicas as SIGTERM does in the end, without taking their processes away.
+    /// Stops all replicas as SIGTERM does, but keeps their processes.
     pub(crate) fn stop_replicas(&self) {
         for replica in &self.replicas {
             replica.lifecycle.stop();
         }
     }
 
-    pub(crate) fn settings(&self, database_url: &str) -> Settings {
-        Settings {
-            database_url: Secret::new(database_url),
-            database_connections: 5,
-            api_key: Secret::new(API_KEY),
-            webhook_url: self.receiver.url.parse().unwrap(),
-            webhook_secret: Secret::new(WEBHOOK_SECRET),
-            late_seconds: self.late_seconds,
-        }
+    pub(crate) fn config(&self, database_url: &str) -> Config {
+        let late_seconds = self.late_seconds.to_string();
+        let settings = [
+            ["--database-url", database_url],
+            ["--database-connections", "5"],
+            ["--api-key", API_KEY],
+            ["--webhook-url", &self.receiver.url],
+            ["--webhook-secret", WEBHOOK_SECRET],
+            ["--late-seconds", &late_seconds],
+        ];
+        Config::parse_from(["mock-gateway"].into_iter().chain(settings.into_iter().flatten()))
     }
 
-    /// Talks to the replica that was started last.
+    /// A client of the latest replica.
     pub(crate) fn client(&self) -> &Client {
         &self.replicas.last().expect("a replica runs").client
     }
 
-    /// An intent of 2500 euro cents that nobody paid yet.
+    /// Creates a payment intent of 2500 euro cents.
     pub(crate) async fn new_intent(&self, booking_id: &str) -> String {
         let form = [("amount", "2500"), ("currency", "eur"), ("metadata[booking_id]", booking_id)];
         self.client().post("/v1/payment_intents", &form).await.expect(StatusCode::OK).id()
@@ -94,17 +95,16 @@ impl Gateway {
         id
     }
 
-    /// Waits until the intent has a status.
     pub(crate) async fn wait_for_status(&self, intent: &str, status: &str) -> Value {
         let path = format!("/v1/payment_intents/{intent}");
-        until(|| async {
+        wait_for(status, async || {
             let reply = self.client().get(&path).await;
             (reply.json["status"] == status).then_some(reply.json)
         })
         .await
     }
 
-    /// The ledger of an intent as (kind, amount).
+    /// The ledger entries of an intent, as (kind, amount).
     pub(crate) async fn ledger(&self, intent: &str) -> Vec<(String, i64)> {
         let reply = self.client().get(&format!("/control/ledger?payment_intent={intent}")).await;
         let items = reply.expect(StatusCode::OK).json["items"].clone();
@@ -112,44 +112,34 @@ impl Gateway {
         items.as_array().unwrap().iter().map(entry).collect()
     }
 
-    /// Orders misbehaviour.
-    pub(crate) async fn misbehave(&self, rules: Value) {
+    /// Waits until every webhook was delivered or given up.
+    pub(crate) async fn wait_until_webhooks_finished(&self) {
+        let unfinished = "select count(*) from events where finished_at is null";
+        wait_until("all webhooks are finished", async || self.database.count(unfinished).await == 0).await;
+    }
+
+    /// Replaces the fault rules.
+    pub(crate) async fn set_faults(&self, rules: Value) {
         self.client().json(Method::PUT, "/control/faults", &rules).await.expect(StatusCode::OK);
     }
 }
 
-/// Waits until `probe` gives something.
-pub(crate) async fn until<T, F, Fut>(probe: F) -> T
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Option<T>>,
-{
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = probe().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "the condition did not come about within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// A running replica; dropping it kills it.
+/// A running replica. Dropping it kills it.
 struct Replica {
     client: Client,
     lifecycle: Lifecycle,
-    /// Of its own, so that dropping it ends everything it started at once.
+    /// Its own, so that dropping it ends all its tasks.
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Replica {
-    async fn start(settings: Settings) -> Self {
+    async fn start(config: Config) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (address, lifecycle) = runtime
             .spawn(async move {
                 let clock = Clock::fixed(DateTime::from_timestamp(NOW, 0).unwrap());
-                let app = App::build(settings, clock).unwrap();
-                app.start_loops();
+                let app = App::build(&config, clock).unwrap();
+                app.spawn();
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();
                 let (router, lifecycle) = (app.router(), app.lifecycle().clone());

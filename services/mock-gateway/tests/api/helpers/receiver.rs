@@ -1,4 +1,4 @@
-//! What booking-service is to the gateway.
+//! The receiver of webhooks, in the place of booking-service.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -17,9 +17,9 @@ use serde_json::Value;
 use sha2::Sha256;
 use tokio::net::TcpListener;
 
-use super::{WEBHOOK_SECRET, until};
+use super::{WEBHOOK_SECRET};
 
-/// A webhook as it came.
+/// A received webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) signature: String,
@@ -33,7 +33,7 @@ impl Delivery {
         self.event["type"].as_str().unwrap()
     }
 
-    /// The intent that it is about.
+    /// The payment intent that it is about.
     pub(crate) fn intent(&self) -> &str {
         let object = &self.event["data"]["object"];
         let id = if object["object"] == "payment_intent" { &object["id"] } else { &object["payment_intent"] };
@@ -41,7 +41,7 @@ impl Delivery {
     }
 }
 
-/// Takes webhooks that are well signed, unless it is told to refuse some.
+/// Accepts webhooks with a valid signature, except those that it is told to refuse.
 pub(crate) struct Receiver {
     pub(crate) url: String,
     inbox: Inbox,
@@ -63,19 +63,19 @@ impl Receiver {
         Self { url, inbox }
     }
 
-    /// Answers 503 so many times from now on.
+    /// Answers the next `times` webhooks with 503.
     pub(crate) fn refuse(&self, times: u32) {
         self.inbox.refusals.store(times, Ordering::SeqCst);
     }
 
-    /// Everything that came, refused or not.
+    /// All received webhooks, refused or not.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.inbox.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until so many webhooks about an intent came, and gives them.
+    /// Waits for `count` webhooks about an intent, and returns them.
     pub(crate) async fn wait_for(&self, intent: &str, count: usize) -> Vec<Delivery> {
-        until(|| async {
+        wait_for("the webhooks of an intent", async || {
             let mut deliveries = self.deliveries();
             deliveries.retain(|delivery| delivery.intent() == intent);
             (deliveries.len() >= count).then_some(deliveries)

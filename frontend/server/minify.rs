@@ -1,14 +1,13 @@
-//! What is sent of the style sheet and of the page: what only people need, comments and indentation, stays here.
+//! Minifies the style sheet and the page: removes comments, indentation and other redundant characters.
 
-/// A style sheet as the formatter lays it out, a declaration or a selector a line, on one line.
+/// A style sheet on one line. It must have a declaration or selector per line, as the formatter writes it.
 pub(crate) fn style_sheet(content: &str) -> String {
     let mut line = String::with_capacity(content.len());
-    let mut inside = false;
+    let mut in_comment = false;
     for part in content.lines().map(str::trim).filter(|part| !part.is_empty()) {
-        let starts = !inside && part.starts_with("/*");
-        let comment = inside || starts;
-        inside = comment && !part.ends_with("*/");
-        if comment {
+        let is_comment = in_comment || part.starts_with("/*");
+        in_comment = is_comment && !part.ends_with("*/");
+        if is_comment {
             continue;
         }
         if !line.is_empty() && !line.ends_with(['{', '}', ';', ',']) {
@@ -16,8 +15,8 @@ pub(crate) fn style_sheet(content: &str) -> String {
         }
         line.push_str(part);
     }
-    let tight = [(": ", ":"), (" {", "{"), (";}", "}"), (", ", ","), (" > ", ">")];
-    without_zeros(&tight.into_iter().fold(line, |line, (loose, tight)| line.replace(loose, tight)))
+    let replacements = [(": ", ":"), (" {", "{"), (";}", "}"), (", ", ","), (" > ", ">")];
+    without_zeros(&replacements.into_iter().fold(line, |line, (long, short)| line.replace(long, short)))
 }
 
 /// Markup without its indentation.
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_style_sheet_is_one_line() {
+    fn a_style_sheet_becomes_one_line() {
         let source = "/* head */\na,\nb > c :focus {\n  color: red;\n  margin:\n    0 1px,\n    2px;\n}\n\n/* two\n   lines */\nd {\n  top: 0;\n}\n";
 
         assert_eq!(style_sheet(source), "a,b>c :focus{color:red;margin:0 1px,2px}d{top:0}");
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_zero_before_a_point_goes() {
+    fn only_the_zero_before_a_decimal_point_is_removed() {
         let source = "a {\n  margin: 0 0.5rem 10.5px -0.2em;\n  inset: 0;\n}\n";
 
         assert_eq!(style_sheet(source), "a{margin:0 .5rem 10.5px -.2em;inset:0}");

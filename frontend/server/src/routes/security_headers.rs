@@ -1,11 +1,11 @@
-//! What every answer tells the browser to refuse.
+//! The security headers of every response.
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
 };
 
-use crate::PaymentProvider;
+use crate::config::PaymentProvider;
 
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -18,10 +18,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Nothing runs, loads or is framed unless it is named here; no inline script or style is. Stripe's card form comes in
-/// a frame from Stripe's own host (<https://docs.stripe.com/security/guide#content-security-policy>).
+/// Allows only the sources named here, and no inline scripts or styles. Stripe's card form is a frame from Stripe's host
+/// (<https://docs.stripe.com/security/guide#content-security-policy>).
 pub fn content_security_policy(provider: PaymentProvider) -> String {
-    let (scripts, calls, frames) = match provider {
+    let (scripts, connections, frames) = match provider {
         PaymentProvider::Mock => ("", "", ""),
         PaymentProvider::Stripe => (
             " https://js.stripe.com",
@@ -31,19 +31,17 @@ pub fn content_security_policy(provider: PaymentProvider) -> String {
     };
     format!(
         "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' https: data:; \
-         connect-src 'self'{calls}; {frames}form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+         connect-src 'self'{connections}; {frames}form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
 }
 
-/// The security headers of a site whose payments go to `provider`.
 pub fn security_headers(provider: PaymentProvider) -> HeaderMap {
     let policy = HeaderValue::try_from(content_security_policy(provider)).expect("the policy is visible ASCII");
     let fixed = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
     fixed.into_iter().chain([(header::CONTENT_SECURITY_POLICY, policy)]).collect()
 }
 
-/// Adds the security headers.
-pub fn harden(mut response: Response, headers: HeaderMap) -> Response {
+pub fn add_headers(mut response: Response, headers: HeaderMap) -> Response {
     response.headers_mut().extend(headers);
     response
 }

@@ -1,17 +1,12 @@
-//! The JSON shapes of Stripe's objects (<https://docs.stripe.com/api>), as far as callers of the subset see them.
+//! The JSON of Stripe's objects (<https://docs.stripe.com/api>), with the fields of the implemented subset.
 
 use serde_json::{Value, json};
 
-use crate::domain::{
-    intent::{Charge, PaymentIntent, Refund},
-    new_id,
-};
+use super::intent::{Charge, PaymentIntent, Refund};
 
-/// The version of Stripe's API whose shapes these are.
 const API_VERSION: &str = "2024-06-20";
 
-/// A PaymentIntent object.
-pub(crate) fn payment_intent(intent: &PaymentIntent) -> Value {
+pub fn payment_intent(intent: &PaymentIntent) -> Value {
     let automatic = json!({ "allow_redirects": "always", "enabled": true });
     json!({
         "id": intent.id,
@@ -50,14 +45,14 @@ pub(crate) fn payment_intent(intent: &PaymentIntent) -> Value {
         "source": null,
         "statement_descriptor": null,
         "statement_descriptor_suffix": null,
-        "status": intent.status.as_str(),
+        "status": intent.status.into_str(),
         "transfer_data": null,
         "transfer_group": null,
     })
 }
 
-/// A Charge object; its metadata is the intent's.
-pub(crate) fn charge(charge: &Charge, intent: &PaymentIntent) -> Value {
+/// The metadata is the payment intent's.
+pub fn charge(charge: &Charge, intent: &PaymentIntent) -> Value {
     let declined = charge.failure_code.as_ref().map(|_| "Your card was declined.");
     json!({
         "id": charge.id,
@@ -85,8 +80,7 @@ pub(crate) fn charge(charge: &Charge, intent: &PaymentIntent) -> Value {
     })
 }
 
-/// A Refund object.
-pub(crate) fn refund(refund: &Refund) -> Value {
+pub fn refund(refund: &Refund) -> Value {
     json!({
         "id": refund.id,
         "object": "refund",
@@ -105,8 +99,8 @@ pub(crate) fn refund(refund: &Refund) -> Value {
     })
 }
 
-/// What a declined intent remembers.
-pub(crate) fn decline(charge_id: &str, payment_method: &str) -> Value {
+/// The `last_payment_error` of a declined payment intent.
+pub fn payment_error(charge_id: &str, payment_method: &str) -> Value {
     json!({
         "charge": charge_id,
         "code": "card_declined",
@@ -117,13 +111,11 @@ pub(crate) fn decline(charge_id: &str, payment_method: &str) -> Value {
     })
 }
 
-/// A list object.
-pub(crate) fn list(url: &str, data: &[Value], has_more: bool) -> Value {
+pub fn list(url: &str, data: &[Value], has_more: bool) -> Value {
     json!({ "object": "list", "data": data, "has_more": has_more, "url": url })
 }
 
-/// An Event object about `object`.
-pub(crate) fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value {
+pub fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value {
     json!({
         "id": id,
         "object": "event",
@@ -137,10 +129,10 @@ pub(crate) fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value
     })
 }
 
-/// What a forger would send: the same event with the opposite outcome, under an id of its own.
-pub(crate) fn forge(event: &Value) -> Value {
+/// A forgery of `event`: the opposite outcome under another id.
+pub fn forge(event: &Value, id: &str) -> Value {
     let mut forged = event.clone();
-    forged["id"] = new_id("evt").into();
+    forged["id"] = id.into();
     match forged["type"].as_str() {
         Some("payment_intent.succeeded") => {
             forged["type"] = "payment_intent.payment_failed".into();
@@ -166,14 +158,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forgery_claims_the_opposite() {
+    fn a_forgery_has_the_opposite_outcome() {
         let paid = json!({ "amount": 500, "amount_received": 500, "status": "succeeded" });
         let event = event("evt_1", "payment_intent.succeeded", 0, &paid);
 
-        let forged = forge(&event);
+        let forged = forge(&event, "evt_2");
 
-        assert_ne!(forged["id"], event["id"]);
+        assert_eq!(forged["id"], "evt_2");
         assert_eq!(forged["type"], "payment_intent.payment_failed");
-        assert_eq!(forge(&forged)["data"], event["data"]);
+        assert_eq!(forge(&forged, "evt_3")["data"], event["data"]);
     }
 }

@@ -1,13 +1,13 @@
-// The people of the tests: each is a browser of its own, and does what a person does, by role and label.
+// The users of the tests. Each one has a browser context, and finds elements by role and label.
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
-/** Where the platform is. */
+/** The URL of the platform. */
 export const ORIGIN = process.env.ORIGIN ?? "http://localhost:8090";
-/** Where screenshots go. */
+/** The folder of screenshots. */
 const ARTIFACTS = process.env.ARTIFACTS ?? fileURLToPath(new URL("../artifacts/browser", import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
@@ -31,61 +31,61 @@ function launch() {
 }
 
 /**
- * A test with one person in it, who must not meet a script error or a refusal by the security policy.
+ * A test with one user. Script errors and violations of the security policy fail it.
  * @param {string} name
- * @param {(person: Person) => Promise<void>} body
+ * @param {(user: User) => Promise<void>} body
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-export function visit(name, body, options = {}) {
+export function browserTest(name, body, options = {}) {
   test(name, async () => {
-    const person = await Person.arrives(options);
+    const user = await User.open(options);
     try {
-      await body(person);
-      assert.deepEqual(person.complaints, []);
+      await body(user);
+      assert.deepEqual(user.errors, []);
     } catch (error) {
-      await person.screenshot(`failed-${name.replace(/\W+/g, "-")}`).catch(() => undefined);
+      await user.screenshot(`failed-${name.replace(/\W+/g, "-")}`).catch(() => undefined);
       throw error;
     } finally {
-      await person.leaves();
+      await user.close();
     }
   });
 }
 
 /**
- * A test at every size of window. `@ingress` in its name makes it one of those that show that a platform works as a
- * whole, wherever it runs: it needs nothing but a browser and makes its own accounts.
+ * A test at every window size. Tests with `@ingress` in their names also run against other installations: they need
+ * nothing but a browser, and create their own accounts.
  * @param {string} name
- * @param {(person: Person, viewport: NonNullable<Viewport>) => Promise<void>} body
+ * @param {(user: User, viewport: NonNullable<Viewport>) => Promise<void>} body
  */
 export function journey(name, body) {
-  for (const [size, viewport] of SIZES) visit(`${name} ${size}`, (person) => body(person, viewport), { viewport });
+  for (const [size, viewport] of SIZES) browserTest(`${name} ${size}`, (user) => body(user, viewport), { viewport });
 }
 
-/** Closes what the tests of this file opened. */
-export async function goHome() {
+/** Closes the browser of the tests of this file. */
+export async function closeBrowser() {
   await (await browser)?.close();
 }
 
-let people = 0;
+let users = 0;
 
-/** Somebody with a browser. */
-export class Person {
+/** A user with a browser context. */
+export class User {
   /** @param {import("playwright-core").BrowserContext} context @param {import("playwright-core").Page} page */
   constructor(context, page) {
     this.context = context;
     this.page = page;
-    this.email = `person-${Date.now()}-${process.pid}-${++people}@example.org`;
+    this.email = `person-${Date.now()}-${process.pid}-${++users}@example.org`;
     this.password = "a quiet evening at home";
-    /** What a person should never meet. @type {string[]} */
-    this.complaints = [];
-    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    /** Script errors and violations of the security policy. @type {string[]} */
+    this.errors = [];
+    page.on("pageerror", (error) => this.errors.push(String(error)));
     page.on("console", (message) => {
-      if (message.text().includes("Content Security Policy")) this.complaints.push(message.text());
+      if (message.text().includes("Content Security Policy")) this.errors.push(message.text());
     });
   }
 
   /** @param {import("playwright-core").BrowserContextOptions} [options] */
-  static async arrives(options = {}) {
+  static async open(options = {}) {
     const context = await (
       await launch()
     ).newContext({
@@ -97,24 +97,24 @@ export class Person {
       ...options,
     });
     context.setDefaultTimeout(15_000);
-    return new Person(context, await context.newPage());
+    return new User(context, await context.newPage());
   }
 
-  async leaves() {
+  async close() {
     await this.context.close();
   }
 
   /** @param {"attendee" | "organizer"} [role] */
-  async registers(role = "attendee") {
+  async register(role = "attendee") {
     await this.page.goto("/register");
-    await this.fillsRegistration(role);
+    await this.fillRegistration(role);
     await this.page.waitForURL((url) => url.pathname !== "/register");
     await this.button(/Account:/).waitFor();
     return this;
   }
 
   /** @param {"attendee" | "organizer"} [role] @param {string} [name] */
-  async fillsRegistration(role = "attendee", name = role === "organizer" ? "Olga Organizer" : "Ada Attendee") {
+  async fillRegistration(role = "attendee", name = role === "organizer" ? "Olga Organizer" : "Ada Attendee") {
     const { page } = this;
     await page.getByLabel("Name").fill(name);
     await page.getByLabel("Email address").fill(this.email);
@@ -123,16 +123,16 @@ export class Person {
     await page.getByRole("main").getByRole("button", { name: "Sign up" }).click();
   }
 
-  /** Comes back as somebody who has an account. @param {{ email: string, password: string }} account */
-  async returns(account) {
+  /** Logs in with an existing account. @param {{ email: string, password: string }} account */
+  async logInAs(account) {
     Object.assign(this, { email: account.email, password: account.password });
     await this.page.goto("/login");
-    await this.logsIn();
+    await this.submitLogin();
     await this.button(/Account:|Konto:/).waitFor();
   }
 
-  /** Chooses the site's language. @param {string} language in its own words */
-  async speaks(language) {
+  /** @param {string} language named in itself */
+  async chooseLanguage(language) {
     const choice = this.page.getByRole("contentinfo").getByRole("combobox");
     if ((await choice.locator(":checked").textContent()) === language) return;
     const loaded = this.page.waitForEvent("load");
@@ -142,7 +142,7 @@ export class Person {
   }
 
   /** In any language. */
-  async logsIn() {
+  async submitLogin() {
     const main = this.page.getByRole("main");
     await main.locator("[name=email]").fill(this.email);
     await main.locator("[name=password]").fill(this.password);
@@ -150,10 +150,10 @@ export class Person {
   }
 
   /**
-   * Publishes an event through the form; gives its id.
+   * Publishes an event through the form, and returns its id.
    * @param {{ title: string, description?: string, venue?: string, capacity?: number, price?: string }} event
    */
-  async publishes({
+  async publish({
     title,
     description = "A fine evening.",
     venue = "The Old Mill, Leipzig",
@@ -172,8 +172,8 @@ export class Person {
     return /** @type {string} */ (page.url().split("/").pop());
   }
 
-  /** Reserves seats of an event and stands before its payment form. @param {string} event @param {number} [seats] */
-  async reserves(event, seats = 1) {
+  /** Reserves seats of an event, which opens the payment form. @param {string} event @param {number} [seats] */
+  async reserve(event, seats = 1) {
     await this.page.goto(`/events/${event}`);
     for (let more = 1; more < seats; more++) await this.button("Add one seat").click();
     await this.button(/^Reserve/).click();
@@ -181,7 +181,7 @@ export class Person {
   }
 
   /** @param {string | RegExp} card */
-  async paysWith(card) {
+  async payWith(card) {
     await this.page.getByRole("radio", { name: card }).check();
     await this.button(/^Pay /).click();
   }
@@ -191,13 +191,13 @@ export class Person {
     return this.page.getByRole("button", { name });
   }
 
-  /** @param {string | RegExp} text anywhere on the page, seen by the person */
-  async sees(text) {
+  /** @param {string | RegExp} text that is visible anywhere on the page */
+  async waitForText(text) {
     await this.page.getByText(text).filter({ visible: true }).first().waitFor();
   }
 
   /** A figure of the dashboard. @param {string} name @param {string} value */
-  async has(name, value) {
+  async waitForFigure(name, value) {
     const figure = this.page.locator("dl > div").filter({ has: this.page.getByText(name, { exact: true }) });
     await figure
       .getByRole("definition")
@@ -206,12 +206,12 @@ export class Person {
   }
 
   /** @param {string | RegExp} text */
-  async isTold(text) {
+  async waitForAlert(text) {
     await this.page.getByRole("alert").filter({ hasText: text }).filter({ visible: true }).first().waitFor();
   }
 
-  /** Nothing to read or use sticks out of the window sideways, unless it is in a row that scrolls. */
-  async fitsTheScreen() {
+  /** Fails if a visible element overflows the window horizontally, unless it is in a row that scrolls. */
+  async expectNoOverflow() {
     const outside = await this.page.evaluate(() => {
       const scrolls = (/** @type {Element | null} */ element) => {
         for (; element; element = element.parentElement) {
@@ -242,12 +242,12 @@ export class Person {
   }
 }
 
-/** The first administrator, as `stack` names them to its tests. */
+/** The first administrator, from the environment that `stack` sets. */
 export function administrator() {
   const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = process.env;
   assert.ok(email && password, "ADMIN_EMAIL and ADMIN_PASSWORD are not set; run: make test");
   return { email, password };
 }
 
-/** A title no other test has. @param {string} words */
+/** A title that no other test has. @param {string} words */
 export const unique = (words) => `${words} ${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;

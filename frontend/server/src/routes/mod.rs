@@ -1,4 +1,7 @@
-//! The URL table: the pages of the site, which are all `index.html`, and its files.
+//! The whole URL table: the pages of the site, which are all `index.html`, and its files.
+
+pub mod assets;
+pub mod security_headers;
 
 use axum::{
     Router,
@@ -10,17 +13,12 @@ use axum::{
 };
 use platform::{ApiError, error::Kind};
 
-use crate::{
-    PaymentProvider,
-    assets::{self, Asset},
-    events::Events,
-    headers,
-};
+use self::assets::Asset;
+use crate::{clients::event_service::EventService, config::PaymentProvider};
 
-/// The page of an event.
 const EVENT_PAGE: &str = "/events/{id}";
 
-/// The other pages, each with its module in `frontend/src/router.js`.
+/// The other pages. `frontend/src/router.js` has the module of each one.
 const PAGES: [&str; 12] = [
     "/",
     "/login",
@@ -36,35 +34,36 @@ const PAGES: [&str; 12] = [
     "/admin",
 ];
 
-/// The modules of the first page, most of which are those of every page, so that a browser asks for them before it has read the first one.
-const FIRST_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js>; rel=modulepreload, \
+/// Browsers load these modules, which most pages need, at once instead of after the modules that import them.
+const PRELOADED_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js>; rel=modulepreload, \
     </src/api.js>; rel=modulepreload, </src/amounts.js>; rel=modulepreload, </src/currencies.js>; rel=modulepreload, \
     </src/i18n.js>; rel=modulepreload, </src/session.js>; rel=modulepreload, \
     </src/live.js>; rel=modulepreload, </src/router.js>; rel=modulepreload, </src/views.js>; rel=modulepreload, \
     </src/cover.js>; rel=modulepreload, </src/pages/events.js>; rel=modulepreload";
 
-/// The whole URL table of a site whose payments go to `provider`.
-pub fn router(provider: PaymentProvider, events: Events) -> Router {
-    let headers = headers::security_headers(provider);
-    let pages = PAGES.iter().fold(Router::new(), |router, page| router.route(page, get(page_of_the_site)));
-    let spelled_otherwise = PAGES.iter().chain([&EVENT_PAGE]).filter(|page| **page != "/");
-    spelled_otherwise
-        .fold(pages, |router, page| router.route(&format!("{page}/"), get(without_slash)))
+pub fn router(provider: PaymentProvider, events: EventService) -> Router {
+    let headers = security_headers::security_headers(provider);
+    let pages = PAGES.iter().fold(Router::new(), |router, page| router.route(page, get(static_page)));
+    let with_slash = PAGES.iter().chain([&EVENT_PAGE]).filter(|page| **page != "/");
+    with_slash
+        .fold(pages, |router, page| router.route(&format!("{page}/"), get(redirect_without_slash)))
         .route(EVENT_PAGE, get(event_page))
         .route("/favicon.ico", get(favicon))
         .route("/{*path}", get(file))
         .with_state(events)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(map_response(move |response| std::future::ready(headers::harden(response, headers.clone()))))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(map_response(move |response| {
+            std::future::ready(security_headers::add_headers(response, headers.clone()))
+        }))
 }
 
-async fn page_of_the_site(headers: HeaderMap) -> Response {
+async fn static_page(headers: HeaderMap) -> Response {
     page(StatusCode::OK, &headers)
 }
 
-/// The same page, with a status that tells search engines and previews whether the event exists.
+/// The status tells search engines and link previews whether the event exists.
 async fn event_page(
-    State(events): State<Events>,
+    State(events): State<EventService>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -76,36 +75,36 @@ async fn event_page(
 }
 
 fn page(status: StatusCode, headers: &HeaderMap) -> Response {
-    let mut response = assets::answer(index(), status, headers);
-    response.headers_mut().insert(header::LINK, header::HeaderValue::from_static(FIRST_MODULES));
+    let mut response = assets::respond(index(), status, headers);
+    response.headers_mut().insert(header::LINK, header::HeaderValue::from_static(PRELOADED_MODULES));
     response
 }
 
-/// A page has one address: without a slash at its end.
-async fn without_slash(uri: Uri) -> Redirect {
+/// Every page has one URL, without a slash at the end.
+async fn redirect_without_slash(uri: Uri) -> Redirect {
     let path = uri.path().trim_end_matches('/');
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     Redirect::permanent(&format!("{path}{query}"))
 }
 
-/// Clients that have not read the page's link to its icon ask for this path.
+/// Some clients request this path instead of the icon that the page links to.
 async fn favicon(headers: HeaderMap) -> Response {
-    assets::answer(Asset::find("/icon.svg").expect("the build embeds icon.svg"), StatusCode::OK, &headers)
+    assets::respond(Asset::find("/icon.svg").expect("the build embeds icon.svg"), StatusCode::OK, &headers)
 }
 
-/// A file, or for a person who followed a dead link the site's own page about that.
+/// A file. For an unknown path, browsers get the site, which shows a page about it, and programs get an error.
 async fn file(uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
     if let Some(asset) = Asset::find(uri.path()) {
-        return Ok(assets::answer(asset, StatusCode::OK, &headers));
+        return Ok(assets::respond(asset, StatusCode::OK, &headers));
     }
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepts.contains("text/html") && !uri.path().starts_with("/src/") {
-        return Ok(assets::answer(index(), StatusCode::NOT_FOUND, &headers));
+        return Ok(assets::respond(index(), StatusCode::NOT_FOUND, &headers));
     }
     Err(ApiError::not_found("route_not_found", format!("nothing is at {}", uri.path())))
 }
 
-async fn not_allowed(method: Method, request: Request) -> Response {
+async fn method_not_allowed(method: Method, request: Request) -> Response {
     let kind = Kind::BadRequest(StatusCode::METHOD_NOT_ALLOWED);
     let detail = format!("{} is for reading, not for {method}", request.uri().path());
     let mut response = ApiError::new(kind, "method_not_allowed", detail).into_response();

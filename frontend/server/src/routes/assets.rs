@@ -1,30 +1,25 @@
-//! The embedded files, and how one is answered: the smallest form the browser takes, or 304 when it has it already.
+//! The embedded files. A response has the smallest encoding that the browser accepts, or is 304.
 
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-/// A file of the site.
 #[derive(Debug)]
 pub struct Asset {
-    /// Where it is, such as `/src/main.js`.
+    /// The path of its URL, such as `/src/main.js`.
     pub path: &'static str,
-    /// Changes with the content.
+    /// Of the content.
     pub hash: &'static str,
-    /// As it is.
     pub raw: &'static [u8],
-    /// Compressed with gzip.
     pub gzip: &'static [u8],
-    /// Compressed with brotli.
     pub brotli: &'static [u8],
 }
 
-/// Every file, in the order of their paths; made by `build.rs`.
+/// Every file, sorted by path. `build.rs` generates the list.
 pub static ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 impl Asset {
-    /// The file at `path`.
     pub fn find(path: &str) -> Option<&'static Self> {
         ASSETS.iter().find(|asset| asset.path == path)
     }
@@ -39,8 +34,8 @@ impl Asset {
         }
     }
 
-    /// The form for a browser that accepts `encodings`, with the name of its encoding.
-    fn form(&self, encodings: &str) -> (&'static [u8], Option<&'static str>) {
+    /// The content for a browser that accepts `encodings`, with the name of its encoding.
+    fn encoded(&self, encodings: &str) -> (&'static [u8], Option<&'static str>) {
         let accepts = |name: &str| {
             encodings.split(',').any(|entry| {
                 let (encoding, weight) = entry.split_once(';').unwrap_or((entry, "q=1"));
@@ -55,11 +50,11 @@ impl Asset {
     }
 }
 
-/// The answer to a request with `headers`. Browsers keep the file but ask each time whether it is still the same, so
-/// that after an update no page mixes old modules with new ones.
-pub fn answer(asset: &'static Asset, status: StatusCode, headers: &HeaderMap) -> Response {
+/// The response to a request with `headers`. Browsers revalidate cached files each time, so that no page mixes modules
+/// of two versions after an update.
+pub fn respond(asset: &'static Asset, status: StatusCode, headers: &HeaderMap) -> Response {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (bytes, encoding) = asset.form(text(header::ACCEPT_ENCODING));
+    let (bytes, encoding) = asset.encoded(text(header::ACCEPT_ENCODING));
     let etag = format!("\"{}-{}\"", asset.hash, encoding.unwrap_or("raw"));
     let unchanged = status == StatusCode::OK && matches(text(header::IF_NONE_MATCH), &etag);
     let mut response = if unchanged {
@@ -67,19 +62,19 @@ pub fn answer(asset: &'static Asset, status: StatusCode, headers: &HeaderMap) ->
     } else {
         (status, [(header::CONTENT_TYPE, asset.content_type())], bytes).into_response()
     };
-    let out = response.headers_mut();
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    let response_headers = response.headers_mut();
+    response_headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response_headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if let Ok(etag) = HeaderValue::try_from(etag) {
-        out.insert(header::ETAG, etag);
+        response_headers.insert(header::ETAG, etag);
     }
     if let (false, Some(encoding)) = (unchanged, encoding) {
-        out.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        response_headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     response
 }
 
-/// Whether an `If-None-Match` names `etag`.
-fn matches(wanted: &str, etag: &str) -> bool {
-    wanted.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == etag || one == "*")
+/// Whether an `If-None-Match` matches `etag`.
+fn matches(if_none_match: &str, etag: &str) -> bool {
+    if_none_match.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
 }

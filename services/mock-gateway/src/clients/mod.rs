@@ -1,0 +1,3 @@
+//! Clients of the world outside.
+
+pub mod webhook_receiver;

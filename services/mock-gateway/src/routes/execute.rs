@@ -1,0 +1,175 @@
+//! Runs a request as Stripe does: its idempotency key, one transaction, the response. Faults are injected around it.
+
+use std::{io, time::Duration};
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use platform::trace;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::request::RequestIdentity;
+use crate::{
+    domain::fault::{Action, FaultTarget, Operation},
+    error::{StripeError, StripeResult},
+    flow::{
+        commands::{Command, Failure, perform},
+        faults::take_fault,
+    },
+    state::AppState,
+    store::{idempotency, is_lock_timeout},
+};
+
+/// How long a request that never gets a response stays open.
+const HOLD_OPEN: Duration = Duration::from_secs(120);
+
+/// A new or stored response to a command.
+#[derive(Debug)]
+struct CommandResponse {
+    status: StatusCode,
+    body: String,
+    never_answer: bool,
+    /// The id of the first request, if this one repeats it.
+    original_request: Option<String>,
+}
+
+/// Runs a command.
+pub(super) async fn execute(state: &AppState, request: RequestIdentity, command: Command) -> StripeResult<Response> {
+    let (target, intent) = (command.fault_target(), command.intent().map(str::to_owned));
+    with_faults(state, target, intent.as_deref(), |delay| async move {
+        // A task of its own: axum drops a handler when its client disconnects, and a delayed payment is made even then.
+        let (state, key) = (state.clone(), request.idempotency_key.clone());
+        let work = async move {
+            tokio::time::sleep(delay).await;
+            transact(&state, &request, &command).await
+        };
+        let response = trace::spawn(work).await.map_err(|error| {
+            tracing::error!(%error, "a request panicked");
+            StripeError::api_error("Something went wrong in the mock gateway.")
+        })??;
+        Ok((!response.never_answer).then(|| response.into_response(key.as_deref())))
+    })
+    .await
+}
+
+/// Runs a request that only reads; `intent` is the payment intent that it is about, if there is one.
+pub(super) async fn read<F>(state: &AppState, intent: Option<&str>, work: F) -> StripeResult<Response>
+where
+    F: Future<Output = StripeResult<Value>>,
+{
+    let target = FaultTarget { operations: vec![Operation::Retrieve], ..FaultTarget::default() };
+    with_faults(state, target, intent, |delay| async move {
+        tokio::time::sleep(delay).await;
+        Ok(Some(Json(work.await?).into_response()))
+    })
+    .await
+}
+
+/// Runs `work` with the fault of the first rule that matches, if one does. `work` gets the delay before it begins, and
+/// returns `None` if no response is to be sent.
+async fn with_faults<F, Fut>(
+    state: &AppState,
+    target: FaultTarget,
+    intent: Option<&str>,
+    work: F,
+) -> StripeResult<Response>
+where
+    F: FnOnce(Duration) -> Fut,
+    Fut: Future<Output = StripeResult<Option<Response>>>,
+{
+    let action = take_fault(&state.store, target, intent).await?;
+    let delay = match action {
+        Some(Action::Error500) => return Err(StripeError::api_error("The mock gateway was told to fail.")),
+        Some(Action::TimeoutBefore) => return Ok(no_response(state).await),
+        Some(Action::DelayMs(ms)) => Duration::from_millis(ms.into()),
+        _ => Duration::ZERO,
+    };
+    let outcome = work(delay).await;
+    if action != Some(Action::TimeoutAfter)
+        && let Some(response) = outcome?
+    {
+        return Ok(response);
+    }
+    Ok(no_response(state).await)
+}
+
+/// Holds the request open, and then closes the connection without a response.
+async fn no_response(state: &AppState) -> Response {
+    tokio::select! { () = state.stopping.cancelled() => {}, () = tokio::time::sleep(HOLD_OPEN) => {} }
+    let broken = stream::once(async { Err::<Bytes, _>(io::Error::other("injected fault: no response")) });
+    (StatusCode::GATEWAY_TIMEOUT, Body::from_stream(broken)).into_response()
+}
+
+/// Claims the idempotency key, runs the command and stores its response, in one transaction. A crash leaves nothing.
+async fn transact(state: &AppState, request: &RequestIdentity, command: &Command) -> StripeResult<CommandResponse> {
+    let mut tx = state.store.begin().await?;
+    if let Some(key) = &request.idempotency_key {
+        match idempotency::claim(&mut tx, key, &request.fingerprint, &request.request_id).await {
+            Ok(true) => {}
+            Ok(false) => return replay(&mut tx, key, request).await,
+            Err(error) if is_lock_timeout(&error) => return Err(key_in_use(key)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (status, body, never_answer) = match perform(&mut tx, command, state.late_seconds).await {
+        Ok(outcome) => (StatusCode::OK, outcome.object.to_string(), outcome.never_answer),
+        Err(Failure::Refused(refusal)) => {
+            let error = StripeError::from(refusal);
+            (error.status(), error.to_json().to_string(), false)
+        }
+        Err(Failure::Database(cause)) => return Err(cause.into()),
+    };
+    if let Some(key) = &request.idempotency_key {
+        idempotency::finish(&mut tx, key, i16::try_from(status.as_u16()).unwrap_or(500), &body).await?;
+    }
+    tx.commit().await?;
+    state.webhooks_wake.notify_one();
+    Ok(CommandResponse { status, body, never_answer, original_request: None })
+}
+
+async fn replay(conn: &mut PgConnection, key: &str, request: &RequestIdentity) -> StripeResult<CommandResponse> {
+    // The key may have been purged since the claim; the next attempt will claim it.
+    let Some(stored) = idempotency::find(conn, key).await? else { return Err(key_in_use(key)) };
+    if stored.fingerprint != request.fingerprint {
+        return Err(StripeError::idempotency(format!(
+            "Keys for idempotent requests can only be used with the same parameters they were first used with. Try \
+             using a key other than '{key}' if you meant to execute a different request."
+        )));
+    }
+    let status = u16::try_from(stored.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    Ok(CommandResponse {
+        status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        body: stored.body,
+        never_answer: false,
+        original_request: Some(stored.request_id),
+    })
+}
+
+fn key_in_use(key: &str) -> StripeError {
+    let message = format!(
+        "There is currently another in-progress request using this Idempotent Key (that probably means you submitted \
+         twice, and the other request is still going through): {key}"
+    );
+    StripeError::idempotency(message).with_code("idempotency_key_in_use").with_status(StatusCode::CONFLICT)
+}
+
+impl CommandResponse {
+    fn into_response(self, key: Option<&str>) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
+            headers.insert(HeaderName::from_static("idempotency-key"), key);
+        }
+        if let Some(original) = self.original_request.and_then(|id| HeaderValue::from_str(&id).ok()) {
+            headers.insert(HeaderName::from_static("original-request"), original);
+            headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
