@@ -28,7 +28,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    helpers::{Choices, TestApp, address, booking, noon, server, wait_until},
+    helpers::{Options, TestApp, address, booking, noon, server, wait_until},
     proxy::Proxy,
 };
 
@@ -105,7 +105,7 @@ async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
     }
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 2))).await;
 
-    app.app.spawn_consumer();
+    app.start_consumer();
 
     wait_until("both are told", async || app.listed(1).await.len() == 2).await;
     let mut bookings = app.listed(1).await;
@@ -118,7 +118,7 @@ async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
 async fn poison_becomes_a_dead_letter_and_the_next_message_is_handled() {
     let broker = Broker::alone().await;
     let app = TestApp::start().await;
-    app.app.spawn_consumer();
+    app.start_consumer();
     let poison = Uuid::new_v4().to_string();
 
     broker.publishes_raw(EXCHANGE, "booking.confirmed", &poison, "{\"type\": \"booking.confirmed\"}").await;
@@ -134,7 +134,7 @@ async fn poison_becomes_a_dead_letter_and_the_next_message_is_handled() {
 async fn a_message_without_an_id_is_poison_too() {
     let broker = Broker::alone().await;
     let app = TestApp::start().await;
-    app.app.spawn_consumer();
+    app.start_consumer();
     let confirmed = serde_json::to_string(&Message::BookingConfirmed(booking(1, 1))).unwrap();
 
     broker.publishes_raw(EXCHANGE, "booking.confirmed", "no-uuid", &confirmed).await;
@@ -167,7 +167,7 @@ async fn the_command_drives_dead_letters_back() {
     };
     assert_eq!(said(&first), moved(1));
     assert_eq!(said(&second), moved(0));
-    app.app.spawn_consumer();
+    app.start_consumer();
     wait_until("it is told after all", async || app.listed(1).await == [7]).await;
     assert_eq!(broker.dead_letters().await, 0);
     app.end().await;
@@ -179,8 +179,8 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
     let url = server("TEST_MONGODB_URL");
     let proxy = Proxy::start(address(&url)).await;
     let through_proxy = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
-    let app = TestApp::with(Choices { mongodb_url: through_proxy, ..Choices::default() }).await;
-    app.app.spawn_consumer();
+    let app = TestApp::with(Options { mongodb_url: through_proxy, ..Options::default() }).await;
+    app.start_consumer();
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
     wait_until("the first one is told", async || app.listed(1).await == [1]).await;
 
@@ -207,8 +207,8 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
 async fn a_message_from_the_broker_reaches_an_open_stream_within_a_second() {
     let broker = Broker::alone().await;
     let app = TestApp::start().await;
-    app.app.spawn_consumer();
-    let mut stream = app.streams(1).await;
+    app.start_consumer();
+    let mut stream = app.opens_stream(1).await;
     // The first one shows that consuming has begun.
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
     stream.next_named("notification", Duration::from_secs(20)).await;
@@ -225,7 +225,7 @@ async fn a_deletion_from_the_broker_removes_what_the_account_was_told() {
     let broker = Broker::alone().await;
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
-    app.app.spawn_consumer();
+    app.start_consumer();
 
     broker.publishes(Uuid::new_v4(), Message::UserDeleted(UserFact { user_id: 1, occurred_at: noon() })).await;
 
@@ -236,7 +236,7 @@ async fn a_deletion_from_the_broker_removes_what_the_account_was_told() {
 #[tokio::test]
 async fn a_replica_that_died_in_a_transaction_holds_up_its_user_briefly_and_nobody_else() {
     let broker = Broker::alone().await;
-    let app = TestApp::with(Choices { concurrency: 16, ..Choices::default() }).await;
+    let app = TestApp::with(Options { concurrency: 16, ..Options::default() }).await;
     app.confirms_booking(1, 1).await;
     let mut session = app.database.client().start_session().await.unwrap();
     session.start_transaction().await.unwrap();
@@ -252,14 +252,14 @@ async fn a_replica_that_died_in_a_transaction_holds_up_its_user_briefly_and_nobo
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(2, 10))).await;
 
     // Nobody looks for the dead yet.
-    app.app.spawn_consumer();
+    app.start_consumer();
     timeout(SOON, wait_until("the other user is told", async || app.listed(2).await == [10])).await.unwrap();
     assert_eq!(app.listed(1).await, [1]);
-    app.app.spawn_presence();
+    app.state.store.sessions().start_presence(&app.state.lifecycle);
     timeout(SOON, wait_until("the user is told", async || app.listed(1).await.len() == 9)).await.unwrap();
 
     assert_eq!(broker.dead_letters().await, 0);
-    assert_eq!(app.places(1).await, (1..=9).rev().collect::<Vec<_>>());
+    assert_eq!(app.sequence_numbers(1).await, (1..=9).rev().collect::<Vec<_>>());
     app.end().await;
 }
 

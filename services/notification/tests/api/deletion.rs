@@ -28,7 +28,7 @@ impl TestApp {
     }
 
     async fn unread(&self, user_id: i32) -> i64 {
-        self.app.state().store.find_counters(user_id).await.unwrap().unread
+        self.state.store.find_counters(user_id).await.unwrap().unread
     }
 
     /// Every document of every collection, as text.
@@ -128,7 +128,7 @@ async fn what_an_older_replica_stores_for_a_deleted_account_is_deleted_later() {
     stored.insert_one(told).await.unwrap();
     app.confirms(booking(2, 2)).await;
 
-    app.app.state().store.clean_up_deleted_accounts().await.unwrap();
+    app.state.store.purge_deleted_accounts().await.unwrap();
 
     assert_eq!(app.listed(1).await, Vec::<i64>::new());
     assert_eq!(app.unread(1).await, 0);

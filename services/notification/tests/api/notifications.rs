@@ -9,7 +9,7 @@ use contracts::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::helpers::{TestApp, ask, bearer_in, booking, event, holder, json, token};
+use crate::helpers::{TestApp, bearer_in, booking, event, holder, json, request, token};
 
 #[tokio::test]
 async fn a_confirmed_booking_is_told_with_its_price() {
@@ -38,9 +38,9 @@ async fn each_reader_is_told_in_the_language_of_the_account_even_if_it_changes_l
     let app = TestApp::start().await;
     app.confirms_booking(1, 17).await;
     let titles = async |language: Option<Language>, accepted: &str| {
-        let mut request = ask("GET", 1, "/notifications/1").header("accept-language", accepted);
+        let mut request = request("GET", 1, "/notifications/1").header("accept-language", accepted);
         request.headers_mut().unwrap().insert("authorization", bearer_in(1, language));
-        let (_, list) = json(app.request(request.body(Body::empty()).unwrap()).await).await;
+        let (_, list) = json(app.send(request.body(Body::empty()).unwrap()).await).await;
         list["items"]
             .as_array()
             .unwrap()
@@ -64,9 +64,9 @@ async fn what_a_version_without_languages_stored_is_still_read() {
     let untranslated = bson::doc! { "$unset": { "translations": "" } };
     stored.update_one(bson::doc! { "_id": id.to_string() }, untranslated).await.unwrap();
 
-    let mut request = ask("GET", 1, "/notifications/1");
+    let mut request = request("GET", 1, "/notifications/1");
     request.headers_mut().unwrap().insert("authorization", bearer_in(1, Some(Language::De)));
-    let (status, list) = json(app.request(request.body(Body::empty()).unwrap()).await).await;
+    let (status, list) = json(app.send(request.body(Body::empty()).unwrap()).await).await;
 
     assert_eq!((status, &list["items"][0]["title"]), (StatusCode::OK, &json!("Booking confirmed")));
     app.end().await;
@@ -250,11 +250,11 @@ async fn anothers_notifications_are_not_there_not_even_for_an_admin() {
     ];
 
     for (method, path) in paths {
-        let as_user = ask(method, 2, &path).body(Body::empty()).unwrap();
+        let as_user = request(method, 2, &path).body(Body::empty()).unwrap();
         let as_admin = axum::http::Request::builder().method(method).uri(&path);
         let as_admin = as_admin.header("authorization", format!("Bearer {admin}")).body(Body::empty()).unwrap();
         for request in [as_user, as_admin] {
-            let (status, problem) = json(app.request(request).await).await;
+            let (status, problem) = json(app.send(request).await).await;
             assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{method} {path}");
         }
     }
@@ -277,7 +277,7 @@ async fn nobody_without_a_valid_token_gets_in() {
         ("Bearer nonsense".to_owned(), "invalid_token"),
         (format!("Bearer {over}"), "token_expired"),
     ] {
-        let (status, problem) = json(app.request(request(&token)).await).await;
+        let (status, problem) = json(app.send(request(&token)).await).await;
         assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::UNAUTHORIZED, code));
     }
     app.end().await;
@@ -304,9 +304,9 @@ async fn a_session_cookie_reads_and_marks_from_its_own_site_only() {
             .unwrap()
     };
 
-    let read = app.request(request("GET", "/notifications/1", None)).await.status();
-    let foreign = app.request(request("POST", "/notifications/1/read-all", Some("http://evil.example"))).await.status();
-    let own = app.request(request("POST", "/notifications/1/read-all", Some("http://localhost:8080"))).await.status();
+    let read = app.send(request("GET", "/notifications/1", None)).await.status();
+    let foreign = app.send(request("POST", "/notifications/1/read-all", Some("http://evil.example"))).await.status();
+    let own = app.send(request("POST", "/notifications/1/read-all", Some("http://localhost:8080"))).await.status();
 
     assert_eq!((read, foreign, own), (StatusCode::OK, StatusCode::FORBIDDEN, StatusCode::OK));
     app.end().await;
@@ -359,7 +359,7 @@ async fn migrating_again_changes_nothing() {
     app.confirms_booking(1, 1).await;
     let before = app.schema().await;
 
-    app.app.state().store.migrate().await.unwrap();
+    app.state.store.migrate().await.unwrap();
 
     assert_eq!(app.schema().await, before);
     assert_eq!(app.listed(1).await, [1]);
@@ -385,7 +385,7 @@ async fn an_older_validator_is_brought_up_to_date() {
     app.database.run_command(older).await.unwrap();
     assert_ne!(app.schema().await, wanted);
 
-    app.app.state().store.migrate().await.unwrap();
+    app.state.store.migrate().await.unwrap();
 
     assert_eq!(app.schema().await, wanted);
     app.end().await;

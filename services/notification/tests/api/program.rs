@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     consumer::Broker,
-    helpers::{Choices, Stream, booking, server, wait_until},
+    helpers::{Options, Stream, booking, server, wait_until},
 };
 
 const LATER: Duration = Duration::from_secs(20);
@@ -99,7 +99,7 @@ async fn open_stream(program: &Program, token: &str) -> Stream {
 #[tokio::test]
 async fn the_program_migrates_tells_what_comes_and_ends_its_streams_on_sigterm() {
     let broker = Broker::alone().await;
-    let database = Choices::default().database;
+    let database = Options::default().database;
     let migrated = command(&database).arg("migrate").stderr(Stdio::null()).status().await.unwrap();
     assert!(migrated.success());
     let mut program = Program::start(&database, &publish_keys().await).await;

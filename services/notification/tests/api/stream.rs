@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 use contracts::identity::{RevocationList, Role};
-use notification_service::hub::STREAMS_PER_USER;
+use notification_service::streams::MAX_STREAMS_PER_USER;
 use serde_json::json;
 
 use crate::{
-    helpers::{Choices, Stream, TestApp, address, ask, server, token, wait_until},
+    helpers::{Options, Stream, TestApp, address, request, server, token, wait_until},
     proxy::Proxy,
 };
 
@@ -23,7 +23,7 @@ async fn a_stream_says_at_once_where_it_begins_and_forbids_buffering() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
 
-    let mut stream = app.streams(1).await;
+    let mut stream = app.opens_stream(1).await;
 
     let headers = stream.response.headers().clone();
     assert_eq!(stream.response.status(), StatusCode::OK);
@@ -39,7 +39,7 @@ async fn a_stream_says_at_once_where_it_begins_and_forbids_buffering() {
 #[tokio::test]
 async fn a_new_notification_is_told_within_a_second_as_the_list_shows_it() {
     let app = TestApp::start().await;
-    let mut stream = app.streams(1).await;
+    let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
     app.confirms_booking(1, 17).await;
@@ -53,8 +53,8 @@ async fn a_new_notification_is_told_within_a_second_as_the_list_shows_it() {
 #[tokio::test]
 async fn a_stream_tells_in_the_language_of_its_reader() {
     let app = TestApp::start().await;
-    let request = ask("GET", 1, "/notifications/1/stream").header("accept-language", "de");
-    let mut stream = Stream::of(app.request(request.body(axum::body::Body::empty()).unwrap()).await);
+    let request = request("GET", 1, "/notifications/1/stream").header("accept-language", "de");
+    let mut stream = Stream::of(app.send(request.body(axum::body::Body::empty()).unwrap()).await);
     stream.next_named("ready", LATER).await;
 
     app.confirms_booking(1, 17).await;
@@ -70,8 +70,8 @@ async fn a_notification_that_another_replica_stored_is_told_within_a_second() {
         let other = app.replica().await;
         (app, other)
     };
-    app.app.spawn_watcher();
-    let mut stream = app.streams(1).await;
+    app.start_watcher();
+    let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
     // The first one shows that the change stream is open; it may be found by the look after the opening.
     other.confirms_booking(1, 1).await;
@@ -84,13 +84,13 @@ async fn a_notification_that_another_replica_stored_is_told_within_a_second() {
     }
 
     other.end().await;
-    app.app.state().lifecycle.stop();
+    app.stop();
 }
 
 #[tokio::test]
 async fn a_stream_tells_nothing_of_others() {
     let app = TestApp::start().await;
-    let mut stream = app.streams(1).await;
+    let mut stream = app.opens_stream(1).await;
 
     app.confirms_booking(2, 1).await;
     app.confirms_booking(1, 2).await;
@@ -107,7 +107,7 @@ async fn a_stream_resumes_after_the_last_event_that_arrived() {
         app.confirms_booking(1, booking_id).await;
     }
 
-    let mut stream = app.streams_after(1, Some("120")).await;
+    let mut stream = app.opens_stream_after(1, Some("120")).await;
 
     assert_eq!(stream.next().await.unwrap().id, "120");
     for seq in 121..=250 {
@@ -121,18 +121,18 @@ async fn a_place_that_was_never_reached_resumes_at_the_newest() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
 
-    let mut stream = app.streams_after(1, Some("999")).await;
+    let mut stream = app.opens_stream_after(1, Some("999")).await;
     app.confirms_booking(1, 2).await;
 
     assert_eq!(stream.next_named("notification", LATER).await.id, "2");
-    assert_eq!(app.streams_after(1, Some("x")).await.response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(app.opens_stream_after(1, Some("x")).await.response.status(), StatusCode::BAD_REQUEST);
     app.end().await;
 }
 
 #[tokio::test]
 async fn a_quiet_stream_says_something_at_every_heartbeat() {
-    let app = TestApp::with(Choices { heartbeat: Duration::from_millis(100), ..Choices::default() }).await;
-    let mut stream = app.streams(1).await;
+    let app = TestApp::with(Options { heartbeat_interval: Duration::from_millis(100), ..Options::default() }).await;
+    let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
     let (one, two) = (stream.next().await.unwrap(), stream.next().await.unwrap());
@@ -144,25 +144,25 @@ async fn a_quiet_stream_says_something_at_every_heartbeat() {
 
 #[tokio::test]
 async fn a_heartbeat_finds_what_nobody_woke_for() {
-    let app = TestApp::with(Choices { heartbeat: Duration::from_millis(200), ..Choices::default() }).await;
+    let app = TestApp::with(Options { heartbeat_interval: Duration::from_millis(200), ..Options::default() }).await;
     let other = app.replica().await;
-    let mut stream = app.streams(1).await;
+    let mut stream = app.opens_stream(1).await;
 
     // Without a watcher, this replica hears nothing of what the other one stores.
     other.confirms_booking(1, 1).await;
 
     assert_eq!(stream.next_named("notification", LATER).await.id, "1");
-    other.app.state().lifecycle.stop();
+    other.stop();
     app.end().await;
 }
 
 #[tokio::test]
 async fn streams_end_when_the_process_stops() {
     let app = TestApp::start().await;
-    let mut stream = app.streams(1).await;
+    let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
-    app.app.state().lifecycle.stop();
+    app.stop();
 
     assert_eq!(stream.next_named("end", LATER).await.data, json!({ "reason": "closed" }));
     assert!(stream.next().await.is_none());
@@ -172,12 +172,12 @@ async fn streams_end_when_the_process_stops() {
 #[tokio::test]
 async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
     let app = TestApp::start().await;
-    let mut stream = app.streams(1).await;
+    let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
     // As the tokens of these tests have it.
     let ended = RevocationList { sessions: vec!["session".to_owned()], ..RevocationList::default() };
-    app.app.state().verifier.revocations().replace(ended);
+    app.state.verifier.revocations().replace(ended);
 
     assert_eq!(stream.next_named("end", LATER).await.data, json!({ "reason": "session_expired" }));
     assert!(stream.next().await.is_none());
@@ -194,7 +194,7 @@ async fn a_stream_ends_with_the_session() {
         let request = axum::http::Request::builder().uri("/notifications/1/stream");
         request.header("authorization", format!("Bearer {short}")).body(axum::body::Body::empty()).unwrap()
     };
-    let mut stream = crate::helpers::Stream::of(app.request(request()).await);
+    let mut stream = crate::helpers::Stream::of(app.send(request()).await);
     stream.next_named("ready", LATER).await;
 
     assert_eq!(stream.next_named("end", LATER).await.data, json!({ "reason": "session_expired" }));
@@ -202,7 +202,7 @@ async fn a_stream_ends_with_the_session() {
 
     // Within the leeway the token is still good for a request, but not for another stream.
     app.clock.advance(TimeDelta::seconds(2));
-    let (status, problem) = crate::helpers::json(app.request(request()).await).await;
+    let (status, problem) = crate::helpers::json(app.send(request()).await).await;
     assert_eq!((status, &problem["code"]), (StatusCode::UNAUTHORIZED, &json!("token_expired")));
     app.end().await;
 }
@@ -210,10 +210,10 @@ async fn a_stream_ends_with_the_session() {
 #[tokio::test]
 async fn one_stream_too_many_of_a_user_ends_the_oldest() {
     let app = TestApp::start().await;
-    let mut oldest = app.streams(1).await;
+    let mut oldest = app.opens_stream(1).await;
     let mut others = Vec::new();
-    for _ in 0..STREAMS_PER_USER {
-        others.push(app.streams(1).await);
+    for _ in 0..MAX_STREAMS_PER_USER {
+        others.push(app.opens_stream(1).await);
     }
 
     assert_eq!(oldest.next_named("end", LATER).await.data, json!({ "reason": "closed" }));
@@ -227,23 +227,23 @@ async fn one_stream_too_many_of_a_user_ends_the_oldest() {
 
 #[tokio::test]
 async fn a_full_replica_refuses_a_stream_until_a_reader_goes() {
-    let app = TestApp::with(Choices { streams_max: 1, ..Choices::default() }).await;
-    let first = app.streams(1).await;
+    let app = TestApp::with(Options { streams_max: 1, ..Options::default() }).await;
+    let first = app.opens_stream(1).await;
 
-    let refused = app.streams(2).await;
+    let refused = app.opens_stream(2).await;
 
     assert_eq!(refused.response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.response.headers().contains_key("retry-after"));
     drop(first);
-    wait_until("a stream is taken again", async || app.streams(2).await.response.status() == StatusCode::OK).await;
+    wait_until("a stream is taken again", async || app.opens_stream(2).await.response.status() == StatusCode::OK).await;
     app.end().await;
 }
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_up_nobody() {
     let app = TestApp::start().await;
-    let _idle = app.streams_after(1, Some("0")).await;
-    let mut reading = app.streams_after(1, Some("0")).await;
+    let _idle = app.opens_stream_after(1, Some("0")).await;
+    let mut reading = app.opens_stream_after(1, Some("0")).await;
 
     for booking_id in 1..=60 {
         app.confirms_booking(1, booking_id).await;
@@ -260,12 +260,12 @@ async fn a_stream_outlives_a_cut_from_mongodb_and_misses_nothing() {
     let url = server("TEST_MONGODB_URL");
     let proxy = Proxy::start(address(&url)).await;
     let through_proxy = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
-    let choices = Choices::default();
+    let choices = Options::default();
     let name = choices.database.clone();
-    let app = TestApp::with(Choices { mongodb_url: through_proxy, ..choices }).await;
-    let other = TestApp::with(Choices { database: name, ..Choices::default() }).await;
-    app.app.spawn_watcher();
-    let mut stream = app.streams(1).await;
+    let app = TestApp::with(Options { mongodb_url: through_proxy, ..choices }).await;
+    let other = TestApp::with(Options { database: name, ..Options::default() }).await;
+    app.start_watcher();
+    let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
     proxy.cut();
@@ -275,7 +275,7 @@ async fn a_stream_outlives_a_cut_from_mongodb_and_misses_nothing() {
 
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")));
     assert_eq!(stream.next_named("notification", LATER).await.id, "1");
-    app.app.state().lifecycle.stop();
+    app.stop();
     other.end().await;
 }
 
@@ -284,9 +284,9 @@ async fn while_mongodb_is_silent_no_stream_begins_and_those_that_are_open_end() 
     let url = server("TEST_MONGODB_URL");
     let proxy = Proxy::start(address(&url)).await;
     let mongodb_url = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
-    let heartbeat = Duration::from_secs(1);
-    let app = TestApp::with(Choices { mongodb_url, heartbeat, ..Choices::default() }).await;
-    let mut open = app.streams(1).await;
+    let heartbeat_interval = Duration::from_secs(1);
+    let app = TestApp::with(Options { mongodb_url, heartbeat_interval, ..Options::default() }).await;
+    let mut open = app.opens_stream(1).await;
     open.next_named("ready", LATER).await;
 
     proxy.stall();
@@ -296,7 +296,7 @@ async fn while_mongodb_is_silent_no_stream_begins_and_those_that_are_open_end() 
     let (status, problem) = refused.expect("an answer in time");
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")));
     assert_eq!(end.data, json!({ "reason": "closed" }));
-    assert!(app.app.state().hub.is_empty(), "nobody listens any more");
+    assert!(app.state.hub.is_empty(), "nobody listens any more");
     proxy.mend();
-    app.app.state().lifecycle.stop();
+    app.stop();
 }
