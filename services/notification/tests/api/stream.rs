@@ -13,13 +13,13 @@ use crate::{
     proxy::Proxy,
 };
 
-/// What the specification allows from storing to telling.
+/// The limit from storing a notification to streaming it.
 const SOON: Duration = Duration::from_secs(1);
-/// For what has no deadline.
+/// For events without a limit of their own.
 const LATER: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_stream_says_at_once_where_it_begins_and_forbids_buffering() {
+async fn a_stream_begins_with_its_position_and_forbids_buffering() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
 
@@ -37,21 +37,21 @@ async fn a_stream_says_at_once_where_it_begins_and_forbids_buffering() {
 }
 
 #[tokio::test]
-async fn a_new_notification_is_told_within_a_second_as_the_list_shows_it() {
+async fn a_new_notification_is_streamed_within_a_second_as_it_is_listed() {
     let app = TestApp::start().await;
     let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
     app.confirms_booking(1, 17).await;
 
-    let told = stream.next_named("notification", SOON).await;
-    assert_eq!(told.id, "1");
-    assert_eq!(told.data, app.get(1, "/notifications/1").await.1["items"][0]);
+    let notification = stream.next_named("notification", SOON).await;
+    assert_eq!(notification.id, "1");
+    assert_eq!(notification.data, app.get(1, "/notifications/1").await.1["items"][0]);
     app.end().await;
 }
 
 #[tokio::test]
-async fn a_stream_tells_in_the_language_of_its_reader() {
+async fn a_stream_is_in_the_language_of_its_user() {
     let app = TestApp::start().await;
     let request = request("GET", 1, "/notifications/1/stream").header("accept-language", "de");
     let mut stream = Stream::of(app.send(request.body(axum::body::Body::empty()).unwrap()).await);
@@ -64,7 +64,7 @@ async fn a_stream_tells_in_the_language_of_its_reader() {
 }
 
 #[tokio::test]
-async fn a_notification_that_another_replica_stored_is_told_within_a_second() {
+async fn a_notification_that_another_replica_stored_is_streamed_within_a_second() {
     let (app, other) = {
         let app = TestApp::start().await;
         let other = app.replica().await;
@@ -73,14 +73,14 @@ async fn a_notification_that_another_replica_stored_is_told_within_a_second() {
     app.start_watcher();
     let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
-    // The first one shows that the change stream is open; it may be found by the look after the opening.
+    // The first notification shows that the change stream is open. It may have been found by the read after the opening.
     other.confirms_booking(1, 1).await;
     stream.next_named("notification", LATER).await;
 
     for booking_id in 2..=5 {
         other.confirms_booking(1, booking_id).await;
-        let told = stream.next_named("notification", SOON).await;
-        assert_eq!(told.data["booking_id"], booking_id);
+        let notification = stream.next_named("notification", SOON).await;
+        assert_eq!(notification.data["booking_id"], booking_id);
     }
 
     other.end().await;
@@ -88,15 +88,15 @@ async fn a_notification_that_another_replica_stored_is_told_within_a_second() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_nothing_of_others() {
+async fn a_stream_has_no_notifications_of_other_users() {
     let app = TestApp::start().await;
     let mut stream = app.opens_stream(1).await;
 
     app.confirms_booking(2, 1).await;
     app.confirms_booking(1, 2).await;
 
-    let told = stream.next_named("notification", LATER).await;
-    assert_eq!((told.id.as_str(), &told.data["booking_id"]), ("1", &json!(2)));
+    let notification = stream.next_named("notification", LATER).await;
+    assert_eq!((notification.id.as_str(), &notification.data["booking_id"]), ("1", &json!(2)));
     app.end().await;
 }
 
@@ -117,7 +117,7 @@ async fn a_stream_resumes_after_the_last_event_that_arrived() {
 }
 
 #[tokio::test]
-async fn a_place_that_was_never_reached_resumes_at_the_newest() {
+async fn an_event_id_beyond_the_newest_resumes_at_the_newest() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
 
@@ -130,7 +130,7 @@ async fn a_place_that_was_never_reached_resumes_at_the_newest() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_says_something_at_every_heartbeat() {
+async fn an_idle_stream_gets_a_comment_at_every_heartbeat() {
     let app = TestApp::with(Options { heartbeat_interval: Duration::from_millis(100), ..Options::default() }).await;
     let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
@@ -143,12 +143,12 @@ async fn a_quiet_stream_says_something_at_every_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_finds_what_nobody_woke_for() {
+async fn a_heartbeat_finds_notifications_without_a_wake_up() {
     let app = TestApp::with(Options { heartbeat_interval: Duration::from_millis(200), ..Options::default() }).await;
     let other = app.replica().await;
     let mut stream = app.opens_stream(1).await;
 
-    // Without a watcher, this replica hears nothing of what the other one stores.
+    // Without a watcher, this replica is not woken for notifications that the other one stores.
     other.confirms_booking(1, 1).await;
 
     assert_eq!(stream.next_named("notification", LATER).await.id, "1");
@@ -170,12 +170,12 @@ async fn streams_end_when_the_process_stops() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
+async fn a_stream_ends_when_its_session_is_revoked() {
     let app = TestApp::start().await;
     let mut stream = app.opens_stream(1).await;
     stream.next_named("ready", LATER).await;
 
-    // As the tokens of these tests have it.
+    // The session id in the tokens of these tests.
     let ended = RevocationList { sessions: vec!["session".to_owned()], ..RevocationList::default() };
     app.state.verifier.revocations().replace(ended);
 
@@ -187,7 +187,7 @@ async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_session() {
+async fn a_stream_ends_when_its_token_expires() {
     let app = TestApp::start().await;
     let short = token(1, Role::Attendee, TimeDelta::seconds(1));
     let request = || {
@@ -200,7 +200,7 @@ async fn a_stream_ends_with_the_session() {
     assert_eq!(stream.next_named("end", LATER).await.data, json!({ "reason": "session_expired" }));
     assert!(stream.next().await.is_none());
 
-    // Within the leeway the token is still good for a request, but not for another stream.
+    // Within the leeway the token is accepted for other requests, but not for a stream.
     app.clock.advance(TimeDelta::seconds(2));
     let (status, problem) = crate::helpers::json(app.send(request()).await).await;
     assert_eq!((status, &problem["code"]), (StatusCode::UNAUTHORIZED, &json!("token_expired")));
@@ -208,7 +208,7 @@ async fn a_stream_ends_with_the_session() {
 }
 
 #[tokio::test]
-async fn one_stream_too_many_of_a_user_ends_the_oldest() {
+async fn one_stream_too_many_ends_the_oldest_of_the_user() {
     let app = TestApp::start().await;
     let mut oldest = app.opens_stream(1).await;
     let mut others = Vec::new();
@@ -226,7 +226,7 @@ async fn one_stream_too_many_of_a_user_ends_the_oldest() {
 }
 
 #[tokio::test]
-async fn a_full_replica_refuses_a_stream_until_a_reader_goes() {
+async fn a_full_replica_refuses_streams_until_one_ends() {
     let app = TestApp::with(Options { streams_max: 1, ..Options::default() }).await;
     let first = app.opens_stream(1).await;
 
@@ -240,7 +240,7 @@ async fn a_full_replica_refuses_a_stream_until_a_reader_goes() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_up_nobody() {
+async fn a_client_that_does_not_read_delays_no_other_client() {
     let app = TestApp::start().await;
     let _idle = app.opens_stream_after(1, Some("0")).await;
     let mut reading = app.opens_stream_after(1, Some("0")).await;
@@ -256,7 +256,7 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_stream_outlives_a_cut_from_mongodb_and_misses_nothing() {
+async fn a_stream_survives_a_lost_connection_to_mongodb() {
     let url = server("TEST_MONGODB_URL");
     let proxy = Proxy::start(address(&url)).await;
     let through_proxy = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
@@ -271,7 +271,7 @@ async fn a_stream_outlives_a_cut_from_mongodb_and_misses_nothing() {
     proxy.cut();
     other.confirms_booking(1, 1).await;
     let (status, problem) = app.get(1, "/notifications/1").await;
-    proxy.mend();
+    proxy.restore();
 
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")));
     assert_eq!(stream.next_named("notification", LATER).await.id, "1");
@@ -280,7 +280,7 @@ async fn a_stream_outlives_a_cut_from_mongodb_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn while_mongodb_is_silent_no_stream_begins_and_those_that_are_open_end() {
+async fn while_mongodb_does_not_respond_open_streams_end_and_new_ones_are_refused() {
     let url = server("TEST_MONGODB_URL");
     let proxy = Proxy::start(address(&url)).await;
     let mongodb_url = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
@@ -293,10 +293,10 @@ async fn while_mongodb_is_silent_no_stream_begins_and_those_that_are_open_end() 
     let refused = tokio::time::timeout(LATER, app.get(1, "/notifications/1/stream")).await;
     let end = open.next_named("end", 3 * LATER).await;
 
-    let (status, problem) = refused.expect("an answer in time");
+    let (status, problem) = refused.expect("a response in time");
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")));
     assert_eq!(end.data, json!({ "reason": "closed" }));
-    assert!(app.state.hub.is_empty(), "nobody listens any more");
-    proxy.mend();
+    assert!(app.state.hub.is_empty(), "all streams have ended");
+    proxy.restore();
     app.stop();
 }
