@@ -1,28 +1,19 @@
-//! Refusals that several handlers share.
+//! Domain errors as API errors.
 
-use std::{future::Future, time::Duration};
+use platform::ApiError;
 
-use platform::{ApiError, ApiResult, auth::Identity, mongo::bounded};
+use crate::domain::Refusal;
 
-/// The longest wait for the database: shorter than a request may take, longer than a conflict lasts.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// 404 unless the asker asks for their own notifications: nobody, admins included, learns of another's.
-pub(crate) fn require_own(asker: &Identity, user_id: i32) -> ApiResult<()> {
-    let own = asker.user_id == user_id || platform::guard_removed!("notification.owner");
-    if own { Ok(()) } else { Err(no_such_notifications()) }
-}
-
-/// 404 for notifications that are not there or not the asker's.
-pub(crate) fn no_such_notifications() -> ApiError {
-    ApiError::not_found("not_found", "there are no such notifications of yours")
-}
-
-/// Runs work on the database in its own task, so that it completes even if the client disconnects. 503 if the database
-/// does not answer.
-pub(crate) async fn undropped<T>(work: impl Future<Output = mongodb::error::Result<T>> + Send + 'static) -> ApiResult<T>
-where
-    T: Send + 'static,
-{
-    Ok(bounded(DATABASE_TIMEOUT, work).await?)
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::not_found("not_found", "there are no such notifications of yours"),
+            Refusal::SessionExpired => {
+                Self::unauthorized("token_expired", "the session is over; refresh it or log in again")
+            }
+            Refusal::TooManyStreams => {
+                Self::too_many_requests("too_many_streams", "too many streams are open here; try again in a moment", 5)
+            }
+        }
+    }
 }

@@ -1,13 +1,13 @@
-//! notification-service: tells people what became of their bookings and events.
+//! The program `notification-service`; `notification-service --help` lists its settings.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use notification_service::{Config, run};
+use notification_service::{app, config::Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    platform::telemetry::init(&config.service.log);
-    platform::telemetry::exit_code(run(config).await)
+    platform::telemetry::init(&config.server.log);
+    platform::telemetry::exit_code(app::run(config).await)
 }

@@ -1,27 +1,24 @@
-//! What handlers share.
+//! What handlers and loops share.
 
 use std::time::Duration;
 
 use axum::extract::FromRef;
 use platform::{Clock, Lifecycle, auth::Verifier};
 
-use crate::{hub::Hub, store::Store};
+use crate::{store::Store, streams::Hub};
 
-/// Built once, cloned into every request.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
-    /// Notifications.
     pub store: Store,
-    /// Listeners of this replica.
+    /// The open streams of this replica.
     pub hub: Hub,
-    /// Checks access tokens.
     pub verifier: Verifier,
-    /// The time.
     pub clock: Clock,
-    /// Streams are background work that ends with the process.
+    /// Streams are tasks that end with the process.
     pub lifecycle: Lifecycle,
     /// How often an idle stream sends a comment.
-    pub heartbeat: Duration,
+    pub heartbeat_interval: Duration,
 }
 
 impl FromRef<AppState> for Verifier {

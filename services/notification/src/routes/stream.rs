@@ -1,20 +1,17 @@
-//! Server-sent events: the asker's notifications as they come.
+//! Streaming notifications as server-sent events.
 
 use std::{convert::Infallible, time::Duration};
 
-use aide::{
-    OperationOutput,
-    generate::GenContext,
-    openapi::{MediaType, Operation, Response as ApiResponse, StatusCode as ApiStatus},
-};
+use aide::{NoApi, openapi::MediaType, transform::TransformResponse};
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderName, header},
     response::{
-        IntoResponse, Response,
+        IntoResponse,
         sse::{Event, Sse},
     },
 };
+use contracts::identity::Language;
 use futures::stream;
 use platform::{
     ApiError, ApiResult,
@@ -23,65 +20,67 @@ use platform::{
     task,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::notifications::UserPath;
+use super::notifications::{NotificationResponse, UserPath, reader_language, require_own};
 use crate::{
-    AppState,
-    error::require_own,
-    feed::{BUFFER, Feed},
-    language::language_of,
+    domain::Refusal,
+    state::AppState,
+    streams::{BUFFER_SIZE, Connection, Feed, StreamEvent},
 };
 
-/// Where to go on.
+/// How long a browser waits before it reconnects.
+const RECONNECT_DELAY: Duration = Duration::from_secs(2);
+
+/// What a stream consists of.
+pub(super) const PROTOCOL: &str = "The first event is `ready` with `{last_seq, unread_count}`. Each notification is an \
+     event `notification`, whose id is its `seq`. A comment is sent every 15 s. A stream with `Last-Event-ID` continues \
+     after that notification; without it, only new notifications are sent. The last event, unless the connection \
+     breaks, is `end` with `{reason}`: `session_expired` or `closed`.";
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StreamQuery {
-    /// Like the header `Last-Event-ID`, which wins: the `seq` of the last notification that the reader has.
+    /// The `seq` of the last notification that the client has. The header `Last-Event-ID` takes precedence.
     last_event_id: Option<i64>,
 }
 
-/// The asker's notifications as server-sent events.
-///
-/// Begins with an event `ready` (`{last_seq, unread_count}`); then one event `notification` each, whose id is its `seq`
-/// and whose data is the notification; a comment every 15 s. With `Last-Event-ID` it goes on after that one, without it
-/// begins with what comes from now on. Before it ends it says `end` (`{reason}`: `session_expired` or `closed`).
 pub(super) async fn stream_notifications(
     State(state): State<AppState>,
     user: AuthUser,
     Path(UserPath { user_id }): Path<UserPath>,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
-) -> ApiResult<EventStream> {
+) -> ApiResult<NoApi<impl IntoResponse>> {
     require_own(&user, user_id)?;
     let resume_after = last_event_id(&headers)?.or(query.last_event_id);
     let deadline = Instant::now() + time_left(user.expires_at, &state)?;
-    // Listening comes first: what is stored from here on wakes it, what was stored before is read.
-    let subscription = state.hub.listen(user_id).ok_or_else(full)?;
+    let language = reader_language(&user, &headers);
+    // Subscribing comes before reading, so that no notification is missed in between.
+    let subscription = state.hub.subscribe(user_id)?;
 
     let counters = state.store.find_counters(user_id).await?;
 
-    let (events, received) = mpsc::channel(BUFFER);
-    // A place that is not reached yet was not ours to give.
-    let last = resume_after.unwrap_or(counters.last_seq).clamp(0, counters.last_seq);
-    let heartbeat = state.heartbeat;
-    let language = language_of(&user, &headers);
+    let (events, received) = mpsc::channel(BUFFER_SIZE);
     let feed = Feed {
         store: state.store,
         user_id,
-        language,
-        last,
+        // This service never sent a sequence number that is not reached yet.
+        last_seq: resume_after.unwrap_or(counters.last_seq).clamp(0, counters.last_seq),
+        connection: Connection {
+            events,
+            deadline,
+            session_id: user.0.session_id,
+            revocations: state.verifier.revocations().clone(),
+            closed: subscription.closed(),
+        },
         subscription,
-        events,
-        deadline,
-        session_id: user.0.session_id,
-        revocations: state.verifier.revocations().clone(),
-        failing_since: None,
-        heartbeat,
+        heartbeat_interval: state.heartbeat_interval,
     };
     task::spawn(&state.lifecycle, "event_stream", feed.run(counters));
-    Ok(EventStream(received))
+    Ok(NoApi(response(received, language)))
 }
 
 fn last_event_id(headers: &HeaderMap) -> ApiResult<Option<i64>> {
@@ -91,48 +90,49 @@ fn last_event_id(headers: &HeaderMap) -> ApiResult<Option<i64>> {
     })
 }
 
-/// How long the asker's session still lasts. A token in its last leeway is good for a request, not for a stream.
-fn time_left(expires_at: i64, state: &AppState) -> ApiResult<Duration> {
+/// The time until the access token expires, without the leeway that other requests get.
+fn time_left(expires_at: i64, state: &AppState) -> Result<Duration, Refusal> {
     let left = expires_at.saturating_mul(1000).saturating_sub(state.clock.now().timestamp_millis());
     match u64::try_from(left) {
         Ok(left @ 1..) => Ok(Duration::from_millis(left)),
-        _ => Err(ApiError::unauthorized("token_expired", "the session is over; refresh it or log in again")),
+        _ => Err(Refusal::SessionExpired),
     }
 }
 
-fn full() -> ApiError {
-    ApiError::too_many_requests("too_many_streams", "too many streams are open here; try again in a moment", 5)
+fn response(events: mpsc::Receiver<StreamEvent>, language: Language) -> impl IntoResponse {
+    let events = stream::unfold(events, move |mut events| async move {
+        let event = events.recv().await?;
+        Some((Ok::<_, Infallible>(server_sent(event, language)), events))
+    });
+    let headers = [
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
+        // Otherwise nginx, and ingress controllers based on it, buffer the response.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Sse::new(events))
 }
 
-/// An endless `text/event-stream`.
-pub(super) struct EventStream(mpsc::Receiver<Event>);
+/// Documents the response of [`stream_notifications`].
+pub(super) fn event_stream(mut response: TransformResponse<'_, ()>) -> TransformResponse<'_, ()> {
+    response.inner().content.insert("text/event-stream".to_owned(), MediaType::default());
+    response.description("Server-sent events.")
+}
 
-impl IntoResponse for EventStream {
-    fn into_response(self) -> Response {
-        let events = stream::unfold(self.0, |mut received| async move {
-            received.recv().await.map(|event| (Ok::<_, Infallible>(event), received))
-        });
-        let mut response = Sse::new(events).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-        // nginx, and the ingress controllers made of it, buffer otherwise.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        response
+fn server_sent(event: StreamEvent, language: Language) -> Event {
+    match event {
+        StreamEvent::Ready { after, counters } => {
+            let data = json!({ "last_seq": counters.last_seq, "unread_count": counters.unread });
+            named("ready", &data).id(after.to_string()).retry(RECONNECT_DELAY)
+        }
+        StreamEvent::Notification(notification) => {
+            let seq = notification.seq;
+            named("notification", &NotificationResponse::new(*notification, language)).id(seq.to_string())
+        }
+        StreamEvent::Heartbeat => Event::default().comment("still here"),
+        StreamEvent::End(reason) => named("end", &json!({ "reason": reason })),
     }
 }
 
-impl OperationOutput for EventStream {
-    type Inner = Self;
-
-    fn operation_response(_ctx: &mut GenContext, _operation: &mut Operation) -> Option<ApiResponse> {
-        let content = [("text/event-stream".to_owned(), MediaType::default())].into_iter().collect();
-        Some(ApiResponse { description: "server-sent events".to_owned(), content, ..ApiResponse::default() })
-    }
-
-    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-        Self::operation_response(ctx, operation)
-            .map(|response| (Some(ApiStatus::Code(200)), response))
-            .into_iter()
-            .collect()
-    }
+fn named(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).json_data(data).expect("plain data can be serialized")
 }

@@ -1,4 +1,4 @@
-//! Collections, validators and indexes, created or brought up to date by `migrate`.
+//! Collections, validators and indexes.
 
 use bson::{Document, doc};
 use futures::TryStreamExt;
@@ -11,10 +11,10 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     ensure_collection(database, "notifications", notification_validator()).await?;
     ensure_collection(database, "counters", counter_validator()).await?;
     let unique = IndexOptions::builder().name("user_id_seq".to_owned()).unique(true).build();
-    let places = IndexModel::builder().keys(doc! { "user_id": 1, "seq": 1 }).options(unique).build();
+    let by_seq = IndexModel::builder().keys(doc! { "user_id": 1, "seq": 1 }).options(unique).build();
     let name = IndexOptions::builder().name("user_id_read_at_seq".to_owned()).build();
     let unread = IndexModel::builder().keys(doc! { "user_id": 1, "read_at": 1, "seq": 1 }).options(name).build();
-    database.collection::<Document>("notifications").create_indexes([places, unread]).await?;
+    database.collection::<Document>("notifications").create_indexes([by_seq, unread]).await?;
     let deleted = IndexOptions::builder()
         .name("deleted_unread".to_owned())
         .partial_filter_expression(doc! { "deleted_at": { "$exists": true } })
@@ -24,10 +24,10 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     sessions::create_indexes(database).await
 }
 
-/// Creates the collection, or changes its validator where it differs: changing needs more rights than creating.
+/// Creates the collection, or updates its validator if it differs: `collMod` needs more privileges than `create`.
 async fn ensure_collection(database: &Database, name: &str, validator: Document) -> Result<()> {
-    let present = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
-    match present {
+    let existing = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
+    match existing {
         None => database.create_collection(name).validator(validator).await,
         Some(collection) if collection.options.validator.as_ref() == Some(&validator) => Ok(()),
         Some(_) => database.run_command(doc! { "collMod": name, "validator": validator }).await.map(drop),

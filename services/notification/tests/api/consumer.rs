@@ -1,4 +1,4 @@
-//! Messages through RabbitMQ. The queue has one name, so these tests take turns.
+//! Messages through RabbitMQ. The queue has one name, so these tests run one after the other.
 
 use std::{process::Stdio, time::Duration};
 
@@ -28,36 +28,36 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    helpers::{Choices, TestApp, address, booking, noon, server, wait_until},
+    helpers::{Options, TestApp, address, booking, noon, server, wait_until},
     proxy::Proxy,
 };
 
-/// The wait for what should take no more than a few seconds.
+/// Longer than it takes to notice that a replica died, shorter than MongoDB keeps its transaction open.
 const SOON: Duration = Duration::from_secs(8);
 
-static TURN: Mutex<()> = Mutex::const_new(());
+static LOCK: Mutex<()> = Mutex::const_new(());
 
-/// The broker, with empty queues, for one test alone.
+/// RabbitMQ with empty queues. Only one test has it at a time.
 pub(crate) struct Broker {
     publisher: Publisher,
     channel: Channel,
     _connection: Connection,
-    _turn: MutexGuard<'static, ()>,
+    _lock: MutexGuard<'static, ()>,
 }
 
 impl Broker {
-    pub(crate) async fn alone() -> Self {
-        let turn = TURN.lock().await;
+    pub(crate) async fn lock() -> Self {
+        let lock = LOCK.lock().await;
         let url = server("TEST_AMQP_URL");
         let publisher = Publisher::new(Bus::new(&Secret::new(url.as_str()), "test").unwrap());
         publisher.ping().await.unwrap();
         let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        // A consumer of the test before may still be leaving.
+        // A consumer of the previous test may still be stopping.
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         for queue in NOTIFICATION_QUEUES {
-            wait_until("nobody consumes", async || {
+            wait_until("the queue has no consumer", async || {
                 let declaring = channel.queue_declare(queue.name.into(), passive, FieldTable::default());
                 declaring.await.unwrap().consumer_count() == 0
             })
@@ -66,7 +66,7 @@ impl Broker {
                 channel.queue_purge(name.into(), QueuePurgeOptions::default()).await.unwrap();
             }
         }
-        Self { publisher, channel, _connection: connection, _turn: turn }
+        Self { publisher, channel, _connection: connection, _lock: lock }
     }
 
     pub(crate) async fn publishes(&self, id: Uuid, message: Message) {
@@ -96,8 +96,8 @@ impl Broker {
 }
 
 #[tokio::test]
-async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
-    let broker = Broker::alone().await;
+async fn a_message_that_the_broker_delivers_five_times_is_stored_once() {
+    let broker = Broker::lock().await;
     let app = TestApp::start().await;
     let id = Uuid::new_v4();
     for _ in 0..5 {
@@ -105,9 +105,9 @@ async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
     }
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 2))).await;
 
-    app.app.spawn_consumer();
+    app.start_consumer();
 
-    wait_until("both are told", async || app.listed(1).await.len() == 2).await;
+    wait_until("both notifications are stored", async || app.listed(1).await.len() == 2).await;
     let mut bookings = app.listed(1).await;
     bookings.sort_unstable();
     assert_eq!(bookings, [1, 2]);
@@ -115,26 +115,26 @@ async fn a_message_delivered_five_times_by_the_broker_is_told_once() {
 }
 
 #[tokio::test]
-async fn poison_becomes_a_dead_letter_and_the_next_message_is_handled() {
-    let broker = Broker::alone().await;
+async fn a_poison_message_becomes_a_dead_letter_and_the_next_message_is_handled() {
+    let broker = Broker::lock().await;
     let app = TestApp::start().await;
-    app.app.spawn_consumer();
+    app.start_consumer();
     let poison = Uuid::new_v4().to_string();
 
     broker.publishes_raw(EXCHANGE, "booking.confirmed", &poison, "{\"type\": \"booking.confirmed\"}").await;
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 2))).await;
 
-    wait_until("the next one is told", async || app.listed(1).await == [2]).await;
+    wait_until("the next one is stored", async || app.listed(1).await == [2]).await;
     wait_until("there is a dead letter", async || broker.dead_letters().await == 1).await;
     assert_eq!(broker.takes_dead_letter().await, poison);
     app.end().await;
 }
 
 #[tokio::test]
-async fn a_message_without_an_id_is_poison_too() {
-    let broker = Broker::alone().await;
+async fn a_message_without_an_id_becomes_a_dead_letter() {
+    let broker = Broker::lock().await;
     let app = TestApp::start().await;
-    app.app.spawn_consumer();
+    app.start_consumer();
     let confirmed = serde_json::to_string(&Message::BookingConfirmed(booking(1, 1))).unwrap();
 
     broker.publishes_raw(EXCHANGE, "booking.confirmed", "no-uuid", &confirmed).await;
@@ -145,8 +145,8 @@ async fn a_message_without_an_id_is_poison_too() {
 }
 
 #[tokio::test]
-async fn the_command_drives_dead_letters_back() {
-    let broker = Broker::alone().await;
+async fn the_command_redrives_dead_letters() {
+    let broker = Broker::lock().await;
     let app = TestApp::start().await;
     let letter = serde_json::to_string(&Message::BookingConfirmed(booking(1, 7))).unwrap();
     let dead = dead_letter_queue(NOTIFICATION_QUEUE);
@@ -161,28 +161,28 @@ async fn the_command_drives_dead_letters_back() {
 
     let (first, second) = (redrive().await.unwrap(), redrive().await.unwrap());
 
-    let said = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
+    let stdout = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
     let moved = |n: u32| {
         format!("dead letters driven back to notification: {n}\ndead letters driven back to notification.user: 0\n")
     };
-    assert_eq!(said(&first), moved(1));
-    assert_eq!(said(&second), moved(0));
-    app.app.spawn_consumer();
-    wait_until("it is told after all", async || app.listed(1).await == [7]).await;
+    assert_eq!(stdout(&first), moved(1));
+    assert_eq!(stdout(&second), moved(0));
+    app.start_consumer();
+    wait_until("the redriven message is stored", async || app.listed(1).await == [7]).await;
     assert_eq!(broker.dead_letters().await, 0);
     app.end().await;
 }
 
 #[tokio::test]
-async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
-    let broker = Broker::alone().await;
+async fn the_consumer_pauses_while_mongodb_is_down() {
+    let broker = Broker::lock().await;
     let url = server("TEST_MONGODB_URL");
     let proxy = Proxy::start(address(&url)).await;
     let through_proxy = url.replace(&address(&url), &format!("127.0.0.1:{}", proxy.port));
-    let app = TestApp::with(Choices { mongodb_url: through_proxy, ..Choices::default() }).await;
-    app.app.spawn_consumer();
+    let app = TestApp::with(Options { mongodb_url: through_proxy, ..Options::default() }).await;
+    app.start_consumer();
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
-    wait_until("the first one is told", async || app.listed(1).await == [1]).await;
+    wait_until("the first one is stored", async || app.listed(1).await == [1]).await;
 
     proxy.cut();
     for booking_id in 2..=8 {
@@ -190,12 +190,12 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
     }
     let (status, problem) = app.get(1, "/notifications/1").await;
     assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
-    let waits = app.handles(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 9))).await;
-    assert!(matches!(waits, Err(Failure::Unavailable(_))), "{waits:?}");
+    let result = app.handles(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 9))).await;
+    assert!(matches!(result, Err(Failure::Unavailable(_))), "{result:?}");
     assert_eq!(broker.dead_letters().await, 0);
-    proxy.mend();
+    proxy.restore();
 
-    wait_until("all are told", async || app.listed(1).await.len() == 8).await;
+    wait_until("all are stored", async || app.listed(1).await.len() == 8).await;
     let mut bookings = app.listed(1).await;
     bookings.sort_unstable();
     assert_eq!(bookings, (1..=8).collect::<Vec<_>>());
@@ -205,27 +205,27 @@ async fn while_mongodb_is_down_consuming_waits_and_then_goes_on() {
 
 #[tokio::test]
 async fn a_message_from_the_broker_reaches_an_open_stream_within_a_second() {
-    let broker = Broker::alone().await;
+    let broker = Broker::lock().await;
     let app = TestApp::start().await;
-    app.app.spawn_consumer();
-    let mut stream = app.streams(1).await;
-    // The first one shows that consuming has begun.
+    app.start_consumer();
+    let mut stream = app.opens_stream(1).await;
+    // The first notification shows that the consumer has started.
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 1))).await;
     stream.next_named("notification", Duration::from_secs(20)).await;
 
     broker.publishes(Uuid::new_v4(), Message::BookingRefunded(booking(1, 1))).await;
 
-    let told = stream.next_named("notification", Duration::from_secs(1)).await;
-    assert_eq!(told.data["type"], "booking.refunded");
+    let notification = stream.next_named("notification", Duration::from_secs(1)).await;
+    assert_eq!(notification.data["type"], "booking.refunded");
     app.end().await;
 }
 
 #[tokio::test]
-async fn a_deletion_from_the_broker_removes_what_the_account_was_told() {
-    let broker = Broker::alone().await;
+async fn a_deletion_from_the_broker_removes_the_notifications_of_the_account() {
+    let broker = Broker::lock().await;
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
-    app.app.spawn_consumer();
+    app.start_consumer();
 
     broker.publishes(Uuid::new_v4(), Message::UserDeleted(UserFact { user_id: 1, occurred_at: noon() })).await;
 
@@ -234,44 +234,44 @@ async fn a_deletion_from_the_broker_removes_what_the_account_was_told() {
 }
 
 #[tokio::test]
-async fn a_replica_that_died_in_a_transaction_holds_up_its_user_briefly_and_nobody_else() {
-    let broker = Broker::alone().await;
-    let app = TestApp::with(Choices { concurrency: 16, ..Choices::default() }).await;
+async fn a_replica_that_died_in_a_transaction_delays_its_user_briefly_and_no_other_user() {
+    let broker = Broker::lock().await;
+    let app = TestApp::with(Options { concurrency: 16, ..Options::default() }).await;
     app.confirms_booking(1, 1).await;
     let mut session = app.database.client().start_session().await.unwrap();
     session.start_transaction().await.unwrap();
     let counters = app.database.collection::<Document>("counters");
-    let place = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
-    counters.update_one(doc! { "_id": 1 }, place).session(&mut session).await.unwrap();
-    let long_ago = bson::DateTime::from(Clock::system().now() - TimeDelta::minutes(1));
-    let dead = doc! { "_id": "dead", "sessions": [session.id().clone()], "seen_at": long_ago };
+    let increment = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
+    counters.update_one(doc! { "_id": 1 }, increment).session(&mut session).await.unwrap();
+    let seen_at = bson::DateTime::from(Clock::system().now() - TimeDelta::minutes(1));
+    let dead = doc! { "_id": "dead", "sessions": [session.id().clone()], "seen_at": seen_at };
     app.database.collection::<Document>("replicas").insert_one(dead).await.unwrap();
     for booking_id in 2..=9 {
         broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, booking_id))).await;
     }
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(2, 10))).await;
 
-    // Nobody looks for the dead yet.
-    app.app.spawn_consumer();
-    timeout(SOON, wait_until("the other user is told", async || app.listed(2).await == [10])).await.unwrap();
+    // Dead replicas are not detected yet.
+    app.start_consumer();
+    timeout(SOON, wait_until("the other user is notified", async || app.listed(2).await == [10])).await.unwrap();
     assert_eq!(app.listed(1).await, [1]);
-    app.app.spawn_presence();
-    timeout(SOON, wait_until("the user is told", async || app.listed(1).await.len() == 9)).await.unwrap();
+    app.state.store.sessions().start_heartbeat(&app.state.lifecycle);
+    timeout(SOON, wait_until("the user is notified", async || app.listed(1).await.len() == 9)).await.unwrap();
 
     assert_eq!(broker.dead_letters().await, 0);
-    assert_eq!(app.places(1).await, (1..=9).rev().collect::<Vec<_>>());
+    assert_eq!(app.sequence_numbers(1).await, (1..=9).rev().collect::<Vec<_>>());
     app.end().await;
 }
 
 #[tokio::test]
-async fn a_living_replica_is_known_to_the_others_with_its_sessions() {
+async fn a_replica_announces_its_sessions() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
     app.confirms_booking(2, 2).await;
 
     let replicas = app.database.collection::<Document>("replicas");
-    let known: Vec<_> = replicas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
-    assert_eq!(known.len(), 1);
-    assert_eq!(known[0].get_array("sessions").unwrap().len(), 1, "one after the other needs but one session");
+    let records: Vec<_> = replicas.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].get_array("sessions").unwrap().len(), 1, "sequential transactions share one session");
     app.end().await;
 }

@@ -1,4 +1,4 @@
-//! What is left of a deleted account: nothing.
+//! Deletion of accounts.
 
 use bson::{Document, doc};
 use contracts::message::{BookingFact, Message, UserFact};
@@ -9,7 +9,7 @@ use crate::helpers::{TestApp, booking, noon};
 
 const TITLE: &str = "Lantern Walk";
 
-/// A booking whose notification carries [`TITLE`].
+/// A booking whose notification contains [`TITLE`].
 fn titled(user_id: i32, booking_id: i32) -> BookingFact {
     BookingFact { event_title: TITLE.to_owned(), ..booking(user_id, booking_id) }
 }
@@ -28,29 +28,29 @@ impl TestApp {
     }
 
     async fn unread(&self, user_id: i32) -> i64 {
-        self.app.state().store.find_counters(user_id).await.unwrap().unread
+        self.state.store.find_counters(user_id).await.unwrap().unread
     }
 
-    /// Every document of every collection, as text.
-    async fn everything(&self) -> String {
-        let mut everything = String::new();
+    /// All documents of all collections, as text.
+    async fn dump(&self) -> String {
+        let mut dump = String::new();
         for name in self.database.list_collection_names().await.unwrap() {
             let documents = self.database.collection::<Document>(&name).find(doc! {}).await.unwrap();
             for document in documents.try_collect::<Vec<_>>().await.unwrap() {
-                everything.push_str(&document.to_string());
+                dump.push_str(&document.to_string());
             }
         }
-        everything
+        dump
     }
 }
 
 #[tokio::test]
-async fn a_deletion_removes_all_that_the_account_was_told_and_nothing_else() {
+async fn a_deletion_removes_all_notifications_of_the_account_and_no_others() {
     let app = TestApp::start().await;
     app.confirms(titled(1, 1)).await;
     app.confirms(titled(1, 2)).await;
     app.confirms(booking(2, 3)).await;
-    assert!(app.everything().await.contains(TITLE));
+    assert!(app.dump().await.contains(TITLE));
 
     app.deletes(1).await;
 
@@ -58,7 +58,7 @@ async fn a_deletion_removes_all_that_the_account_was_told_and_nothing_else() {
     assert_eq!(app.unread(1).await, 0);
     assert_eq!(app.listed(2).await, [3]);
     assert_eq!(app.unread(2).await, 1);
-    assert!(!app.everything().await.contains(TITLE));
+    assert!(!app.dump().await.contains(TITLE));
     app.end().await;
 }
 
@@ -69,17 +69,17 @@ async fn later_messages_for_a_deleted_account_are_acknowledged_and_not_stored() 
     app.deletes(1).await;
 
     app.confirms(titled(1, 2)).await;
-    // One that was stored before the deletion, delivered again.
+    // Redelivers a message from before the deletion.
     app.handles(id, Message::BookingConfirmed(titled(1, 1))).await.unwrap();
 
     assert_eq!(app.listed(1).await, Vec::<i64>::new());
     assert_eq!(app.unread(1).await, 0);
-    assert!(!app.everything().await.contains(TITLE));
+    assert!(!app.dump().await.contains(TITLE));
     app.end().await;
 }
 
 #[tokio::test]
-async fn an_account_that_was_never_told_anything_is_deleted_too() {
+async fn an_account_without_notifications_is_deleted_too() {
     let app = TestApp::start().await;
     app.deletes(1).await;
 
@@ -95,16 +95,16 @@ async fn the_same_deletion_again_changes_nothing() {
     app.confirms(titled(1, 1)).await;
     let id = Uuid::new_v4();
     app.handles(id, deletion(1)).await.unwrap();
-    let before = app.everything().await;
+    let before = app.dump().await;
 
     app.handles(id, deletion(1)).await.unwrap();
 
-    assert_eq!(app.everything().await, before);
+    assert_eq!(app.dump().await, before);
     app.end().await;
 }
 
 #[tokio::test]
-async fn messages_that_race_with_a_deletion_leave_nothing() {
+async fn messages_that_race_with_a_deletion_leave_no_notifications() {
     let app = TestApp::start().await;
     app.confirms(titled(1, 1)).await;
     let confirming = futures::future::join_all((2..=9).map(|booking_id| app.confirms(titled(1, booking_id))));
@@ -117,18 +117,18 @@ async fn messages_that_race_with_a_deletion_leave_nothing() {
 }
 
 #[tokio::test]
-async fn what_an_older_replica_stores_for_a_deleted_account_is_deleted_later() {
+async fn notifications_that_an_older_replica_stores_for_a_deleted_account_are_purged() {
     let app = TestApp::start().await;
     let stored = app.database.collection::<Document>("notifications");
     app.confirms(titled(1, 1)).await;
-    let told = stored.find_one(doc! { "user_id": 1 }).await.unwrap().unwrap();
+    let notification = stored.find_one(doc! { "user_id": 1 }).await.unwrap().unwrap();
     app.deletes(1).await;
-    let place = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
-    app.database.collection::<Document>("counters").update_one(doc! { "_id": 1 }, place).await.unwrap();
-    stored.insert_one(told).await.unwrap();
+    let increment = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
+    app.database.collection::<Document>("counters").update_one(doc! { "_id": 1 }, increment).await.unwrap();
+    stored.insert_one(notification).await.unwrap();
     app.confirms(booking(2, 2)).await;
 
-    app.app.state().store.clean_up_deleted_accounts().await.unwrap();
+    app.state.store.purge_deleted_accounts().await.unwrap();
 
     assert_eq!(app.listed(1).await, Vec::<i64>::new());
     assert_eq!(app.unread(1).await, 0);

@@ -1,4 +1,4 @@
-//! The service on a database of its own, its people and their streams.
+//! The service on a database of its own, requests of its users, and their event streams.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use axum::{
     http::{HeaderValue, Request, Response, StatusCode},
 };
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use clap::Parser;
 use contracts::{
     identity::{AccessClaims, Language, Role},
     message::{BookingFact, EventFact, HolderFact, Message},
 };
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
-use notification_service::{App, Parts};
+use notification_service::{app::App, config::Config, loops, routes, state::AppState};
 use platform::{
     Clock,
     bus::{Bus, Failure, Received},
@@ -30,7 +31,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-/// The address of a server's URL, and the URL with another port of this machine.
+/// The host and port of a URL.
 pub(crate) fn address(url: &str) -> String {
     let rest = url.split_once("://").unwrap().1;
     rest.split('/').next().unwrap().rsplit('@').next().unwrap().to_owned()
@@ -38,27 +39,28 @@ pub(crate) fn address(url: &str) -> String {
 
 /// One replica of the service.
 pub(crate) struct TestApp {
-    pub(crate) app: App,
+    pub(crate) state: AppState,
     pub(crate) clock: Clock,
     pub(crate) database: mongodb::Database,
+    concurrency: u16,
     router: Router,
 }
 
-/// What a test may choose; the rest is alike.
-pub(crate) struct Choices {
+/// The settings that tests change.
+pub(crate) struct Options {
     pub(crate) database: String,
     pub(crate) mongodb_url: String,
-    pub(crate) heartbeat: Duration,
+    pub(crate) heartbeat_interval: Duration,
     pub(crate) streams_max: usize,
     pub(crate) concurrency: u16,
 }
 
-impl Choices {
+impl Options {
     pub(crate) fn default() -> Self {
         Self {
             database: format!("notification_test_{}", Uuid::new_v4().simple()),
             mongodb_url: server("TEST_MONGODB_URL"),
-            heartbeat: Duration::from_secs(15),
+            heartbeat_interval: Duration::from_secs(15),
             streams_max: 100,
             concurrency: 4,
         }
@@ -67,84 +69,82 @@ impl Choices {
 
 impl TestApp {
     pub(crate) async fn start() -> Self {
-        Self::with(Choices::default()).await
+        Self::with(Options::default()).await
     }
 
-    pub(crate) async fn with(choices: Choices) -> Self {
-        let url = Secret::new(choices.mongodb_url);
-        let database = platform::mongo::database(&url, "test", &choices.database).await.unwrap();
+    pub(crate) async fn with(options: Options) -> Self {
+        let arguments = [
+            "notification-service",
+            &format!("--mongodb-url={}", options.mongodb_url),
+            &format!("--mongodb-database={}", options.database),
+            &format!("--amqp-url={}", server("TEST_AMQP_URL")),
+            "--jwks-url=http://127.0.0.1:1/.well-known/jwks.json",
+            &format!("--streams-max={}", options.streams_max),
+        ];
+        let config = Config::try_parse_from(arguments).unwrap();
         let clock = Clock::fixed(noon());
-        let app = App::assemble(Parts {
-            database: database.clone(),
-            bus: Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap(),
-            access_keys: access_keys(),
-            public_url: "http://localhost:8080".parse().unwrap(),
-            clock: clock.clone(),
-            concurrency: choices.concurrency,
-            streams_max: choices.streams_max,
-            heartbeat: choices.heartbeat,
-        });
-        app.state().store.migrate().await.unwrap();
-        let router = app.router();
-        Self { app, clock, database, router }
+        let app = App::with_access_keys(&config, clock.clone(), access_keys()).await.unwrap();
+        let state = AppState { heartbeat_interval: options.heartbeat_interval, ..app.state().clone() };
+        state.store.migrate().await.unwrap();
+        let (database, router) = (state.store.database().clone(), routes::router(state.clone()));
+        Self { state, clock, database, concurrency: options.concurrency, router }
     }
 
     /// Another replica on the same database.
     pub(crate) async fn replica(&self) -> Self {
-        Self::with(Choices { database: self.database.name().to_owned(), ..Choices::default() }).await
+        Self::with(Options { database: self.database.name().to_owned(), ..Options::default() }).await
     }
 
-    /// What the consumer does with a message.
     pub(crate) async fn handles(&self, id: Uuid, message: Message) -> Result<(), Failure> {
-        self.app.consumer().handle(Received { id, message }).await
+        loops::consumer::handle(&self.state, Received { id, message }).await
     }
 
-    /// A confirmed booking of the user is told and stored; gives the notification's id.
+    /// Handles the message of a confirmed booking; returns its id, which is the notification's too.
     pub(crate) async fn confirms_booking(&self, user_id: i32, booking_id: i32) -> Uuid {
         let id = Uuid::new_v4();
         self.handles(id, Message::BookingConfirmed(booking(user_id, booking_id))).await.unwrap();
         id
     }
 
-    pub(crate) async fn request(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub(crate) async fn get(&self, user_id: i32, path: &str) -> (StatusCode, Value) {
-        json(self.request(ask("GET", user_id, path).body(Body::empty()).unwrap()).await).await
+        json(self.send(request("GET", user_id, path).body(Body::empty()).unwrap()).await).await
     }
 
     pub(crate) async fn post(&self, user_id: i32, path: &str, body: &str) -> (StatusCode, Value) {
-        let request = ask("POST", user_id, path).header("content-type", "application/json");
-        json(self.request(request.body(Body::from(body.to_owned())).unwrap()).await).await
+        let builder = request("POST", user_id, path).header("content-type", "application/json");
+        json(self.send(builder.body(Body::from(body.to_owned())).unwrap()).await).await
     }
 
-    /// The numbers of the bookings that a user's list is about, newest first.
+    /// The booking ids of a user's notifications, newest first.
     pub(crate) async fn listed(&self, user_id: i32) -> Vec<i64> {
         let (status, list) = self.get(user_id, &format!("/notifications/{user_id}?limit=100")).await;
         assert_eq!(status, StatusCode::OK, "{list}");
         list["items"].as_array().unwrap().iter().map(|item| item["booking_id"].as_i64().unwrap()).collect()
     }
 
-    /// The places of a user's notifications, newest first.
-    pub(crate) async fn places(&self, user_id: i32) -> Vec<i64> {
+    /// The sequence numbers of a user's notifications, newest first.
+    pub(crate) async fn sequence_numbers(&self, user_id: i32) -> Vec<i64> {
         let (_, list) = self.get(user_id, &format!("/notifications/{user_id}?limit=100")).await;
         list["items"].as_array().unwrap().iter().map(|item| item["seq"].as_i64().unwrap()).collect()
     }
 
-    pub(crate) async fn streams(&self, user_id: i32) -> Stream {
-        self.streams_after(user_id, None).await
+    pub(crate) async fn opens_stream(&self, user_id: i32) -> Stream {
+        self.opens_stream_after(user_id, None).await
     }
 
-    pub(crate) async fn streams_after(&self, user_id: i32, last_event_id: Option<&str>) -> Stream {
-        let mut request = ask("GET", user_id, &format!("/notifications/{user_id}/stream"));
+    pub(crate) async fn opens_stream_after(&self, user_id: i32, last_event_id: Option<&str>) -> Stream {
+        let mut builder = request("GET", user_id, &format!("/notifications/{user_id}/stream"));
         if let Some(id) = last_event_id {
-            request = request.header("last-event-id", id);
+            builder = builder.header("last-event-id", id);
         }
-        Stream::of(self.request(request.body(Body::empty()).unwrap()).await)
+        Stream::of(self.send(builder.body(Body::empty()).unwrap()).await)
     }
 
-    /// Validators and indexes as the database has them.
+    /// The validators and indexes of the database.
     pub(crate) async fn schema(&self) -> Vec<bson::Document> {
         let mut schema = Vec::new();
         for name in ["notifications", "counters"] {
@@ -158,8 +158,21 @@ impl TestApp {
         schema
     }
 
+    pub(crate) fn start_consumer(&self) {
+        let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
+        loops::consumer::start(&self.state, &bus, self.concurrency);
+    }
+
+    pub(crate) fn start_watcher(&self) {
+        loops::watcher::start(&self.state);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state.lifecycle.stop();
+    }
+
     pub(crate) async fn end(self) {
-        self.app.state().lifecycle.stop();
+        self.stop();
         self.database.drop().await.unwrap();
     }
 }
@@ -170,23 +183,23 @@ pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
-pub(crate) fn ask(method: &str, user_id: i32, path: &str) -> axum::http::request::Builder {
+pub(crate) fn request(method: &str, user_id: i32, path: &str) -> axum::http::request::Builder {
     let token = access_token(noon(), user_id, Role::Attendee);
     Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"))
 }
 
-/// Where the fixed clocks stand.
+/// The time of the fixed clocks.
 pub(crate) fn noon() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
 }
 
-/// An access token that is valid for so long.
+/// An access token that is valid for `lifetime` from noon.
 pub(crate) fn token(user_id: i32, role: Role, lifetime: TimeDelta) -> String {
     let exp = (noon() + lifetime).timestamp();
     sign(&AccessClaims { exp, ..claims(noon(), user_id, role) })
 }
 
-/// The `Authorization` of somebody whose account has that language.
+/// The header `Authorization` of a user whose account has that language.
 pub(crate) fn bearer_in(user_id: i32, language: Option<Language>) -> HeaderValue {
     let claims = AccessClaims { language, ..claims(noon(), user_id, Role::Attendee) };
     format!("Bearer {}", sign(&claims)).try_into().unwrap()
@@ -226,16 +239,16 @@ pub(crate) fn holder(user_id: i32) -> HolderFact {
     HolderFact { user_id, booking_id: 1, event: event() }
 }
 
-/// The reading end of an event stream.
+/// The client of an event stream.
 pub(crate) struct Stream {
     pub(crate) response: Response<()>,
     body: BodyDataStream,
     text: String,
 }
 
-/// What a stream says: an event, or a comment.
+/// An event or a comment.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct StreamItem {
     pub(crate) event: String,
     pub(crate) id: String,
     pub(crate) data: Value,
@@ -249,25 +262,25 @@ impl Stream {
         Self { response: Response::from_parts(parts, ()), body: body.into_data_stream(), text: String::new() }
     }
 
-    /// What comes next; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Option<Said> {
-        timeout(WAIT_LIMIT, self.read()).await.expect("the stream says nothing")
+    /// The next item; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<StreamItem> {
+        timeout(WAIT_LIMIT, self.read()).await.expect("the stream is silent")
     }
 
-    /// The next event of that name, which comes within `limit`; comments and others before it are passed over.
-    pub(crate) async fn next_named(&mut self, name: &str, limit: Duration) -> Said {
+    /// The next event of that name, which must arrive within `limit`. Skips other items.
+    pub(crate) async fn next_named(&mut self, name: &str, limit: Duration) -> StreamItem {
         let waiting = async {
             loop {
-                let said = self.read().await.expect("the stream ended");
-                if said.event == name {
-                    return said;
+                let item = self.read().await.expect("the stream ended");
+                if item.event == name {
+                    return item;
                 }
             }
         };
         timeout(limit, waiting).await.unwrap_or_else(|_| panic!("no {name} within {limit:?}"))
     }
 
-    async fn read(&mut self) -> Option<Said> {
+    async fn read(&mut self) -> Option<StreamItem> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let one: String = self.text.drain(..end + 2).collect();
@@ -279,17 +292,17 @@ impl Stream {
     }
 }
 
-fn parse(text: &str) -> Said {
-    let mut said = Said::default();
+fn parse(text: &str) -> StreamItem {
+    let mut item = StreamItem::default();
     for line in text.lines() {
         match line.split_once(':').map(|(name, value)| (name, value.trim_start())) {
-            Some(("event", value)) => value.clone_into(&mut said.event),
-            Some(("id", value)) => value.clone_into(&mut said.id),
-            Some(("retry", value)) => value.clone_into(&mut said.retry),
-            Some(("data", value)) => said.data = serde_json::from_str(value).unwrap(),
-            Some(("", value)) => said.comment = Some(value.to_owned()),
+            Some(("event", value)) => value.clone_into(&mut item.event),
+            Some(("id", value)) => value.clone_into(&mut item.id),
+            Some(("retry", value)) => value.clone_into(&mut item.retry),
+            Some(("data", value)) => item.data = serde_json::from_str(value).unwrap(),
+            Some(("", value)) => item.comment = Some(value.to_owned()),
             _ => panic!("not an event stream: {line:?}"),
         }
     }
-    said
+    item
 }

@@ -9,10 +9,10 @@ use contracts::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::helpers::{TestApp, ask, bearer_in, booking, event, holder, json, token};
+use crate::helpers::{TestApp, bearer_in, booking, event, holder, json, request, token};
 
 #[tokio::test]
-async fn a_confirmed_booking_is_told_with_its_price() {
+async fn the_notification_of_a_confirmed_booking_includes_its_price() {
     let app = TestApp::start().await;
     let id = app.confirms_booking(1, 17).await;
 
@@ -34,13 +34,13 @@ async fn a_confirmed_booking_is_told_with_its_price() {
 }
 
 #[tokio::test]
-async fn each_reader_is_told_in_the_language_of_the_account_even_if_it_changes_later() {
+async fn notifications_are_in_the_language_of_the_account_even_if_it_changes_later() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 17).await;
     let titles = async |language: Option<Language>, accepted: &str| {
-        let mut request = ask("GET", 1, "/notifications/1").header("accept-language", accepted);
+        let mut request = request("GET", 1, "/notifications/1").header("accept-language", accepted);
         request.headers_mut().unwrap().insert("authorization", bearer_in(1, language));
-        let (_, list) = json(app.request(request.body(Body::empty()).unwrap()).await).await;
+        let (_, list) = json(app.send(request.body(Body::empty()).unwrap()).await).await;
         list["items"]
             .as_array()
             .unwrap()
@@ -57,23 +57,23 @@ async fn each_reader_is_told_in_the_language_of_the_account_even_if_it_changes_l
 }
 
 #[tokio::test]
-async fn what_a_version_without_languages_stored_is_still_read() {
+async fn notifications_of_a_version_without_languages_are_still_listed() {
     let app = TestApp::start().await;
     let id = app.confirms_booking(1, 17).await;
     let stored = app.database.collection::<bson::Document>("notifications");
     let untranslated = bson::doc! { "$unset": { "translations": "" } };
     stored.update_one(bson::doc! { "_id": id.to_string() }, untranslated).await.unwrap();
 
-    let mut request = ask("GET", 1, "/notifications/1");
+    let mut request = request("GET", 1, "/notifications/1");
     request.headers_mut().unwrap().insert("authorization", bearer_in(1, Some(Language::De)));
-    let (status, list) = json(app.request(request.body(Body::empty()).unwrap()).await).await;
+    let (status, list) = json(app.send(request.body(Body::empty()).unwrap()).await).await;
 
     assert_eq!((status, &list["items"][0]["title"]), (StatusCode::OK, &json!("Booking confirmed")));
     app.end().await;
 }
 
 #[tokio::test]
-async fn every_kind_of_message_for_a_person_becomes_its_notification() {
+async fn every_type_of_message_for_a_user_becomes_a_notification() {
     let app = TestApp::start().await;
     let messages = [
         Message::BookingConfirmed(booking(1, 1)),
@@ -103,7 +103,7 @@ async fn every_kind_of_message_for_a_person_becomes_its_notification() {
 }
 
 #[tokio::test]
-async fn a_message_for_services_is_left_to_a_newer_version() {
+async fn a_message_for_services_is_unsupported() {
     let app = TestApp::start().await;
 
     let refused = app.handles(Uuid::new_v4(), Message::EventChanged(event())).await;
@@ -113,7 +113,7 @@ async fn a_message_for_services_is_left_to_a_newer_version() {
 }
 
 #[tokio::test]
-async fn a_message_delivered_five_times_is_told_once() {
+async fn a_message_delivered_five_times_is_stored_once() {
     let app = TestApp::start().await;
     let id = Uuid::new_v4();
 
@@ -128,7 +128,7 @@ async fn a_message_delivered_five_times_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_message_handled_by_two_replicas_at_once_is_told_once() {
+async fn a_message_handled_by_two_replicas_at_once_is_stored_once() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let id = Uuid::new_v4();
@@ -148,27 +148,28 @@ async fn a_message_handled_by_two_replicas_at_once_is_told_once() {
 }
 
 #[tokio::test]
-async fn messages_of_one_user_at_once_get_places_without_gaps() {
+async fn concurrent_messages_of_one_user_get_sequence_numbers_without_gaps() {
     let app = TestApp::start().await;
     let handled = (1..=20).map(|booking_id| app.confirms_booking(1, booking_id));
 
     futures::future::join_all(handled).await;
 
     let (_, list) = app.get(1, "/notifications/1?limit=100").await;
-    let places: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["seq"].as_i64().unwrap()).collect();
-    assert_eq!(places, (1..=20).rev().collect::<Vec<_>>());
+    let sequence_numbers: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|item| item["seq"].as_i64().unwrap()).collect();
+    assert_eq!(sequence_numbers, (1..=20).rev().collect::<Vec<_>>());
     app.end().await;
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_without_gap_or_repetition() {
+async fn pages_have_no_gaps_or_repetitions() {
     let app = TestApp::start().await;
     for booking_id in 1..=5 {
         app.confirms_booking(1, booking_id).await;
     }
 
     let (_, first) = app.get(1, "/notifications/1?limit=2").await;
-    // What comes meanwhile does not shift the pages.
+    // A new notification must not shift the pages.
     app.confirms_booking(1, 6).await;
     let next =
         |page: &serde_json::Value| format!("/notifications/1?limit=2&cursor={}", page["next_cursor"].as_str().unwrap());
@@ -185,7 +186,7 @@ async fn pages_follow_each_other_without_gap_or_repetition() {
 }
 
 #[tokio::test]
-async fn reading_one_sets_the_time_once() {
+async fn marking_as_read_twice_keeps_the_first_time() {
     let app = TestApp::start().await;
     let first = app.confirms_booking(1, 1).await;
     app.confirms_booking(1, 2).await;
@@ -205,7 +206,7 @@ async fn reading_one_sets_the_time_once() {
 }
 
 #[tokio::test]
-async fn one_notification_read_twenty_times_at_once_counts_once() {
+async fn a_notification_marked_twenty_times_at_once_counts_once() {
     let app = TestApp::start().await;
     let id = app.confirms_booking(1, 1).await;
     app.confirms_booking(1, 2).await;
@@ -219,7 +220,7 @@ async fn one_notification_read_twenty_times_at_once_counts_once() {
 }
 
 #[tokio::test]
-async fn all_up_to_one_are_read_together_and_later_ones_are_not() {
+async fn notifications_up_to_a_sequence_number_are_marked_together() {
     let app = TestApp::start().await;
     for booking_id in 1..=4 {
         app.confirms_booking(1, booking_id).await;
@@ -235,7 +236,7 @@ async fn all_up_to_one_are_read_together_and_later_ones_are_not() {
 }
 
 #[tokio::test]
-async fn anothers_notifications_are_not_there_not_even_for_an_admin() {
+async fn the_notifications_of_another_user_are_not_found_even_by_an_admin() {
     let app = TestApp::start().await;
     let theirs = app.confirms_booking(1, 1).await;
     let mine = app.confirms_booking(2, 2).await;
@@ -250,11 +251,11 @@ async fn anothers_notifications_are_not_there_not_even_for_an_admin() {
     ];
 
     for (method, path) in paths {
-        let as_user = ask(method, 2, &path).body(Body::empty()).unwrap();
+        let as_user = request(method, 2, &path).body(Body::empty()).unwrap();
         let as_admin = axum::http::Request::builder().method(method).uri(&path);
         let as_admin = as_admin.header("authorization", format!("Bearer {admin}")).body(Body::empty()).unwrap();
         for request in [as_user, as_admin] {
-            let (status, problem) = json(app.request(request).await).await;
+            let (status, problem) = json(app.send(request).await).await;
             assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{method} {path}");
         }
     }
@@ -264,9 +265,9 @@ async fn anothers_notifications_are_not_there_not_even_for_an_admin() {
 }
 
 #[tokio::test]
-async fn nobody_without_a_valid_token_gets_in() {
+async fn requests_without_a_valid_token_are_refused() {
     let app = TestApp::start().await;
-    let over = token(1, Role::Attendee, TimeDelta::minutes(-5));
+    let expired = token(1, Role::Attendee, TimeDelta::minutes(-5));
     let request = |token: &str| {
         let request = axum::http::Request::builder().uri("/notifications/1");
         request.header("authorization", token).body(Body::empty()).unwrap()
@@ -275,16 +276,16 @@ async fn nobody_without_a_valid_token_gets_in() {
     for (token, code) in [
         (String::new(), "login_required"),
         ("Bearer nonsense".to_owned(), "invalid_token"),
-        (format!("Bearer {over}"), "token_expired"),
+        (format!("Bearer {expired}"), "token_expired"),
     ] {
-        let (status, problem) = json(app.request(request(&token)).await).await;
+        let (status, problem) = json(app.send(request(&token)).await).await;
         assert_eq!((status, problem["code"].as_str().unwrap()), (StatusCode::UNAUTHORIZED, code));
     }
     app.end().await;
 }
 
 #[tokio::test]
-async fn a_session_cookie_reads_and_marks_from_its_own_site_only() {
+async fn a_session_cookie_is_accepted_from_its_own_origin_only() {
     let app = TestApp::start().await;
     app.confirms_booking(1, 1).await;
     let cookie = format!("evp8080_access={}", token(1, Role::Attendee, TimeDelta::minutes(10)));
@@ -304,16 +305,16 @@ async fn a_session_cookie_reads_and_marks_from_its_own_site_only() {
             .unwrap()
     };
 
-    let read = app.request(request("GET", "/notifications/1", None)).await.status();
-    let foreign = app.request(request("POST", "/notifications/1/read-all", Some("http://evil.example"))).await.status();
-    let own = app.request(request("POST", "/notifications/1/read-all", Some("http://localhost:8080"))).await.status();
+    let read = app.send(request("GET", "/notifications/1", None)).await.status();
+    let foreign = app.send(request("POST", "/notifications/1/read-all", Some("http://evil.example"))).await.status();
+    let own = app.send(request("POST", "/notifications/1/read-all", Some("http://localhost:8080"))).await.status();
 
     assert_eq!((read, foreign, own), (StatusCode::OK, StatusCode::FORBIDDEN, StatusCode::OK));
     app.end().await;
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_said() {
+async fn invalid_requests_are_refused_with_a_code() {
     let app = TestApp::start().await;
     let gets = [
         ("/notifications/1?limit=0", "invalid_query"),
@@ -338,14 +339,14 @@ async fn what_is_wrong_with_a_request_is_said() {
 }
 
 #[tokio::test]
-async fn reading_goes_on_to_its_end_though_the_client_leaves() {
+async fn marking_as_read_completes_after_the_client_disconnects() {
     let app = TestApp::start().await;
     let id = app.confirms_booking(1, 1).await;
     let path = format!("/notifications/1/{id}/read");
 
-    let leaving = tokio::time::timeout(std::time::Duration::from_millis(1), app.post(1, &path, "")).await;
+    let disconnecting = tokio::time::timeout(std::time::Duration::from_millis(1), app.post(1, &path, "")).await;
 
-    drop(leaving);
+    drop(disconnecting);
     crate::helpers::wait_until("the notification is read", async || {
         app.get(1, "/notifications/1").await.1["unread_count"] == 0
     })
@@ -359,7 +360,7 @@ async fn migrating_again_changes_nothing() {
     app.confirms_booking(1, 1).await;
     let before = app.schema().await;
 
-    app.app.state().store.migrate().await.unwrap();
+    app.state.store.migrate().await.unwrap();
 
     assert_eq!(app.schema().await, before);
     assert_eq!(app.listed(1).await, [1]);
@@ -367,25 +368,25 @@ async fn migrating_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_validator_refuses_a_document_that_is_no_notification() {
+async fn the_validator_refuses_an_invalid_document() {
     let app = TestApp::start().await;
-    let nonsense = bson::doc! { "_id": "x", "user_id": "nobody" };
+    let invalid = bson::doc! { "_id": "x", "user_id": "nobody" };
 
-    let refused = app.database.collection("notifications").insert_one(nonsense).await;
+    let refused = app.database.collection("notifications").insert_one(invalid).await;
 
     assert!(refused.unwrap_err().to_string().contains("121"));
     app.end().await;
 }
 
 #[tokio::test]
-async fn an_older_validator_is_brought_up_to_date() {
+async fn migrating_updates_an_older_validator() {
     let app = TestApp::start().await;
     let wanted = app.schema().await;
     let older = bson::doc! { "collMod": "notifications", "validator": { "$jsonSchema": { "bsonType": "object" } } };
     app.database.run_command(older).await.unwrap();
     assert_ne!(app.schema().await, wanted);
 
-    app.app.state().store.migrate().await.unwrap();
+    app.state.store.migrate().await.unwrap();
 
     assert_eq!(app.schema().await, wanted);
     app.end().await;

@@ -1,4 +1,4 @@
-//! The program itself: its commands, its listeners, the way it stops.
+//! The program itself: commands, listeners, shutdown.
 
 use std::{
     process::Stdio,
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     consumer::Broker,
-    helpers::{Choices, Stream, booking, server, wait_until},
+    helpers::{Options, Stream, booking, server, wait_until},
 };
 
 const LATER: Duration = Duration::from_secs(20);
@@ -70,8 +70,8 @@ fn command(database: &str) -> Command {
     command
 }
 
-/// user-service, as far as this service sees it.
-async fn publish_keys() -> String {
+/// Serves the keys of user-service.
+async fn serve_jwks() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().unwrap());
     let router = Router::new().route("/.well-known/jwks.json", get(async || Json(jwks())));
@@ -91,18 +91,18 @@ async fn publish_keys() -> String {
 
 async fn open_stream(program: &Program, token: &str) -> Stream {
     let client = platform::client::build(Duration::from_secs(60));
-    let asking = client.get(format!("{}/notifications/1/stream", program.public)).bearer_auth(token);
-    let response: Response<reqwest::Body> = asking.send().await.unwrap().into();
+    let request = client.get(format!("{}/notifications/1/stream", program.public)).bearer_auth(token);
+    let response: Response<reqwest::Body> = request.send().await.unwrap().into();
     Stream::of(response.map(Body::new))
 }
 
 #[tokio::test]
-async fn the_program_migrates_tells_what_comes_and_ends_its_streams_on_sigterm() {
-    let broker = Broker::alone().await;
-    let database = Choices::default().database;
+async fn the_program_migrates_streams_notifications_and_ends_streams_on_sigterm() {
+    let broker = Broker::lock().await;
+    let database = Options::default().database;
     let migrated = command(&database).arg("migrate").stderr(Stdio::null()).status().await.unwrap();
     assert!(migrated.success());
-    let mut program = Program::start(&database, &publish_keys().await).await;
+    let mut program = Program::start(&database, &serve_jwks().await).await;
     let client = platform::client::build(LATER);
     let ready = client.get(format!("{}/readyz", program.admin)).send().await.unwrap();
     assert_eq!(ready.status(), 200);
@@ -111,7 +111,7 @@ async fn the_program_migrates_tells_what_comes_and_ends_its_streams_on_sigterm()
     stream.next_named("ready", LATER).await;
 
     broker.publishes(Uuid::new_v4(), Message::BookingConfirmed(booking(1, 17))).await;
-    let told = stream.next_named("notification", LATER).await;
+    let notification = stream.next_named("notification", LATER).await;
     program.terminate();
     wait_until("the program is unready", async || {
         client.get(format!("{}/readyz", program.admin)).send().await.unwrap().status() == 503
@@ -119,7 +119,7 @@ async fn the_program_migrates_tells_what_comes_and_ends_its_streams_on_sigterm()
     .await;
     let end = stream.next_named("end", LATER).await;
 
-    assert_eq!(told.data["booking_id"], 17);
+    assert_eq!(notification.data["booking_id"], 17);
     assert_eq!(end.data, json!({ "reason": "closed" }));
     assert!(stream.next().await.is_none());
     assert!(timeout(LATER, program.child.wait()).await.unwrap().unwrap().success());
@@ -127,7 +127,7 @@ async fn the_program_migrates_tells_what_comes_and_ends_its_streams_on_sigterm()
 }
 
 #[tokio::test]
-async fn the_program_refuses_to_start_without_a_secret_or_with_a_default_one() {
+async fn the_program_refuses_missing_and_default_secrets() {
     for (name, value) in [("AMQP_URL", ""), ("AMQP_URL", "amqp://guest:guest@rabbitmq/%2f"), ("MONGODB_URL", "")] {
         let mut starting = command("unused");
         if value.is_empty() {
@@ -139,13 +139,13 @@ async fn the_program_refuses_to_start_without_a_secret_or_with_a_default_one() {
         let output = starting.output().await.unwrap();
 
         assert!(!output.status.success());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(name) && !said.contains("guest:guest"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(name) && !stderr.contains("guest:guest"), "{stderr}");
     }
 }
 
 #[tokio::test]
-async fn the_program_starts_while_its_servers_are_away() {
+async fn the_program_starts_while_its_servers_are_down() {
     let mut starting = command("unused");
     starting
         .env("MONGODB_URL", "mongodb://127.0.0.1:1/?directConnection=true")

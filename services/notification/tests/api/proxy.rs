@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a server, which a test cuts, stalls and mends.
+//! A TCP proxy in front of a server, by which tests interrupt connections.
 
 use tokio::{
     io::copy_bidirectional,
@@ -31,17 +31,17 @@ impl Proxy {
         Self { port, line }
     }
 
-    /// Ends all connections and takes no new ones.
+    /// Closes all connections, and each new one at once.
     pub(crate) fn cut(&self) {
         self.line.send_replace(Line::Cut);
     }
 
-    /// Keeps all connections open and passes nothing on.
+    /// Keeps all connections open, but forwards nothing.
     pub(crate) fn stall(&self) {
         self.line.send_replace(Line::Stalled);
     }
 
-    pub(crate) fn mend(&self) {
+    pub(crate) fn restore(&self) {
         self.line.send_replace(Line::Open);
     }
 }

@@ -1,18 +1,15 @@
-//! Documents as MongoDB holds them.
+//! The documents of MongoDB.
 
 use bson::DateTime as BsonDateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    domain::{Counters, NewNotification, Notification, NotificationType},
-    texts::{Text, Texts},
-};
+use crate::domain::{Counters, NewNotification, Notification, NotificationType, Text, Texts};
 
 /// A document of `notifications`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct NotificationRow {
-    /// The message's id; its uniqueness is what makes duplicates harmless.
+pub(super) struct NotificationRecord {
+    /// The message's id. It is unique, so a redelivered message cannot be stored twice.
     #[serde(rename = "_id")]
     pub(super) id: String,
     user_id: i32,
@@ -21,7 +18,7 @@ pub(super) struct NotificationRow {
     kind: NotificationType,
     booking_id: i32,
     event_id: String,
-    /// English. Versions without translations read and write only this.
+    /// English, like `body`. Versions without translations read and write only these two.
     title: String,
     body: String,
     #[serde(default, skip_serializing_if = "Translations::is_empty")]
@@ -30,14 +27,14 @@ pub(super) struct NotificationRow {
     created_at: BsonDateTime,
 }
 
-/// The texts of a notification in languages other than English.
+/// The texts in languages other than English.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Translations {
-    de: Option<TextRow>,
+    de: Option<TextRecord>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct TextRow {
+struct TextRecord {
     title: String,
     body: String,
 }
@@ -48,7 +45,7 @@ impl Translations {
     }
 }
 
-impl NotificationRow {
+impl NotificationRecord {
     pub(super) fn new(new: &NewNotification, seq: i64) -> Self {
         Self {
             id: new.id.to_string(),
@@ -60,7 +57,7 @@ impl NotificationRow {
             title: new.texts.english.title.clone(),
             body: new.texts.english.body.clone(),
             translations: Translations {
-                de: new.texts.german.clone().map(|Text { title, body }| TextRow { title, body }),
+                de: new.texts.german.clone().map(|Text { title, body }| TextRecord { title, body }),
             },
             read_at: None,
             created_at: BsonDateTime::from_chrono(new.created_at),
@@ -68,65 +65,53 @@ impl NotificationRow {
     }
 }
 
-impl From<NotificationRow> for Notification {
-    fn from(row: NotificationRow) -> Self {
+impl From<NotificationRecord> for Notification {
+    fn from(record: NotificationRecord) -> Self {
         Self {
             // Only UUIDs are ever inserted.
-            id: Uuid::try_parse(&row.id).unwrap_or_default(),
-            user_id: row.user_id,
-            seq: row.seq,
-            kind: row.kind,
-            booking_id: row.booking_id,
-            event_id: row.event_id,
+            id: Uuid::try_parse(&record.id).unwrap_or_default(),
+            user_id: record.user_id,
+            seq: record.seq,
+            kind: record.kind,
+            booking_id: record.booking_id,
+            event_id: record.event_id,
             texts: Texts {
-                english: Text { title: row.title, body: row.body },
-                german: row.translations.de.map(|TextRow { title, body }| Text { title, body }),
+                english: Text { title: record.title, body: record.body },
+                german: record.translations.de.map(|TextRecord { title, body }| Text { title, body }),
             },
-            read_at: row.read_at.map(BsonDateTime::to_chrono),
-            created_at: row.created_at.to_chrono(),
+            read_at: record.read_at.map(BsonDateTime::to_chrono),
+            created_at: record.created_at.to_chrono(),
         }
     }
 }
 
 /// A document of `counters`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(super) struct CounterRow {
+pub(super) struct CounterRecord {
     #[serde(rename = "_id")]
     pub(super) user_id: i32,
     last_seq: i64,
     unread: i64,
-    /// When the account was deleted. Older versions neither read nor change it.
+    /// When the account was deleted. Older versions ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deleted_at: Option<BsonDateTime>,
 }
 
-impl From<CounterRow> for Counters {
-    fn from(row: CounterRow) -> Self {
-        Self { last_seq: row.last_seq, unread: row.unread }
+impl From<CounterRecord> for Counters {
+    fn from(record: CounterRecord) -> Self {
+        Self { last_seq: record.last_seq, unread: record.unread }
     }
 }
 
-/// A change event of an insertion, cut down to whom it concerns.
+/// The change event of an insert.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Arrival {
+pub struct InsertEvent {
     #[serde(rename = "fullDocument")]
-    document: ArrivedDocument,
+    pub document: InsertedDocument,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-struct ArrivedDocument {
-    user_id: i32,
-    seq: i64,
-}
-
-impl Arrival {
-    /// Whose notification it is.
-    pub fn user_id(&self) -> i32 {
-        self.document.user_id
-    }
-
-    /// Its place among theirs.
-    pub fn seq(&self) -> i64 {
-        self.document.seq
-    }
+pub struct InsertedDocument {
+    pub user_id: i32,
+    pub seq: i64,
 }

@@ -1,5 +1,5 @@
-//! The catalogues of texts, one per language, shared with the site: `frontend/src/texts/`. Services use their section
-//! `server`, which browsers do not get.
+//! The text catalogues, one per language, shared with the frontend: `frontend/src/texts/`. This service reads their
+//! section `server`, which browsers do not get.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -8,13 +8,13 @@ use chrono_tz::Tz;
 use contracts::{identity::Language, money::decimal};
 use serde::Deserialize;
 
-/// What services say in one language, and how that language writes numbers and dates.
+/// The texts in one language, and how that language writes numbers and dates.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Catalogue {
-    /// From Monday on, separated by commas.
+    /// Monday to Sunday, separated by commas.
     weekdays: String,
-    /// From January on, separated by commas.
+    /// January to December, separated by commas.
     months: String,
     time: String,
     thousands: String,
@@ -23,20 +23,20 @@ pub(super) struct Catalogue {
     money: String,
     /// An amount in any other currency.
     money_code: String,
-    seats: Counted,
+    seats: Plural,
     pub(super) notification: Notifications,
     fields: HashMap<String, String>,
 }
 
-/// A text that goes with a number.
+/// A text with a singular and a plural.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Counted {
+struct Plural {
     one: String,
     other: String,
 }
 
-/// The texts of each kind of notification.
+/// The texts of each type of notification.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Notifications {
@@ -77,7 +77,7 @@ pub(super) struct EventChanged {
     pub(super) moved: String,
 }
 
-/// Texts that need no choice.
+/// Texts without variants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plain {
@@ -85,8 +85,8 @@ pub(super) struct Plain {
     pub(super) body: String,
 }
 
-static ENGLISH: LazyLock<Catalogue> = LazyLock::new(|| read(include_str!("../../../../frontend/src/texts/en.json")));
-static GERMAN: LazyLock<Catalogue> = LazyLock::new(|| read(include_str!("../../../../frontend/src/texts/de.json")));
+static ENGLISH: LazyLock<Catalogue> = LazyLock::new(|| read(include_str!("../../../../../frontend/src/texts/en.json")));
+static GERMAN: LazyLock<Catalogue> = LazyLock::new(|| read(include_str!("../../../../../frontend/src/texts/de.json")));
 
 fn read(file: &str) -> Catalogue {
     #[derive(Deserialize)]
@@ -97,7 +97,6 @@ fn read(file: &str) -> Catalogue {
 }
 
 impl Catalogue {
-    /// The catalogue of a language.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
             Language::En => &ENGLISH,
@@ -105,13 +104,13 @@ impl Catalogue {
         }
     }
 
-    /// `2 seats`. English and German have one rule (CLDR): one is singular, everything else plural.
+    /// Such as `2 seats`. English and German share a rule (CLDR): 1 is singular, everything else is plural.
     pub(super) fn seats(&self, count: u32) -> String {
         let text = if count == 1 { &self.seats.one } else { &self.seats.other };
         fill(text, &[("n", &count.to_string())])
     }
 
-    /// An amount of minor units, as the site writes it: whole amounts without decimals.
+    /// An amount in minor units, formatted as on the site: whole amounts have no decimals.
     pub(super) fn money(&self, amount: i64, currency: &str) -> String {
         let number = self.number(&decimal(amount, currency));
         match symbol(currency) {
@@ -120,7 +119,7 @@ impl Catalogue {
         }
     }
 
-    /// A decimal number such as `1234.50` as people write it.
+    /// Formats a decimal number such as `1234.50`.
     fn number(&self, decimal: &str) -> String {
         let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
         let mut number = String::new();
@@ -137,7 +136,7 @@ impl Catalogue {
         number
     }
 
-    /// An instant as people at the venue see it, such as `Friday, 5 June 2026, 19:30 (Europe/Berlin)`.
+    /// An instant in local time, such as `Friday, 5 June 2026, 19:30 (Europe/Berlin)`.
     pub(super) fn time(&self, instant: DateTime<Utc>, time_zone: &str) -> String {
         match time_zone.parse::<Tz>() {
             Ok(zone) => self.local_time(&instant.with_timezone(&zone), time_zone),
@@ -158,7 +157,7 @@ impl Catalogue {
         fill(&self.time, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// The names of an event's fields that matter to attendees, as they read them.
+    /// The display names of an event's fields.
     pub(super) fn field_names<'a>(&'a self, fields: &'a [String]) -> Vec<&'a str> {
         let mut names = Vec::new();
         for field in fields {
@@ -172,7 +171,7 @@ impl Catalogue {
     }
 }
 
-/// The currencies whose symbol readers of every language know.
+/// The symbol of a currency, if readers of every language know it.
 fn symbol(currency: &str) -> Option<&'static str> {
     match currency {
         "EUR" => Some("€"),
@@ -183,7 +182,7 @@ fn symbol(currency: &str) -> Option<&'static str> {
     }
 }
 
-/// `template` with each `{name}` replaced by its value. What is in a value is not replaced again.
+/// Replaces each `{name}` in `template` by its value. Values may contain braces: they are not replaced again.
 pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_language_writes_amounts_in_its_way() {
+    fn each_language_formats_amounts_differently() {
         let (english, german) = (Catalogue::of(Language::En), Catalogue::of(Language::De));
 
         for (amount, currency, in_english, in_german) in [
@@ -217,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_value_is_not_replaced() {
+    fn placeholders_in_values_are_not_replaced() {
         assert_eq!(fill("{a} and {b}{c}", &[("a", "{b}"), ("b", "2")]), "{b} and 2");
     }
 
     #[test]
-    fn every_language_names_each_day_and_month() {
+    fn every_language_has_names_for_all_days_and_months() {
         for language in [Language::En, Language::De] {
             let Catalogue { weekdays, months, .. } = Catalogue::of(language);
 

@@ -1,4 +1,4 @@
-//! What notifications say, in every language of the platform.
+//! The texts of notifications, in every language of the platform.
 
 mod catalogue;
 
@@ -8,33 +8,32 @@ use contracts::{
     text::isolate,
 };
 
-use self::catalogue::{Catalogue, Confirmed, Plain, fill};
+use self::catalogue::{Cancelled, Catalogue, Confirmed, Plain, fill};
 
-/// The words of one notification in one language.
+/// The text of one notification in one language.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Text {
     /// One line.
     pub title: String,
-    /// A sentence or three.
+    /// One to three sentences.
     pub body: String,
 }
 
-/// The words of one notification in every language, so that its reader may change the language later.
+/// The text of one notification in every language: users may change their language after it is stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Texts {
-    /// English, which readers of an unknown language also get.
+    /// Also for languages without a translation.
     pub english: Text,
-    /// German; absent where an older version stored the notification.
+    /// Absent if an older version stored the notification.
     pub german: Option<Text>,
 }
 
 impl Texts {
-    fn render(text: impl Fn(&Catalogue) -> Text) -> Self {
-        Self { english: text(Catalogue::of(Language::En)), german: Some(text(Catalogue::of(Language::De))) }
+    fn render(render: impl Fn(&Catalogue) -> Text) -> Self {
+        Self { english: render(Catalogue::of(Language::En)), german: Some(render(Catalogue::of(Language::De))) }
     }
 
-    /// The words for a reader of `language`.
-    pub fn read_in(self, language: Language) -> Text {
+    pub fn in_language(self, language: Language) -> Text {
         match language {
             Language::En => self.english,
             Language::De => self.german.unwrap_or(self.english),
@@ -42,47 +41,48 @@ impl Texts {
     }
 }
 
-/// The seats are theirs.
-pub fn confirmed(fact: &BookingFact) -> Texts {
+pub(super) fn confirmed(booking: &BookingFact) -> Texts {
     Texts::render(|catalogue| {
         let Confirmed { title, body, paid, free } = &catalogue.notification.confirmed;
-        let price = if fact.amount == 0 { free } else { paid };
-        Text { title: title.clone(), body: about_booking(catalogue, &format!("{body} {price}"), fact) }
+        let price = if booking.amount == 0 { free } else { paid };
+        about_booking(catalogue, title, &format!("{body} {price}"), booking)
     })
 }
 
-/// The booking ended by its owner's or the organizer's doing.
-pub fn cancelled(fact: &BookingFact) -> Texts {
+pub(super) fn cancelled(booking: &BookingFact) -> Texts {
     Texts::render(|catalogue| {
-        let texts = &catalogue.notification.cancelled;
-        let body = match fact.reason {
-            Some(CancelReason::ByAttendee) => &texts.by_attendee,
-            Some(CancelReason::EventCancelled) => &texts.event_cancelled,
-            None => &texts.body,
+        let Cancelled { title, body, by_attendee, event_cancelled } = &catalogue.notification.cancelled;
+        let body = match booking.reason {
+            Some(CancelReason::ByAttendee) => by_attendee,
+            Some(CancelReason::EventCancelled) => event_cancelled,
+            None => body,
         };
-        Text { title: texts.title.clone(), body: about_booking(catalogue, body, fact) }
+        about_booking(catalogue, title, body, booking)
     })
 }
 
-/// The money went back.
-pub fn refunded(fact: &BookingFact) -> Texts {
-    Texts::render(|catalogue| plain(catalogue, &catalogue.notification.refunded, fact))
+pub(super) fn refunded(booking: &BookingFact) -> Texts {
+    Texts::render(|catalogue| {
+        let Plain { title, body } = &catalogue.notification.refunded;
+        about_booking(catalogue, title, body, booking)
+    })
 }
 
-/// The hold ran out unpaid.
-pub fn expired(fact: &BookingFact) -> Texts {
-    Texts::render(|catalogue| plain(catalogue, &catalogue.notification.expired, fact))
+pub(super) fn expired(booking: &BookingFact) -> Texts {
+    Texts::render(|catalogue| {
+        let Plain { title, body } = &catalogue.notification.expired;
+        about_booking(catalogue, title, body, booking)
+    })
 }
 
-/// What attendees were told is no longer so.
-pub fn event_changed(event: &EventFact) -> Texts {
+pub(super) fn event_changed(event: &EventFact) -> Texts {
     Texts::render(|catalogue| {
         let texts = &catalogue.notification.event_changed;
         let names = catalogue.field_names(&event.changed);
-        let what = if names.is_empty() { &texts.details } else { &texts.changed };
-        let cancel = if event.is_moved() { format!(" {}", texts.moved) } else { String::new() };
+        let changes = if names.is_empty() { &texts.details } else { &texts.changed };
+        let moved = if event.is_moved() { format!(" {}", texts.moved) } else { String::new() };
         let body = fill(
-            &format!("{what} {}{cancel}", texts.body),
+            &format!("{changes} {}{moved}", texts.body),
             &[
                 ("fields", &names.join(", ")),
                 ("venue", &isolate(&event.venue)),
@@ -93,8 +93,7 @@ pub fn event_changed(event: &EventFact) -> Texts {
     })
 }
 
-/// The event does not take place.
-pub fn event_cancelled(event: &EventFact) -> Texts {
+pub(super) fn event_cancelled(event: &EventFact) -> Texts {
     Texts::render(|catalogue| {
         let Plain { title, body } = &catalogue.notification.event_cancelled;
         let values: [(&str, &str); 3] = [
@@ -106,20 +105,14 @@ pub fn event_cancelled(event: &EventFact) -> Texts {
     })
 }
 
-fn plain(catalogue: &Catalogue, Plain { title, body }: &Plain, fact: &BookingFact) -> Text {
-    Text { title: title.clone(), body: about_booking(catalogue, body, fact) }
-}
-
-fn about_booking(catalogue: &Catalogue, template: &str, fact: &BookingFact) -> String {
-    fill(
-        template,
-        &[
-            ("booking", &fact.booking_id.to_string()),
-            ("event", &isolate(&fact.event_title)),
-            ("seats", &catalogue.seats(fact.seats)),
-            ("amount", &catalogue.money(fact.amount, &fact.currency)),
-        ],
-    )
+fn about_booking(catalogue: &Catalogue, title: &str, body: &str, booking: &BookingFact) -> Text {
+    let values: [(&str, &str); 4] = [
+        ("booking", &booking.booking_id.to_string()),
+        ("event", &isolate(&booking.event_title)),
+        ("seats", &catalogue.seats(booking.seats)),
+        ("amount", &catalogue.money(booking.amount, &booking.currency)),
+    ];
+    Text { title: title.to_owned(), body: fill(body, &values) }
 }
 
 #[cfg(test)]
@@ -159,7 +152,7 @@ mod tests {
     }
 
     fn bodies(texts: Texts) -> [String; 2] {
-        [texts.clone().read_in(Language::En).body, texts.read_in(Language::De).body]
+        [texts.clone().in_language(Language::En).body, texts.in_language(Language::De).body]
     }
 
     #[test]
@@ -175,26 +168,26 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_says_whose_doing_it_was() {
-        let by = |reason| bodies(cancelled(&BookingFact { reason, ..booking(1, 0) }));
+    fn a_cancellation_says_why() {
+        let body = |reason| bodies(cancelled(&BookingFact { reason, ..booking(1, 0) }));
 
-        let [by_organizer, durch_absage] = by(Some(CancelReason::EventCancelled));
-        let [by_attendee, _] = by(Some(CancelReason::ByAttendee));
-        let [by_somebody, _] = by(None);
+        let [event_cancelled, event_cancelled_german] = body(Some(CancelReason::EventCancelled));
+        let [by_attendee, _] = body(Some(CancelReason::ByAttendee));
+        let [no_reason, _] = body(None);
 
         assert_eq!(
-            by_organizer,
+            event_cancelled,
             "Your booking 17 (1 seat for “\u{2068}Jazz Night\u{2069}”) has been cancelled because the event isn’t taking place."
         );
-        assert!(durch_absage.ends_with(
+        assert!(event_cancelled_german.ends_with(
             "(1 Platz für „\u{2068}Jazz Night\u{2069}“) wurde storniert, weil das Event nicht stattfindet."
         ));
         assert!(by_attendee.starts_with("You cancelled your booking 17"));
-        assert!(by_somebody.ends_with("has been cancelled."));
+        assert!(no_reason.ends_with("has been cancelled."));
     }
 
     #[test]
-    fn a_changed_event_is_told_in_the_time_of_its_venue() {
+    fn a_changed_event_is_described_in_the_time_of_its_venue() {
         assert_eq!(
             bodies(event_changed(&event(&["starts_at", "venue"]))),
             [
@@ -212,13 +205,13 @@ mod tests {
 
     #[test]
     fn an_unknown_zone_falls_back_to_utc() {
-        let odd = EventFact { time_zone: "Moon/Base".to_owned(), ..event(&[]) };
+        let event = EventFact { time_zone: "Moon/Base".to_owned(), ..event(&[]) };
 
-        assert!(event_cancelled(&odd).english.body.contains("17:30 (UTC)"));
+        assert!(event_cancelled(&event).english.body.contains("17:30 (UTC)"));
     }
 
     #[test]
-    fn no_text_has_an_empty_place() {
+    fn no_text_has_an_unfilled_placeholder() {
         let all = [
             confirmed(&booking(2, 5000)),
             cancelled(&booking(2, 5000)),
@@ -238,9 +231,9 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_version_stored_is_read_in_english() {
+    fn a_notification_of_an_older_version_is_in_english() {
         let texts = Texts { german: None, ..confirmed(&booking(1, 0)) };
 
-        assert_eq!(texts.clone().read_in(Language::De), texts.english);
+        assert_eq!(texts.clone().in_language(Language::De), texts.english);
     }
 }

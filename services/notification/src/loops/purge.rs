@@ -1,0 +1,17 @@
+//! Deletes notifications that replicas of older versions stored for deleted accounts.
+
+use std::time::Duration;
+
+use platform::task::{Schedule, repeat};
+
+use crate::state::AppState;
+
+const INTERVAL: Duration = Duration::from_secs(600);
+
+pub fn start(state: &AppState) {
+    let store = state.store.clone();
+    repeat(&state.lifecycle, "deleted_accounts", Schedule::every(INTERVAL), move || {
+        let store = store.clone();
+        async move { store.purge_deleted_accounts().await }
+    });
+}
