@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 const COMMON: &str = include_str!("../../data/common_passwords.txt");
 const WRONG_LENGTH: &str = "must have 8 to 128 characters";
 const TOO_COMMON: &str = "is one of the most common passwords; choose another one";
-const LIKE_EMAIL: &str = "must not be made from your email address; choose another one";
+const DERIVED_FROM_EMAIL: &str = "must not be derived from your e-mail address; choose another one";
 
 /// A password in Unicode form NFKC, so that it is the same from every keyboard. `Debug` hides it.
 #[derive(Clone, Eq, PartialEq)]
@@ -37,7 +37,7 @@ impl Password {
         if COMMON.lines().any(|common| common == lower) {
             return Err(TOO_COMMON);
         }
-        if is_derived_from(&lower, &email.trim().to_lowercase()) { Err(LIKE_EMAIL) } else { Ok(()) }
+        if is_derived_from(&lower, &email.trim().to_lowercase()) { Err(DERIVED_FROM_EMAIL) } else { Ok(()) }
     }
 
     /// A password to verify against a stored hash.
@@ -123,7 +123,7 @@ mod tests {
             "ada.lovelace+tag",
         ] {
             let refused = Password::parse_new(variant, "ada.lovelace+tag@example.org");
-            assert_eq!(refused.unwrap_err(), LIKE_EMAIL, "{variant}");
+            assert_eq!(refused.unwrap_err(), DERIVED_FROM_EMAIL, "{variant}");
         }
     }
 

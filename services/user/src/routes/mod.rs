@@ -35,7 +35,7 @@ pub fn router(state: AppState) -> Router {
             "/users/me/delete",
             post_with(account::delete_account, |op| {
                 op.summary("Delete your account").description(
-                    "Needs the password. user-service removes the personal data at once, the other services within \
+                    "Needs the password. user-service erases the personal data immediately, the other services within \
                      moments. The address may be registered again. Refused with 401 \
                      `login_required`, `invalid_token` or `session_over`; 403 `wrong_password` or `account_disabled`; 409 \
                      `last_admin` if nobody else is an active admin, `events_to_come` if the caller has published events \

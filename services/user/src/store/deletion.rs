@@ -57,7 +57,7 @@ impl Store {
         if own.role == "admin" && locked.len() == 1 {
             return Ok(DeletionOutcome::LastAdmin);
         }
-        remove_person(&mut transaction, id, own.registration_id).await?;
+        erase_personal_data(&mut transaction, id, own.registration_id).await?;
         let keys: Vec<Vec<u8>> = account.limits.iter().map(|limit| limit.key.clone()).collect();
         sqlx::query!("delete from rate_limits where key = any($1)", &keys).execute(&mut *transaction).await?;
         enqueue(&mut transaction, Uuid::new_v4(), account.message).await?;
@@ -66,8 +66,8 @@ impl Store {
     }
 }
 
-/// Removes the person from the account's row, and every other row that knows them.
-async fn remove_person(connection: &mut PgConnection, id: i32, registration_id: Uuid) -> sqlx::Result<()> {
+/// Erases the personal data in the account's row, and deletes or clears other rows of the user.
+async fn erase_personal_data(connection: &mut PgConnection, id: i32, registration_id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "update users set email = $2, name = '', password_hash = '', role = 'attendee', status = 'disabled',
              requested_role = null, language = null, deleted_at = now()
@@ -77,7 +77,7 @@ async fn remove_person(connection: &mut PgConnection, id: i32, registration_id: 
     )
     .execute(&mut *connection)
     .await?;
-    // Sessions and their tokens stay for a while, so that whoever still uses them is told that they are over.
+    // Sessions and their tokens stay until the purge, so that their clients get `session_over`.
     sqlx::query!(
         "update sessions set revoked_at = coalesce(revoked_at, now()), user_agent = null where user_id = $1",
         id
