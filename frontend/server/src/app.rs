@@ -1,10 +1,7 @@
 //! Builds the server from its settings, and runs it.
 
 use axum::Router;
-use platform::{
-    health::Readiness,
-    Lifecycle, server,
-};
+use platform::{Lifecycle, health::Readiness, server};
 
 use crate::{
     clients::event_service::EventService,

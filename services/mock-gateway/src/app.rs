@@ -3,13 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use platform::{
-    Clock,
-    config::ServerArgs,
-    health::Readiness,
-    postgres,
-    Lifecycle, server,
-};
+use platform::{Clock, Lifecycle, config::ServerArgs, health::Readiness, postgres, server};
 
 use crate::{
     clients::webhook_receiver::WebhookReceiver,

@@ -6,13 +6,12 @@ use axum::Router;
 use contracts::message::NOTIFICATION_QUEUES;
 use mongodb::Database;
 use platform::{
-    Clock,
+    Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
     bus::{self, Bus},
     config::ServerArgs,
     health::{self, Readiness},
-    mongo,
-    Lifecycle, server,
+    mongo, server,
 };
 use url::Url;
 

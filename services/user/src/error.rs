@@ -1,77 +1,65 @@
-//! What this service refuses, and how each refusal is answered.
+//! Refusals, and their API errors.
 
-use platform::ApiError;
+use platform::{ApiError, error::FieldError};
 use thiserror::Error;
 
-/// A refusal, named for the fact.
+/// Named like the codes of the API errors.
 #[derive(Debug, Error)]
 pub enum Refusal {
-    /// Somebody registered with that address before.
     #[error("this e-mail address is taken; log in, or have your password reset")]
     EmailTaken,
-    /// Unknown address or wrong password: the two look alike.
+    /// Unknown address or wrong password; the answer does not tell which.
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
-    /// The right password of a disabled account.
+    /// Told only to those who know the password.
     #[error("this account is disabled; ask an administrator")]
     AccountDisabled,
-    /// Too many failed logins of this account or from this address.
     #[error("too many failed attempts; try again later")]
-    TooManyAttempts {
-        /// Seconds until the window ends.
-        retry_after_seconds: u32,
-    },
-    /// Too many registrations from this address.
+    TooManyAttempts { retry_after_seconds: u32 },
     #[error("too many accounts were registered from your network; try again later")]
-    TooManyRegistrations {
-        /// Seconds until the window ends.
-        retry_after_seconds: u32,
-    },
-    /// More passwords wait to be hashed than can be in good time.
-    #[error("too many logins at this moment; try again")]
+    TooManyRegistrations { retry_after_seconds: u32 },
+    /// The queue of passwords to hash is full.
+    #[error("too many logins right now; try again")]
     HashingOverloaded,
-    /// Not a refresh token of ours, or none at all.
+    /// Unknown or missing.
     #[error("the refresh token is not valid; log in again")]
     InvalidRefreshToken,
-    /// A refresh token that was rotated a while ago: somebody else may have it.
+    /// Rotated before the grace: the token may have been stolen.
     #[error("this refresh token was used before; the session is closed, log in again")]
     RefreshTokenReused,
-    /// Logged out, expired, or ended by a change of password.
     #[error("the session is over; log in again")]
     SessionOver,
-    /// The present password, asked for once more, was wrong.
+    /// A logged-in user did not confirm the current password.
     #[error("the current password is wrong")]
     WrongPassword,
-    /// Two changes of one password at once: the other one won.
+    /// A concurrent change won.
     #[error("the password was changed by another request; log in again")]
     PasswordChangedMeanwhile,
     /// Unknown, used or expired.
-    #[error("this reset token is not valid any more; ask for another one")]
+    #[error("this reset token is no longer valid; ask for another one")]
     InvalidResetToken,
-    /// Nobody has that id.
     #[error("there is no such user")]
     UserNotFound,
-    /// The session belongs to somebody else, or has ended.
+    /// Also a session of another user, or one that has ended.
     #[error("there is no such session")]
     SessionNotFound,
-    /// The person asks to become an organizer, but is one already, or an admin.
+    /// Already an organizer or an admin.
     #[error("you can create events already")]
     AlreadyOrganizer,
-    /// An admin who would take their own rights away.
-    #[error("your own role and status are another administrator's to change")]
+    /// Admins must not take away their own rights.
+    #[error("only another administrator can change your role and status")]
     OwnAccount,
-    /// The account was deleted or disabled, or its role changed, while it asked.
+    /// The admin's own account was deleted, disabled or demoted meanwhile.
     #[error("you are not an administrator any more")]
     NotAdminAnyMore,
-    /// The only admin who could still let somebody else be one.
-    #[error("you are the only administrator; make somebody else one before you delete your account")]
+    #[error("you are the only administrator; appoint another one before you delete your account")]
     LastAdmin,
-    /// Attendees would have nobody to turn to.
+    /// Attendees need an organizer.
     #[error("you have events that have not ended; cancel them, or delete your account when they are over")]
     EventsToCome,
 }
 
-/// By then a full queue of passwords has mostly been worked off.
+/// By then, most of a full queue has been processed.
 const HASHING_RETRY_SECONDS: u32 = 5;
 
 impl From<Refusal> for ApiError {
@@ -103,4 +91,9 @@ impl From<Refusal> for ApiError {
             Refusal::EventsToCome => Self::conflict("events_to_come", detail),
         }
     }
+}
+
+/// 422 `invalid_request` for one field.
+pub fn invalid_field(field: &str, message: &str) -> ApiError {
+    ApiError::invalid(vec![FieldError::new(field, message)])
 }

@@ -1,14 +1,13 @@
-//! The program: reads its settings and runs what was asked for.
+//! The program `user-service`; `user-service --help` lists its settings.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use platform::telemetry;
-use user_service::config::Arguments;
+use user_service::{app, config::Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    telemetry::init(&arguments.config.service.log);
-    telemetry::exit_code(user_service::run(arguments).await)
+    let config = Config::parse();
+    platform::telemetry::init(&config.server.log);
+    platform::telemetry::exit_code(app::run(config).await)
 }

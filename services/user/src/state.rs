@@ -1,53 +1,41 @@
-//! What handlers share. Cheap to clone; built once.
+//! What handlers and loops share, built once.
 
 use std::{future::Future, sync::Arc};
 
 use axum::extract::FromRef;
-use platform::{
-    ApiError, ApiResult, Clock,
-    auth::{Cookies, ServiceKeys, Verifier},
-    idempotency::PgIdempotency,
-    trace,
-};
-use sqlx::PgPool;
+use platform::{ApiError, ApiResult, Clock, auth::Verifier, idempotency::PgIdempotency, trace};
 use tokio::sync::Notify;
 
 use crate::{
-    config::Config, events::EventService, hashing::PasswordHasher, signing::SigningKeys, store::Store, throttle::Turns,
-    tokens::TokenKey,
+    attempt_limiter::AttemptLimiter,
+    clients::event_service::EventClient,
+    crypto::{hashing::PasswordHasher, signing::SigningKeys, tokens::TokenKey},
+    store::Store,
 };
 
-/// What handlers share.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
-    /// Every query.
     pub store: Store,
-    /// Stored answers of registrations.
     pub idempotency: PgIdempotency,
-    /// argon2id.
     pub hasher: PasswordHasher,
-    /// Limits how many passwords of one account are verified at a time.
-    pub turns: Turns,
-    /// The keys of access tokens.
-    pub signing: SigningKeys,
-    /// The key of refresh tokens.
-    pub token_key: TokenKey,
-    /// Checks the access tokens that come back.
+    pub attempts: AttemptLimiter,
+    /// Verifies the access tokens that [`AppState::signing`] signs.
     pub verifier: Verifier,
-    /// Asked for events.
-    pub events: EventService,
-    /// Wakes the relay of the outbox after a commit.
+    pub signing: SigningKeys,
+    pub token_key: TokenKey,
+    pub events: EventClient,
+    /// Notified when a message was committed to the outbox.
     pub relay_wake: Arc<Notify>,
-    /// The time.
+    /// For times that the database does not measure.
     pub clock: Clock,
-    /// The numbers and switches that handlers go by.
-    pub rules: Arc<Rules>,
+    pub policy: Policy,
 }
 
-/// The numbers and switches that handlers go by.
+/// The configured rules.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// Whether an admin has to approve organizers.
+pub struct Policy {
+    /// Whether an admin must approve organizers.
     pub organizer_approval: bool,
     /// Lifetime of an access token.
     pub access_token_seconds: u32,
@@ -57,45 +45,14 @@ pub struct Rules {
     pub registrations_per_address: u32,
 }
 
-impl AppState {
-    /// The state by `config`. Fails when keys are missing or unfit.
-    pub fn new(config: &Config, pool: PgPool, clock: Clock) -> anyhow::Result<Self> {
-        let signing = SigningKeys::from_dir(config.signing_keys_dir()?, clock.clone())?;
-        let verifier = Verifier::new(
-            signing.public_keys(),
-            ServiceKeys::none("user-service"),
-            Cookies::new(&config.service.public_url),
-            clock.clone(),
-        );
-        Ok(Self {
-            store: Store::new(pool.clone()),
-            idempotency: PgIdempotency::new(pool),
-            hasher: PasswordHasher::new(config.password_hash_workers),
-            turns: Turns::default(),
-            signing,
-            token_key: TokenKey::new(&config.refresh_token_key()?),
-            verifier,
-            events: EventService::new(config.event_service_url()?),
-            relay_wake: Arc::default(),
-            clock,
-            rules: Arc::new(Rules {
-                organizer_approval: config.organizer_approval,
-                access_token_seconds: config.access_token_seconds,
-                refresh_token_days: config.refresh_token_days,
-                registrations_per_address: config.registrations_per_address,
-            }),
-        })
-    }
-}
-
 impl FromRef<AppState> for Verifier {
     fn from_ref(state: &AppState) -> Self {
         state.verifier.clone()
     }
 }
 
-/// Runs `work` to its end also when the client disconnects, which makes axum drop the handler.
-pub async fn to_the_end<T, F>(work: F) -> ApiResult<T>
+/// Runs `work` to completion even if the client disconnects, which makes axum drop the handler.
+pub async fn run_to_completion<T, F>(work: F) -> ApiResult<T>
 where
     T: Send + 'static,
     F: Future<Output = ApiResult<T>> + Send + 'static,

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use reqwest::Method;
 use serde_json::json;
+use testing::wait_until;
 
 use crate::helpers::Gateway;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use testing::wait_for;
 
 use crate::helpers::{Gateway, NOW};
 

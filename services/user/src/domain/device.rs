@@ -1,9 +1,9 @@
-//! Reads from a `User-Agent` what people need to recognize their sessions: browser and operating system.
+//! Browser and operating system from a `User-Agent`, by which users recognize their sessions.
 
-/// The longest `User-Agent` that is kept, in characters.
-pub const MAX_USER_AGENT: usize = 300;
+/// Characters of a `User-Agent` that are stored.
+pub const MAX_USER_AGENT_CHARS: usize = 300;
 
-/// Browsers imitate each other, so the order matters: one that also names another comes before it.
+/// In this order, because browsers imitate each other: one that also names another comes first.
 const BROWSERS: [(&str, &str); 8] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -25,23 +25,20 @@ const SYSTEMS: [(&str, &str); 8] = [
     ("Linux", "Linux"),
 ];
 
-/// The browser that a `User-Agent` names, or the program before its first slash.
+/// The browser, or otherwise the program before the first slash or blank.
 pub fn browser(user_agent: &str) -> Option<String> {
-    let known = named(&BROWSERS, user_agent).map(str::to_owned);
-    known.or_else(|| {
+    find_name(&BROWSERS, user_agent).map(str::to_owned).or_else(|| {
         let program = user_agent.split(['/', ' ']).next().unwrap_or_default();
-        let fit = !program.is_empty() && program != "Mozilla";
-        fit.then(|| program.chars().take(40).collect())
+        (!program.is_empty() && program != "Mozilla").then(|| program.chars().take(40).collect())
     })
 }
 
-/// The operating system that a `User-Agent` names.
 pub fn operating_system(user_agent: &str) -> Option<&'static str> {
-    named(&SYSTEMS, user_agent)
+    find_name(&SYSTEMS, user_agent)
 }
 
-fn named(names: &[(&str, &'static str)], user_agent: &str) -> Option<&'static str> {
-    names.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
+fn find_name(names: &[(&str, &'static str)], user_agent: &str) -> Option<&'static str> {
+    names.iter().find(|(token, _)| user_agent.contains(token)).map(|(_, name)| *name)
 }
 
 #[cfg(test)]

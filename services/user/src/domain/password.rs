@@ -1,4 +1,4 @@
-//! Passwords: which ones may be set, and which are too easy to guess.
+//! Passwords: which ones are allowed, and which are too easy to guess.
 
 use std::fmt;
 
@@ -8,45 +8,43 @@ use unicode_normalization::UnicodeNormalization;
 const COMMON: &str = include_str!("../../data/common_passwords.txt");
 const WRONG_LENGTH: &str = "must have 8 to 128 characters";
 const TOO_COMMON: &str = "is one of the most common passwords; choose another one";
-const LIKE_EMAIL: &str = "must not be made from your email address; choose another one";
+const DERIVED_FROM_EMAIL: &str = "must not be derived from your e-mail address; choose another one";
 
-/// A password in Unicode's normal form NFKC, so that it is the same from every keyboard. Its `Debug` output hides it.
+/// A password in Unicode form NFKC, so that it is the same from every keyboard. `Debug` hides it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(String);
 
 impl Password {
-    /// A password of 8 to 128 characters of any kind (NIST SP 800-63B); or what is wrong with it.
+    /// 8 to 128 characters of any kind (NIST SP 800-63B). The error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let password = Self::typed(text);
+        let password = Self::unchecked(text);
         match password.0.chars().count() {
             8..=128 => Ok(password),
             _ => Err(WRONG_LENGTH),
         }
     }
 
-    /// A new password for the account of `email`: valid for [`Password::parse`], and neither one of the most common nor
-    /// made from the address.
-    pub fn choose(text: &str, email: &str) -> Result<Self, &'static str> {
+    /// A new password for the account of `email`: [`Password::parse`], then [`Password::check_strength`].
+    pub fn parse_new(text: &str, email: &str) -> Result<Self, &'static str> {
         let password = Self::parse(text)?;
-        password.check_for(email)?;
+        password.check_strength(email)?;
         Ok(password)
     }
 
-    /// Refuses one of the most common passwords, and one that is made from the address.
-    pub fn check_for(&self, email: &str) -> Result<(), &'static str> {
+    /// Refuses the most common passwords, and those derived from the e-mail address.
+    pub fn check_strength(&self, email: &str) -> Result<(), &'static str> {
         let lower = self.0.to_lowercase();
         if COMMON.lines().any(|common| common == lower) {
             return Err(TOO_COMMON);
         }
-        if is_made_from(&lower, &email.trim().to_lowercase()) { Err(LIKE_EMAIL) } else { Ok(()) }
+        if is_derived_from(&lower, &email.trim().to_lowercase()) { Err(DERIVED_FROM_EMAIL) } else { Ok(()) }
     }
 
-    /// A typed password, to be compared with the stored one.
-    pub fn typed(text: &str) -> Self {
+    /// A password to verify against a stored hash.
+    pub fn unchecked(text: &str) -> Self {
         Self(text.nfkc().collect())
     }
 
-    /// The bytes that are hashed.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -58,29 +56,29 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Whether a password is an address or an obvious form of it: a part of it, without its punctuation, backwards, twice,
-/// or with digits and punctuation before or after. Both are in lower case.
-fn is_made_from(password: &str, email: &str) -> bool {
+/// Whether a password is an address or an obvious variant of it: a part of it, without punctuation, reversed, doubled,
+/// or with digits or punctuation around it. Both are in lower case.
+fn is_derived_from(password: &str, email: &str) -> bool {
     let letters = alphanumeric(password);
-    let backwards: String = letters.chars().rev().collect();
+    let reversed: String = letters.chars().rev().collect();
     let core = letters.trim_matches(|c: char| c.is_ascii_digit());
-    let core_backwards: String = core.chars().rev().collect();
-    let forms = forms_of(email);
-    [letters.as_str(), &backwards, core, &core_backwards]
+    let core_reversed: String = core.chars().rev().collect();
+    let variants = email_variants(email);
+    [letters.as_str(), &reversed, core, &core_reversed]
         .iter()
-        .any(|typed| !typed.is_empty() && forms.iter().any(|form| form == typed || form.repeat(2) == *typed))
+        .any(|text| !text.is_empty() && variants.iter().any(|variant| variant == text || variant.repeat(2) == *text))
 }
 
-/// The address, its local part with and without a tag, its domain with and without the last label, and local part and
-/// domain together; letters and digits alone, and also without digits around.
-fn forms_of(email: &str) -> Vec<String> {
+/// The address, its local part with and without the tag, its domain with and without the last label, and local part and
+/// domain joined; only letters and digits, also without digits around.
+fn email_variants(email: &str) -> Vec<String> {
     let (local, domain) = email.rsplit_once('@').unwrap_or((email, ""));
     let untagged = local.split('+').next().unwrap_or(local);
     let host = domain.rsplit_once('.').map_or(domain, |(host, _)| host);
     let joined = [format!("{local}{host}"), format!("{untagged}{domain}"), format!("{untagged}{host}")];
-    let forms = [email, local, untagged, domain, host, &joined[0], &joined[1], &joined[2]].map(alphanumeric);
-    let cores = forms.clone().map(|form| form.trim_matches(|c: char| c.is_ascii_digit()).to_owned());
-    forms.into_iter().chain(cores).filter(|form| !form.is_empty()).collect()
+    let variants = [email, local, untagged, domain, host, &joined[0], &joined[1], &joined[2]].map(alphanumeric);
+    let cores = variants.clone().map(|text| text.trim_matches(|c: char| c.is_ascii_digit()).to_owned());
+    variants.into_iter().chain(cores).filter(|text| !text.is_empty()).collect()
 }
 
 fn alphanumeric(text: &str) -> String {
@@ -92,25 +90,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_counts_characters_and_not_bytes() {
+    fn the_length_of_a_password_counts_characters_not_bytes() {
         assert!(Password::parse(&"ä".repeat(128)).is_ok());
         assert!(Password::parse(&"ä".repeat(129)).is_err());
         assert!(Password::parse("1234567").is_err());
-        assert_eq!(Password::typed("e\u{301}"), Password::typed("\u{e9}"), "composed and decomposed are one");
+        assert_eq!(Password::unchecked("e\u{301}"), Password::unchecked("\u{e9}"), "composed and decomposed are equal");
     }
 
     #[test]
-    fn the_commonest_passwords_are_refused_in_any_case() {
+    fn common_passwords_are_refused_in_any_case() {
         for common in ["password", "Password1", "12345678", "iloveyou", "SUNSHINE", "qwertyuiop", "trustno1"] {
-            assert_eq!(Password::choose(common, "ada@example.org").unwrap_err(), TOO_COMMON, "{common}");
+            assert_eq!(Password::parse_new(common, "ada@example.org").unwrap_err(), TOO_COMMON, "{common}");
         }
         assert!(COMMON.lines().count() > 10_000);
         assert!(COMMON.lines().all(|line| line.chars().count() >= 8 && line == line.to_lowercase()));
     }
 
     #[test]
-    fn an_address_and_obvious_forms_of_it_are_refused() {
-        for form in [
+    fn an_address_and_obvious_variants_are_refused() {
+        for variant in [
             "ada.lovelace@example.org",
             "Ada.Lovelace@Example.org",
             "adalovelace",
@@ -124,8 +122,8 @@ mod tests {
             "example.org1!",
             "ada.lovelace+tag",
         ] {
-            let refused = Password::choose(form, "ada.lovelace+tag@example.org");
-            assert_eq!(refused.unwrap_err(), LIKE_EMAIL, "{form}");
+            let refused = Password::parse_new(variant, "ada.lovelace+tag@example.org");
+            assert_eq!(refused.unwrap_err(), DERIVED_FROM_EMAIL, "{variant}");
         }
     }
 
@@ -138,7 +136,7 @@ mod tests {
             ("demo-password", "organizer@demo.example"),
             ("a fine password", "a@b"),
         ] {
-            assert!(Password::choose(password, email).is_ok(), "{password}");
+            assert!(Password::parse_new(password, email).is_ok(), "{password}");
         }
     }
 }

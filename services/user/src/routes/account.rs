@@ -1,4 +1,4 @@
-//! The account page: one's own profile and sessions, the request to become an organizer, and the account's deletion.
+//! The caller's own account: profile, sessions, the request to become an organizer, and deletion.
 
 use axum::{Json, extract::State, response::NoContent};
 use chrono::{DateTime, Utc};
@@ -17,75 +17,72 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    UserResponse, current_user, field_error,
-    sessions::{LoggedOut, verify_counted},
+    authentication::{current_user, verify_password},
+    sessions::LoggedOut,
+    users::UserResponse,
 };
 use crate::{
-    domain::{Name, Password, device},
-    error::Refusal,
-    state::{AppState, to_the_end},
-    store::{DeletedAccount, Deletion, ProfileChange, RateLimit, Session, User},
-    throttle::{GuessLimits, account_limits},
+    domain::{AttemptLimits, Name, Password, ProfileChange, RateLimit, Session, User, device, limits::account_limits},
+    error::{Refusal, invalid_field},
+    state::{AppState, run_to_completion},
+    store::{AccountDeletion, DeletionOutcome},
 };
 
-/// A change to one's own profile; absent fields stay unchanged.
+/// A change to the caller's profile; absent fields stay unchanged.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UpdateProfile {
+pub(super) struct UpdateProfile {
     /// Display name, 1 to 100 characters.
-    pub name: Option<String>,
-    /// The language of notifications and other texts for the person.
-    pub language: Option<Language>,
+    name: Option<String>,
+    /// The language of notifications and other texts for the user.
+    language: Option<Language>,
 }
 
-/// The deletion of one's own account.
+/// The deletion of the caller's account.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DeleteAccount {
-    /// The present one.
-    pub password: String,
+pub(super) struct DeleteAccount {
+    /// The current password.
+    password: String,
 }
 
 /// One of the caller's sessions.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct OwnSessionResponse {
-    /// The session's id.
-    pub id: Uuid,
-    /// When it began.
-    pub created_at: DateTime<Utc>,
+pub(super) struct OwnSessionResponse {
+    id: Uuid,
+    created_at: DateTime<Utc>,
     /// When it began or was last refreshed, which happens every few minutes while it is in use.
-    pub last_used_at: DateTime<Utc>,
-    /// The browser or program, such as `Firefox`; absent if it did not say.
+    last_used_at: DateTime<Utc>,
+    /// The browser or program, such as `Firefox`; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub browser: Option<String>,
-    /// The operating system, such as `Windows`; absent if it did not say.
+    browser: Option<String>,
+    /// The operating system, such as `Windows`; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub operating_system: Option<&'static str>,
+    operating_system: Option<&'static str>,
     /// Whether this request belongs to it.
-    pub current: bool,
+    current: bool,
 }
 
-/// Path of one session.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct SessionPath {
     session_id: Uuid,
 }
 
-pub(super) async fn me(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
+pub(super) async fn get_profile(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
     Ok(Json(current_user(&state, &auth).await?.into()))
 }
 
 /// The next access token carries the change.
-pub(super) async fn update_me(
+pub(super) async fn update_profile(
     State(state): State<AppState>,
     auth: AuthUser,
     body: JsonBody<UpdateProfile>,
 ) -> ApiResult<Json<UserResponse>> {
     let user = current_user(&state, &auth).await?;
     let body = body.parse()?;
-    let name = body.name.as_deref().map(Name::parse).transpose().map_err(|fault| field_error("name", fault))?;
+    let name = body.name.as_deref().map(Name::parse).transpose().map_err(|error| invalid_field("name", error))?;
     let change = ProfileChange { name, language: body.language };
-    let user = to_the_end(async move { Ok(state.store.update_profile(user.id, &change).await?) }).await?;
+    let user = run_to_completion(async move { Ok(state.store.update_profile(user.id, &change).await?) }).await?;
     let user = user.ok_or(Refusal::SessionOver)?;
     tracing::info!(user_id = user.id, "profile changed");
     Ok(Json(user.into()))
@@ -112,7 +109,7 @@ pub(super) async fn end_session(
 ) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let Path(SessionPath { session_id }) = path?;
-    let ended = to_the_end(async move { Ok(state.store.end_session(user.id, session_id).await?) }).await?;
+    let ended = run_to_completion(async move { Ok(state.store.end_session(user.id, session_id).await?) }).await?;
     if !ended {
         return Err(Refusal::SessionNotFound.into());
     }
@@ -124,13 +121,16 @@ pub(super) async fn end_session(
 pub(super) async fn end_other_sessions(State(state): State<AppState>, auth: AuthUser) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let kept = auth.session_id.parse().map_err(|_| Refusal::SessionOver)?;
-    to_the_end(async move { Ok(state.store.end_other_sessions(user.id, kept).await?) }).await?;
+    run_to_completion(async move { Ok(state.store.end_other_sessions(user.id, kept).await?) }).await?;
     tracing::info!(user_id = user.id, "other sessions ended");
     Ok(NoContent)
 }
 
-/// An admin finds the request among the users with `status=pending`, and settles it by setting a role.
-pub(super) async fn request_organizer(State(state): State<AppState>, auth: AuthUser) -> ApiResult<Json<UserResponse>> {
+/// Admins find the request among users with `status=pending`, and settle it by setting a role.
+pub(super) async fn request_organizer_role(
+    State(state): State<AppState>,
+    auth: AuthUser,
+) -> ApiResult<Json<UserResponse>> {
     set_role_request(state, auth, true).await
 }
 
@@ -141,16 +141,16 @@ pub(super) async fn withdraw_organizer_request(
     set_role_request(state, auth, false).await
 }
 
-async fn set_role_request(state: AppState, auth: AuthUser, asked: bool) -> ApiResult<Json<UserResponse>> {
+async fn set_role_request(state: AppState, auth: AuthUser, requested: bool) -> ApiResult<Json<UserResponse>> {
     let user = current_user(&state, &auth).await?;
-    let user = to_the_end(async move { Ok(state.store.update_role_request(user.id, asked).await?) }).await?;
+    let user = run_to_completion(async move { Ok(state.store.update_role_request(user.id, requested).await?) }).await?;
     let user = user.ok_or(Refusal::AlreadyOrganizer)?;
-    tracing::info!(user_id = user.id, asked, "asked to become an organizer");
+    tracing::info!(user_id = user.id, requested, "request for the organizer role changed");
     Ok(Json(user.into()))
 }
 
-/// Clears the browser's cookies, as logout does.
-pub(super) async fn delete_me(
+/// Also clears the browser's cookies.
+pub(super) async fn delete_account(
     State(state): State<AppState>,
     auth: AuthUser,
     ClientAddr(address): ClientAddr,
@@ -158,32 +158,32 @@ pub(super) async fn delete_me(
 ) -> ApiResult<LoggedOut> {
     let user = current_user(&state, &auth).await?;
     let body = body.parse()?;
-    to_the_end(async move {
+    run_to_completion(async move {
         let hash = state.store.find_password_hash(user.id).await?.ok_or(Refusal::SessionOver)?;
-        let guess = GuessLimits::of_session(&auth.session_id);
-        let password = Password::typed(&body.password);
-        let worker = verify_counted(&state, &guess, password, Some(hash.clone()), Refusal::WrongPassword).await?;
-        // Others may hash while event-service is asked.
+        let limits = AttemptLimits::of_session(&auth.session_id);
+        let password = Password::unchecked(&body.password);
+        let worker = verify_password(&state, &limits, password, Some(hash.clone()), Refusal::WrongPassword).await?;
+        // Let others hash during the call to event-service.
         drop(worker);
         if state.events.has_events_to_come(user.id).await? {
             return Err(Refusal::EventsToCome.into());
         }
-        let mut limits = account_limits(&user.email, address);
-        limits.push(guess.client);
-        delete(&state, &user, &hash, &limits).await?;
-        Ok(LoggedOut::of_browser(&state))
+        let mut counters = account_limits(&user.email, address);
+        counters.push(limits.client);
+        delete(&state, &user, &hash, &counters).await?;
+        Ok(LoggedOut::clear_cookies(&state))
     })
     .await
 }
 
 async fn delete(state: &AppState, user: &User, password_hash: &str, limits: &[RateLimit]) -> ApiResult<()> {
     let message = &Message::UserDeleted(UserFact { user_id: user.id, occurred_at: state.clock.now() });
-    let account = DeletedAccount { user_id: user.id, password_hash, limits, message };
+    let account = AccountDeletion { user_id: user.id, password_hash, limits, message };
     match state.store.delete_account(account).await? {
-        Deletion::Deleted => {}
-        Deletion::LastAdmin => return Err(Refusal::LastAdmin.into()),
-        Deletion::PasswordChanged => return Err(Refusal::PasswordChangedMeanwhile.into()),
-        Deletion::Over => return Err(Refusal::SessionOver.into()),
+        DeletionOutcome::Deleted => {}
+        DeletionOutcome::LastAdmin => return Err(Refusal::LastAdmin.into()),
+        DeletionOutcome::PasswordChanged => return Err(Refusal::PasswordChangedMeanwhile.into()),
+        DeletionOutcome::AccountGone => return Err(Refusal::SessionOver.into()),
     }
     state.relay_wake.notify_one();
     tracing::info!(user_id = user.id, "account deleted");

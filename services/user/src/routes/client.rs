@@ -1,4 +1,4 @@
-//! Where a request comes from, for the limits on logins and registrations.
+//! The client of a request, by which logins and registrations are limited.
 
 use std::{convert::Infallible, net::IpAddr};
 
@@ -10,32 +10,28 @@ use axum::{
 use platform::extract::ClientAddr;
 
 use crate::{
-    domain::device::MAX_USER_AGENT,
+    crypto::tokens::{TokenKey, random_token},
+    domain::{ClientKeys, device::MAX_USER_AGENT_CHARS, limits::network},
     state::AppState,
-    store::ClientKeys,
-    throttle::network,
-    tokens::{TokenKey, random_token},
 };
 
-/// The address, the device cookie and the name of a client.
 pub(super) struct Client {
     pub(super) address: IpAddr,
     pub(super) user_agent: Option<String>,
-    device: Option<String>,
+    device_cookie: Option<String>,
 }
 
 impl Client {
-    /// The hashes by which it is recognized.
     pub(super) fn keys(&self, key: &TokenKey) -> ClientKeys {
         ClientKeys {
-            device: self.device.as_ref().map(|device| key.client("device", device.as_bytes())),
-            address: key.client("address", &network(self.address)),
+            device: self.device_cookie.as_ref().map(|device| key.client_hash("device", device.as_bytes())),
+            address: key.client_hash("address", &network(self.address)),
         }
     }
 
-    /// Its device cookie, created now if it has none. A browser has one for all its accounts.
-    pub(super) fn device(&mut self) -> String {
-        self.device.get_or_insert_with(random_token).clone()
+    /// Created now if the client sent none. A browser has one for all its accounts.
+    pub(super) fn device_cookie(&mut self) -> String {
+        self.device_cookie.get_or_insert_with(random_token).clone()
     }
 }
 
@@ -48,9 +44,9 @@ impl FromRequestParts<AppState> for Client {
         let device = state.verifier.cookies().device_token(&parts.headers);
         Ok(Self {
             address,
-            user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
-            // Only tokens that we made: 256 bits that nobody can guess.
-            device: device.filter(|device| device.len() == random_token().len()).map(str::to_owned),
+            user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT_CHARS).collect()),
+            // Only tokens of the length that we create: 256 bits that nobody can guess.
+            device_cookie: device.filter(|device| device.len() == random_token().len()).map(str::to_owned),
         })
     }
 }

@@ -1,8 +1,8 @@
-//! What other services need to verify access tokens: the public keys, and the ended sessions and changed roles.
+//! What other services need to verify access tokens: the public keys, and the list of revocations.
 
 use std::time::Duration;
 
-use aide::{OperationOutput, generate::GenContext, openapi};
+use aide::OperationIo;
 use axum::{
     Json,
     extract::State,
@@ -11,32 +11,66 @@ use axum::{
 };
 use contracts::identity::RevocationList;
 use platform::{ApiResult, auth::LEEWAY_SECONDS};
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{signing::JwksResponse, state::AppState};
+use crate::{crypto::signing::PublicKey, state::AppState};
 
-/// Extra time, for clocks that differ and for tokens that were being signed while their session ended.
+/// For clocks that differ, and for tokens that were being signed while their session ended.
 const MARGIN: Duration = Duration::from_secs(LEEWAY_SECONDS.unsigned_abs() + 60);
 
-/// The list with its entity tag, or only the tag if the caller already has the list.
+/// A JWK Set (RFC 7517).
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct JwksResponse {
+    keys: Vec<JwkResponse>,
+}
+
+/// An Ed25519 public key (RFC 8037).
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct JwkResponse {
+    /// Always `OKP`.
+    kty: &'static str,
+    /// Always `Ed25519`.
+    crv: &'static str,
+    /// The public key, base64url.
+    x: String,
+    /// The key id that tokens carry.
+    kid: String,
+    /// Always `EdDSA`.
+    alg: &'static str,
+    /// Always `sig`.
+    #[serde(rename = "use")]
+    usage: &'static str,
+}
+
+/// The list with its ETag, or only the ETag if the caller already has the list.
+#[derive(OperationIo)]
+#[aide(output_with = "Json<RevocationList>")]
 pub(super) struct TaggedList {
     etag: String,
     list: Option<Vec<u8>>,
 }
 
-pub(super) async fn jwks(State(state): State<AppState>) -> Json<JwksResponse> {
-    Json(state.signing.jwks())
+pub(super) async fn list_keys(State(state): State<AppState>) -> Json<JwksResponse> {
+    let keys = state.signing.published().into_iter().map(JwkResponse::from).collect();
+    Json(JwksResponse { keys })
 }
 
-/// Everything that changed within the lifetime of an access token. It is polled every few seconds, hence the entity
-/// tag.
-pub(super) async fn revocations(State(state): State<AppState>, headers: HeaderMap) -> ApiResult<TaggedList> {
-    let lifetime = Duration::from_secs(state.rules.access_token_seconds.into()) + MARGIN;
+/// Everything that changed within the lifetime of an access token. The list is polled every few seconds, hence the ETag.
+pub(super) async fn list_revocations(State(state): State<AppState>, headers: HeaderMap) -> ApiResult<TaggedList> {
+    let lifetime = Duration::from_secs(state.policy.access_token_seconds.into()) + MARGIN;
     let list = state.store.list_revocations(lifetime).await?;
-    let json = serde_json::to_vec(&*list).expect("a list is plain data");
+    let json = serde_json::to_vec(&*list).expect("the list has only strings and numbers");
     let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == etag.as_bytes());
     Ok(TaggedList { etag, list: (!known).then_some(json) })
+}
+
+impl From<PublicKey> for JwkResponse {
+    fn from(PublicKey { kid, x }: PublicKey) -> Self {
+        Self { kty: "OKP", crv: "Ed25519", x, kid, alg: "EdDSA", usage: "sig" }
+    }
 }
 
 impl IntoResponse for TaggedList {
@@ -46,24 +80,5 @@ impl IntoResponse for TaggedList {
             Some(json) => (headers, [(header::CONTENT_TYPE, "application/json")], json).into_response(),
             None => (StatusCode::NOT_MODIFIED, headers).into_response(),
         }
-    }
-}
-
-impl OperationOutput for TaggedList {
-    type Inner = RevocationList;
-
-    fn operation_response(ctx: &mut GenContext, operation: &mut openapi::Operation) -> Option<openapi::Response> {
-        Json::<RevocationList>::operation_response(ctx, operation)
-    }
-
-    fn inferred_responses(
-        ctx: &mut GenContext,
-        operation: &mut openapi::Operation,
-    ) -> Vec<(Option<openapi::StatusCode>, openapi::Response)> {
-        let mut responses = Json::<RevocationList>::inferred_responses(ctx, operation);
-        let unchanged =
-            openapi::Response { description: "the list still matches If-None-Match".into(), ..Default::default() };
-        responses.push((Some(openapi::StatusCode::Code(304)), unchanged));
-        responses
     }
 }

@@ -1,6 +1,7 @@
-//! The URL table.
+//! The whole URL table.
 
 mod account;
+mod authentication;
 mod client;
 mod events;
 mod keys;
@@ -13,31 +14,29 @@ use aide::axum::{
     routing::{delete_with, get_with, patch_with, post_with, put_with},
 };
 use axum::Router;
-use platform::{ApiError, ApiResult, auth::AuthUser, openapi, server::limited};
-use uuid::Uuid;
+use platform::{openapi, server::limited};
 
-pub use self::{
-    account::{DeleteAccount, OwnSessionResponse, UpdateProfile},
-    events::EventsQuery,
-    passwords::{ChangePassword, ResetPassword, ResetTokenResponse},
-    sessions::{LoginRequest, RefreshRequest, SessionResponse},
-    users::{RegisterRequest, UpdateUser, UserResponse, UsersQuery},
-};
-use crate::{domain::Status, error::Refusal, state::AppState, store::User};
+use crate::state::AppState;
 
-/// Every URL of the service.
+/// Every path that this service answers.
 pub fn router(state: AppState) -> Router {
-    // These wait for passwords to be hashed. Others must not wait for them.
+    // Requests that hash a password have their own admission group, so that others do not wait for them.
     let hashing = ApiRouter::new()
-        .api_route("/users/register", post_with(users::register, |op| op.summary("Register")))
-        .api_route("/users/login", post_with(sessions::login, |op| op.summary("Log in, by tokens or by cookies")))
-        .api_route("/users/me/password", post_with(passwords::change, |op| op.summary("Change my password")))
+        .api_route("/users/register", post_with(users::register, |op| op.summary("Register an account")))
+        .api_route(
+            "/users/login",
+            post_with(sessions::log_in, |op| op.summary("Log in; the session is carried by tokens or by cookies")),
+        )
+        .api_route(
+            "/users/me/password",
+            post_with(passwords::change_password, |op| op.summary("Change your password")),
+        )
         .api_route(
             "/users/me/delete",
-            post_with(account::delete_me, |op| {
-                op.summary("Delete my account").description(
-                    "Needs the password. user-service removes the person at once, the other services within moments. \
-                     The address may be registered again. Refused with 401 \
+            post_with(account::delete_account, |op| {
+                op.summary("Delete your account").description(
+                    "Needs the password. user-service erases the personal data immediately, the other services within \
+                     moments. The address may be registered again. Refused with 401 \
                      `login_required`, `invalid_token` or `session_over`; 403 `wrong_password` or `account_disabled`; 409 \
                      `last_admin` if nobody else is an active admin, `events_to_come` if the caller has published events \
                      that have not ended, or `password_changed_meanwhile`; 429 `too_many_attempts`, \
@@ -47,76 +46,59 @@ pub fn router(state: AppState) -> Router {
         )
         .api_route(
             "/users/password-reset",
-            post_with(passwords::reset, |op| op.summary("Set a new password by a reset token")),
+            post_with(passwords::reset_password, |op| op.summary("Set a new password with a reset token")),
         );
-    let people = ApiRouter::new()
+    let users = ApiRouter::new()
         .api_route(
             "/users/token/refresh",
             post_with(sessions::refresh, |op| op.summary("Exchange a refresh token for new tokens or cookies")),
         )
-        .api_route("/users/logout", post_with(sessions::logout, |op| op.summary("Log out")))
+        .api_route("/users/logout", post_with(sessions::log_out, |op| op.summary("Log out")))
         .api_route(
             "/users/me",
-            get_with(account::me, |op| op.summary("My profile"))
-                .patch_with(account::update_me, |op| op.summary("Change my name or language")),
+            get_with(account::get_profile, |op| op.summary("Get your profile"))
+                .patch_with(account::update_profile, |op| op.summary("Change your name or language")),
         )
         .api_route(
             "/users/me/sessions",
-            get_with(account::list_sessions, |op| op.summary("My sessions"))
-                .delete_with(account::end_other_sessions, |op| op.summary("End all my other sessions")),
+            get_with(account::list_sessions, |op| op.summary("List your sessions"))
+                .delete_with(account::end_other_sessions, |op| op.summary("End all your other sessions")),
         )
         .api_route(
             "/users/me/sessions/{session_id}",
-            delete_with(account::end_session, |op| op.summary("End one of my sessions")),
+            delete_with(account::end_session, |op| op.summary("End one of your sessions")),
         )
         .api_route(
             "/users/me/organizer-request",
-            put_with(account::request_organizer, |op| op.summary("Ask to become an organizer"))
+            put_with(account::request_organizer_role, |op| op.summary("Request to become an organizer"))
                 .delete_with(account::withdraw_organizer_request, |op| {
-                    op.summary("Withdraw my request to become an organizer")
+                    op.summary("Withdraw your request to become an organizer")
                 }),
         )
-        .api_route("/users/events", get_with(events::list_events, |op| op.summary("Available events")))
-        .api_route("/users", get_with(users::list_users, |op| op.summary("List people (admins)")))
-        .api_route("/users/{id}", patch_with(users::update_user, |op| op.summary("Change a role or status (admins)")))
+        .api_route("/users/events", get_with(events::list_events, |op| op.summary("List and search events")))
+        .api_route("/users", get_with(users::list_users, |op| op.summary("List users (admins)")))
+        .api_route(
+            "/users/{id}",
+            patch_with(users::update_user, |op| op.summary("Change the role or status of a user (admins)")),
+        )
         .api_route(
             "/users/{id}/password-reset",
-            post_with(passwords::create_reset, |op| op.summary("Make a reset token (admins)")),
+            post_with(passwords::create_reset_token, |op| op.summary("Create a password reset token (admins)")),
         );
-    // Every other service depends on them.
+    // No admission limit: every other service depends on these.
     let keys = ApiRouter::new()
-        .api_route("/.well-known/jwks.json", get_with(keys::jwks, |op| op.summary("Keys that verify access tokens")))
+        .api_route(
+            "/.well-known/jwks.json",
+            get_with(keys::list_keys, |op| op.summary("List the keys that verify access tokens")),
+        )
         .api_route(
             "/.well-known/revocations.json",
-            get_with(keys::revocations, |op| op.summary("Ended sessions and changed roles (services)")),
+            get_with(keys::list_revocations, |op| {
+                op.summary("List ended sessions and changed roles (services)").response_with::<304, (), _>(|response| {
+                    response.description("The list still matches `If-None-Match`.")
+                })
+            }),
         );
-    let table = limited(hashing).merge(limited(people)).merge(keys);
+    let table = limited(hashing).merge(limited(users)).merge(keys);
     openapi::finish(table, "user-service", "/users/openapi.json").with_state(state)
-}
-
-/// The person behind a token as the database has them now, so that a role taken away, a closed account and an ended
-/// session are seen at once. 401 `session_over`, 403 `account_disabled`.
-async fn current_user(state: &AppState, auth: &AuthUser) -> ApiResult<User> {
-    let user = match auth.session_id.parse::<Uuid>() {
-        Ok(session_id) => state.store.find_user_in_session(auth.user_id, session_id).await?,
-        Err(_) => None,
-    };
-    match user {
-        Some(user) if user.status == Status::Active => Ok(user),
-        Some(_) => Err(Refusal::AccountDisabled.into()),
-        None => Err(Refusal::SessionOver.into()),
-    }
-}
-
-/// [`current_user`], who has to be an admin: 403 `role_required`.
-async fn current_admin(state: &AppState, auth: AuthUser) -> ApiResult<User> {
-    let user = current_user(state, &auth).await?;
-    let mut now = auth;
-    now.0.role = user.role;
-    now.require_role(&[contracts::identity::Role::Admin])?;
-    Ok(user)
-}
-
-fn field_error(field: &str, fault: &str) -> ApiError {
-    ApiError::invalid(vec![platform::error::FieldError::new(field, fault)])
 }

@@ -1,4 +1,4 @@
-//! Passwords: changed by their owner, reset by a token that an admin hands out.
+//! Passwords: changed by their owner, or reset with a token from an admin.
 
 use axum::{extract::State, response::NoContent};
 use chrono::{DateTime, Utc};
@@ -10,60 +10,60 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{current_admin, current_user, field_error, sessions::verify_counted, users::UserPath};
+use super::{
+    authentication::{current_admin, current_user, verify_password},
+    users::UserPath,
+};
 use crate::{
-    domain::Password,
-    error::Refusal,
-    state::{AppState, to_the_end},
-    throttle::{GuessLimits, account_limits},
-    tokens::{random_token, token_hash},
+    crypto::tokens::{random_token, token_hash},
+    domain::{AttemptLimits, Password, limits::account_limits},
+    error::{Refusal, invalid_field},
+    state::{AppState, run_to_completion},
 };
 
-/// A change of one's own password.
+/// A change of the caller's password.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ChangePassword {
-    /// The present one.
-    pub current_password: String,
-    /// The next one, 8 to 128 characters.
-    pub new_password: String,
+pub(super) struct ChangePassword {
+    current_password: String,
+    /// 8 to 128 characters.
+    new_password: String,
 }
 
-/// A new password by a reset token.
+/// A new password for the user of a reset token.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ResetPassword {
+pub(super) struct ResetPassword {
     /// From an admin.
-    pub reset_token: String,
-    /// The next password, 8 to 128 characters.
-    pub new_password: String,
+    reset_token: String,
+    /// 8 to 128 characters.
+    new_password: String,
 }
 
-/// A token for setting a new password, once.
+/// A token that sets a new password once.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct ResetTokenResponse {
-    /// To be handed to the user. It is shown this once; making another one makes it useless.
-    pub reset_token: String,
-    /// Until when it can be used.
-    pub expires_at: DateTime<Utc>,
+pub(super) struct ResetTokenResponse {
+    /// To be given to the user. It cannot be retrieved again; creating another one invalidates it.
+    reset_token: String,
+    expires_at: DateTime<Utc>,
 }
 
-/// Ends every other session; this one goes on.
-pub(super) async fn change(
+/// Ends every other session.
+pub(super) async fn change_password(
     State(state): State<AppState>,
     auth: AuthUser,
     body: JsonBody<ChangePassword>,
 ) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let body = body.parse()?;
-    let password = Password::choose(&body.new_password, &user.email);
-    let password = password.map_err(|fault| field_error("new_password", fault))?;
+    let password = Password::parse_new(&body.new_password, &user.email);
+    let password = password.map_err(|error| invalid_field("new_password", error))?;
     let session_id = auth.session_id.parse().map_err(|_| Refusal::SessionOver)?;
-    to_the_end(async move {
+    run_to_completion(async move {
         let old = state.store.find_password_hash(user.id).await?.ok_or(Refusal::SessionOver)?;
-        let limits = GuessLimits::of_session(&auth.session_id);
-        let current = Password::typed(&body.current_password);
-        let worker = verify_counted(&state, &limits, current, Some(old.clone()), Refusal::WrongPassword).await?;
+        let limits = AttemptLimits::of_session(&auth.session_id);
+        let current = Password::unchecked(&body.current_password);
+        let worker = verify_password(&state, &limits, current, Some(old.clone()), Refusal::WrongPassword).await?;
         let new = worker.hash(password).await?;
         drop(worker);
         if !state.store.update_password(user.id, &old, &new, session_id).await? {
@@ -75,8 +75,8 @@ pub(super) async fn change(
     .await
 }
 
-/// Takes no Idempotency-Key: a stored answer would keep the token, and another token harms nobody.
-pub(super) async fn create_reset(
+/// Takes no Idempotency-Key: a stored answer would contain the token, and a second token does no harm.
+pub(super) async fn create_reset_token(
     State(state): State<AppState>,
     auth: AuthUser,
     Path(UserPath { id }): Path<UserPath>,
@@ -85,23 +85,23 @@ pub(super) async fn create_reset(
     state.store.find_user(id).await?.ok_or(Refusal::UserNotFound)?;
     let reset_token = random_token();
     let expires_at = state.store.insert_reset(id, &token_hash(&reset_token)).await?.ok_or(Refusal::UserNotFound)?;
-    tracing::info!(admin_id = admin.id, user_id = id, "reset token made");
+    tracing::info!(admin_id = admin.id, user_id = id, "reset token created");
     Ok(Created(ResetTokenResponse { reset_token, expires_at }))
 }
 
 /// Ends every session of the user.
-pub(super) async fn reset(
+pub(super) async fn reset_password(
     State(state): State<AppState>,
     ClientAddr(address): ClientAddr,
     body: JsonBody<ResetPassword>,
 ) -> ApiResult<NoContent> {
     let body = body.parse()?;
-    let password = Password::parse(&body.new_password).map_err(|fault| field_error("new_password", fault))?;
+    let password = Password::parse(&body.new_password).map_err(|error| invalid_field("new_password", error))?;
     let hash = token_hash(&body.reset_token);
-    to_the_end(async move {
-        // Looked up first, so that made-up tokens cost no hashing.
+    run_to_completion(async move {
+        // First, so that invalid tokens cost no hashing.
         let email = state.store.find_reset_email(&hash).await?.ok_or(Refusal::InvalidResetToken)?;
-        password.check_for(&email).map_err(|fault| field_error("new_password", fault))?;
+        password.check_strength(&email).map_err(|error| invalid_field("new_password", error))?;
         let password = state.hasher.hash(password).await?;
         if !state.store.use_reset(&hash, &password, &account_limits(&email, address)).await? {
             return Err(Refusal::InvalidResetToken.into());

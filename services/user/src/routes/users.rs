@@ -1,4 +1,4 @@
-//! People: registration, oneself, and what admins see and change.
+//! Registration, and the users that admins list and change.
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
@@ -13,91 +13,83 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{client::Client, current_admin};
+use super::{authentication::current_admin, client::Client};
 use crate::{
-    domain::{NewUser, Status},
+    domain::{AdminChange, NewUser, Status, StatusFilter, User, UserChange, limits::registration_limit},
     error::Refusal,
-    state::{AppState, to_the_end},
-    store::{AdminChange, StatusFilter, User, UserChange},
-    throttle::registration_limit,
+    state::{AppState, run_to_completion},
 };
 
 /// A registration.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RegisterRequest {
-    /// At most 254 characters, of ASCII; nobody else's, in any case.
-    pub email: String,
-    /// 8 to 128 characters of any kind; neither one of the most common passwords nor made from the address.
-    pub password: String,
+pub(super) struct RegisterRequest {
+    /// At most 254 ASCII characters; unique, ignoring case.
+    email: String,
+    /// 8 to 128 characters of any kind; neither one of the most common passwords nor derived from the address.
+    password: String,
     /// Display name, 1 to 100 characters.
-    pub name: String,
-    /// `attendee` (if absent) or `organizer`.
-    pub role: Option<Role>,
-    /// The language of notifications and other texts for the person; may be chosen later.
-    pub language: Option<Language>,
+    name: String,
+    /// `attendee` (the default) or `organizer`.
+    role: Option<Role>,
+    /// The language of notifications and other texts for the user; may be chosen later.
+    language: Option<Language>,
 }
 
-/// A person.
+/// A user.
 #[derive(Debug, JsonSchema, Serialize)]
-pub struct UserResponse {
-    /// Unique for ever.
-    pub id: i32,
-    /// As it was typed.
-    pub email: String,
+pub(super) struct UserResponse {
+    /// Never reused.
+    id: i32,
+    /// As the user typed it.
+    email: String,
     /// Display name.
-    pub name: String,
-    /// What the person may do.
-    pub role: Role,
-    /// The role that was asked for and awaits an admin; absent if there is none.
+    name: String,
+    role: Role,
+    /// The role that the user requested and an admin has not decided on; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_role: Option<Role>,
-    /// Whether the account can be used.
-    pub status: Status,
-    /// The language that the person chose; absent if none was chosen.
+    requested_role: Option<Role>,
+    status: Status,
+    /// Absent if the user has not chosen one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub language: Option<Language>,
-    /// When the person registered.
-    pub created_at: DateTime<Utc>,
+    language: Option<Language>,
+    created_at: DateTime<Utc>,
 }
 
-/// Which people to list.
+/// Which users to list.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UsersQuery {
-    /// Only these.
-    pub status: Option<StatusFilter>,
+pub(super) struct UsersQuery {
+    status: Option<StatusFilter>,
     /// Items a page, 1 to 100; 20 if absent.
-    pub limit: Option<u32>,
+    limit: Option<u32>,
     /// `next_cursor` of the page before.
-    pub cursor: Option<String>,
+    cursor: Option<String>,
 }
 
-/// Which person.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct UserPath {
-    /// The person's id.
     pub(super) id: i32,
 }
 
-/// What an admin changes about a person; what is absent stays.
+/// What an admin changes about a user; absent fields stay unchanged.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UpdateUser {
-    /// Another role. Naming one also settles the request for a role.
-    pub role: Option<Role>,
-    /// Another status. Disabling ends every session.
-    pub status: Option<Status>,
+pub(super) struct UpdateUser {
+    /// Setting a role also settles the user's request for one.
+    role: Option<Role>,
+    /// Disabling ends every session.
+    status: Option<Status>,
 }
 
-/// What makes two registrations the same. The password is in it under a key: the record outlives the request.
+/// Identifies equal registrations. The password is a keyed hash, because the record outlives the request.
 #[derive(Serialize)]
 struct Fingerprint<'a> {
     email: &'a str,
     name: &'a str,
     role: Option<Role>,
     password: String,
-    // Absent if none was chosen, as before there were languages, so that replicas of both versions agree.
+    // Absent if not chosen, as in the version without languages, so that replicas of both versions agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<Language>,
 }
@@ -109,7 +101,7 @@ pub(super) async fn register(
     body: JsonBody<RegisterRequest>,
 ) -> ApiResult<Replayable<Created<UserResponse>>> {
     let body = body.parse()?;
-    let mut new = NewUser::parse(&body.email, &body.name, &body.password, body.role, state.rules.organizer_approval)
+    let mut new = NewUser::parse(&body.email, &body.name, &body.password, body.role, state.policy.organizer_approval)
         .map_err(ApiError::invalid)?;
     new.language = body.language;
     let fingerprint = Fingerprint {
@@ -120,7 +112,7 @@ pub(super) async fn register(
         language: body.language,
     };
     let records = state.idempotency.clone();
-    let limit = registration_limit(client.address, state.rules.registrations_per_address);
+    let limit = registration_limit(client.address, state.policy.registrations_per_address);
     idempotency::run(&records, key, 0, &fingerprint, move |operation_id| async move {
         if let Some(retry_after_seconds) = state.store.reserve(&[limit]).await? {
             return Err(Refusal::TooManyRegistrations { retry_after_seconds }.into());
@@ -159,7 +151,7 @@ pub(super) async fn update_user(
         return Err(Refusal::OwnAccount.into());
     }
     let change = UserChange { role: body.role, status: body.status };
-    let changed = to_the_end(async move { Ok(state.store.update_user(admin.id, id, change).await?) }).await?;
+    let changed = run_to_completion(async move { Ok(state.store.update_user(admin.id, id, change).await?) }).await?;
     let user = match changed {
         AdminChange::Changed(user) => user,
         AdminChange::NoSuchUser => return Err(Refusal::UserNotFound.into()),

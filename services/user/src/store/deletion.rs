@@ -1,46 +1,43 @@
-//! The deletion of an account: one transaction over every table that knows the person.
+//! Deletion of an account: one transaction over every table with data of the user.
 
 use contracts::message::Message;
 use platform::outbox::postgres::enqueue;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{RateLimit, Store};
+use super::Store;
+use crate::domain::RateLimit;
 
-/// An account to delete.
 #[derive(Debug)]
-pub struct DeletedAccount<'a> {
-    /// Whose it is.
+pub struct AccountDeletion<'a> {
     pub user_id: i32,
-    /// The hash that the password was compared with.
+    /// The hash that the password was verified against.
     pub password_hash: &'a str,
-    /// The limits that count attempts at this account.
+    /// Limits that hold attempts on this account.
     pub limits: &'a [RateLimit],
-    /// What the other services are told.
+    /// The message to the other services.
     pub message: &'a Message,
 }
 
-/// What became of the deletion of an account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Deletion {
-    /// The account is deleted.
+pub enum DeletionOutcome {
     Deleted,
-    /// Nothing changed: nobody else is an active admin.
+    /// Refused: there is no other active admin.
     LastAdmin,
-    /// Nothing changed: the password is another one by now.
+    /// Refused: the password has changed since it was verified.
     PasswordChanged,
-    /// Nothing changed: the account was deleted or disabled meanwhile.
-    Over,
+    /// The account was deleted or disabled meanwhile.
+    AccountGone,
 }
 
 impl Store {
-    /// Deletes an account. Its row stays, without the person.
-    pub async fn delete_account(&self, account: DeletedAccount<'_>) -> sqlx::Result<Deletion> {
+    /// The row in `users` stays, without personal data.
+    pub async fn delete_account(&self, account: AccountDeletion<'_>) -> sqlx::Result<DeletionOutcome> {
         let id = account.user_id;
         let mut transaction = self.pool.begin().await?;
-        // One statement locks the account and, if it is an admin's, every active admin, in the order of their ids. Two
-        // admins who delete their accounts at once cannot deadlock, and the second no longer sees the first.
-        // It also waits for logins under way, so their sessions are seen below.
+        // One statement locks the account and, for an admin, every active admin, ordered by id. So two admins who delete
+        // their accounts at once cannot deadlock, and the second one no longer sees the first. It also waits for logins
+        // in progress, so that their sessions are seen below.
         let locked = sqlx::query!(
             "select id, role, status, password_hash, registration_id from users
              where deleted_at is null and (id = $1 or (
@@ -52,25 +49,25 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await?;
         let Some(own) = locked.iter().find(|row| row.id == id && row.status == "active") else {
-            return Ok(Deletion::Over);
+            return Ok(DeletionOutcome::AccountGone);
         };
         if own.password_hash != account.password_hash {
-            return Ok(Deletion::PasswordChanged);
+            return Ok(DeletionOutcome::PasswordChanged);
         }
         if own.role == "admin" && locked.len() == 1 {
-            return Ok(Deletion::LastAdmin);
+            return Ok(DeletionOutcome::LastAdmin);
         }
-        remove_person(&mut transaction, id, own.registration_id).await?;
-        let keys: Vec<Vec<u8>> = account.limits.iter().map(|limit| limit.key().to_vec()).collect();
+        erase_personal_data(&mut transaction, id, own.registration_id).await?;
+        let keys: Vec<Vec<u8>> = account.limits.iter().map(|limit| limit.key.clone()).collect();
         sqlx::query!("delete from rate_limits where key = any($1)", &keys).execute(&mut *transaction).await?;
         enqueue(&mut transaction, Uuid::new_v4(), account.message).await?;
         transaction.commit().await?;
-        Ok(Deletion::Deleted)
+        Ok(DeletionOutcome::Deleted)
     }
 }
 
-/// Removes the person from the account's row, and every other row that knows them.
-async fn remove_person(connection: &mut PgConnection, id: i32, registration_id: Uuid) -> sqlx::Result<()> {
+/// Erases the personal data in the account's row, and deletes or clears other rows of the user.
+async fn erase_personal_data(connection: &mut PgConnection, id: i32, registration_id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "update users set email = $2, name = '', password_hash = '', role = 'attendee', status = 'disabled',
              requested_role = null, language = null, deleted_at = now()
@@ -80,7 +77,7 @@ async fn remove_person(connection: &mut PgConnection, id: i32, registration_id: 
     )
     .execute(&mut *connection)
     .await?;
-    // Sessions and their tokens stay for a while, so that whoever still uses them is told that they are over.
+    // Sessions and their tokens stay until the purge, so that their clients get `session_over`.
     sqlx::query!(
         "update sessions set revoked_at = coalesce(revoked_at, now()), user_agent = null where user_id = $1",
         id

@@ -1,39 +1,20 @@
-//! Table `known_clients`: the browsers and addresses that a user has logged in from.
+//! Table `known_clients`: browsers and addresses that a user has logged in from.
 
 use std::time::Duration;
 
 use super::Store;
-use crate::domain::Email;
+use crate::domain::{ClientKeys, Email, KnownClient};
 
-/// After this time without a login, a client is a stranger again.
+/// After this time without a login, a client is unknown again.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(180 * 24 * 3600);
 
-/// The most clients of a user that are remembered: whoever logs in from everywhere does not fill the table.
-const MOST: i32 = 50;
-
-/// Hashes by which a client is recognized.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ClientKeys {
-    /// The hash of its device cookie, if it sent one.
-    pub device: Option<Vec<u8>>,
-    /// The hash of its address.
-    pub address: Vec<u8>,
-}
-
-/// Whether the owner of an account has logged in from a client before.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Acquaintance {
-    /// From that browser.
-    pub device: bool,
-    /// From that address.
-    pub address: bool,
-}
+/// The latest clients of a user that are remembered. Bounds the table against logins from everywhere.
+const MAX_CLIENTS: i32 = 50;
 
 impl Store {
-    /// Whether the owner of the account logged in from there before.
-    pub async fn find_acquaintance(&self, email: &Email, client: &ClientKeys) -> sqlx::Result<Acquaintance> {
+    pub async fn find_known_client(&self, email: &Email, client: &ClientKeys) -> sqlx::Result<KnownClient> {
         let found = sqlx::query_as!(
-            Acquaintance,
+            KnownClient,
             r#"select coalesce(bool_or(k.key = $2), false) as "device!", coalesce(bool_or(k.key = $3), false) as "address!"
                from users u join known_clients k on k.user_id = u.id
                where lower(u.email) = lower($1) and k.key in ($2, $3)"#,
@@ -73,7 +54,7 @@ impl Store {
              )",
             user_id,
             &keys,
-            MOST,
+            MAX_CLIENTS,
         )
         .execute(&self.pool)
         .await

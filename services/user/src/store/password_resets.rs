@@ -1,16 +1,15 @@
-//! Table `password_resets`: tokens that an admin hands out.
+//! Table `password_resets`: reset tokens, which admins hand out.
 
 use chrono::{DateTime, Utc};
 
-use super::{RateLimit, Store};
-use crate::domain::RESET_LIFETIME;
+use super::Store;
+use crate::domain::{RateLimit, session::RESET_LIFETIME};
 
 impl Store {
-    /// Stores a reset token in the place of the user's earlier ones; says when it expires. `None` if there is no
-    /// such user.
+    /// Replaces the user's earlier reset tokens; returns the expiry. `None` if there is no such user.
     pub async fn insert_reset(&self, user_id: i32, token_hash: &[u8]) -> sqlx::Result<Option<DateTime<Utc>>> {
         let expires_at = sqlx::query_scalar!(
-            // The lock makes the deletion of the account wait for this, or this for it.
+            // The lock serializes this with the deletion of the account.
             "with earlier as (
                  delete from password_resets where user_id = $1 and used_at is null
              ), account as (
@@ -26,7 +25,7 @@ impl Store {
         expires_at.fetch_optional(&self.pool).await
     }
 
-    /// The address of the user whom a reset token is for, while it can be used.
+    /// The address of the token's user, while the token can be used.
     pub async fn find_reset_email(&self, token_hash: &[u8]) -> sqlx::Result<Option<String>> {
         sqlx::query_scalar!(
             "select u.email from password_resets r join users u on u.id = r.user_id
@@ -37,8 +36,7 @@ impl Store {
         .await
     }
 
-    /// Uses a reset token: sets the password, ends every session and resets `limits`. False if the token can no longer
-    /// be used.
+    /// Sets the password, ends every session and resets `limits`. False if the token can no longer be used.
     pub async fn use_reset(&self, token_hash: &[u8], password: &str, limits: &[RateLimit]) -> sqlx::Result<bool> {
         let mut transaction = self.pool.begin().await?;
         let user_id = sqlx::query_scalar!(
@@ -56,7 +54,7 @@ impl Store {
         sqlx::query!("update sessions set revoked_at = now() where user_id = $1 and revoked_at is null", user_id)
             .execute(&mut *transaction)
             .await?;
-        let keys: Vec<Vec<u8>> = limits.iter().map(|limit| limit.key().to_vec()).collect();
+        let keys: Vec<Vec<u8>> = limits.iter().map(|limit| limit.key.clone()).collect();
         sqlx::query!("delete from rate_limits where key = any($1)", &keys).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(true)

@@ -1,38 +1,10 @@
-//! Table `rate_limits`: how much of a limit is used up within its window, shared by every replica.
-
-use std::time::Duration;
-
-use sha2::{Digest, Sha256};
+//! Table `rate_limits`: uses of each limit in its current window, shared by all replicas.
 
 use super::Store;
-
-/// A number of uses per window; the window begins with the first use.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RateLimit {
-    key: Vec<u8>,
-    max: i32,
-    window: Duration,
-}
-
-impl RateLimit {
-    /// At most `max` uses per `window`, counted by `kind` and by the limited thing. Only a hash of both is stored.
-    pub fn new(kind: &str, of: &[&[u8]], max: u32, window: Duration) -> Self {
-        let mut hash = Sha256::new_with_prefix(kind);
-        for part in of {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self { key: hash.finalize().to_vec(), max: i32::try_from(max).unwrap_or(i32::MAX), window }
-    }
-
-    /// The key of the limit in the table.
-    pub fn key(&self) -> &[u8] {
-        &self.key
-    }
-}
+use crate::domain::RateLimit;
 
 impl Store {
-    /// The seconds to wait, if any of the limits is used up.
+    /// The seconds to wait if any of the limits is exhausted.
     pub async fn find_wait(&self, limits: &[RateLimit]) -> sqlx::Result<Option<u32>> {
         let (keys, maxima, _) = columns(limits);
         let seconds = sqlx::query_scalar!(
@@ -45,11 +17,11 @@ impl Store {
         Ok(seconds.fetch_one(&self.pool).await?.map(at_least_one))
     }
 
-    /// Takes one use of every limit. If any of them is used up, it takes none and returns the seconds to wait.
+    /// Takes one use of every limit. If any of them is exhausted, takes none and returns the seconds to wait.
     pub async fn reserve(&self, limits: &[RateLimit]) -> sqlx::Result<Option<u32>> {
         let (keys, maxima, windows) = columns(limits);
         let mut transaction = self.pool.begin().await?;
-        // In the order of the keys, so that two statements cannot deadlock.
+        // Ordered by key, so that two statements cannot deadlock.
         let seconds = sqlx::query_scalar!(
             r#"with l as (
                    select * from unnest($1::bytea[], $2::int[], $3::float8[]) as l (key, max, seconds)
@@ -79,8 +51,8 @@ impl Store {
         }
     }
 
-    /// Gives back the reserved uses, and resets the limits in `cleared`.
-    pub async fn give_back(&self, limits: &[RateLimit], cleared: &RateLimit) -> sqlx::Result<()> {
+    /// Releases the reserved uses, and resets `reset` to zero.
+    pub async fn release(&self, limits: &[RateLimit], reset: &RateLimit) -> sqlx::Result<()> {
         let (keys, ..) = columns(limits);
         sqlx::query!(
             "with locked as (
@@ -89,7 +61,7 @@ impl Store {
              update rate_limits r set used = case when r.key = $2 then 0 else greatest(r.used - 1, 0) end
              from locked where r.key = locked.key",
             &keys,
-            cleared.key,
+            reset.key,
         )
         .execute(&self.pool)
         .await
@@ -106,18 +78,4 @@ fn columns(limits: &[RateLimit]) -> (Vec<Vec<u8>>, Vec<i32>, Vec<f64>) {
 
 fn at_least_one(seconds: i32) -> u32 {
     u32::try_from(seconds).unwrap_or(1).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_do_not_run_into_each_other() {
-        let key = |kind, of: &[&[u8]]| RateLimit::new(kind, of, 1, Duration::from_secs(1)).key;
-
-        assert_eq!(key("client", &[b"a", b"b"]), key("client", &[b"a", b"b"]));
-        assert_ne!(key("client", &[b"a", b"b"]), key("client", &[b"ab", b""]));
-        assert_ne!(key("client", &[b"a"]), key("address", &[b"a"]));
-    }
 }

@@ -1,4 +1,4 @@
-//! Sessions that ended and roles that changed while access tokens of them have not expired.
+//! Ended sessions and changed roles whose access tokens may not have expired.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -8,8 +8,8 @@ use tokio::{sync::Mutex, time::Instant};
 use super::Store;
 
 impl Store {
-    /// What changed in the last `lifetime`, which is the same for all callers. Those who ask at the same time share a
-    /// reading, so that many polls take one connection to the database.
+    /// The changes in the last `lifetime`, which must be the same for all callers. Concurrent calls share one read, so
+    /// that many polls take one connection to the database.
     pub async fn list_revocations(&self, lifetime: Duration) -> sqlx::Result<Arc<RevocationList>> {
         self.revocations.get(self.read_revocations(lifetime)).await
     }
@@ -32,14 +32,14 @@ impl Store {
     }
 }
 
-/// The latest reading of a value, shared by those who asked before it began.
+/// The latest read of a value, shared by the calls that were made before it began.
 #[derive(Debug)]
-pub(super) struct SharedReading<T> {
+pub(super) struct SharedRead<T> {
     latest: Mutex<Option<(Instant, Arc<T>)>>,
 }
 
-impl<T> SharedReading<T> {
-    /// A value that was read after this call began.
+impl<T> SharedRead<T> {
+    /// A value whose read began after this call.
     async fn get<E>(&self, read: impl Future<Output = Result<T, E>>) -> Result<Arc<T>, E> {
         let asked = Instant::now();
         let mut latest = self.latest.lock().await;
@@ -55,7 +55,7 @@ impl<T> SharedReading<T> {
     }
 }
 
-impl<T> Default for SharedReading<T> {
+impl<T> Default for SharedRead<T> {
     fn default() -> Self {
         Self { latest: Mutex::default() }
     }
@@ -73,22 +73,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_ask_at_once_share_a_reading_that_began_no_earlier() {
-        const READING: Duration = Duration::from_millis(10);
-        let (shared, readings) = (SharedReading::default(), AtomicUsize::new(0));
-        let ask = async |after: Duration| {
+    async fn concurrent_calls_share_a_read_that_began_after_them() {
+        const READ_TIME: Duration = Duration::from_millis(10);
+        let (shared, reads) = (SharedRead::default(), AtomicUsize::new(0));
+        let call = async |after: Duration| {
             tokio::time::sleep(after).await;
             let read = async {
-                let number = readings.fetch_add(1, Relaxed) + 1;
-                tokio::time::sleep(READING).await;
+                let number = reads.fetch_add(1, Relaxed) + 1;
+                tokio::time::sleep(READ_TIME).await;
                 Ok::<_, Infallible>(number)
             };
             *shared.get(read).await.unwrap()
         };
 
-        let (first, meanwhile) = tokio::join!(ask(Duration::ZERO), join_all((0..100).map(|_| ask(READING / 2))));
+        let (first, meanwhile) = tokio::join!(call(Duration::ZERO), join_all((0..100).map(|_| call(READ_TIME / 2))));
 
         assert_eq!((first, meanwhile), (1, vec![2; 100]));
-        assert_eq!(readings.load(Relaxed), 2);
+        assert_eq!(reads.load(Relaxed), 2);
     }
 }

@@ -1,56 +1,37 @@
-//! Tables `sessions` and `refresh_tokens`: a session is a family of tokens, each the successor of the one before.
+//! Tables `sessions` and `refresh_tokens`: a session is a chain of tokens, each the successor of the previous one.
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Store, User};
-use crate::domain::REUSE_GRACE;
+use super::Store;
+use crate::domain::{Session, User, session::REUSE_GRACE};
 
-/// A session to begin.
 #[derive(Debug)]
 pub struct NewSession<'a> {
-    /// Chosen by the caller.
     pub id: Uuid,
-    /// Whose it is.
     pub user_id: i32,
-    /// The hash that the password was compared with; if it is another one by now, the session does not begin.
+    /// The hash that the password was verified against. If it has changed since, the session does not begin.
     pub password_hash: &'a str,
-    /// Hash of the first refresh token.
+    /// Of the first refresh token.
     pub token_hash: &'a [u8],
-    /// What the client calls itself.
     pub user_agent: Option<&'a str>,
-    /// How long it lives without being refreshed.
+    /// Without a refresh.
     pub lifetime_days: u32,
 }
 
-/// A session that has not ended.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// The id, which its access tokens carry.
-    pub id: Uuid,
-    /// When the person logged in.
-    pub created_at: DateTime<Utc>,
-    /// When it began or was last refreshed.
-    pub last_used_at: DateTime<Utc>,
-    /// What the client called itself.
-    pub user_agent: Option<String>,
-}
-
-/// What became of a refresh token that was shown.
+/// The outcome of presenting a refresh token.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Rotation {
-    /// Its successor is the one to use now, be it for the first time or again within the grace.
+    /// Its successor is valid now: rotated just now, or within the grace before. With the session's id.
     Rotated(User, Uuid),
-    /// It was rotated longer ago than the grace. The session is closed.
+    /// It was rotated before the grace. The session is revoked.
     Reused,
     /// Logged out, expired, or the account is disabled.
-    Over,
-    /// Nothing of ours.
+    Ended,
     Unknown,
 }
 
 impl Store {
-    /// Begins a session; false if the account was disabled or its password changed in the meantime.
+    /// False if the account was disabled or its password changed in the meantime.
     pub async fn insert_session(&self, new: NewSession<'_>) -> sqlx::Result<bool> {
         // The shared lock makes disabling an account and changing its password wait for this, or this for them.
         let inserted = sqlx::query!(
@@ -72,9 +53,14 @@ impl Store {
         Ok(inserted.execute(&self.pool).await?.rows_affected() == 1)
     }
 
-    /// Shows a refresh token: makes `successor` the one to use, unless that was done a while ago.
-    pub async fn rotate(&self, token: &[u8], successor: &[u8], lifetime_days: u32) -> sqlx::Result<Rotation> {
-        // Whoever sets `rotated_at` first makes the successor; the others find it set and look how long ago.
+    /// Exchanges a refresh token for `successor`, which is always the same one for the same token.
+    pub async fn rotate_refresh_token(
+        &self,
+        token: &[u8],
+        successor: &[u8],
+        lifetime_days: u32,
+    ) -> sqlx::Result<Rotation> {
+        // Whoever sets `rotated_at` first inserts the successor; others find it set and compare it with the grace.
         let rotated = sqlx::query_scalar!(
             "with live as (
                  select s.id from refresh_tokens t
@@ -100,11 +86,11 @@ impl Store {
         if rotated.is_some() {
             metrics::counter!("eventplatform_refresh_total", "outcome" => "rotated").increment(1);
         }
-        self.judge(token).await
+        self.classify_refresh_token(token).await
     }
 
-    /// Where a token stands, once it has been given the chance to rotate.
-    async fn judge(&self, token: &[u8]) -> sqlx::Result<Rotation> {
+    /// The state of a token after an attempt to rotate it.
+    async fn classify_refresh_token(&self, token: &[u8]) -> sqlx::Result<Rotation> {
         let found = sqlx::query!(
             r#"select s.id, s.user_id,
                    s.revoked_at is null and s.expires_at > now() and u.status = 'active' as "live!",
@@ -123,13 +109,13 @@ impl Store {
             return Ok(Rotation::Reused);
         }
         if !found.live {
-            return Ok(Rotation::Over);
+            return Ok(Rotation::Ended);
         }
         let user = self.find_user(found.user_id).await?;
         Ok(user.map_or(Rotation::Unknown, |user| Rotation::Rotated(user, found.id)))
     }
 
-    /// The hash of one of several refresh tokens that can be used now.
+    /// The hash of the newest of these refresh tokens that can be used.
     pub async fn find_usable_token(&self, token_hashes: &[Vec<u8>]) -> sqlx::Result<Option<Vec<u8>>> {
         sqlx::query_scalar!(
             "select t.token_hash from refresh_tokens t
@@ -165,7 +151,7 @@ impl Store {
         .await
     }
 
-    /// Ends a session of a user; false if it is not theirs or has ended.
+    /// False if the user has no such session, or it has ended.
     pub async fn end_session(&self, user_id: i32, id: Uuid) -> sqlx::Result<bool> {
         let ended = sqlx::query!(
             "update sessions set revoked_at = now()
@@ -186,7 +172,7 @@ impl Store {
         ended.execute(&self.pool).await.map(drop)
     }
 
-    /// Ends the session that a refresh token belongs to, be it the latest one or not.
+    /// Revokes the session of a refresh token, even if the token was rotated.
     pub async fn revoke_session_of(&self, token: &[u8]) -> sqlx::Result<()> {
         let session = sqlx::query_scalar!("select session_id from refresh_tokens where token_hash = $1", token);
         match session.fetch_optional(&self.pool).await? {

@@ -3,83 +3,12 @@
 use chrono::{DateTime, Utc};
 use contracts::identity::{Language, Role};
 use platform::postgres::violated_constraint;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::{Email, Name, NewUser, Status};
-
-/// A person.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct User {
-    /// Unique for ever.
-    pub id: i32,
-    /// As it was typed.
-    pub email: String,
-    /// Display name.
-    pub name: String,
-    /// What the person may do.
-    pub role: Role,
-    /// The role that was asked for and awaits an admin.
-    pub requested_role: Option<Role>,
-    /// Whether the account can be used.
-    pub status: Status,
-    /// The language that the person chose, if any.
-    pub language: Option<Language>,
-    /// When the person registered.
-    pub created_at: DateTime<Utc>,
-}
-
-/// A person and the hash of the password.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// The person.
-    pub user: User,
-    /// PHC string.
-    pub password_hash: String,
-}
-
-/// Which users a list has.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum StatusFilter {
-    /// Accounts that can be used.
-    Active,
-    /// Of those, the ones that asked for a role and await an admin.
-    Pending,
-    /// Accounts that an admin has closed.
-    Disabled,
-}
-
-/// What an admin changes about a person.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct UserChange {
-    /// Another role. Naming one also settles the request for a role.
-    pub role: Option<Role>,
-    /// Another status. Disabling ends every session.
-    pub status: Option<Status>,
-}
-
-/// What became of an admin's change.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AdminChange {
-    /// The person as they are now.
-    Changed(User),
-    /// Nothing changed: nobody has that id.
-    NoSuchUser,
-    /// Nothing changed: whoever asked is no active admin any more.
-    NotByAdmin,
-}
-
-/// A change to one's own profile; absent fields stay unchanged.
-#[derive(Clone, Debug, Default)]
-pub struct ProfileChange {
-    /// The new display name.
-    pub name: Option<Name>,
-    /// The new language.
-    pub language: Option<Language>,
-}
+use crate::domain::{
+    AdminChange, Credentials, Email, Name, NewUser, ProfileChange, Status, StatusFilter, User, UserChange,
+};
 
 struct UserRow {
     id: i32,
@@ -96,16 +25,16 @@ impl TryFrom<UserRow> for User {
     type Error = sqlx::Error;
 
     fn try_from(row: UserRow) -> sqlx::Result<Self> {
-        let unknown = |word: &str| sqlx::Error::Decode(format!("unknown word {word}").into());
-        let role = |word: &str| Role::parse(word).ok_or_else(|| unknown(word));
+        let role =
+            |text: &str| Role::parse(text).ok_or_else(|| sqlx::Error::Decode(format!("unknown role {text}").into()));
         Ok(Self {
             id: row.id,
             email: row.email,
             name: row.name,
             role: role(&row.role)?,
             requested_role: row.requested_role.as_deref().map(role).transpose()?,
-            status: Status::parse(&row.status).ok_or_else(|| unknown(&row.status))?,
-            // A language that only a newer version knows counts as none.
+            status: row.status.parse().map_err(|error: strum::ParseError| sqlx::Error::Decode(error.into()))?,
+            // A language that only a newer version knows is treated as none.
             language: row.language.as_deref().and_then(Language::parse),
             created_at: row.created_at,
         })
@@ -113,9 +42,7 @@ impl TryFrom<UserRow> for User {
 }
 
 impl Store {
-    /// Registers a person under the id of the operation; `None` if somebody else has the address.
-    ///
-    /// Called again with the same id it finds the person that it made.
+    /// Idempotent by `registration_id`. `None` if the address is taken by another registration.
     pub async fn insert_user(
         &self,
         new: &NewUser,
@@ -139,7 +66,7 @@ impl Store {
         .await;
         match inserted {
             Ok(row) => User::try_from(row).map(Some),
-            // Whichever of the two indexes is asked first: the row with our id, if there is one, is ours.
+            // Either index may report first. If there is a row with our id, this registration made it.
             Err(error)
                 if matches!(violated_constraint(&error), Some("users_email_key" | "users_registration_id_key")) =>
             {
@@ -158,7 +85,7 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Makes an admin, unless somebody has that address.
+    /// Does nothing if the address is taken.
     pub async fn insert_admin(&self, email: &Email, password_hash: &str) -> sqlx::Result<()> {
         sqlx::query!(
             "insert into users (email, name, role, password_hash, registration_id)
@@ -173,7 +100,7 @@ impl Store {
         .map(drop)
     }
 
-    /// The person with that address, in any case, and the hash of the password.
+    /// Ignores the case of the address.
     pub async fn find_credentials(&self, email: &Email) -> sqlx::Result<Option<Credentials>> {
         let row = sqlx::query!(
             "select id, email, name, role, requested_role, status, language, created_at, password_hash
@@ -194,7 +121,7 @@ impl Store {
         Ok(Some(Credentials { user: user.try_into()?, password_hash: row.password_hash }))
     }
 
-    /// The person of that id; `None` if there is none, or the account was deleted.
+    /// `None` also if the account was deleted.
     pub async fn find_user(&self, id: i32) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
@@ -205,7 +132,7 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// The person of that id, if the session is one of theirs and not over.
+    /// `None` if the session is not the user's, or has ended.
     pub async fn find_user_in_session(&self, id: i32, session_id: Uuid) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
@@ -218,11 +145,11 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Up to `limit` people whose ids follow `after`, by id.
+    /// At most `limit` users with ids above `after`, by id.
     pub async fn list_users(&self, filter: Option<StatusFilter>, after: i32, limit: i64) -> sqlx::Result<Vec<User>> {
-        let status = filter.map(|filter| match filter {
-            StatusFilter::Active | StatusFilter::Pending => Status::Active.as_str(),
-            StatusFilter::Disabled => Status::Disabled.as_str(),
+        let status: Option<&str> = filter.map(|filter| match filter {
+            StatusFilter::Active | StatusFilter::Pending => Status::Active.into(),
+            StatusFilter::Disabled => Status::Disabled.into(),
         });
         let rows = sqlx::query_as!(
             UserRow,
@@ -238,7 +165,7 @@ impl Store {
         rows.fetch_all(&self.pool).await?.into_iter().map(User::try_from).collect()
     }
 
-    /// Changes one's own profile; `None` if there is no such person.
+    /// `None` if there is no such user.
     pub async fn update_profile(&self, id: i32, change: &ProfileChange) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
@@ -252,22 +179,20 @@ impl Store {
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Asks an admin to make an attendee an organizer, or withdraws the request; `None` if the person is not an
-    /// attendee.
-    pub async fn update_role_request(&self, id: i32, asked: bool) -> sqlx::Result<Option<User>> {
+    /// Stores or withdraws a request to become an organizer. `None` if the user is not an attendee.
+    pub async fn update_role_request(&self, id: i32, requested: bool) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
             "update users set requested_role = case when $2 then 'organizer' end
              where id = $1 and role = 'attendee' and deleted_at is null
              returning id, email, name, role, requested_role, status, language, created_at",
             id,
-            asked,
+            requested,
         );
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Replaces an older hash by one with the present parameters for the same password; false if the password was
-    /// changed meanwhile.
+    /// Replaces a hash by one of the same password with current parameters. False if the password was changed meanwhile.
     pub async fn update_password_hash(&self, id: i32, old: &str, new: &str) -> sqlx::Result<bool> {
         let updated =
             sqlx::query!("update users set password_hash = $3 where id = $1 and password_hash = $2", id, old, new);
@@ -300,7 +225,7 @@ impl Store {
              returning id, email, name, role, requested_role, status, language, created_at",
             id,
             change.role.map(Role::as_str),
-            change.status.map(Status::as_str),
+            change.status.map(<&str>::from),
         )
         .fetch_optional(&mut *transaction)
         .await?;
@@ -314,14 +239,13 @@ impl Store {
         row.map_or(Ok(AdminChange::NoSuchUser), |row| User::try_from(row).map(AdminChange::Changed))
     }
 
-    /// The hash of a person's password.
     pub async fn find_password_hash(&self, id: i32) -> sqlx::Result<Option<String>> {
         sqlx::query_scalar!("select password_hash from users where id = $1 and deleted_at is null", id)
             .fetch_optional(&self.pool)
             .await
     }
 
-    /// Puts one hash in the place of another and ends every session but `kept`; false if the hash was another one.
+    /// Replaces the hash and ends every session except `kept`. False if the hash is no longer `old`.
     pub async fn update_password(&self, id: i32, old: &str, new: &str, kept: Uuid) -> sqlx::Result<bool> {
         let mut transaction = self.pool.begin().await?;
         let changed =

@@ -13,7 +13,7 @@ fn claims(answer: &Answer) -> AccessClaims {
 }
 
 #[tokio::test]
-async fn a_language_chosen_at_registration_is_answered_and_stands_in_the_token() {
+async fn a_language_chosen_at_registration_is_in_the_answer_and_the_token() {
     let app = TestApp::start().await;
     let mut body = registration("ada");
     body["language"] = json!("de");
@@ -158,7 +158,7 @@ async fn one_session_or_all_others_are_ended() {
 }
 
 #[tokio::test]
-async fn somebody_elses_session_is_not_found() {
+async fn a_session_of_another_user_is_not_found() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     let claims: AccessClaims = jsonwebtoken::dangerous::insecure_decode_claims(&ada.access).unwrap();

@@ -76,7 +76,7 @@ async fn assert_unchanged(app: &TestApp, session: &Session, name: &str) {
 }
 
 #[tokio::test]
-async fn a_deleted_account_leaves_nothing_of_the_person_in_any_table() {
+async fn a_deleted_account_leaves_no_personal_data_in_any_table() {
     let app = start().await;
     let mut body = registration("ada");
     (body["name"], body["language"]) = (json!("Ada Lovelace"), json!("de"));
@@ -109,7 +109,7 @@ async fn a_deleted_account_leaves_nothing_of_the_person_in_any_table() {
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_out_everywhere_and_the_other_services_are_told() {
+async fn a_deletion_ends_every_session_and_notifies_the_other_services() {
     let app = start().await;
     let (here, elsewhere) = (app.user("ada").await, app.logs_in("ada").await);
     let id = id_of(&app, &here).await;
@@ -131,7 +131,7 @@ async fn a_deleted_account_is_out_everywhere_and_the_other_services_are_told() {
 }
 
 #[tokio::test]
-async fn a_role_that_goes_with_its_account_is_published() {
+async fn the_role_lost_by_a_deletion_is_published() {
     let app = start().await;
     let admin = app.admin().await;
     let eve = second_admin(&app, &admin).await;
@@ -144,7 +144,7 @@ async fn a_role_that_goes_with_its_account_is_published() {
 }
 
 #[tokio::test]
-async fn the_address_of_a_deleted_account_registers_again_at_once() {
+async fn the_address_of_a_deleted_account_can_register_again_immediately() {
     let app = start().await;
     let session = app.user("ada").await;
     let first = id_of(&app, &session).await;
@@ -185,7 +185,7 @@ async fn admins_neither_see_nor_change_a_deleted_account() {
 }
 
 #[tokio::test]
-async fn a_browser_loses_its_cookies_with_the_account() {
+async fn a_deletion_clears_the_cookies_of_the_browser() {
     let app = start().await;
     app.registers("ada").await;
     let cookies = app.logs_in_by_cookie("ada").await;
@@ -221,7 +221,7 @@ async fn a_deletion_needs_the_password() {
 }
 
 #[tokio::test]
-async fn the_last_active_admin_stays() {
+async fn the_last_active_admin_cannot_be_deleted() {
     let app = start().await;
     let admin = app.admin().await;
     let eve = second_admin(&app, &admin).await;
@@ -236,7 +236,7 @@ async fn the_last_active_admin_stays() {
 }
 
 #[tokio::test]
-async fn of_two_admins_who_go_at_once_one_stays() {
+async fn of_two_admins_deleted_concurrently_one_stays() {
     let app = start().await;
     let admin = app.admin().await;
     let eve = second_admin(&app, &admin).await;
@@ -343,7 +343,7 @@ async fn of_two_admins_who_demote_each_other_at_once_one_stays() {
 }
 
 #[tokio::test]
-async fn an_account_deleted_twice_at_once_is_deleted_once() {
+async fn an_account_deleted_twice_concurrently_is_deleted_once() {
     let app = start().await;
     let session = app.user("ada").await;
 
@@ -356,7 +356,7 @@ async fn an_account_deleted_twice_at_once_is_deleted_once() {
 }
 
 #[tokio::test]
-async fn whoever_has_events_to_come_stays() {
+async fn an_organizer_with_coming_events_cannot_be_deleted() {
     let events = EventService::answers(list, Duration::ZERO).await;
     let app = events.platform().await;
     let session = app.user("ada").await;
@@ -370,7 +370,7 @@ async fn whoever_has_events_to_come_stays() {
 }
 
 #[tokio::test]
-async fn nothing_changes_while_event_service_does_not_tell_of_events() {
+async fn nothing_is_deleted_while_event_service_is_unavailable() {
     for answer in [breakdown as fn() -> Response, refusal] {
         let app = EventService::answers(answer, Duration::ZERO).await.platform().await;
         let session = app.user("ada").await;

@@ -92,7 +92,7 @@ async fn events_come_from_event_service_with_the_callers_parameters() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_event_service_is_passed_on() {
+async fn a_refusal_of_event_service_is_forwarded() {
     let app = EventService::answers(refusal, Duration::ZERO).await.platform().await;
 
     app.get("/users/events?from=yesterday").send().await.assert_refused(400, "invalid_query");
@@ -109,7 +109,7 @@ async fn an_unknown_parameter_is_refused_here() {
 }
 
 #[tokio::test]
-async fn event_service_down_or_broken_is_a_clear_503() {
+async fn a_broken_event_service_is_a_503() {
     for answer in [breakdown as fn() -> Response, somebody_else] {
         let app = EventService::answers(answer, Duration::ZERO).await.platform().await;
         app.get("/users/events").send().await.assert_refused(503, "event_service_unavailable");
@@ -121,7 +121,7 @@ async fn event_service_down_or_broken_is_a_clear_503() {
 }
 
 #[tokio::test]
-async fn a_slow_event_service_is_given_up_after_three_seconds() {
+async fn a_call_to_event_service_times_out_after_three_seconds() {
     let app = EventService::answers(list, Duration::from_secs(60)).await.platform().await;
     let began = Instant::now();
 

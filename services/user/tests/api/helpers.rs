@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tempfile::TempDir;
 pub(crate) use testing::{Answer, Call, Database, identity::write_private_key};
-use user_service::{App, background::FirstAdmin, config::Arguments, state::AppState};
+use user_service::{app::App, config::Config, loops::first_admin::FirstAdmin, state::AppState};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -130,16 +130,9 @@ impl TestApp {
 
     /// A logged-in admin, made as at start.
     pub(crate) async fn admin(&self) -> Session {
-        self.first_admin("root@example.org", PASSWORD).ensure(&self.state).await.unwrap();
+        let admin = FirstAdmin::parse("root@example.org", PASSWORD).unwrap();
+        admin.create(&self.state).await.unwrap();
         self.logs_in("root").await
-    }
-
-    /// The first admin by those settings, not yet made.
-    pub(crate) fn first_admin(&self, email: &str, password: &str) -> FirstAdmin {
-        let mut arguments = self.arguments.clone();
-        arguments.extend(["--admin-email", email, "--admin-password", password].map(str::to_owned));
-        let config = Arguments::try_parse_from(arguments).unwrap().config;
-        FirstAdmin::from_config(&config).unwrap().unwrap()
     }
 
     /// Logs in by cookies; gives the Cookie header that a browser would send from now on.
@@ -153,14 +146,14 @@ impl TestApp {
 }
 
 fn build(arguments: &[String], clock: &Clock) -> (AppState, Router) {
-    let config = Arguments::try_parse_from(arguments).unwrap().config;
+    let config = Config::try_parse_from(arguments).unwrap();
     let app = App::build(&config, clock.clone()).unwrap();
     (app.state().clone(), with_defaults(app.router(), &service_args()))
 }
 
 fn service_args() -> ServerArgs {
     let arguments = ["user-service", "--request-timeout-seconds", "30"];
-    Arguments::try_parse_from(arguments).unwrap().config.service
+    Config::try_parse_from(arguments).unwrap().server
 }
 
 /// A whole second, some time ago: what is stored goes by the database's clock, and must not depend on this one.

@@ -58,7 +58,7 @@ async fn a_new_key_is_published_first_and_signs_later() {
 }
 
 #[tokio::test]
-async fn a_replica_that_starts_during_a_rotation_signs_with_the_elder_key_first() {
+async fn a_replica_that_starts_during_a_rotation_signs_with_the_older_key_first() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     write_private_key(app.folder.path(), "2026-02");
@@ -74,7 +74,7 @@ async fn a_replica_that_starts_during_a_rotation_signs_with_the_elder_key_first(
 }
 
 #[tokio::test]
-async fn a_removed_key_verifies_no_more() {
+async fn a_removed_key_no_longer_verifies() {
     let app = TestApp::start().await;
     let before = app.user("ada").await;
     write_private_key(app.folder.path(), "2026-02");
@@ -90,7 +90,7 @@ async fn a_removed_key_verifies_no_more() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_in_order_changes_nothing() {
+async fn an_invalid_folder_changes_nothing() {
     let app = TestApp::start().await;
     fs::write(app.folder.path().join("2026-02.pem"), "no key").unwrap();
 
@@ -114,7 +114,7 @@ pub(crate) async fn revocations(app: &TestApp) -> RevocationList {
 }
 
 #[tokio::test]
-async fn sessions_that_end_are_published_for_as_long_as_their_tokens_are_valid() {
+async fn ended_sessions_are_published_while_their_tokens_are_valid() {
     let app = TestApp::start().await;
     let ada = app.registers("ada").await;
     let admin = app.admin().await;
@@ -143,7 +143,7 @@ async fn sessions_that_end_are_published_for_as_long_as_their_tokens_are_valid()
 }
 
 #[tokio::test]
-async fn a_role_that_is_changed_by_an_older_version_or_by_hand_is_published_too() {
+async fn a_role_changed_by_an_older_version_or_by_hand_is_published_too() {
     let app = TestApp::start().await;
     let ada = app.registers("ada").await;
 
@@ -155,7 +155,7 @@ async fn a_role_that_is_changed_by_an_older_version_or_by_hand_is_published_too(
 }
 
 #[tokio::test]
-async fn a_list_that_is_known_is_not_sent_again() {
+async fn an_unchanged_list_is_not_sent_again() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
     let first = app.get("/.well-known/revocations.json").send().await;

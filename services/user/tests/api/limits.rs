@@ -31,7 +31,7 @@ async fn at_once<F: Future<Output = Answer>>(calls: impl IntoIterator<Item = F>)
 }
 
 /// A hundred strangers guess at ada's password.
-async fn strangers_guess(app: &TestApp) {
+async fn unknown_clients_guess(app: &TestApp) {
     let guesses = (0..100).map(|i| async move { tries_from(app, "ada", WRONG, &format!("10.0.{i}.1")).await });
     for answer in at_once(guesses).await {
         answer.assert_refused(401, "invalid_credentials");
@@ -83,7 +83,7 @@ async fn at_the_limit_the_right_password_is_answered_like_a_wrong_one() {
 }
 
 #[tokio::test]
-async fn others_failures_elsewhere_do_not_lock_the_owner_out() {
+async fn failures_from_elsewhere_do_not_lock_the_owner_out() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     for _ in 0..12 {
@@ -96,12 +96,12 @@ async fn others_failures_elsewhere_do_not_lock_the_owner_out() {
 }
 
 #[tokio::test]
-async fn strangers_wait_after_a_hundred_failures_and_the_owner_at_a_known_address_does_not() {
+async fn a_hundred_failures_block_unknown_clients_but_not_the_owner_at_a_known_address() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     tries_from(&app, "ada", PASSWORD, "192.0.2.7").await;
 
-    strangers_guess(&app).await;
+    unknown_clients_guess(&app).await;
 
     let right = tries_from(&app, "ada", PASSWORD, "10.1.0.1").await;
     right.assert_refused(429, "too_many_attempts");
@@ -112,11 +112,11 @@ async fn strangers_wait_after_a_hundred_failures_and_the_owner_at_a_known_addres
 }
 
 #[tokio::test]
-async fn the_owners_browser_gets_in_wherever_it_is_while_strangers_guess() {
+async fn the_owners_browser_logs_in_from_anywhere_while_others_guess() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let cookies = app.logs_in_by_cookie("ada").await;
-    strangers_guess(&app).await;
+    unknown_clients_guess(&app).await;
     for _ in 0..10 {
         tries_from(&app, "ada", WRONG, "10.1.0.1").await;
     }
@@ -131,7 +131,7 @@ async fn the_owners_browser_gets_in_wherever_it_is_while_strangers_guess() {
 }
 
 #[tokio::test]
-async fn a_browser_that_somebody_else_has_guesses_no_further() {
+async fn a_stolen_browser_is_limited_too() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let cookies = app.logs_in_by_cookie("ada").await;
@@ -145,7 +145,7 @@ async fn a_browser_that_somebody_else_has_guesses_no_further() {
 }
 
 #[tokio::test]
-async fn a_limited_account_is_open_again_after_the_window() {
+async fn a_limit_ends_with_its_window() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     for _ in 0..10 {
@@ -171,7 +171,7 @@ async fn the_right_password_resets_the_clients_counter() {
 }
 
 #[tokio::test]
-async fn an_address_waits_after_fifty_failures_and_others_do_not() {
+async fn fifty_failures_block_an_address_but_no_other() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let names: Vec<_> = (0..60).map(|i| format!("user{i}")).collect();
@@ -187,7 +187,7 @@ async fn an_address_waits_after_fifty_failures_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn many_guesses_at_once_on_two_replicas_get_no_further_than_one_after_the_other() {
+async fn concurrent_guesses_on_two_replicas_gain_nothing_over_sequential_ones() {
     let app = TestApp::with(&["--password-hash-workers", "8"]).await;
     app.registers("ada").await;
     let other = app.replica();
@@ -204,7 +204,7 @@ async fn many_guesses_at_once_on_two_replicas_get_no_further_than_one_after_the_
 }
 
 #[tokio::test]
-async fn a_right_guess_among_many_at_once_is_not_told() {
+async fn a_right_guess_among_many_concurrent_ones_is_not_revealed() {
     let app = TestApp::with(&["--password-hash-workers", "1"]).await;
     app.registers("ada").await;
     let guesses = (0..30).map(|i| app.tries("ada", if i == 29 { PASSWORD } else { WRONG }));
@@ -215,7 +215,7 @@ async fn a_right_guess_among_many_at_once_is_not_told() {
 }
 
 #[tokio::test]
-async fn the_right_password_many_times_at_once_is_no_failure() {
+async fn concurrent_logins_with_the_right_password_are_no_failures() {
     let app = TestApp::with(&["--password-hash-workers", "16"]).await;
     app.registers("ada").await;
     for _ in 0..5 {
@@ -228,7 +228,7 @@ async fn the_right_password_many_times_at_once_is_no_failure() {
 }
 
 #[tokio::test]
-async fn replicas_count_together() {
+async fn replicas_share_their_counters() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     for _ in 0..10 {
@@ -241,7 +241,7 @@ async fn replicas_count_together() {
 }
 
 #[tokio::test]
-async fn an_address_registers_so_many_accounts_in_an_hour() {
+async fn registrations_per_address_and_hour_are_limited() {
     let app = TestApp::with(&["--registrations-per-address", "3"]).await;
     let register = |name: &str, address: &str| app.post("/users/register", registration(name)).from(address).send();
 
@@ -260,7 +260,7 @@ async fn an_address_registers_so_many_accounts_in_an_hour() {
 }
 
 #[tokio::test]
-async fn a_registration_that_is_repeated_or_faulty_uses_up_nothing() {
+async fn a_repeated_or_invalid_registration_does_not_count() {
     let app = TestApp::with(&["--registrations-per-address", "2"]).await;
     let repeated = || app.post("/users/register", registration("ada")).header("idempotency-key", "key-1").send();
 

@@ -58,7 +58,7 @@ async fn a_change_needs_the_current_password() {
 }
 
 #[tokio::test]
-async fn a_common_password_or_a_form_of_the_own_address_is_never_set() {
+async fn a_common_password_or_a_variant_of_the_address_is_refused() {
     let app = TestApp::start().await;
     let mut body = registration("ada.lovelace");
     let id = app.registers("ada.lovelace").await;
@@ -77,7 +77,7 @@ async fn a_common_password_or_a_form_of_the_own_address_is_never_set() {
 }
 
 #[tokio::test]
-async fn a_password_that_was_hashed_with_other_parameters_is_hashed_anew_at_login() {
+async fn a_hash_with_old_parameters_is_renewed_at_login() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let stored = || sqlx::query_scalar::<_, String>("select password_hash from users").fetch_one(app.pool());
@@ -102,7 +102,7 @@ async fn a_password_that_was_hashed_with_other_parameters_is_hashed_anew_at_logi
 }
 
 #[tokio::test]
-async fn one_of_two_changes_at_once_wins() {
+async fn one_of_two_concurrent_changes_wins() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
 
@@ -132,7 +132,7 @@ async fn a_reset_token_sets_a_password_once_and_ends_every_session() {
 }
 
 #[tokio::test]
-async fn a_reset_token_used_twice_at_once_works_once() {
+async fn a_reset_token_used_twice_concurrently_works_once() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     let token = reset_token(&app, &app.admin().await, id).await;
@@ -145,7 +145,7 @@ async fn a_reset_token_used_twice_at_once_works_once() {
 }
 
 #[tokio::test]
-async fn a_reset_token_that_is_made_up_replaced_or_old_does_nothing() {
+async fn an_invalid_replaced_or_expired_reset_token_does_nothing() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     let admin = app.admin().await;
@@ -161,7 +161,7 @@ async fn a_reset_token_that_is_made_up_replaced_or_old_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_reset_opens_an_account_that_had_to_wait() {
+async fn a_reset_lifts_the_limits_of_the_account() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     for _ in 0..10 {
@@ -175,7 +175,7 @@ async fn a_reset_opens_an_account_that_had_to_wait() {
 }
 
 #[tokio::test]
-async fn only_admins_make_reset_tokens() {
+async fn only_admins_create_reset_tokens() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     let (ada, admin) = (app.logs_in("ada").await, app.admin().await);

@@ -82,7 +82,7 @@ impl Drop for Program {
 }
 
 #[tokio::test]
-async fn five_hundred_logins_at_once_take_bounded_memory() {
+async fn five_hundred_concurrent_logins_take_bounded_memory() {
     let program = Program::start().await;
     let client = platform::client::build(Duration::from_secs(60));
     let register = client.post(format!("{}/users/register", program.public)).json(&registration("ada"));
@@ -97,7 +97,7 @@ async fn five_hundred_logins_at_once_take_bounded_memory() {
 }
 
 #[tokio::test]
-async fn the_program_is_ready_makes_its_admin_and_stops_when_asked() {
+async fn the_program_is_ready_creates_its_admin_and_stops_on_sigterm() {
     let mut program = Program::start().await;
     let client = platform::client::build(Duration::from_secs(10));
 

@@ -27,7 +27,7 @@ async fn a_registered_user_can_log_in() {
 }
 
 #[tokio::test]
-async fn an_address_is_taken_in_any_case() {
+async fn a_taken_address_is_refused_in_any_case() {
     let app = TestApp::start().await;
     app.registers("ada").await;
 
@@ -39,7 +39,7 @@ async fn an_address_is_taken_in_any_case() {
 }
 
 #[tokio::test]
-async fn one_of_many_registrations_of_one_address_wins() {
+async fn one_of_many_concurrent_registrations_of_an_address_wins() {
     let app = TestApp::start().await;
 
     let answers = join_all((0..10).map(|_| app.post("/users/register", registration("ada")).send())).await;
@@ -92,7 +92,7 @@ async fn a_key_is_bound_to_its_body() {
 }
 
 #[tokio::test]
-async fn a_refused_registration_is_answered_the_same_again() {
+async fn a_refused_registration_gets_the_same_answer_again() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let send = || app.post("/users/register", registration("ada")).header("idempotency-key", "key-1").send();
@@ -104,7 +104,7 @@ async fn a_refused_registration_is_answered_the_same_again() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_body_is_named() {
+async fn every_invalid_field_of_a_body_is_named() {
     let app = TestApp::start().await;
 
     let body = json!({ "email": "nobody", "password": "short", "name": " ", "role": "admin" });
@@ -116,7 +116,7 @@ async fn every_fault_of_a_body_is_named() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_fit_is_a_problem() {
+async fn an_invalid_body_is_a_problem() {
     let app = TestApp::start().await;
     let mut unknown = registration("ada");
     unknown["is_admin"] = json!(true);
@@ -135,7 +135,7 @@ async fn a_body_that_does_not_fit_is_a_problem() {
 }
 
 #[tokio::test]
-async fn whoever_registers_as_an_organizer_is_one() {
+async fn an_organizer_needs_no_approval_by_default() {
     let app = TestApp::start().await;
 
     let mut body = registration("olga");
@@ -147,7 +147,7 @@ async fn whoever_registers_as_an_organizer_is_one() {
 }
 
 #[tokio::test]
-async fn an_organizer_awaits_an_admin_where_approval_is_needed() {
+async fn an_organizer_awaits_an_admin_if_approval_is_required() {
     let app = TestApp::with(&["--organizer-approval", "true"]).await;
     let admin = app.admin().await;
     let mut body = registration("olga");

@@ -32,7 +32,7 @@ async fn a_login_answers_tokens() {
 }
 
 #[tokio::test]
-async fn an_address_logs_in_in_any_case() {
+async fn the_case_of_the_address_does_not_matter_at_login() {
     let app = TestApp::start().await;
     app.registers("ada").await;
 
@@ -80,7 +80,7 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn a_refresh_gives_new_tokens_and_the_users_present_role() {
+async fn a_refresh_returns_new_tokens_with_the_current_role() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
     let admin = app.admin().await;
@@ -99,7 +99,7 @@ async fn a_refresh_gives_new_tokens_and_the_users_present_role() {
 }
 
 #[tokio::test]
-async fn two_refreshes_at_once_get_the_same_successor() {
+async fn two_concurrent_refreshes_get_the_same_successor() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
     let other = app.replica();
@@ -119,7 +119,7 @@ async fn two_refreshes_at_once_get_the_same_successor() {
 }
 
 #[tokio::test]
-async fn a_rotated_token_is_good_for_thirty_seconds_more() {
+async fn a_rotated_token_is_accepted_for_thirty_seconds() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
     let successor = Session::of(&app.refreshes(&session.refresh).await).refresh;
@@ -131,7 +131,7 @@ async fn a_rotated_token_is_good_for_thirty_seconds_more() {
 }
 
 #[tokio::test]
-async fn a_rotated_token_used_later_closes_the_whole_session() {
+async fn a_rotated_token_used_later_revokes_the_session() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
     let elsewhere = app.logs_in("ada").await;
@@ -183,7 +183,7 @@ async fn a_session_ends_when_it_is_not_refreshed() {
 }
 
 #[tokio::test]
-async fn an_access_token_is_over_after_its_time() {
+async fn an_access_token_expires() {
     let app = TestApp::with(&["--access-token-seconds", "60"]).await;
     let session = app.user("ada").await;
     app.later(Duration::from_secs(121)).await;
@@ -192,7 +192,7 @@ async fn an_access_token_is_over_after_its_time() {
 }
 
 #[tokio::test]
-async fn made_up_tokens_are_refused() {
+async fn invalid_tokens_are_refused() {
     let app = TestApp::start().await;
 
     app.refreshes("made up").await.assert_refused(401, "invalid_refresh_token");
@@ -284,7 +284,7 @@ async fn over_https_the_access_cookie_is_bound_to_the_host_and_its_earlier_name_
 }
 
 #[tokio::test]
-async fn of_duplicate_cookies_any_valid_one_counts() {
+async fn any_valid_one_of_duplicate_cookies_counts() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let stale = app.logs_in_by_cookie("ada").await;
@@ -307,7 +307,7 @@ async fn of_duplicate_cookies_any_valid_one_counts() {
 }
 
 #[tokio::test]
-async fn an_origin_counts_with_its_scheme_and_whatever_port_the_proxy_tells() {
+async fn an_origin_needs_the_same_scheme_even_if_the_proxy_drops_the_port() {
     let app = TestApp::start().await;
     app.registers("ada").await;
     let cookies = app.logs_in_by_cookie("ada").await;
@@ -342,7 +342,7 @@ async fn a_cookie_from_another_site_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_login_under_way_while_the_account_is_disabled_begins_no_session() {
+async fn a_login_during_the_disabling_of_the_account_begins_no_session() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     let admin = app.admin().await;
@@ -361,7 +361,7 @@ async fn a_login_under_way_while_the_account_is_disabled_begins_no_session() {
 }
 
 #[tokio::test]
-async fn what_is_over_is_removed_in_time() {
+async fn old_rows_are_purged() {
     let app = TestApp::start().await;
     let session = app.user("ada").await;
     app.refreshes(&session.refresh).await;

@@ -3,7 +3,7 @@
 use clap::Parser;
 use platform::Clock;
 use tempfile::TempDir;
-use user_service::{App, config::Arguments};
+use user_service::{app::App, config::Config};
 
 use crate::helpers::{TestApp, registration, write_private_key};
 
@@ -11,12 +11,12 @@ const URL: &str = "postgres://user:a-fine-secret@127.0.0.1:1/user";
 
 fn refusal(settings: &[(&str, &str)]) -> String {
     let arguments = settings.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]);
-    let config = Arguments::try_parse_from(std::iter::once("user-service".to_owned()).chain(arguments)).unwrap().config;
+    let config = Config::try_parse_from(std::iter::once("user-service".to_owned()).chain(arguments)).unwrap();
     format!("{:#}", App::build(&config, Clock::system()).err().expect("refused"))
 }
 
 #[tokio::test]
-async fn missing_and_unfit_settings_are_named() {
+async fn missing_and_invalid_settings_are_named() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().to_str().unwrap();
     let empty = refusal(&[("database-url", URL), ("signing-keys-dir", path)]);
@@ -41,7 +41,7 @@ async fn missing_and_unfit_settings_are_named() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_a_503() {
+async fn an_unavailable_database_is_a_503() {
     let app = TestApp::start().await;
     app.pool().close().await;
 

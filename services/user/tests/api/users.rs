@@ -2,11 +2,12 @@
 
 use axum::http::StatusCode;
 use serde_json::json;
+use user_service::loops::first_admin::FirstAdmin;
 
 use crate::helpers::{PASSWORD, TestApp};
 
 #[tokio::test]
-async fn an_admin_pages_through_everybody() {
+async fn an_admin_pages_through_all_users() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let mut expected = vec!["root@example.org".to_owned()];
@@ -32,7 +33,7 @@ async fn an_admin_pages_through_everybody() {
 }
 
 #[tokio::test]
-async fn a_list_of_people_is_for_admins_and_its_query_is_checked() {
+async fn the_list_of_users_is_for_admins_and_its_query_is_validated() {
     let app = TestApp::start().await;
     let (ada, admin) = (app.user("ada").await, app.admin().await);
 
@@ -45,7 +46,7 @@ async fn a_list_of_people_is_for_admins_and_its_query_is_checked() {
 }
 
 #[tokio::test]
-async fn a_disabled_user_is_out_at_once_and_can_come_back() {
+async fn a_disabled_user_is_locked_out_immediately_and_can_be_enabled_again() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     let (ada, admin) = (app.logs_in("ada").await, app.admin().await);
@@ -65,7 +66,7 @@ async fn a_disabled_user_is_out_at_once_and_can_come_back() {
 }
 
 #[tokio::test]
-async fn only_admins_change_people_and_never_themselves() {
+async fn only_admins_change_users_and_never_themselves() {
     let app = TestApp::start().await;
     let id = app.registers("ada").await;
     let (ada, admin) = (app.logs_in("ada").await, app.admin().await);
@@ -84,7 +85,7 @@ async fn only_admins_change_people_and_never_themselves() {
 }
 
 #[tokio::test]
-async fn an_admin_who_is_none_any_more_is_refused_at_once() {
+async fn a_demoted_admin_is_refused_immediately() {
     let app = TestApp::start().await;
     let id = app.registers("eve").await;
     let admin = app.admin().await;
@@ -101,24 +102,24 @@ async fn an_admin_who_is_none_any_more_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn the_first_admin_is_made_once_and_never_overwritten() {
+async fn the_first_admin_is_created_once_and_never_overwritten() {
     let app = TestApp::start().await;
     app.admin().await;
 
-    let again = app.first_admin("root@example.org", "a different password");
-    again.ensure(&app.state).await.unwrap();
+    let again = FirstAdmin::parse("root@example.org", "a different password").unwrap();
+    again.create(&app.state).await.unwrap();
 
     app.logs_in("root").await;
     app.tries("root", "a different password").await.assert_refused(401, "invalid_credentials");
 }
 
 #[tokio::test]
-async fn somebody_who_registered_the_admins_address_first_is_not_made_an_admin() {
+async fn a_user_who_registered_the_admins_address_first_does_not_become_an_admin() {
     let app = TestApp::start().await;
     let eve = app.user("eve").await;
 
-    let admin = app.first_admin("EVE@example.org", "a different password");
-    admin.ensure(&app.state).await.unwrap();
+    let admin = FirstAdmin::parse("EVE@example.org", "a different password").unwrap();
+    admin.create(&app.state).await.unwrap();
 
     let me = app.get("/users/me").bearer(&eve).send().await;
     assert_eq!(me.body["role"], "attendee");

@@ -15,9 +15,10 @@ use axum::{
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
+use testing::wait_for;
 use tokio::net::TcpListener;
 
-use super::{WEBHOOK_SECRET};
+use super::WEBHOOK_SECRET;
 
 /// A received webhook.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
-//! argon2id, a few passwords at a time, in memory that is used again.
+//! argon2id by a bounded number of workers that reuse their memory.
 //!
-//! Every hash fills 19 MiB. Allocating that per login lets the allocator keep hundreds of megabytes, so as many blocks
-//! as there are workers are kept while logins come, and given back after a quiet minute.
+//! Every hash fills 19 MiB. If each login allocated that anew, the allocator would keep hundreds of megabytes. So one
+//! buffer per worker is kept while there are logins, and freed after an idle minute.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,17 +22,16 @@ use crate::{domain::Password, error::Refusal};
 
 /// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 const PARAMS: Params = Params::DEFAULT;
-/// Passwords that may wait or be hashed at once; more are refused. At some 50 a second the last one waits 10 s.
-const QUEUE: usize = 512;
-/// Memory unused for so long is given back.
-const IDLE: Duration = Duration::from_secs(60);
-/// Verified in place of the hash that an unknown user does not have, so that both take the same time. Nobody knows a
-/// password of it.
-const NOBODY: &str =
+/// Passwords that may wait or be hashed at once; more are refused. At about 50 per second, the last one waits 10 s.
+const QUEUE_LIMIT: usize = 512;
+/// Memory is freed after this time without a password.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Verified for users who do not exist, so that they take the same time. No known password matches it.
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$bm8gcGFzc3dvcmQgaGFzaGVzIHRvIHRoaXMgdmFsdWU";
 
-/// What is reserved for one hash, of which it touches 19 MiB. glibc maps requests over 32 MiB and unmaps them when they
-/// are freed; the second time that a smaller one is freed, it would keep it.
+/// Capacity of a buffer; a hash touches only 19 MiB of it. glibc always unmaps a freed allocation of more than 32 MiB,
+/// but would keep a smaller one from the second time on.
 const RESERVED_BLOCKS: usize = 33 * 1024;
 
 type Memory = Vec<Block>;
@@ -51,11 +50,11 @@ struct Pool {
 }
 
 impl PasswordHasher {
-    /// A hasher of at most `workers` passwords at once.
+    /// Hashes at most `workers` passwords at once.
     pub fn new(workers: u32) -> Self {
         let pool = Pool { free: Vec::new(), last_use: Instant::now() };
         Self {
-            queue: Arc::new(Semaphore::new(QUEUE)),
+            queue: Arc::new(Semaphore::new(QUEUE_LIMIT)),
             workers: Arc::new(Semaphore::new(workers as usize)),
             memory: Arc::new(Mutex::new(pool)),
         }
@@ -68,23 +67,23 @@ impl PasswordHasher {
 
     /// Waits for a worker. 429 `hashing_overloaded` when too many wait.
     pub async fn worker(&self) -> ApiResult<Worker> {
-        let place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::HashingOverloaded)?;
+        let queued = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::HashingOverloaded)?;
         let worker = self.workers.clone().acquire_owned().await.map_err(anyhow::Error::new)?;
-        Ok(Worker { held: Arc::new((place, worker)), memory: self.memory.clone() })
+        Ok(Worker { permits: Arc::new((queued, worker)), memory: self.memory.clone() })
     }
 
-    /// Gives the memory back if no password came for a minute.
-    pub fn release_idle(&self) {
+    /// Frees the memory if no password came for a minute.
+    pub fn free_idle_memory(&self) {
         let mut pool = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if pool.last_use.elapsed() >= IDLE {
+        if pool.last_use.elapsed() >= IDLE_TIMEOUT {
             pool.free = Vec::new();
         }
     }
 }
 
-/// Exclusive use of a worker, until this is dropped and its work is done.
+/// Exclusive use of a worker, until this is dropped and its last hash is done.
 pub struct Worker {
-    held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    permits: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     memory: Arc<Mutex<Pool>>,
 }
 
@@ -94,11 +93,11 @@ impl Worker {
         self.run(move |memory| hash(&password, memory)).await
     }
 
-    /// Whether the password belongs to the stored PHC string; without one it never does, which takes as long.
+    /// Whether the password matches the stored PHC string. Without one it never does, after the same time.
     pub async fn verify(&self, password: Password, stored: Option<String>) -> ApiResult<bool> {
         self.run(move |memory| {
-            let fits = verify(&password, stored.as_deref().unwrap_or(NOBODY), memory)?;
-            Ok(fits & stored.is_some())
+            let matches = verify(&password, stored.as_deref().unwrap_or(DUMMY_HASH), memory)?;
+            Ok(matches & stored.is_some())
         })
         .await
     }
@@ -108,21 +107,22 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&mut Memory) -> anyhow::Result<T> + Send + 'static,
     {
-        let (held, pool) = (self.held.clone(), self.memory.clone());
+        let (permits, pool) = (self.permits.clone(), self.memory.clone());
         let task = tokio::task::spawn_blocking(move || {
-            let _held_to_the_end = held;
-            let began = Instant::now();
+            // Although the caller may be gone, the worker is busy until its work is done.
+            let _permits = permits;
+            let start = Instant::now();
             let mut memory = take(&pool);
             let result = job(&mut memory);
-            give_back(&pool, memory);
-            metrics::histogram!("eventplatform_password_hash_seconds").record(began.elapsed().as_secs_f64());
+            put_back(&pool, memory);
+            metrics::histogram!("eventplatform_password_hash_seconds").record(start.elapsed().as_secs_f64());
             result
         });
         task.await.map_err(anyhow::Error::new)?.map_err(ApiError::internal)
     }
 }
 
-/// Whether a stored PHC string was made with other parameters than the present ones.
+/// Whether a stored PHC string has other parameters than the current ones.
 pub fn is_outdated(stored: &str) -> bool {
     !stored.starts_with(&phc_prefix())
 }
@@ -139,7 +139,7 @@ fn take(pool: &Mutex<Pool>) -> Memory {
         .unwrap_or_else(|| Memory::with_capacity(RESERVED_BLOCKS))
 }
 
-fn give_back(pool: &Mutex<Pool>, memory: Memory) {
+fn put_back(pool: &Mutex<Pool>, memory: Memory) {
     let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
     pool.free.push(memory);
     pool.last_use = Instant::now();
@@ -181,37 +181,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_fits_its_password_alone() {
+    fn a_hash_matches_only_its_password() {
         let mut memory = Memory::new();
 
-        let stored = hash(&Password::typed("correct horse"), &mut memory).unwrap();
+        let stored = hash(&Password::unchecked("correct horse"), &mut memory).unwrap();
 
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(verify(&Password::typed("correct horse"), &stored, &mut memory).unwrap());
-        assert!(!verify(&Password::typed("correct hors"), &stored, &mut memory).unwrap());
+        assert!(verify(&Password::unchecked("correct horse"), &stored, &mut memory).unwrap());
+        assert!(!verify(&Password::unchecked("correct hors"), &stored, &mut memory).unwrap());
     }
 
     #[test]
-    fn the_hash_of_nobody_costs_what_a_real_one_does() {
-        let nobody = PasswordHash::new(NOBODY).unwrap();
+    fn the_dummy_hash_costs_as_much_as_a_real_one() {
+        let dummy = PasswordHash::new(DUMMY_HASH).unwrap();
 
-        assert_eq!(Params::try_from(&nobody).unwrap().m_cost(), PARAMS.m_cost());
-        assert_eq!(Params::try_from(&nobody).unwrap().t_cost(), PARAMS.t_cost());
-        assert!(!verify(&Password::typed("nobody"), NOBODY, &mut Memory::new()).unwrap());
+        assert_eq!(Params::try_from(&dummy).unwrap().m_cost(), PARAMS.m_cost());
+        assert_eq!(Params::try_from(&dummy).unwrap().t_cost(), PARAMS.t_cost());
+        assert!(!verify(&Password::unchecked("nobody"), DUMMY_HASH, &mut Memory::new()).unwrap());
     }
 
     #[test]
     fn a_hash_of_other_parameters_is_outdated() {
-        assert!(!is_outdated(&hash(&Password::typed("correct horse"), &mut Memory::new()).unwrap()));
+        assert!(!is_outdated(&hash(&Password::unchecked("correct horse"), &mut Memory::new()).unwrap()));
         assert!(is_outdated("$argon2id$v=19$m=8192,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$bm8gcGFzc3dvcmQ"));
         assert!(is_outdated("$argon2i$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$bm8gcGFzc3dvcmQ"));
     }
 
     #[tokio::test]
-    async fn memory_is_shared_by_as_many_as_work_at_once() {
+    async fn there_are_no_more_buffers_than_workers() {
         let hasher = PasswordHasher::new(2);
 
-        let jobs = (0..8).map(|_| async { hasher.worker().await?.verify(Password::typed("x"), None).await });
+        let jobs = (0..8).map(|_| async { hasher.worker().await?.verify(Password::unchecked("x"), None).await });
         let answers: Vec<ApiResult<bool>> = futures::future::join_all(jobs).await;
 
         assert!(answers.into_iter().all(|answer| !answer.unwrap()));
@@ -219,9 +219,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
+    async fn a_full_queue_refuses_immediately() {
         let hasher = PasswordHasher::new(1);
-        let _everything = hasher.queue.clone().acquire_many_owned(u32::try_from(QUEUE).unwrap()).await.unwrap();
+        let _all = hasher.queue.clone().acquire_many_owned(u32::try_from(QUEUE_LIMIT).unwrap()).await.unwrap();
 
         let refused = hasher.worker().await.err().unwrap();
 

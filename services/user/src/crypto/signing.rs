@@ -1,8 +1,8 @@
-//! Access tokens, and the keys that sign them: read from a folder, rotated without a restart.
+//! Access tokens, and the keys that sign them: read from a folder, and rotated without a restart.
 //!
-//! Rotation: put `<new kid>.pem` beside the present key, its name sorting after it. It is published within 10 s and
-//! signs two minutes later, when every verifier and every replica has had time to see it. Remove the old file once the
-//! last token that it signed is over (two minutes and `ACCESS_TOKEN_SECONDS` after adding the new one).
+//! To rotate, add `<new kid>.pem` with a name that sorts after that of the current key. The new key is published within
+//! 10 s and signs two minutes later, when every verifier and every replica has seen it. Remove the old file when the
+//! last token that it signed has expired: two minutes and `ACCESS_TOKEN_SECONDS` after adding the new one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,16 +17,14 @@ use contracts::identity::{ACCESS_TOKEN_AUDIENCE, ACCESS_TOKEN_ISSUER, ACCESS_TOK
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use platform::{Clock, auth::AccessKeys};
-use schemars::JsonSchema;
-use serde::Serialize;
 use uuid::Uuid;
 
-use crate::store::User;
+use crate::domain::User;
 
 /// How long a key is published before it signs.
-pub const PUBLISHED_BEFORE_SIGNING: TimeDelta = TimeDelta::seconds(120);
+const PUBLISHED_BEFORE_SIGNING: TimeDelta = TimeDelta::seconds(120);
 
-/// The keys in the folder. Cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct SigningKeys {
     dir: Arc<PathBuf>,
@@ -40,62 +38,44 @@ type KeyRing = BTreeMap<String, Key>;
 #[derive(Clone)]
 struct Key {
     signing: EncodingKey,
-    /// The public key in base64url, as JWKS has it.
+    /// The public key in base64url, as in a JWK.
     x: String,
-    /// Since when this process publishes it.
-    since: DateTime<Utc>,
+    /// When this process began to publish it.
+    published_at: DateTime<Utc>,
 }
 
-/// Public keys as RFC 7517 has them.
-#[derive(Debug, JsonSchema, Serialize)]
-pub struct JwksResponse {
-    /// One for each key file.
-    pub keys: Vec<JwkResponse>,
-}
-
-/// A public key as RFC 8037 has it.
-#[derive(Debug, JsonSchema, Serialize)]
-pub struct JwkResponse {
-    /// Key type: always `OKP`.
-    pub kty: &'static str,
-    /// Curve: always `Ed25519`.
-    pub crv: &'static str,
-    /// The public key, base64url.
-    pub x: String,
-    /// The id by which tokens name the key.
+/// A published key.
+pub struct PublicKey {
     pub kid: String,
-    /// Algorithm: always `EdDSA`.
-    pub alg: &'static str,
-    /// Use: always `sig`.
-    #[serde(rename = "use")]
-    pub usage: &'static str,
+    /// The key in base64url, as in a JWK.
+    pub x: String,
 }
 
 impl SigningKeys {
-    /// Reads the keys `<kid>.pem` in `dir`. Fails if there is none, or one that is no Ed25519 key in PKCS#8 PEM.
+    /// Reads the keys `<kid>.pem` in `dir`. Fails if there is none, or if one is not an Ed25519 key in PKCS#8 PEM.
     pub fn from_dir(dir: &Path, clock: Clock) -> anyhow::Result<Self> {
         let keys = read(dir, clock.now())?;
         let public = AccessKeys::fixed(decoding_keys(&keys)?);
         Ok(Self { dir: Arc::new(dir.to_owned()), clock, keys: Arc::new(RwLock::new(keys)), public })
     }
 
-    /// The public keys, kept up to date.
+    /// Follows every reload.
     pub fn public_keys(&self) -> AccessKeys {
         self.public.clone()
     }
 
-    /// Reads the folder again; says whether anything changed. A folder that is not in order changes nothing.
+    /// Reads the folder again; returns whether a key changed. If that fails, the current keys stay.
     pub async fn reload(&self) -> anyhow::Result<bool> {
         let mut found = read(&self.dir, self.clock.now())?;
         let same = {
-            let present = self.ring();
+            let current = self.ring();
             for (kid, key) in &mut found {
-                if let Some(known) = present.get(kid).filter(|known| known.x == key.x) {
-                    key.since = known.since;
+                if let Some(known) = current.get(kid).filter(|known| known.x == key.x) {
+                    key.published_at = known.published_at;
                 }
             }
-            found.len() == present.len()
-                && found.iter().all(|(kid, key)| present.get(kid).is_some_and(|known| known.x == key.x))
+            found.len() == current.len()
+                && found.iter().all(|(kid, key)| current.get(kid).is_some_and(|known| known.x == key.x))
         };
         if !same {
             self.public.replace(decoding_keys(&found)?).await;
@@ -104,28 +84,19 @@ impl SigningKeys {
         Ok(!same)
     }
 
-    /// The document at `/.well-known/jwks.json`.
-    pub fn jwks(&self) -> JwksResponse {
-        let key = |(kid, key): (&String, &Key)| JwkResponse {
-            kty: "OKP",
-            crv: "Ed25519",
-            x: key.x.clone(),
-            kid: kid.clone(),
-            alg: "EdDSA",
-            usage: "sig",
-        };
-        JwksResponse { keys: self.ring().iter().map(key).collect() }
+    /// The public keys, by name.
+    pub fn published(&self) -> Vec<PublicKey> {
+        self.ring().iter().map(|(kid, key)| PublicKey { kid: kid.clone(), x: key.x.clone() }).collect()
     }
 
-    /// An access token for a session of `user`, valid for so many seconds.
-    pub fn access_token(&self, user: &User, session_id: Uuid, seconds: u32) -> anyhow::Result<String> {
+    pub fn access_token(&self, user: &User, session_id: Uuid, lifetime_seconds: u32) -> anyhow::Result<String> {
         let now = self.clock.now();
         let claims = AccessClaims {
             iss: ACCESS_TOKEN_ISSUER.to_owned(),
             aud: ACCESS_TOKEN_AUDIENCE.to_owned(),
             sub: user.id.to_string(),
             iat: now.timestamp(),
-            exp: now.timestamp() + i64::from(seconds),
+            exp: now.timestamp() + i64::from(lifetime_seconds),
             sid: session_id.to_string(),
             role: user.role,
             email: user.email.clone(),
@@ -147,13 +118,12 @@ impl SigningKeys {
     }
 }
 
-/// Of the keys that have been published for long enough, the last by name. Right after a start there is none: then the
-/// key that this process has published longest, and of equally old ones the first by name, which during a rotation is
-/// the older key.
+/// The last key by name among those published long enough. Right after a start there is none; then the key published
+/// first, and among equals the first by name, which is the older one during a rotation.
 fn signer(ring: &KeyRing, now: DateTime<Utc>) -> Option<(&str, &Key)> {
-    let proven = ring.iter().rfind(|(_, key)| now - key.since >= PUBLISHED_BEFORE_SIGNING);
-    let first = || ring.iter().min_by_key(|(_, key)| key.since);
-    proven.or_else(first).map(|(kid, key)| (kid.as_str(), key))
+    let eligible = ring.iter().rfind(|(_, key)| now - key.published_at >= PUBLISHED_BEFORE_SIGNING);
+    let oldest = || ring.iter().min_by_key(|(_, key)| key.published_at);
+    eligible.or_else(oldest).map(|(kid, key)| (kid.as_str(), key))
 }
 
 fn read(dir: &Path, now: DateTime<Utc>) -> anyhow::Result<KeyRing> {
@@ -166,11 +136,11 @@ fn read(dir: &Path, now: DateTime<Utc>) -> anyhow::Result<KeyRing> {
         }
         let kid = path.file_stem().and_then(|stem| stem.to_str()).with_context(context)?;
         let pem = std::fs::read_to_string(&path).with_context(context)?;
-        let unfit = || format!("SIGNING_KEYS_DIR: {} holds no Ed25519 key in PKCS#8 PEM", path.display());
-        let pair = ed25519_dalek::SigningKey::from_pkcs8_pem(&pem).with_context(unfit)?;
-        let signing = EncodingKey::from_ed_pem(pem.as_bytes()).with_context(unfit)?;
+        let invalid = || format!("SIGNING_KEYS_DIR: {} holds no Ed25519 key in PKCS#8 PEM", path.display());
+        let pair = ed25519_dalek::SigningKey::from_pkcs8_pem(&pem).with_context(invalid)?;
+        let signing = EncodingKey::from_ed_pem(pem.as_bytes()).with_context(invalid)?;
         let x = URL_SAFE_NO_PAD.encode(pair.verifying_key().as_bytes());
-        keys.insert(kid.to_owned(), Key { signing, x, since: now });
+        keys.insert(kid.to_owned(), Key { signing, x, published_at: now });
     }
     ensure!(!keys.is_empty(), "SIGNING_KEYS_DIR: no <kid>.pem in {}", dir.display());
     Ok(keys)
