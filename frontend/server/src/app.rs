@@ -1,18 +1,19 @@
 //! Builds the server from its settings, and runs it.
 
 use axum::Router;
+use contracts::payment::Provider;
 use platform::{Lifecycle, health::Readiness, server};
 
 use crate::{
     clients::event_service::EventService,
-    config::{Command, Config, PaymentProvider},
+    config::{Command, Config},
     routes,
 };
 
 /// The server, built but not yet running.
 pub struct App {
     events: EventService,
-    provider: PaymentProvider,
+    provider: Provider,
     lifecycle: Lifecycle,
 }
 

@@ -17,11 +17,12 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode},
     routing::get as get_route,
 };
+use contracts::payment::Provider;
 use flate2::read::GzDecoder;
 use frontend_server::{
     app::App,
     clients::event_service::EventService,
-    config::{Config, PaymentProvider},
+    config::Config,
     routes::{
         assets::{ASSETS, Asset},
         security_headers::content_security_policy,
@@ -176,7 +177,7 @@ async fn every_response_has_the_security_headers() {
     for path in ["/", "/src/main.js", "/src/missing.js"] {
         let reply = get(path).await;
 
-        let policy = content_security_policy(PaymentProvider::Mock);
+        let policy = content_security_policy(Provider::Mock);
         assert_eq!(reply.header("content-security-policy"), policy);
         assert!(!policy.contains("unsafe") && !policy.contains("stripe"), "{policy}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff");

@@ -11,10 +11,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use contracts::payment::Provider;
 use platform::{ApiError, error::Kind};
 
 use self::assets::Asset;
-use crate::{clients::event_service::EventService, config::PaymentProvider};
+use crate::clients::event_service::EventService;
 
 const EVENT_PAGE: &str = "/events/{id}";
 
@@ -41,7 +42,7 @@ const PRELOADED_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js
     </src/live.js>; rel=modulepreload, </src/router.js>; rel=modulepreload, </src/views.js>; rel=modulepreload, \
     </src/cover.js>; rel=modulepreload, </src/pages/events.js>; rel=modulepreload";
 
-pub fn router(provider: PaymentProvider, events: EventService) -> Router {
+pub fn router(provider: Provider, events: EventService) -> Router {
     let headers = security_headers::security_headers(provider);
     let pages = PAGES.iter().fold(Router::new(), |router, page| router.route(page, get(static_page)));
     let with_slash = PAGES.iter().chain([&EVENT_PAGE]).filter(|page| **page != "/");

@@ -4,8 +4,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
 };
-
-use crate::config::PaymentProvider;
+use contracts::payment::Provider;
 
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -20,10 +19,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 /// Allows only the sources named here, and no inline scripts or styles. Stripe's card form is a frame from Stripe's host
 /// (<https://docs.stripe.com/security/guide#content-security-policy>).
-pub fn content_security_policy(provider: PaymentProvider) -> String {
+pub fn content_security_policy(provider: Provider) -> String {
     let (scripts, connections, frames) = match provider {
-        PaymentProvider::Mock => ("", "", ""),
-        PaymentProvider::Stripe => (
+        Provider::Mock => ("", "", ""),
+        Provider::Stripe => (
             " https://js.stripe.com",
             " https://api.stripe.com",
             "frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com; ",
@@ -35,7 +34,7 @@ pub fn content_security_policy(provider: PaymentProvider) -> String {
     )
 }
 
-pub fn security_headers(provider: PaymentProvider) -> HeaderMap {
+pub fn security_headers(provider: Provider) -> HeaderMap {
     let policy = HeaderValue::try_from(content_security_policy(provider)).expect("the policy is visible ASCII");
     let fixed = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
     fixed.into_iter().chain([(header::CONTENT_SECURITY_POLICY, policy)]).collect()
