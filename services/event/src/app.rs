@@ -1,6 +1,6 @@
 //! Builds the service from its settings, and does what the command line asks for.
 
-use std::{process, sync::Arc};
+use std::process;
 
 use anyhow::Context;
 use axum::Router;
@@ -12,9 +12,10 @@ use platform::{
     bus::Bus,
     health::{self, Readiness},
     idempotency::MongoIdempotency,
-    mongo, server,
+    mongo,
+    outbox::Handoff,
+    server,
 };
-use tokio::sync::Notify;
 use url::Url;
 
 use crate::{
@@ -51,15 +52,14 @@ impl App {
         let trusted = config.trusted_service_keys_dir.as_deref().context("set TRUSTED_SERVICE_KEYS_DIR")?;
         let service_keys = ServiceKeys::from_dir(NAME, trusted)?;
         let bus = Bus::new(&config.amqp.url()?, NAME)?;
-        let (lifecycle, outbox_wake) = (Lifecycle::new(), Arc::new(Notify::new()));
+        let (lifecycle, outbox) = (Lifecycle::new(), Handoff::default());
         let store = Store::new(database(config).await?);
         let cache = EventCache::new(store.clone(), clock.clone(), routes::RENDER);
         let settings = QueueSettings {
             batch_max: config.batch_max as usize,
             quiet_period: TimeDelta::seconds(config.change_quiet_seconds.into()),
         };
-        let queue =
-            ReservationQueue::new(store.clone(), cache.clone(), lifecycle.clone(), outbox_wake.clone(), settings);
+        let queue = ReservationQueue::new(store.clone(), cache.clone(), lifecycle.clone(), outbox.clone(), settings);
         let cookies = Cookies::new(&config.server.public_url);
         let state = AppState {
             idempotency: MongoIdempotency::new(store.database(), clock.clone()),
@@ -68,7 +68,7 @@ impl App {
             store,
             cache,
             queue,
-            outbox_wake,
+            outbox,
             clock,
         };
         Ok(Self { state, access_keys, bus, jwks_url: config.jwks.jwks_url.clone(), lifecycle })

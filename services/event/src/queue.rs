@@ -11,13 +11,11 @@ use std::{
 };
 
 use anyhow::anyhow;
+use bson::Bson;
 use chrono::TimeDelta;
 use contracts::reservation::{DecreaseCapacity, Hold, ReservationStatus};
-use platform::{Lifecycle, task, trace::RequestContext};
-use tokio::{
-    sync::{Notify, oneshot},
-    time::Instant,
-};
+use platform::{Lifecycle, outbox::Handoff, task, trace::RequestContext};
+use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -61,7 +59,7 @@ struct Inner {
     store: Store,
     cache: EventCache,
     lifecycle: Lifecycle,
-    outbox_wake: Arc<Notify>,
+    outbox: Handoff<Bson>,
     settings: QueueSettings,
     /// An entry for each event that has a worker.
     queues: Mutex<HashMap<String, VecDeque<QueuedOperation>>>,
@@ -73,16 +71,16 @@ struct QueuedOperation {
 }
 
 impl ReservationQueue {
-    /// `outbox_wake` is notified when messages were written.
+    /// `outbox` is woken when messages were written.
     pub fn new(
         store: Store,
         cache: EventCache,
         lifecycle: Lifecycle,
-        outbox_wake: Arc<Notify>,
+        outbox: Handoff<Bson>,
         settings: QueueSettings,
     ) -> Self {
         let queues = Mutex::default();
-        Self { inner: Arc::new(Inner { store, cache, lifecycle, outbox_wake, settings, queues }) }
+        Self { inner: Arc::new(Inner { store, cache, lifecycle, outbox, settings, queues }) }
     }
 
     /// Holds seats. The same reservation id never takes seats twice.
@@ -239,7 +237,7 @@ impl Worker {
             }
         }
         if !outcome.messages.is_empty() {
-            self.inner.outbox_wake.notify_one();
+            self.inner.outbox.wake();
         }
         count_holds(outcome);
     }

@@ -1,11 +1,9 @@
 //! What handlers and loops share.
 
-use std::sync::Arc;
-
 use axum::extract::FromRef;
+use bson::Bson;
 use contracts::payment::Provider;
-use platform::{Clock, auth::Verifier, idempotency::MongoIdempotency};
-use tokio::sync::Notify;
+use platform::{Clock, auth::Verifier, idempotency::MongoIdempotency, outbox::Handoff};
 
 use crate::{cache::EventCache, queue::ReservationQueue, store::Store};
 
@@ -18,7 +16,7 @@ pub struct AppState {
     /// For every change of an event, its counters or its reservations.
     pub queue: ReservationQueue,
     /// Wakes the relay.
-    pub outbox_wake: Arc<Notify>,
+    pub outbox: Handoff<Bson>,
     pub idempotency: MongoIdempotency,
     pub verifier: Verifier,
     /// Decides which prices can be charged.

@@ -1,7 +1,5 @@
 //! Builds the service from its settings, and does what the command line asks for.
 
-use std::sync::Arc;
-
 use anyhow::Context;
 use axum::Router;
 use platform::{
@@ -10,6 +8,7 @@ use platform::{
     bus::Bus,
     health::Readiness,
     idempotency::PgIdempotency,
+    outbox::Handoff,
     postgres, server,
 };
 
@@ -53,7 +52,7 @@ impl App {
             signing,
             token_key: TokenKey::new(&config.refresh_token_key()?),
             events: EventClient::new(config.event_service_url.as_ref().context("set EVENT_SERVICE_URL")?),
-            relay_wake: Arc::default(),
+            outbox: Handoff::default(),
             clock,
             policy: Policy {
                 organizer_approval: config.organizer_approval,

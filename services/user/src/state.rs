@@ -1,10 +1,10 @@
 //! What handlers and loops share, built once.
 
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
 use axum::extract::FromRef;
-use platform::{ApiError, ApiResult, Clock, auth::Verifier, idempotency::PgIdempotency, trace};
-use tokio::sync::Notify;
+use platform::{ApiError, ApiResult, Clock, auth::Verifier, idempotency::PgIdempotency, outbox::Handoff, trace};
+use uuid::Uuid;
 
 use crate::{
     attempt_limiter::AttemptLimiter,
@@ -25,8 +25,8 @@ pub struct AppState {
     pub signing: SigningKeys,
     pub token_key: TokenKey,
     pub events: EventClient,
-    /// Notified when a message was committed to the outbox.
-    pub relay_wake: Arc<Notify>,
+    /// Woken when a message was committed to the outbox.
+    pub outbox: Handoff<Uuid>,
     /// For times that the database does not measure.
     pub clock: Clock,
     pub policy: Policy,

@@ -10,7 +10,15 @@ mod mongo;
 #[cfg(feature = "postgres")]
 mod postgres;
 
-use std::{future::Future, marker::PhantomData, time::Duration};
+use std::{
+    future::Future,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aide::{OperationInput, OperationOutput, generate::GenContext, openapi::Operation};
 use axum::{
@@ -27,8 +35,8 @@ use uuid::Uuid;
 #[cfg(feature = "mongo")]
 pub use self::mongo::MongoIdempotency;
 #[cfg(feature = "postgres")]
-pub use self::postgres::PgIdempotency;
-use crate::{ApiError, ApiResult, error::Transient, trace};
+pub use self::postgres::{PgIdempotency, store_answer};
+use crate::{ApiError, ApiResult, error::Transient, task::run_to_completion};
 
 /// How long a claim lives without being renewed. A retry after a crash waits at most this long.
 pub const LEASE: Duration = Duration::from_secs(8);
@@ -103,6 +111,49 @@ pub trait IdempotencyStore: Clone + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Replayable<T>(Response, PhantomData<fn() -> T>);
 
+/// The identity of one run of a request, for work that claims its record and stores its answer in its own transactions.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    operation_id: Uuid,
+    /// `None` without an Idempotency-Key.
+    scope: Option<Scope>,
+    token: Uuid,
+    claimed: bool,
+    answered: Arc<AtomicBool>,
+}
+
+impl Ticket {
+    fn new(scope: Option<Scope>) -> Self {
+        let (operation_id, token) = (Uuid::new_v4(), Uuid::new_v4());
+        Self { operation_id, scope, token, claimed: false, answered: Arc::default() }
+    }
+
+    /// Identifies the operation, also when a retry resumes it.
+    pub fn operation_id(&self) -> Uuid {
+        self.operation_id
+    }
+
+    /// The record that the first write has to claim in its transaction. `None` without a key, or if it is claimed.
+    pub fn to_claim(&self) -> Option<&Scope> {
+        self.scope.as_ref().filter(|_| !self.claimed)
+    }
+
+    /// The record that the answer has to be stored in. `None` without a key.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
+    }
+
+    /// Identifies the claim.
+    pub fn token(&self) -> Uuid {
+        self.token
+    }
+
+    /// A transaction that stored the answer has committed.
+    pub fn mark_answered(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+}
+
 /// Runs `work` once for all identical requests. Without a key it simply runs.
 ///
 /// The work continues in its own task when the client disconnects. Fails with 422 `idempotency_key_reused`, and
@@ -121,66 +172,115 @@ where
     F: FnOnce(Uuid) -> Fut + Send + 'static,
     Fut: Future<Output = ApiResult<T>> + Send + 'static,
 {
-    let Some(scope) = key.scope(user_id, body) else {
-        let response = join(trace::spawn(async move { work(Uuid::new_v4()).await.into_response() })).await?;
-        return Ok(Replayable(response, PhantomData));
-    };
-    let token = Uuid::new_v4();
+    let (store, ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
+    let response = run_to_completion(async move {
+        let ticket = match &ticket.scope {
+            Some(scope) => match claim(&store, scope, ticket.token).await? {
+                Ok(operation_id) => Ticket { operation_id, claimed: true, ..ticket },
+                Err(answer) => return Ok(answer.into_response()),
+            },
+            None => ticket,
+        };
+        let result = with_lease(&store, &ticket, work(ticket.operation_id)).await;
+        Ok(answer(&store, &ticket, result.into_response()).await)
+    });
+    response.await.map(|response| Replayable(response, PhantomData))
+}
+
+/// [`run`] for work that commits the claim of the record together with its first write, and the answer with its last.
+///
+/// `work` returns `None` if it did not get the claim: somebody else has it, or there was nothing to write. It is called
+/// again once this function has claimed the record. An answer that `work` did not store is stored in the end.
+pub async fn run_in_transactions<S, B, T, F, Fut>(
+    store: &S,
+    key: IdempotencyKey,
+    user_id: i32,
+    body: &B,
+    work: F,
+) -> ApiResult<Replayable<T>>
+where
+    S: IdempotencyStore,
+    B: Serialize,
+    T: IntoResponse + Send + 'static,
+    F: Fn(Ticket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ApiResult<Option<T>>> + Send + 'static,
+{
+    let (store, mut ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
+    let response = run_to_completion(async move {
+        loop {
+            let response = match with_lease(&store, &ticket, work(ticket.clone())).await {
+                Ok(Some(done)) => done.into_response(),
+                Err(error) => error.into_response(),
+                Ok(None) => match ticket.to_claim() {
+                    Some(scope) => match claim(&store, scope, ticket.token).await? {
+                        Ok(operation_id) => {
+                            ticket = Ticket { operation_id, claimed: true, ..ticket };
+                            continue;
+                        }
+                        Err(answer) => return Ok(answer.into_response()),
+                    },
+                    None => return Err(ApiError::internal(anyhow::anyhow!("a claimed request did nothing"))),
+                },
+            };
+            return Ok(answer(&store, &ticket, response).await);
+        }
+    });
+    response.await.map(|response| Replayable(response, PhantomData))
+}
+
+/// Claims a record, for as long as an identical request may take. `Err` is the answer of one that is done.
+async fn claim<S: IdempotencyStore>(store: &S, scope: &Scope, token: Uuid) -> ApiResult<Result<Uuid, StoredAnswer>> {
+    if crate::guard_removed!("idempotency.same_operation") {
+        return Ok(Ok(Uuid::new_v4()));
+    }
     let deadline = Instant::now() + MAX_WAIT;
     let mut pause = Duration::from_millis(20);
-    let operation_id = loop {
-        if crate::guard_removed!("idempotency.same_operation") {
-            break Uuid::new_v4();
-        }
-        match store.claim(&scope, token).await? {
-            Claim::Acquired(operation_id) => break operation_id,
-            Claim::Completed(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),
+    loop {
+        match store.claim(scope, token).await? {
+            Claim::Acquired(operation_id) => return Ok(Ok(operation_id)),
+            Claim::Completed(answer) => return Ok(Err(answer)),
             Claim::KeyReused => return Err(reused()),
             Claim::InProgress if Instant::now() >= deadline => return Err(in_progress()),
             Claim::InProgress => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(Duration::from_millis(250));
-    };
-    let store = store.clone();
-    let response = join(trace::spawn(async move { work_and_store(store, scope, token, work(operation_id)).await }));
-    Ok(Replayable(response.await?, PhantomData))
+    }
 }
 
-async fn work_and_store<S, T, Fut>(store: S, scope: Scope, token: Uuid, work: Fut) -> Response
-where
-    S: IdempotencyStore,
-    T: IntoResponse,
-    Fut: Future<Output = ApiResult<T>> + Send,
-{
-    crate::failpoint!("idempotency.claimed");
+/// Renews the lease of the record while `work` runs.
+async fn with_lease<S: IdempotencyStore, T>(store: &S, ticket: &Ticket, work: impl Future<Output = T> + Send) -> T {
+    if ticket.claimed {
+        crate::failpoint!("idempotency.claimed");
+    }
     let mut renewals = tokio::time::interval_at(Instant::now() + LEASE / 3, LEASE / 3);
     tokio::pin!(work);
-    let result = loop {
+    loop {
         tokio::select! {
-            result = &mut work => break result,
+            result = &mut work => return result,
             _ = renewals.tick() => {
-                if let Err(error) = store.renew(&scope, token).await {
+                if let Some(scope) = &ticket.scope
+                    && let Err(error) = store.renew(scope, ticket.token).await
+                {
                     tracing::warn!(%error, "idempotency lease not renewed");
                 }
             }
         }
+    }
+}
+
+/// Stores the answer, unless the work did, or releases the claim if the answer is not to be kept.
+async fn answer<S: IdempotencyStore>(store: &S, ticket: &Ticket, response: Response) -> Response {
+    let Some(scope) = ticket.scope.as_ref().filter(|_| !ticket.answered.load(Ordering::Acquire)) else {
+        return response;
     };
-    let (parts, body) = result.into_response().into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let transient = parts.extensions.get::<Transient>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
-    let keep = !parts.status.is_server_error() && !transient;
-    let answer = keep.then(|| StoredAnswer::new(parts.status, &parts.headers, &body));
+    let (answer, response) = StoredAnswer::of(response).await;
     crate::failpoint!("idempotency.worked");
-    if let Err(error) = store.finish(&scope, token, answer.as_ref()).await {
+    if let Err(error) = store.finish(scope, ticket.token, answer.as_ref()).await {
         // The lease runs out, and a retry does the same work under the same operation id.
         tracing::warn!(%error, "answer not stored under its idempotency key");
     }
     crate::failpoint!("idempotency.stored");
-    Response::from_parts(parts, body.into())
-}
-
-async fn join(task: tokio::task::JoinHandle<Response>) -> ApiResult<Response> {
-    task.await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))
+    response
 }
 
 fn reused() -> ApiError {
@@ -234,6 +334,16 @@ impl OperationInput for IdempotencyKey {
 }
 
 impl StoredAnswer {
+    /// The response as it is to be stored, and the response. `None` if a retry may be answered otherwise.
+    pub async fn of(response: Response) -> (Option<Self>, Response) {
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let transient = parts.extensions.get::<Transient>().is_some() || parts.status == StatusCode::TOO_MANY_REQUESTS;
+        let keep = !parts.status.is_server_error() && !transient;
+        let answer = keep.then(|| Self::new(parts.status, &parts.headers, &body));
+        (answer, Response::from_parts(parts, body.into()))
+    }
+
     fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         // A cookie is the secret of one browser, so it is neither stored nor replayed.
         let kept = headers.iter().filter(|(name, _)| *name != header::SET_COOKIE);

@@ -2,10 +2,10 @@
 //!
 //! The queries are checked when they run, not when they compile: this crate has no database of its own.
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use uuid::Uuid;
 
-use super::{Claim, IdempotencyStore, LEASE, RETENTION, Scope, StoredAnswer};
+use super::{Claim, IdempotencyStore, LEASE, RETENTION, Scope, StoredAnswer, Ticket};
 use crate::ApiResult;
 
 /// Records in PostgreSQL.
@@ -36,7 +36,8 @@ impl IdempotencyStore for PgIdempotency {
              values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))
              on conflict (user_id, method, path, key) do update
                  set lease_token = excluded.lease_token, lease_until = excluded.lease_until
-                 where k.status is null and k.lease_until < now() and k.fingerprint = excluded.fingerprint
+                 where k.status is null and k.fingerprint = excluded.fingerprint
+                     and (k.lease_until < now() or k.lease_token = excluded.lease_token)
              returning operation_id",
         )
         .bind(scope.user_id)
@@ -94,21 +95,38 @@ impl IdempotencyStore for PgIdempotency {
     }
 
     async fn finish(&self, scope: &Scope, token: Uuid, answer: Option<&StoredAnswer>) -> ApiResult<()> {
-        sqlx::query(
-            "update idempotency_keys
+        Ok(finish(&self.pool, scope, token, answer).await?)
+    }
+}
+
+/// Stores an answer in the transaction of the work's last write.
+pub async fn store_answer(connection: &mut PgConnection, ticket: &Ticket, answer: &StoredAnswer) -> sqlx::Result<()> {
+    match ticket.scope() {
+        Some(scope) => finish(connection, scope, ticket.token(), Some(answer)).await,
+        None => Ok(()),
+    }
+}
+
+async fn finish(
+    executor: impl PgExecutor<'_>,
+    scope: &Scope,
+    token: Uuid,
+    answer: Option<&StoredAnswer>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update idempotency_keys
              set status = $6, headers = $7, body = $8, lease_token = null, lease_until = now() - interval '1 second'
              where user_id = $1 and method = $2 and path = $3 and key = $4 and lease_token = $5 and status is null",
-        )
-        .bind(scope.user_id)
-        .bind(&scope.method)
-        .bind(&scope.path)
-        .bind(&scope.key)
-        .bind(token)
-        .bind(answer.map(|a| i16::try_from(a.status).unwrap_or(500)))
-        .bind(answer.map(|a| a.headers.as_slice()))
-        .bind(answer.map(|a| a.body.as_slice()))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
+    )
+    .bind(scope.user_id)
+    .bind(&scope.method)
+    .bind(&scope.path)
+    .bind(&scope.key)
+    .bind(token)
+    .bind(answer.map(|a| i16::try_from(a.status).unwrap_or(500)))
+    .bind(answer.map(|a| a.headers.as_slice()))
+    .bind(answer.map(|a| a.body.as_slice()))
+    .execute(executor)
+    .await
+    .map(drop)
 }

@@ -1,9 +1,12 @@
-//! The relay: publishes the rows of an outbox, at least once, in the order they were claimed.
+//! The relay: publishes the rows of an outbox, at least once, in the order they were committed or claimed.
 //!
 //! A change of state and its message are written in the same transaction. This loop finds rows that are not published yet
 //! (never "ids above the last": transactions commit out of order), publishes them with confirms and then marks them.
 //! No lock spans a confirm: a claim is a lease, and when it expires another relay may publish the same row again.
 //! Consumers are idempotent by message id.
+//!
+//! A row that is written with a lease and given to [`Handoff`] after its commit is published without a claim, and marked
+//! together with others. The relay looks for other rows when the earliest lease ends, at least every ten seconds.
 //!
 //! The relay does not read messages: it publishes the stored bytes under the stored routing key. A row that cannot be
 //! published (no routing key, too large, no queue for it, refused by RabbitMQ) is retried after growing pauses,
@@ -12,11 +15,19 @@
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use contracts::message::Message;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -29,8 +40,14 @@ use crate::{
 pub const CLAIM_LEASE: Duration = Duration::from_secs(20);
 /// Rows claimed at once.
 const BATCH: u32 = 200;
-/// How often the relay polls if nothing wakes it.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a row is left to the process that committed it.
+pub const HANDOFF_LEASE: Duration = Duration::from_secs(10);
+/// Rows that wait in this process. More are left to a later claim.
+const MAX_HANDOFF: usize = 10_000;
+/// How long published rows of [`Handoff`] wait to be marked together.
+const MARK_INTERVAL: Duration = Duration::from_millis(250);
+/// The longest time between two searches for rows that other processes left.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The pause after a row's first refusal; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause for a row that RabbitMQ refused, so that a repair there takes effect soon.
@@ -110,6 +127,62 @@ pub trait OutboxStore: Send + Sync + 'static {
     fn release(&self, ids: &[Self::Id]) -> impl Future<Output = anyhow::Result<()>> + Send;
     /// Records that rows were refused, and sets their pauses.
     fn postpone(&self, ids: &[Self::Id], pause: Duration) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// The time until the next unpublished row can be claimed. `None` if there is none.
+    fn next_due(&self) -> impl Future<Output = anyhow::Result<Option<Duration>>> + Send;
+}
+
+/// Rows on their way from the transactions of this process to its relay. Cheap to clone.
+#[derive(Debug)]
+pub struct Handoff<Id>(Arc<HandoffQueue<Id>>);
+
+#[derive(Debug)]
+struct HandoffQueue<Id> {
+    rows: Mutex<Vec<OutboxRow<Id>>>,
+    /// Rows without a lease were committed.
+    claim: AtomicBool,
+    wake: Arc<Notify>,
+}
+
+impl<Id> Handoff<Id> {
+    /// Gives rows to the relay: they are committed, with a lease of [`HANDOFF_LEASE`].
+    pub fn send(&self, rows: Vec<OutboxRow<Id>>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut waiting = self.0.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_HANDOFF.saturating_sub(waiting.len());
+        waiting.extend(rows.into_iter().take(room));
+        drop(waiting);
+        self.0.wake.notify_one();
+    }
+
+    /// Makes the relay claim rows now: some were committed without a lease.
+    pub fn wake(&self) {
+        self.0.claim.store(true, Ordering::Release);
+        self.0.wake.notify_one();
+    }
+
+    fn take(&self) -> Vec<OutboxRow<Id>> {
+        let mut waiting = self.0.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = waiting.len().min(BATCH as usize);
+        waiting.drain(..count).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.rows.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+impl<Id> Clone for Handoff<Id> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<Id> Default for Handoff<Id> {
+    fn default() -> Self {
+        Self(Arc::new(HandoffQueue { rows: Mutex::default(), claim: AtomicBool::new(false), wake: Arc::default() }))
+    }
 }
 
 /// The unpublished rows of an outbox.
@@ -133,13 +206,15 @@ impl Backlog {
     }
 }
 
-/// Starts publishing; ends with `lifecycle`. `wake` shortens the wait after a commit.
-pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Publisher, wake: Arc<Notify>) {
-    let store = Arc::new(store);
-    repeat(lifecycle, "outbox_relay", Schedule::every(POLL_INTERVAL).or_woken_by(wake), move || {
-        let (store, publisher) = (store.clone(), publisher.clone());
+/// Starts publishing; ends with `lifecycle`.
+pub fn start_relay<S: OutboxStore>(lifecycle: &Lifecycle, store: S, publisher: Publisher, handoff: Handoff<S::Id>) {
+    let schedule = Schedule::every(HEARTBEAT).or_woken_by(handoff.0.wake.clone());
+    let progress = tokio::sync::Mutex::new(RelayProgress::new());
+    let relay = Arc::new(Relay { store, publisher, handoff, progress });
+    repeat(lifecycle, "outbox_relay", schedule, move || {
+        let relay = relay.clone();
         async move {
-            let outcome = publish_batch(store.as_ref(), &publisher).await;
+            let outcome = relay.round().await;
             if outcome.is_err() {
                 metrics::counter!("eventplatform_outbox_failures_total").increment(1);
             }
@@ -148,29 +223,84 @@ pub fn start_relay(lifecycle: &Lifecycle, store: impl OutboxStore, publisher: Pu
     });
 }
 
-/// Publishes one batch. Fails if RabbitMQ or the database is unavailable.
-async fn publish_batch<S: OutboxStore>(store: &S, publisher: &Publisher) -> anyhow::Result<Next> {
-    let batch = store.claim(BATCH).await?;
-    if batch.is_empty() {
-        return Ok(Next::Later);
+struct Relay<S: OutboxStore> {
+    store: S,
+    publisher: Publisher,
+    handoff: Handoff<S::Id>,
+    progress: tokio::sync::Mutex<RelayProgress<S::Id>>,
+}
+
+/// What the next round of the relay has to do, and when.
+struct RelayProgress<Id> {
+    /// Rows of the handoff that are published and not marked yet.
+    unmarked: Vec<Id>,
+    mark_at: Instant,
+    claim_at: Instant,
+}
+
+impl<Id> RelayProgress<Id> {
+    fn new() -> Self {
+        Self { unmarked: Vec::new(), mark_at: Instant::now(), claim_at: Instant::now() }
     }
-    crate::failpoint!("relay.claimed");
-    let results = publisher.publish_all(&batch).await;
-    let outcome = Outcome::of(&batch, results);
-    metrics::counter!("eventplatform_outbox_published_total").increment(outcome.published.len() as u64);
-    if !outcome.published.is_empty() {
-        crate::failpoint!("relay.published");
-        store.mark_published(&outcome.published).await?;
-        crate::failpoint!("relay.marked");
+}
+
+impl<S: OutboxStore> Relay<S> {
+    /// Publishes what is there. Fails if RabbitMQ or the database is unavailable.
+    async fn round(&self) -> anyhow::Result<Next> {
+        let mut progress = self.progress.lock().await;
+        let fresh = self.handoff.take();
+        if !fresh.is_empty() {
+            if progress.unmarked.is_empty() {
+                progress.mark_at = Instant::now() + MARK_INTERVAL;
+            }
+            let published = self.publish(&fresh, &mut progress.claim_at).await?;
+            progress.unmarked.extend(published);
+        }
+        if !progress.unmarked.is_empty()
+            && (progress.mark_at <= Instant::now() || progress.unmarked.len() >= BATCH as usize)
+        {
+            self.store.mark_published(&progress.unmarked).await?;
+            progress.unmarked.clear();
+        }
+        if self.handoff.0.claim.swap(false, Ordering::AcqRel) || progress.claim_at <= Instant::now() {
+            progress.claim_at = Instant::now();
+            let batch = self.store.claim(BATCH).await?;
+            if batch.is_empty() {
+                let due = self.store.next_due().await?;
+                progress.claim_at = Instant::now() + due.unwrap_or(HEARTBEAT).min(HEARTBEAT);
+            } else {
+                crate::failpoint!("relay.claimed");
+                let published = self.publish(&batch, &mut progress.claim_at).await?;
+                self.store.mark_published(&published).await?;
+                crate::failpoint!("relay.marked");
+            }
+        }
+        let next =
+            if progress.unmarked.is_empty() { progress.claim_at } else { progress.mark_at.min(progress.claim_at) };
+        let pause = next.saturating_duration_since(Instant::now());
+        Ok(if pause.is_zero() || !self.handoff.is_empty() { Next::Immediately } else { Next::After(pause) })
     }
-    for (pause, ids) in &outcome.refused {
-        store.postpone(ids, *pause).await?;
+
+    /// Publishes a batch; returns what has to be marked. What was not tried is released, to be claimed.
+    async fn publish(&self, batch: &[OutboxRow<S::Id>], claim_at: &mut Instant) -> anyhow::Result<Vec<S::Id>> {
+        let results = self.publisher.publish_all(batch).await;
+        let outcome = Outcome::of(batch, results);
+        metrics::counter!("eventplatform_outbox_published_total").increment(outcome.published.len() as u64);
+        if !outcome.published.is_empty() {
+            crate::failpoint!("relay.published");
+        }
+        for (pause, ids) in &outcome.refused {
+            *claim_at = (*claim_at).min(Instant::now() + *pause);
+            self.store.postpone(ids, *pause).await?;
+        }
+        if let Some(error) = outcome.unavailable {
+            *claim_at = Instant::now();
+            self.store.mark_published(&outcome.published).await?;
+            self.store.release(&outcome.untried).await?;
+            return Err(error);
+        }
+        Ok(outcome.published)
     }
-    if let Some(error) = outcome.unavailable {
-        store.release(&outcome.untried).await?;
-        return Err(error);
-    }
-    Ok(Next::immediately_if(batch.len() >= BATCH as usize))
 }
 
 /// The outcome of a batch.

@@ -24,7 +24,7 @@ use contracts::message::Message;
 use sqlx::{PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
-use super::{Backlog, CLAIM_LEASE, OutboxRow, OutboxStore};
+use super::{Backlog, CLAIM_LEASE, HANDOFF_LEASE, OutboxMessage, OutboxRow, OutboxStore};
 use crate::{bus::MAX_BODY_BYTES, trace::RequestContext};
 
 /// Published messages are kept this long.
@@ -32,14 +32,39 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Writes a message, to be published once the transaction of `connection` commits. An id is written only once.
 pub async fn enqueue(connection: &mut PgConnection, id: Uuid, message: &Message) -> sqlx::Result<()> {
+    insert(connection, id, message, None).await.map(drop)
+}
+
+/// [`enqueue`] with a lease: the caller gives the row to [`Handoff`](super::Handoff) after the commit. If it does not, a
+/// relay claims the row when the lease has ended. `None` if the id was written before.
+pub async fn enqueue_leased(
+    connection: &mut PgConnection,
+    id: Uuid,
+    message: &Message,
+) -> sqlx::Result<Option<OutboxRow<Uuid>>> {
+    insert(connection, id, message, Some(HANDOFF_LEASE)).await
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    id: Uuid,
+    message: &Message,
+    lease: Option<Duration>,
+) -> sqlx::Result<Option<OutboxRow<Uuid>>> {
     let traceparent = RequestContext::current().map(|context| context.trace.to_string());
-    sqlx::query("insert into outbox (id, message, traceparent) values ($1, $2, $3) on conflict (id) do nothing")
-        .bind(id)
-        .bind(Json(message))
-        .bind(traceparent)
-        .execute(connection)
-        .await
-        .map(drop)
+    let created_at = sqlx::query_scalar(
+        "insert into outbox (id, message, traceparent, lease_until)
+         values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+         on conflict (id) do nothing returning created_at",
+    )
+    .bind(id)
+    .bind(Json(message))
+    .bind(&traceparent)
+    .bind(lease.map(|lease| lease.as_secs_f64()))
+    .fetch_optional(connection)
+    .await?;
+    let row = |created_at| OutboxRow::from(OutboxMessage { id, message: message.clone(), traceparent, created_at });
+    Ok(created_at.map(row))
 }
 
 /// The outbox in PostgreSQL. Cheap to clone.
@@ -133,5 +158,12 @@ impl OutboxStore for PgOutbox {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    async fn next_due(&self) -> anyhow::Result<Option<Duration>> {
+        let sql = "select extract(epoch from min(coalesce(lease_until, now())) - now())::double precision
+                   from outbox where published_at is null";
+        let seconds: Option<f64> = sqlx::query_scalar(sql).fetch_one(&self.pool).await?;
+        Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
     }
 }

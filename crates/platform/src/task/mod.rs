@@ -35,6 +35,8 @@ pub enum Next {
     Immediately,
     /// The next round follows after the pause.
     Later,
+    /// The next round follows after this time.
+    After(Duration),
 }
 
 impl Next {
@@ -89,11 +91,14 @@ where
                     Ok(next) => {
                         failures = 0;
                         progress.succeeded();
-                        if next.into() == Next::Immediately {
-                            tokio::task::yield_now().await;
-                            continue;
+                        match next.into() {
+                            Next::Immediately => {
+                                tokio::task::yield_now().await;
+                                continue;
+                            }
+                            Next::Later => schedule.pause.mul_f64(1.0 + rand::random::<f64>() / 4.0),
+                            Next::After(pause) => pause,
                         }
-                        schedule.pause.mul_f64(1.0 + rand::random::<f64>() / 4.0)
                     }
                     Err(error) => {
                         failures += 1;

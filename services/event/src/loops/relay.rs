@@ -9,5 +9,5 @@ use platform::{
 use crate::state::AppState;
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: Bus) {
-    outbox::start_relay(lifecycle, state.store.clone(), Publisher::new(bus), state.outbox_wake.clone());
+    outbox::start_relay(lifecycle, state.store.clone(), Publisher::new(bus), state.outbox.clone());
 }

@@ -118,6 +118,17 @@ impl Store {
 impl OutboxStore for Store {
     type Id = Bson;
 
+    async fn next_due(&self) -> anyhow::Result<Option<Duration>> {
+        let store = self.clone();
+        let due = query(async move {
+            let first = store.outbox_documents().find_one(doc! {}).sort(doc! { "lease_until": 1 }).await?;
+            let Some(first) = first else { return Ok(None) };
+            let until = first.get_datetime("lease_until").map_or(DateTime::UNIX_EPOCH, |until| until.to_chrono());
+            Ok(Some(until - store.server_time().await?))
+        });
+        Ok(due.await?.map(|due| due.to_std().unwrap_or_default()))
+    }
+
     async fn claim(&self, limit: u32) -> anyhow::Result<Vec<OutboxRow<Bson>>> {
         let store = self.clone();
         let rows = query(async move { store.claim_rows(limit).await }).await?;

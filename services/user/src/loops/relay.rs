@@ -16,7 +16,7 @@ const GAUGES_INTERVAL: Duration = Duration::from_secs(10);
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus) {
     let outbox = state.store.outbox();
-    start_relay(lifecycle, outbox.clone(), Publisher::new(bus.clone()), state.relay_wake.clone());
+    start_relay(lifecycle, outbox.clone(), Publisher::new(bus.clone()), state.outbox.clone());
     repeat(lifecycle, "outbox_gauges", Schedule::every(GAUGES_INTERVAL), move || export_backlog(outbox.clone()));
 }
 

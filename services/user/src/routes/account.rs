@@ -185,7 +185,7 @@ async fn delete(state: &AppState, user: &User, password_hash: &str, limits: &[Ra
         DeletionOutcome::PasswordChanged => return Err(Refusal::PasswordChangedMeanwhile.into()),
         DeletionOutcome::AccountGone => return Err(Refusal::SessionOver.into()),
     }
-    state.relay_wake.notify_one();
+    state.outbox.wake();
     tracing::info!(user_id = user.id, "account deleted");
     Ok(())
 }
