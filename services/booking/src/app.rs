@@ -69,8 +69,8 @@ impl App {
                 provider: config.payment_provider,
                 reconcile_interval: Duration::from_secs(config.reconcile_seconds),
             },
-            relay_wake: Arc::default(),
-            payments_wake: Arc::default(),
+            sweep: Arc::default(),
+            deletions: Arc::default(),
         };
         let bus = Bus::new(&config.amqp.url()?, NAME)?;
         let lifecycle = Lifecycle::new();

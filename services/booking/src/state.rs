@@ -26,10 +26,10 @@ pub struct AppState {
     /// For times that the database does not measure.
     pub clock: Clock,
     pub policy: Policy,
-    /// Notified when a message was committed to the outbox.
-    pub relay_wake: Arc<Notify>,
-    /// Notified when a payment attempt may have been decided.
-    pub payments_wake: Arc<Notify>,
+    /// Notified when a saga is due sooner than the sweeper knows.
+    pub sweep: Arc<Notify>,
+    /// Notified when an account was deleted.
+    pub deletions: Arc<Notify>,
 }
 
 /// The configured rules.

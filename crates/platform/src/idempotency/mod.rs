@@ -148,6 +148,12 @@ impl Ticket {
         self.token
     }
 
+    /// The same for every attempt of the request, whether its key was claimed before or not.
+    pub fn stable_id(&self) -> Uuid {
+        let Some(Scope { user_id, method, path, key, .. }) = &self.scope else { return self.operation_id };
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{user_id} {method} {path} {key}").as_bytes())
+    }
+
     /// A transaction that stored the answer has committed.
     pub fn mark_answered(&self) {
         self.answered.store(true, Ordering::Release);

@@ -5,12 +5,14 @@
 //! - [`payment`]: payment attempts, refunds, and what clients see of them
 //! - [`charge`]: charges as the payment gateway reports them
 //! - [`reconciliation`]: comparison of our rows with event-service, the gateway and the outbox
+//! - [`saga`]: what follows in every state of a booking
 //! - [`sales`]: attendees and sales of an event
 
 pub mod booking;
 pub mod charge;
 pub mod payment;
 pub mod reconciliation;
+pub mod saga;
 pub mod sales;
 pub mod status;
 

@@ -55,6 +55,16 @@ pub enum PaymentPhase {
 }
 
 impl Payment {
+    /// Whether it is unresolved or captured: a booking has one such attempt at most.
+    pub fn is_active(&self) -> bool {
+        matches!(self.state, AttemptState::Started | AttemptState::Succeeded)
+    }
+
+    /// Whether it failed, so that it never charges.
+    pub fn has_failed(&self) -> bool {
+        self.state == AttemptState::Failed
+    }
+
     /// The state for clients. A payment that got no seats is processing until its refund is done.
     pub fn phase(&self) -> PaymentPhase {
         let without_seats = self.settled_at.is_none() || self.refund_reason == Some(RefundReason::SeatsLost);

@@ -29,7 +29,7 @@ async fn cancel_open_bookings(state: &AppState, user_id: i32) -> Result<(), Inte
     for booking_id in state.store.list_open_bookings(user_id, state.clock.now()).await? {
         // Nobody will attend, so the owner's deadline does not apply: cancel until the event starts.
         match store_cancelled(state, user_id, booking_id, TimeDelta::zero(), None).await {
-            Ok(_) => state.relay_wake.notify_one(),
+            Ok(_) => {}
             Err(NotCancelled::Interrupted(error)) => return Err(error),
             Err(refusal) => tracing::debug!(booking_id, %refusal, "not cancelled yet"),
         }

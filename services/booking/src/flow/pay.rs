@@ -1,48 +1,56 @@
-//! A payment attempt is stored, charged in two steps, and followed until its outcome is known.
+//! Pays a booking: creates a charge, stores the attempt with its id, and runs the saga, which confirms the charge.
 //!
-//! An attempt is stored as failed only when it can certainly never charge: it has no charge id, it was declined, or its
-//! charge is cancelled at the gateway. That cancellation also fences off a second worker on the same attempt.
+//! The charge is created before the attempt is stored, because that moves no money. A charge is confirmed only after its
+//! id is stored, so that its outcome can always be found out.
 
-use platform::{ApiResult, failpoint, guard_removed};
+use axum::response::Response;
+use platform::{ApiResult, failpoint, idempotency::Ticket};
 use uuid::Uuid;
 
-use super::settle;
+use super::{Reply, Run};
 use crate::{
     clients::gateway::{GatewayFailure, NewCharge},
     domain::{
-        AttemptState, Booking, BookingStatus, PayRefusal, Payment, PaymentPhase, RefundReason,
-        charge::{Charge, ChargeState},
-        payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
+        Booking, BookingStatus, PayRefusal, Payment, PaymentPhase, RefundReason,
+        payment::{FAILED_BEFORE_CHARGE, PAYMENT_REFUSED},
+        saga::{Charge, SagaRecord},
     },
-    error::{Interrupted, booking_not_found, payment_failed, payment_too_late},
+    error::{Interrupted, payment_failed, payment_too_late},
     state::AppState,
     store::NewAttempt,
 };
 
-/// How often the state of a charge is examined before a sweeper takes over.
-const MAX_LOOKUPS: u32 = 3;
-
-/// Pays a booking of the user, or continues an interrupted run of the same operation. The returned attempt may still
-/// be processing.
+/// Pays a booking of its owner, or continues an interrupted run of the same operation. The returned attempt may still be
+/// processing. `None` if the request's key is taken, or the booking cannot be paid and the key is not claimed.
 pub async fn pay(
     state: &AppState,
-    user_id: i32,
-    booking_id: i32,
+    saga: SagaRecord,
     payment_method: &str,
-    operation_id: Uuid,
-) -> ApiResult<Payment> {
-    let payment = start(state, user_id, booking_id, payment_method, operation_id).await?;
-    match payment.state {
-        AttemptState::Started => charge(state, &payment).await?,
-        AttemptState::Succeeded => settle::settle(state, payment.id).await?,
-        AttemptState::Failed | AttemptState::Refunded => {}
-    }
-    let found = state.store.find_payment_and_booking(payment.id).await?;
-    let (payment, booking) = found.ok_or(Interrupted::Inconsistent("a payment vanished"))?;
-    to_result(payment, &booking)
+    ticket: &Ticket,
+    respond: &(dyn Fn(&SagaRecord) -> Response + Send + Sync),
+) -> ApiResult<Option<Payment>> {
+    let reply = Reply { ticket, respond };
+    let mut run = if let Some(payment) = earlier_attempt(state, ticket).await? {
+        let mut run = Run::for_request(state, SagaRecord { attempt: Some(payment), ..saga }, Some(reply));
+        run.known.charge = Charge::Unconfirmed;
+        run
+    } else {
+        match start(state, saga, payment_method, ticket, reply).await? {
+            Some(run) => run,
+            None => return Ok(None),
+        }
+    };
+    let payment_id = run.attempt()?.id;
+    run.drive().await?;
+    let payment = match run.record.attempt.take().filter(|payment| payment.id == payment_id) {
+        Some(payment) => payment,
+        None => state.store.find_payment(payment_id).await?.ok_or(Interrupted::Inconsistent("a payment vanished"))?,
+    };
+    check(payment, &run.record.booking).map(Some)
 }
 
-fn to_result(payment: Payment, booking: &Booking) -> ApiResult<Payment> {
+/// The attempt, if the request succeeded.
+pub fn check(payment: Payment, booking: &Booking) -> ApiResult<Payment> {
     let seats_lost = payment.refund_reason == Some(RefundReason::SeatsLost);
     match payment.phase() {
         PaymentPhase::Failed => Err(payment_failed(&payment)),
@@ -52,169 +60,65 @@ fn to_result(payment: Payment, booking: &Booking) -> ApiResult<Payment> {
     }
 }
 
-/// Stores the attempt, or finds the one that this operation stored before.
-async fn start(
-    state: &AppState,
-    user_id: i32,
-    booking_id: i32,
+async fn earlier_attempt(state: &AppState, ticket: &Ticket) -> sqlx::Result<Option<Payment>> {
+    if ticket.scope().is_none() || ticket.to_claim().is_some() {
+        return Ok(None);
+    }
+    state.store.find_attempt_by_operation(ticket.operation_id()).await
+}
+
+/// Creates a charge and stores the attempt. Stores an attempt without a charge, which then fails, if the gateway did not
+/// create one.
+async fn start<'a>(
+    state: &'a AppState,
+    saga: SagaRecord,
     payment_method: &str,
-    operation_id: Uuid,
-) -> ApiResult<Payment> {
-    let mut unit = state.store.begin().await?;
-    let (booking, expired) = unit.lock_booking(user_id, booking_id).await?.ok_or_else(booking_not_found)?;
-    if let Some(payment) = unit.find_attempt_by_operation(operation_id).await? {
-        return Ok(payment);
+    ticket: &Ticket,
+    reply: Reply<'a>,
+) -> ApiResult<Option<Run<'a>>> {
+    let price = saga.may_pay();
+    // An earlier request with this key may have made the attempt, or may have its refusal as the answer.
+    if ticket.to_claim().is_some() && (saga.attempt.is_some() || price.is_err()) {
+        return Ok(None);
     }
-    let active = unit.find_active_attempt(booking.id).await?;
-    let active = active.is_some() && !guard_removed!("booking.one_live_payment");
-    let (amount, currency) = booking.may_pay(active, expired)?;
-    let attempt = NewAttempt { booking_id, operation_id, payment_method, amount, currency };
-    let payment = unit.insert_attempt(attempt).await?.ok_or(PayRefusal::InProgress)?;
-    unit.commit().await?;
-    failpoint!("booking.pay.written");
-    Ok(payment)
-}
-
-/// Creates the charge, confirms it, and finds out the outcome.
-async fn charge(state: &AppState, payment: &Payment) -> Result<(), Interrupted> {
-    let Some(charge_id) = create_charge(state, payment).await? else { return Ok(()) };
-    let key = format!("{}-confirm", payment.gateway_key);
-    let confirmed = state.gateway.confirm_charge(&key, &charge_id, &payment.payment_method).await;
-    failpoint!("booking.pay.charged");
-    match confirmed {
-        Ok(charge) => apply_charge(state, payment.id, charge, FAILED_BEFORE_CHARGE).await,
-        Err(GatewayFailure::Declined(reason)) => store_failed(state, payment.id, CARD_DECLINED, &reason).await,
-        Err(failure) => {
-            tracing::warn!(payment_id = payment.id, %failure, "the charge has to be fetched");
-            let invalid = matches!(&failure, GatewayFailure::Refused { parameter, .. }
-                if parameter.as_deref() == Some("payment_method"));
-            fetch_charge(
-                state,
-                payment.id,
-                &charge_id,
-                if invalid { PAYMENT_METHOD_INVALID } else { FAILED_BEFORE_CHARGE },
-            )
-            .await
-        }
-    }
-}
-
-/// Creates the charge and stores its id, without which it is never confirmed. `None` if the attempt has ended.
-async fn create_charge(state: &AppState, payment: &Payment) -> Result<Option<String>, Interrupted> {
-    if let Some(charge_id) = &payment.gateway_id {
-        return Ok(Some(charge_id.clone()));
-    }
-    let key = format!("{}-create", payment.gateway_key);
-    let new = NewCharge {
-        payment_id: payment.id,
-        booking_id: payment.booking_id,
-        amount: payment.amount,
-        currency: &payment.currency,
-    };
-    match state.gateway.create_charge(&key, new).await {
-        Ok(charge) => {
-            failpoint!("booking.pay.created");
-            if guard_removed!("booking.name_before_charge") {
-                return Ok(Some(charge.id));
-            }
-            let attached = state.store.attach_charge_id(payment.id, &charge.id).await?;
-            failpoint!("booking.pay.named");
-            Ok(attached.then_some(charge.id))
-        }
+    let (amount, currency) = price?;
+    // The same for a retry, and another one after an attempt that failed.
+    let latest = saga.attempt.as_ref().map_or(0, |attempt| attempt.id);
+    let gateway_key = Uuid::new_v5(&ticket.stable_id(), &latest.to_be_bytes());
+    let new = NewCharge { booking_id: saga.booking.id, amount, currency };
+    let created = state.gateway.create_charge(&format!("{gateway_key}-create"), new).await;
+    failpoint!("booking.pay.created");
+    let (charge, failure) = match created {
+        Ok(charge) => (Some(charge.id), FAILED_BEFORE_CHARGE),
         Err(failure) => {
             // Even if the charge was created: without confirmation it moves no money.
-            tracing::warn!(payment_id = payment.id, %failure, "the charge could not be created");
+            tracing::warn!(booking_id = saga.booking.id, %failure, "the charge could not be created");
             let refused = matches!(failure, GatewayFailure::Refused { .. });
-            fail_without_charge(state, payment.id, if refused { PAYMENT_REFUSED } else { FAILED_BEFORE_CHARGE })
-                .await?;
-            Ok(None)
+            (None, if refused { PAYMENT_REFUSED } else { FAILED_BEFORE_CHARGE })
         }
-    }
-}
-
-/// Fails a started attempt without a charge id, whose charge was never confirmed.
-pub async fn fail_without_charge(state: &AppState, payment_id: i32, code: &'static str) -> Result<(), Interrupted> {
-    let message = "the payment company did not take the payment";
-    if state.store.store_failed(payment_id, code, message, true).await? {
-        failpoint!("booking.pay.unnamed");
-        let outcome = if code == PAYMENT_REFUSED { "refused" } else { "failed_before_charge" };
-        metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
-    }
-    Ok(())
-}
-
-/// Fetches a charge and stores its outcome, or postpones the attempt while the outcome is unknown.
-///
-/// `failure_code` is stored if the charge was neither captured nor declined.
-pub async fn fetch_charge(
-    state: &AppState,
-    payment_id: i32,
-    charge_id: &str,
-    failure_code: &'static str,
-) -> Result<(), Interrupted> {
-    match state.gateway.fetch_charge(charge_id).await {
-        Ok(charge) => apply_charge(state, payment_id, charge, failure_code).await,
-        Err(failure) => {
-            tracing::warn!(payment_id, %failure, "the charge could not be fetched yet");
-            Ok(state.store.postpone_payment(payment_id).await?)
+    };
+    let attempt = NewAttempt {
+        user_id: saga.booking.user_id,
+        booking_id: saga.booking.id,
+        gateway_key,
+        gateway_id: charge.as_deref(),
+        payment_method,
+        amount,
+        currency,
+    };
+    let Some(record) = state.store.insert_attempt(attempt, ticket).await? else {
+        if ticket.to_claim().is_some() {
+            return Ok(None);
         }
+        let saga = state.store.find_saga(saga.booking.id).await?;
+        let saga = saga.ok_or(Interrupted::Inconsistent("a booking vanished"))?;
+        return Err(saga.may_pay().err().unwrap_or(PayRefusal::InProgress).into());
+    };
+    failpoint!("booking.pay.written");
+    let mut run = Run::for_request(state, record, Some(reply));
+    run.known.charge = Charge::Unconfirmed;
+    if charge.is_none() {
+        run.failure = (failure, "the payment company did not take the payment".to_owned());
     }
-}
-
-/// Stores the outcome of a charge. An open charge is cancelled first, so that the outcome is final.
-async fn apply_charge(
-    state: &AppState,
-    payment_id: i32,
-    mut charge: Charge,
-    failure_code: &'static str,
-) -> Result<(), Interrupted> {
-    let decline = charge.decline.clone();
-    for _ in 0..MAX_LOOKUPS {
-        match charge.state {
-            ChargeState::Succeeded => {
-                metrics::counter!("eventplatform_payments_total", "outcome" => "charged").increment(1);
-                return settle::record_charge(state, payment_id).await;
-            }
-            ChargeState::Cancelled => {
-                let (code, message) = match &decline {
-                    Some(reason) => (CARD_DECLINED, reason.as_str()),
-                    None if failure_code == PAYMENT_METHOD_INVALID => {
-                        (failure_code, "the payment company does not know it")
-                    }
-                    None => (failure_code, "nothing was charged"),
-                };
-                return store_failed(state, payment_id, code, message).await;
-            }
-            ChargeState::Processing => break,
-            ChargeState::Open => match fence(state, &charge.id).await {
-                Some(next) => charge = next,
-                None => break,
-            },
-        }
-    }
-    Ok(state.store.postpone_payment(payment_id).await?)
-}
-
-/// Cancels an open charge, so that it never moves money. Returns the charge, or `None` if its state is unknown.
-async fn fence(state: &AppState, charge_id: &str) -> Option<Charge> {
-    if guard_removed!("booking.fence") {
-        return Some(Charge { id: charge_id.to_owned(), state: ChargeState::Cancelled, decline: None });
-    }
-    let cancelled = state.gateway.cancel_charge(charge_id).await;
-    failpoint!("booking.pay.fenced");
-    match cancelled {
-        Ok(charge) => Some(charge),
-        // It changed meanwhile: captured, or cancelled by another worker.
-        Err(GatewayFailure::Refused { .. }) => state.gateway.fetch_charge(charge_id).await.ok(),
-        Err(_) => None,
-    }
-}
-
-async fn store_failed(state: &AppState, payment_id: i32, code: &'static str, message: &str) -> Result<(), Interrupted> {
-    if state.store.store_failed(payment_id, code, message, false).await? {
-        failpoint!("booking.pay.failed");
-        let outcome = if code == CARD_DECLINED { "declined" } else { "failed_before_charge" };
-        metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
-    }
-    Ok(())
+    Ok(Some(run))
 }

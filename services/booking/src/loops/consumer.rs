@@ -60,7 +60,7 @@ async fn cancel_event(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Res
         }
         unit.commit().await?;
         failpoint!("booking.consumer.called_off");
-        state.relay_wake.notify_one();
+        state.sweep.notify_one();
         metrics::counter!("eventplatform_bookings_total", "outcome" => "called_off").increment(ended as u64);
         if ended == 0 {
             break;
@@ -78,6 +78,7 @@ async fn cancel_event(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Res
 /// Stores the deletion; a sweeper carries it out.
 async fn store_account_deletion(state: &AppState, user: UserFact) -> sqlx::Result<()> {
     state.store.insert_account_deletion(&user).await?;
+    state.deletions.notify_one();
     failpoint!("booking.consumer.account_deleted");
     Ok(())
 }
@@ -113,6 +114,5 @@ async fn notify_holders(
     }
     unit.commit().await?;
     failpoint!("booking.consumer.told");
-    state.relay_wake.notify_one();
     Ok(())
 }

@@ -10,5 +10,5 @@ use platform::{
 use crate::state::AppState;
 
 pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
-    start_relay(lifecycle, state.store.outbox(), Publisher::new(bus.clone()), state.relay_wake.clone());
+    start_relay(lifecycle, state.store.outbox(), Publisher::new(bus.clone()), state.store.handoff().clone());
 }

@@ -1,127 +1,129 @@
-//! Finishes whatever was interrupted. Four loops (bookings, payments, refunds, account deletions) claim due rows under a
-//! lease and enter the flows. So a service that hangs delays only what needs it, and several replicas share the work.
+//! Finishes whatever was interrupted. A loop claims the sagas that are due and starts a run for each, so that a service
+//! that hangs delays only what needs it. Several replicas share the work by leases. A second loop carries out account
+//! deletions.
 
-use std::{future::Future, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use platform::{
     Lifecycle, failpoint,
-    task::{Next, Schedule, repeat},
+    task::{self, Next, Schedule, repeat},
     telemetry::mark_gauges_updated,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
-    domain::{AttemptState, Booking, Payment, payment::FAILED_BEFORE_CHARGE},
+    domain::saga::SagaRecord,
     error::Interrupted,
-    flow::{delete_account, expire, free, hold, pay, refund, settle},
+    flow::{Run, delete_account},
     state::AppState,
+    store::ClaimedSaga,
 };
 
-const INTERVAL: Duration = Duration::from_secs(1);
-const BATCH: i64 = 64;
-/// Rows handled at once: a whole batch, so that no row waits longer than its lease.
-const CONCURRENCY: usize = 64;
-const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time between two searches for sagas that are due. Whoever makes one due sooner in this process wakes the
+/// sweeper; other replicas learn of it at their next search.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Sagas that are claimed at once.
+const BATCH: usize = 64;
+/// Runs of this replica at the same time.
+const MAX_RUNS: usize = 256;
+/// The pause while that many run.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// The pause between two attempts of account deletions that are under way.
+const DELETION_PAUSE: Duration = Duration::from_secs(1);
+const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
-    let schedule = || Schedule::every(INTERVAL);
+    let (s, tasks, permits) = (state.clone(), lifecycle.clone(), Arc::new(Semaphore::new(MAX_RUNS)));
+    let schedule = Schedule::every(HEARTBEAT).or_woken_by(state.sweep.clone());
+    repeat(lifecycle, "saga_sweeper", schedule, move || start_due_runs(s.clone(), tasks.clone(), permits.clone()));
     let s = state.clone();
-    repeat(lifecycle, "booking_sweeper", schedule(), move || next(bookings(s.clone())));
-    let s = state.clone();
-    let woken = schedule().or_woken_by(state.payments_wake.clone());
-    repeat(lifecycle, "payment_sweeper", woken, move || next(payments(s.clone())));
-    let s = state.clone();
-    repeat(lifecycle, "refund_sweeper", schedule(), move || next(refunds(s.clone())));
-    let s = state.clone();
-    repeat(lifecycle, "account_deletions", schedule(), move || next(account_deletions(s.clone())));
+    let schedule = Schedule::every(HEARTBEAT).or_woken_by(state.deletions.clone());
+    repeat(lifecycle, "account_deletions", schedule, move || delete_accounts(s.clone()));
     let s = state.clone();
     repeat(lifecycle, "payment_gauges", Schedule::every(GAUGE_INTERVAL), move || update_gauges(s.clone()));
     let s = state.clone();
     repeat(lifecycle, "purge", Schedule::every(PURGE_INTERVAL), move || purge(s.clone()));
 }
 
-/// After a full batch, more rows may be due.
-async fn next(sweep: impl Future<Output = sqlx::Result<usize>>) -> sqlx::Result<Next> {
-    let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
-    Ok(Next::immediately_if(sweep.await? >= full))
-}
-
-/// Sweeps a batch of due bookings; returns how many there were.
-pub async fn bookings(state: AppState) -> sqlx::Result<usize> {
-    let rows = state.store.claim_bookings(BATCH).await?;
-    if !rows.is_empty() {
-        failpoint!("booking.sweeper.bookings_claimed");
+/// Starts a run for each saga that is due, and waits for none of them.
+async fn start_due_runs(state: AppState, lifecycle: Lifecycle, permits: Arc<Semaphore>) -> sqlx::Result<Next> {
+    let limit = permits.available_permits().min(BATCH);
+    if limit == 0 {
+        return Ok(Next::After(BUSY_PAUSE));
     }
-    Ok(sweep("bookings", rows, |booking| sweep_booking(&state, booking)).await)
-}
-
-async fn sweep_booking(state: &AppState, booking: Booking) -> Result<(), Interrupted> {
-    if booking.release_pending {
-        expire::release_seats(state, &booking).await
-    } else if booking.expires_at.is_none() {
-        hold::give_up(state, &booking).await
-    } else if booking.amount == Some(0) {
-        match free::confirm(state, &booking).await? {
-            Some(_) => Ok(()),
-            None => Ok(state.store.postpone_booking(booking.id).await?),
-        }
-    } else {
-        expire::expire(state, &booking).await
+    let due = claim(&state, limit).await?;
+    if due.is_empty() {
+        let next = state.store.next_saga_due().await?.unwrap_or(HEARTBEAT);
+        return Ok(Next::After(next.min(HEARTBEAT)));
     }
-}
-
-/// Sweeps a batch of due payment attempts; returns how many there were.
-pub async fn payments(state: AppState) -> sqlx::Result<usize> {
-    let rows = state.store.claim_payments(BATCH).await?;
-    if !rows.is_empty() {
-        failpoint!("booking.sweeper.payments_claimed");
+    for (claimed, record) in due {
+        let (state, permit) = (state.clone(), permits.clone().acquire_owned().await);
+        task::spawn(&lifecycle, "saga_run", async move {
+            continue_saga(&state, claimed, record).await;
+            drop(permit);
+        });
     }
-    Ok(sweep("payments", rows, |payment| sweep_payment(&state, payment)).await)
+    Ok(Next::Immediately)
 }
 
-async fn sweep_payment(state: &AppState, payment: Payment) -> Result<(), Interrupted> {
-    match (payment.state, &payment.gateway_id) {
-        (AttemptState::Started, None) => pay::fail_without_charge(state, payment.id, FAILED_BEFORE_CHARGE).await,
-        (AttemptState::Started, Some(charge_id)) => {
-            pay::fetch_charge(state, payment.id, charge_id, FAILED_BEFORE_CHARGE).await
-        }
-        (AttemptState::Succeeded, _) => settle::settle(state, payment.id).await,
-        (AttemptState::Failed | AttemptState::Refunded, _) => Ok(()),
+/// Runs a batch of due sagas; returns how many there were.
+pub async fn run_due_sagas(state: &AppState) -> sqlx::Result<usize> {
+    let due = claim(state, BATCH).await?;
+    let count = due.len();
+    stream::iter(due)
+        .map(|(claimed, record)| continue_saga(state, claimed, record))
+        .buffer_unordered(BATCH)
+        .collect::<()>()
+        .await;
+    Ok(count)
+}
+
+async fn claim(state: &AppState, limit: usize) -> sqlx::Result<Vec<(ClaimedSaga, SagaRecord)>> {
+    let claimed = state.store.claim_sagas(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+    if claimed.is_empty() {
+        return Ok(Vec::new());
     }
+    failpoint!("booking.sweeper.claimed");
+    let ids: Vec<i32> = claimed.iter().map(|claimed| claimed.booking_id).collect();
+    let records = state.store.list_sagas(&ids).await?;
+    let with_claim = |record: SagaRecord| {
+        let claimed = claimed.iter().find(|claimed| claimed.booking_id == record.booking.id)?;
+        Some((*claimed, record))
+    };
+    Ok(records.into_iter().filter_map(with_claim).collect())
 }
 
-/// Sweeps a batch of due refunds; returns how many there were.
-pub async fn refunds(state: AppState) -> sqlx::Result<usize> {
-    let rows = state.store.claim_refunds(BATCH).await?;
-    if !rows.is_empty() {
-        failpoint!("booking.sweeper.refunds_claimed");
+async fn continue_saga(state: &AppState, claimed: ClaimedSaga, record: SagaRecord) {
+    count("sagas", Run::resume(state, record, claimed).drive().await);
+}
+
+/// Continues account deletions that are due.
+async fn delete_accounts(state: AppState) -> sqlx::Result<Next> {
+    let count = account_deletions(&state).await?;
+    Ok(if count == 0 { Next::Later } else { Next::After(DELETION_PAUSE) })
+}
+
+/// Continues a batch of due account deletions; returns how many there were.
+pub async fn account_deletions(state: &AppState) -> sqlx::Result<usize> {
+    let users = state.store.claim_account_deletions(i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+    let count = users.len();
+    stream::iter(users)
+        .map(|user_id| async move { self::count("account_deletions", delete_account::delete_account(state, user_id).await) })
+        .buffer_unordered(BATCH)
+        .collect::<()>()
+        .await;
+    Ok(count)
+}
+
+fn count(kind: &'static str, result: Result<(), Interrupted>) {
+    let outcome = if result.is_ok() { "done" } else { "interrupted" };
+    metrics::counter!("eventplatform_sweeps_total", "kind" => kind, "outcome" => outcome).increment(1);
+    if let Err(error) = result {
+        // The row is claimed again after its lease.
+        tracing::error!(kind, error = format!("{:#}", anyhow::Error::new(error)), "sweep interrupted");
     }
-    Ok(sweep("refunds", rows, async |refund| refund::execute(&state, &refund).await).await)
-}
-
-/// Sweeps a batch of due account deletions; returns how many there were.
-pub async fn account_deletions(state: AppState) -> sqlx::Result<usize> {
-    let users = state.store.claim_account_deletions(BATCH).await?;
-    Ok(sweep("account_deletions", users, |user_id| delete_account::delete_account(&state, user_id)).await)
-}
-
-async fn sweep<R, F, Fut>(kind: &'static str, rows: Vec<R>, work: F) -> usize
-where
-    F: Fn(R) -> Fut,
-    Fut: Future<Output = Result<(), Interrupted>>,
-{
-    let count = rows.len();
-    let mut results = stream::iter(rows).map(work).buffer_unordered(CONCURRENCY);
-    while let Some(result) = results.next().await {
-        let outcome = if result.is_ok() { "done" } else { "interrupted" };
-        metrics::counter!("eventplatform_sweeps_total", "kind" => kind, "outcome" => outcome).increment(1);
-        if let Err(error) = result {
-            // The row is claimed again after its lease.
-            tracing::error!(kind, error = format!("{:#}", anyhow::Error::new(error)), "sweep interrupted");
-        }
-    }
-    count
 }
 
 /// Deletes old idempotency records, messages and rejected bookings.

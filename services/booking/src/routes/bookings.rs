@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::IntoResponse};
 use chrono::{DateTime, Utc};
 use platform::{
     ApiError, ApiResult,
@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clients::event_service::is_event_id,
-    domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState},
+    domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState, saga::SagaRecord},
     error::booking_not_found,
-    flow,
+    flow::{book, cancel::cancel},
     state::{AppState, Policy},
 };
 
@@ -162,10 +162,14 @@ pub(super) async fn create_booking(
 ) -> ApiResult<Replayable<Created<BookingResponse>>> {
     let body = body.parse()?;
     let new = body.validate(&user)?;
-    let idempotency = state.idempotency.clone();
-    idempotency::run(&idempotency, key, user.user_id, &body, move |operation_id| async move {
-        let booking = flow::hold::book(&state, &new, operation_id).await?;
-        Ok(Created(BookingResponse::new(&state.policy, booking, None)))
+    let (idempotency, policy) = (state.idempotency.clone(), state.policy);
+    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
+        let (state, new) = (state.clone(), new.clone());
+        let created = move |booking| Created(BookingResponse::new(&policy, booking, None));
+        async move {
+            let respond = |saga: &SagaRecord| book::check(saga.booking.clone()).map(created).into_response();
+            Ok(book::book(&state, &new, &ticket, &respond).await?.map(created))
+        }
     })
     .await
 }
@@ -207,8 +211,8 @@ pub(super) async fn cancel_booking(
     state.store.find_user_booking(user.user_id, id).await?.ok_or_else(booking_not_found)?;
     let CancelBooking {} = body.parse_or_default()?;
     let work = trace::spawn(async move {
-        let booking = flow::cancel::cancel(&state, user.user_id, id).await?;
-        BookingResponse::with_refund(&state, booking).await
+        let SagaRecord { booking, refund, .. } = cancel(&state, user.user_id, id).await?;
+        Ok(BookingResponse::new(&state.policy, booking, refund.as_ref()))
     });
     work.await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))?.map(Json)
 }

@@ -1,7 +1,7 @@
 //! Payments of bookings by their owners.
 
 use aide::NoApi;
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use platform::{
     ApiError, ApiResult,
     auth::AuthUser,
@@ -13,9 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{Payment, PaymentPhase},
+    domain::{Payment, PaymentPhase, saga::SagaRecord},
     error::{booking_not_found, payment_not_found},
-    flow,
+    flow::pay,
     state::AppState,
 };
 
@@ -96,18 +96,26 @@ pub(super) async fn create_payment(
 ) -> ApiResult<Replayable<NoApi<(StatusCode, Json<PaymentResponse>)>>> {
     let body = body.parse()?;
     // Another user's booking is 404, even if the body is invalid.
-    state.store.find_user_booking(user.user_id, body.booking_id).await?.ok_or_else(booking_not_found)?;
+    let saga = state.store.find_user_saga(user.user_id, body.booking_id).await?.ok_or_else(booking_not_found)?;
     body.validate()?;
-    let idempotency = state.idempotency.clone();
-    let CreatePayment { booking_id, payment_method } = body.clone();
-    idempotency::run(&idempotency, key, user.user_id, &body, move |operation_id| async move {
-        let payment = flow::pay::pay(&state, user.user_id, booking_id, &payment_method, operation_id).await?;
-        let payment = PaymentResponse::from(payment);
-        let processing = payment.status == PaymentPhase::Processing;
-        let status = if processing { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-        Ok(NoApi((status, Json(payment))))
+    let (idempotency, method) = (state.idempotency.clone(), body.payment_method.clone());
+    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
+        let (state, saga, method) = (state.clone(), saga.clone(), method.clone());
+        async move {
+            let respond = |saga: &SagaRecord| match &saga.attempt {
+                Some(payment) => pay::check(payment.clone(), &saga.booking).map(respond_with).into_response(),
+                None => payment_not_found().into_response(),
+            };
+            Ok(pay::pay(&state, saga, &method, &ticket, &respond).await?.map(|payment| NoApi(respond_with(payment))))
+        }
     })
     .await
+}
+
+fn respond_with(payment: Payment) -> (StatusCode, Json<PaymentResponse>) {
+    let payment = PaymentResponse::from(payment);
+    let processing = payment.status == PaymentPhase::Processing;
+    (if processing { StatusCode::ACCEPTED } else { StatusCode::CREATED }, Json(payment))
 }
 
 /// Needs no login: nothing of it is secret.

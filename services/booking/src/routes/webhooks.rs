@@ -37,7 +37,7 @@ pub(super) async fn receive_webhook(
     if let Some(charge) = charge {
         state.store.schedule_charge_check(&charge).await?;
         failpoint!("booking.webhook.noticed");
-        state.payments_wake.notify_one();
+        state.sweep.notify_one();
     }
     Ok(NoApi(StatusCode::OK))
 }

@@ -3,6 +3,7 @@
 //! [`Store`] runs single statements; [`UnitOfWork`] is a transaction in which several changes commit together. State
 //! changes are compare-and-sets, which return whether they took effect.
 //!
+//! - [`sagas`]: a booking with its attempt and its refund
 //! - [`bookings`], [`payments`], [`refunds`]: one file per table
 //! - [`outbox`]: messages to publish and consumed messages
 //! - [`reconciliation`]: what the reconciler compares, and its findings
@@ -16,15 +17,22 @@ mod outbox;
 mod payments;
 mod reconciliation;
 mod refunds;
+mod sagas;
 mod sales;
 
+use platform::{
+    idempotency::{self, StoredAnswer, Ticket},
+    outbox::{Handoff, OutboxRow},
+};
 use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
 
 pub use self::{
     deletions::UnfinishedDeletions,
     events::Holder,
-    payments::{NewAttempt, UnresolvedPayments},
+    payments::UnresolvedPayments,
     reconciliation::ReconcileRun,
+    sagas::{ClaimedSaga, NewAttempt},
     sales::UnindexedAttendee,
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};
@@ -39,21 +47,31 @@ const MAX_BACKOFF_SECONDS: f64 = 8.0;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    relay: Handoff<Uuid>,
 }
 
 /// A transaction. Dropping it without [`UnitOfWork::commit`] rolls it back.
 #[derive(Debug)]
 pub struct UnitOfWork {
     tx: Transaction<'static, Postgres>,
+    relay: Handoff<Uuid>,
+    /// Rows of the outbox that were written.
+    enqueued: Vec<OutboxRow<Uuid>>,
 }
 
 impl Store {
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, relay: Handoff::default() }
     }
 
     pub async fn begin(&self) -> sqlx::Result<UnitOfWork> {
-        Ok(UnitOfWork { tx: self.pool.begin().await? })
+        let (tx, relay) = (self.pool.begin().await?, self.relay.clone());
+        Ok(UnitOfWork { tx, relay, enqueued: Vec::new() })
+    }
+
+    /// What the relay publishes.
+    pub fn handoff(&self) -> &Handoff<Uuid> {
+        &self.relay
     }
 
     pub async fn ping(&self) -> Result<(), String> {
@@ -62,8 +80,16 @@ impl Store {
 }
 
 impl UnitOfWork {
+    /// Commits, and gives the messages to the relay.
     pub async fn commit(self) -> sqlx::Result<()> {
-        self.tx.commit().await
+        self.tx.commit().await?;
+        self.relay.send(self.enqueued);
+        Ok(())
+    }
+
+    /// Stores the answer of the request that this transaction is the last write of.
+    pub async fn store_answer(&mut self, ticket: &Ticket, answer: &StoredAnswer) -> sqlx::Result<()> {
+        idempotency::store_answer(&mut self.tx, ticket, answer).await
     }
 }
 

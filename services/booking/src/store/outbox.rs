@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::message::Message;
-use platform::outbox::postgres::{PgOutbox, enqueue};
+use platform::outbox::postgres::{PgOutbox, enqueue_leased};
 use uuid::Uuid;
 
 use super::{Store, UnitOfWork};
@@ -56,6 +56,7 @@ impl UnitOfWork {
         if platform::guard_removed!("booking.outbox") {
             return Ok(());
         }
-        enqueue(&mut self.tx, id, message).await
+        self.enqueued.extend(enqueue_leased(&mut self.tx, id, message).await?);
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, UnitOfWork};
+use super::{Store, UnitOfWork};
 use crate::domain::{Refund, RefundReason, RefundState};
 
 /// A query that returns refunds: `$before`, the columns, `$after`.
@@ -25,25 +25,6 @@ impl Store {
         refunds!("select", "from refunds where booking_id = any($1)", booking_ids).fetch_all(&self.pool).await
     }
 
-    /// Claims up to `limit` refunds that are due for a sweeper.
-    pub async fn claim_refunds(&self, limit: i64) -> sqlx::Result<Vec<Refund>> {
-        refunds!(
-            "update refunds set lease_until = now() + make_interval(secs => $2), checks = checks + 1
-             where id in (
-                 select id from refunds
-                 where state = 'pending'
-                     and next_check_at <= now() and (lease_until is null or lease_until <= now())
-                 order by next_check_at limit $1 for update skip locked
-             )
-             returning",
-            "",
-            limit,
-            LEASE_SECONDS,
-        )
-        .fetch_all(&self.pool)
-        .await
-    }
-
     /// Stores the gateway's id of a refund that is pending there.
     pub async fn attach_refund_id(&self, id: i32, gateway_refund_id: &str) -> sqlx::Result<()> {
         sqlx::query!(
@@ -63,21 +44,6 @@ impl Store {
              where id = $1 and key_version = $2 and state = 'pending'",
             refund.id,
             refund.key_version,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Ends the lease and makes the refund due again later, with exponential backoff.
-    pub async fn postpone_refund(&self, id: i32) -> sqlx::Result<()> {
-        sqlx::query!(
-            "update refunds set
-                 lease_until = null,
-                 next_check_at = now() + make_interval(secs => least($2, 0.5 * power(2, least(checks, 6))))
-             where id = $1",
-            id,
-            MAX_BACKOFF_SECONDS,
         )
         .execute(&self.pool)
         .await?;

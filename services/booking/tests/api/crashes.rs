@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use booking_service::app::App;
+use booking_service::{app::App, loops::sweeper};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -95,7 +95,12 @@ async fn a_payment_that_was_killed_at_any_step_is_decided_by_the_sweepers() {
         app.sweeps().await;
 
         let charged = !matches!((step, fault), ("create", _) | ("charge", Lost));
-        let wanted = if charged { ("Confirmed", "Paid") } else { ("Pending", "Failed") };
+        let wanted = match step {
+            // The attempt is stored after its charge was created.
+            "create" => ("Pending", "Unpaid"),
+            _ if charged => ("Confirmed", "Paid"),
+            _ => ("Pending", "Failed"),
+        };
         app.stands(booking, wanted.0, wanted.1).await;
         assert_eq!(app.neighbours.charged(booking).1, usize::from(charged), "{step} {fault:?}");
         // The client retries nevertheless.
@@ -228,7 +233,8 @@ async fn rows_of_a_killed_sweeper_are_swept_after_their_lease() {
     app.leases_end().await;
     app.neighbours.next("release", &[AnswerLost]);
     let doomed = Doomed::start(&app);
-    doomed.runtime.spawn(booking_service::loops::sweeper::bookings(doomed.app.state().clone()));
+    let state = doomed.app.state().clone();
+    doomed.runtime.spawn(async move { sweeper::run_due_sagas(&state).await });
     app.neighbours.called("release", 1).await;
     doomed.dies().await;
 

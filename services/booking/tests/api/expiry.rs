@@ -1,7 +1,6 @@
 //! Holds expire; late payments get seats again or are refunded.
 
 use axum::http::StatusCode;
-use chrono::TimeDelta;
 
 use crate::{
     helpers::{ALICE, TestApp, all},
@@ -45,9 +44,14 @@ async fn a_hold_is_due_for_the_sweeper_when_it_ends_and_not_before() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);
     let ending = app.neighbours.event(10, 2500);
-    app.neighbours.world().events.get_mut(&ending).unwrap().hold_shift = TimeDelta::seconds(-1000);
     app.books(&event, 2).await;
     let booking = app.books(&ending, 2).await;
+    app.neighbours.end_holds();
+    app.execute(
+        "update bookings set expires_at = now() - interval '1 second', next_check_at = now() - interval '1 second'
+         where id = (select max(id) from bookings)",
+    )
+    .await;
 
     app.sweeps_what_is_due().await;
 
@@ -188,7 +192,7 @@ async fn concurrent_payments_and_expiry_end_consistently() {
 
     let sweep = |app: &booking_service::app::App| {
         let state = app.state().clone();
-        tokio::spawn(async move { booking_service::loops::sweeper::bookings(state).await.unwrap() })
+        tokio::spawn(async move { booking_service::loops::sweeper::run_due_sagas(&state).await.unwrap() })
     };
     let (one, other) = (sweep(&app.app), sweep(&replica));
     let answers = all(calls).await;

@@ -222,10 +222,8 @@ impl TestApp {
 
     pub(crate) async fn sweeps_what_is_due(&self) {
         let state = self.state();
-        sweeper::account_deletions(state.clone()).await.unwrap();
-        sweeper::payments(state.clone()).await.unwrap();
-        sweeper::bookings(state.clone()).await.unwrap();
-        sweeper::refunds(state.clone()).await.unwrap();
+        sweeper::account_deletions(state).await.unwrap();
+        sweeper::run_due_sagas(state).await.unwrap();
     }
 
     /// Asserts what holds whenever nothing is under way.

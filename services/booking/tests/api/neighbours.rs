@@ -53,8 +53,6 @@ pub(crate) struct Event {
     pub(crate) sales_closed: bool,
     /// The event version in responses; older versions of event-service send none.
     pub(crate) version: Option<i64>,
-    /// Added to the expiry of holds.
-    pub(crate) hold_shift: TimeDelta,
 }
 
 #[derive(Clone, Debug)]
@@ -150,16 +148,8 @@ impl Neighbours {
     pub(crate) fn event(&self, capacity: u32, price: i64) -> String {
         let id = Uuid::new_v4().simple().to_string();
         let starts_at = Clock::system().now() + TimeDelta::days(60);
-        let event = Event {
-            capacity,
-            price,
-            currency: "EUR",
-            starts_at,
-            cancelled: false,
-            sales_closed: false,
-            version: None,
-            hold_shift: TimeDelta::zero(),
-        };
+        let event =
+            Event { capacity, price, currency: "EUR", starts_at, cancelled: false, sales_closed: false, version: None };
         self.world().events.insert(id.clone(), event);
         id
     }
@@ -327,7 +317,7 @@ async fn hold(
                         return problem(409, "sold_out");
                     }
                     let expires_at =
-                        Clock::system().now() + TimeDelta::seconds(ask.hold_seconds.into()) + event.hold_shift;
+                        Clock::system().now() + TimeDelta::seconds(ask.hold_seconds.into());
                     let (seats, expires_at) = (ask.seats, Some(expires_at));
                     Reservation { event_id: event_id.clone(), seats, state: "held", expires_at }
                 }

@@ -1,7 +1,7 @@
 //! Bookings are charged once, and a payment fails only when it certainly never charges.
 
 use axum::http::StatusCode;
-use booking_service::flow::settle;
+use booking_service::{flow::Run, store::ClaimedSaga};
 use serde_json::{Value, json};
 
 use crate::{
@@ -351,21 +351,25 @@ async fn a_payment_settled_by_another_replica_meanwhile_is_no_error() {
     let event = app.neighbours.event(10, 2500);
     let booking = app.books(&event, 2).await;
     app.neighbours.always("confirm", Fault::Fails);
-    let payment = app.pays(booking, "pm_card_visa").await.id();
+    app.pays(booking, "pm_card_visa").await;
     app.neighbours.recover();
-    // The other replica commits after this one read the payment, and before it reads the booking.
+    let saga = app.state().store.find_saga(booking).await.unwrap().unwrap();
+    // The other replica commits after this one read the saga, and before it writes.
     let mut other = app.pool.begin().await.unwrap();
     for sql in [
         "lock table bookings in access exclusive mode",
         "update bookings set status = 'Confirmed', payment_status = 'Paid'",
-        "update payments set settled_at = now(), lease_until = null",
+        "update payments set state = 'succeeded', settled_at = now(), lease_until = null",
     ] {
         sqlx::query(sql).execute(&mut *other).await.unwrap();
     }
 
     let state = app.state().clone();
+    let claimed = ClaimedSaga { booking_id: booking, attempt: true, refund: true };
     let settling =
-        tokio::spawn(async move { settle::settle(&state, payment).await.map_err(|error| error.to_string()) });
+        tokio::spawn(
+            async move { Run::resume(&state, saga, claimed).drive().await.map_err(|error| error.to_string()) },
+        );
     wait_for("it waits for the booking", async || {
         let waiting = "select count(*) from pg_locks where not granted and relation = 'bookings'::regclass and $1 > 0";
         let (waiting,): (i64,) = app.row(waiting, 1).await;

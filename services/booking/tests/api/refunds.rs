@@ -1,5 +1,6 @@
 //! Refunds are made once, however the gateway behaves.
 
+use booking_service::{flow::Run, store::ClaimedSaga};
 use chrono::TimeDelta;
 
 use crate::{
@@ -83,14 +84,14 @@ async fn a_pending_refund_is_fetched_again() {
 async fn two_sweepers_on_one_refund_refund_once() {
     let (app, booking) = cancelled_with(Fault::Fails).await;
     app.neighbours.recover();
-    let refund = app.state().store.list_refunds(&[booking]).await.unwrap().remove(0);
+    let saga = app.state().store.find_saga(booking).await.unwrap().unwrap();
+    let claimed = ClaimedSaga { booking_id: booking, attempt: true, refund: true };
     let replica = app.replica();
 
     // As if the lease of one had ended while it was working.
-    let (one, other) = tokio::join!(
-        booking_service::flow::refund::execute(app.state(), &refund),
-        booking_service::flow::refund::execute(replica.state(), &refund),
-    );
+    let (mut one, mut other) =
+        (Run::resume(app.state(), saga.clone(), claimed), Run::resume(replica.state(), saga, claimed));
+    let (one, other) = tokio::join!(one.drive(), other.drive());
 
     one.unwrap();
     other.unwrap();

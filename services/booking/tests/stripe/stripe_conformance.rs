@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use crate::stripe_mock::StripeMock;
 
 const PAYMENT_KEY: &str = "0197b0c2-4a51-7c3e-9b62-3f1f0a9f7d10";
-const CHARGE: NewCharge<'_> = NewCharge { payment_id: 7, booking_id: 3, amount: 4200, currency: "EUR" };
+const CHARGE: NewCharge<'_> = NewCharge { booking_id: 3, amount: 4200, currency: "EUR" };
 
 /// What stripe-mock's sample of a charge is to us. It is the same after every call.
 fn sample(id: &str) -> Charge {

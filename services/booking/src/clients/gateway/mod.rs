@@ -17,8 +17,7 @@ use crate::domain::charge::{Charge, ListedCharge};
 
 #[derive(Clone, Copy, Debug)]
 pub struct NewCharge<'a> {
-    /// For the gateway's records, like the booking.
-    pub payment_id: i32,
+    /// For the gateway's records.
     pub booking_id: i32,
     /// Minor units of `currency`.
     pub amount: i64,

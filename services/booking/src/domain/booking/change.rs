@@ -97,6 +97,11 @@ impl Booking {
         Ok(Change { cancel_reason: Some(reason), ..change })
     }
 
+    /// Leaves both statuses as they are.
+    pub fn unchanged(&self) -> Change {
+        Change::none(self)
+    }
+
     /// Changes the payment status alone.
     pub fn pay(&self, to: PaymentStatus) -> Result<Change, ForbiddenTransition> {
         Change::none(self).with_payment(to)

@@ -57,6 +57,7 @@ async fn act(
         (ReservationVerdict::Release, Some(booking)) => {
             // A sweeper releases the seats.
             if state.store.mark_missed_release_pending(reservation).await? {
+                state.sweep.notify_one();
                 count_healed("release_owed", booking.booking_id);
             }
         }

@@ -135,7 +135,6 @@ impl PaymentGateway for Stripe {
                 ("currency", charge.currency.to_lowercase()),
                 ("payment_method_types[]", "card".to_owned()),
                 ("metadata[booking_id]", charge.booking_id.to_string()),
-                ("metadata[payment_id]", charge.payment_id.to_string()),
             ];
             let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
             self.post::<Intent>("payment_intents", key, &form).await.map(Into::into)

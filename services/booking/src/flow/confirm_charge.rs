@@ -1,0 +1,36 @@
+//! Confirms the charge of a stored attempt: the gateway moves the money.
+
+use platform::failpoint;
+
+use super::{Run, StepOutcome};
+use crate::{
+    clients::gateway::GatewayFailure,
+    domain::{
+        payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID},
+        saga::Charge,
+    },
+    error::Interrupted,
+};
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
+    let (attempt, charge_id) = (run.attempt()?, run.charge_id()?);
+    let (payment_id, key) = (attempt.id, format!("{}-confirm", attempt.gateway_key));
+    let confirmed = run.state.gateway.confirm_charge(&key, &charge_id, &attempt.payment_method).await;
+    failpoint!("booking.pay.charged");
+    match confirmed {
+        Ok(charge) => Ok(run.charge_learned(&charge)),
+        Err(GatewayFailure::Declined(reason)) => {
+            run.failure = (CARD_DECLINED, reason);
+            Ok(run.learned(|known| known.charge = Charge::Cancelled))
+        }
+        Err(failure) => {
+            tracing::warn!(payment_id, %failure, "the charge has to be fetched");
+            if matches!(&failure, GatewayFailure::Refused { parameter, .. }
+                if parameter.as_deref() == Some("payment_method"))
+            {
+                run.failure = (PAYMENT_METHOD_INVALID, "the payment company does not know it".to_owned());
+            }
+            Ok(run.learned(|known| known.charge = Charge::Unknown))
+        }
+    }
+}
