@@ -228,7 +228,7 @@ impl Lab {
     /// The sweeper took the booking for one that may have expired, and comes to it when it is confirmed.
     async fn pays_before_its_sweeper_looks(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.bookings_claimed", FaultConfig::default()).await?;
+        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.claimed", FaultConfig::default()).await?;
         self.world.stand_down(Program::Booking).await
     }
 

@@ -30,8 +30,8 @@ pub(crate) enum Provocation {
     EventLife,
     /// A hold ends early.
     HoldEnds,
-    /// The gateway fails at an operation.
-    GatewayFails(&'static str),
+    /// The gateway fails to confirm.
+    GatewayFails,
     /// A booking is cancelled, and the gateway does not refund at first.
     RefundFails,
     /// A payment settles after its hold ended; seats are left.
@@ -48,6 +48,10 @@ pub(crate) enum Provocation {
     NoSeatsInTime,
     /// Somebody registers, books, and deletes the account.
     SomebodyLeaves,
+    /// RabbitMQ does not take the messages of booking-service for a while.
+    RabbitMqAway,
+    /// A booking is paid again after it was paid.
+    PaidTwice,
 }
 
 impl Provocation {
@@ -56,19 +60,14 @@ impl Provocation {
         match point {
             "booking.hold.orphaned" => Self::CalledOffWhileHeld,
             "booking.hold.given_up" => Self::NoSeatsInTime,
-            "booking.free.called_off" => Self::CalledOffBeforeSold,
-            "booking.pay.fenced" | "booking.pay.failed" => Self::GatewayFails("confirm"),
-            "booking.pay.unnamed" => Self::GatewayFails("create"),
-            "booking.settle.renewed" | "booking.settle.held_again" | "booking.sweeper.payments_claimed" => {
-                Self::PaidLate
-            }
-            "booking.settle.lost" | "booking.settle.lost_released" => Self::PaidTooLate,
-            "booking.settle.owed" | "booking.settle.owed_released" => Self::PaidForNothing,
-            "booking.refund.renewed"
-            | "booking.refund.asked"
-            | "booking.refund.stored"
-            | "booking.sweeper.refunds_claimed"
-            | "booking.cancel.released" => Self::RefundFails,
+            "booking.release.stored" => Self::CalledOffBeforeSold,
+            "booking.pay.fenced" | "booking.pay.failed" => Self::GatewayFails,
+            "booking.settle.renewed" | "booking.settle.held_again" | "booking.sweeper.claimed" => Self::PaidLate,
+            "booking.settle.lost" => Self::PaidTooLate,
+            "booking.release.released" => Self::PaidForNothing,
+            "booking.refund.renewed" | "booking.refund.asked" | "booking.refund.stored" => Self::RefundFails,
+            "relay.claimed" | "relay.marked" if program == Program::Booking => Self::RabbitMqAway,
+            point if point.starts_with("idempotency") && program == Program::Booking => Self::PaidTwice,
             "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
             "event.batch.messages_written" => Self::EventLife,
             "booking.consumer.account_deleted" | "booking.account.forgotten" => Self::SomebodyLeaves,
@@ -98,7 +97,7 @@ impl Provocation {
             }
             Self::EventLife => story.event_life(rng).await,
             Self::HoldEnds => story.hold_ends(rng).await,
-            Self::GatewayFails(operation) => story.gateway_fails(operation, rng).await,
+            Self::GatewayFails => story.gateway_fails(rng).await,
             Self::RefundFails => story.refund_fails(rng).await,
             Self::PaidLate => story.paid_late(50, rng).await,
             Self::PaidTooLate => story.paid_late(1, rng).await,
@@ -107,6 +106,8 @@ impl Provocation {
             Self::CalledOffBeforeSold => story.called_off_before_sold(rng).await,
             Self::NoSeatsInTime => story.no_seats_in_time(rng).await,
             Self::SomebodyLeaves => story.somebody_leaves(rng).await,
+            Self::RabbitMqAway => story.rabbitmq_away(rng).await,
+            Self::PaidTwice => story.paid_twice(rng).await,
         };
         // So that a story that fails at once does not keep the machine busy.
         sleep(Duration::from_millis(200)).await;
@@ -116,8 +117,8 @@ impl Provocation {
     /// Puts right what a story that was interrupted left behind.
     pub(crate) async fn forget(self, world: &World) -> Result<()> {
         match self {
-            Self::GatewayFails(_) | Self::RefundFails => world.gateway_faults(&json!([])).await,
-            Self::CalledOffWhileHeld | Self::CalledOffBeforeSold | Self::NoSeatsInTime => {
+            Self::GatewayFails | Self::RefundFails => world.gateway_faults(&json!([])).await,
+            Self::CalledOffWhileHeld | Self::CalledOffBeforeSold | Self::NoSeatsInTime | Self::RabbitMqAway => {
                 world.links.open_all();
                 Ok(())
             }
@@ -176,8 +177,8 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn gateway_fails(&self, operation: &str, rng: &mut StdRng) -> Result<()> {
-        let rules = json!([{ "match": { "operation": operation }, "times": 2, "action": "error_500" }]);
+    async fn gateway_fails(&self, rng: &mut StdRng) -> Result<()> {
+        let rules = json!([{ "match": { "operation": "confirm" }, "times": 2, "action": "error_500" }]);
         self.world.gateway_faults(&rules).await?;
         let event_id = self.event(NewEvent::priced(9, 500)).await?;
         let booking = self.books(&event_id, rng).await?;
@@ -249,6 +250,24 @@ impl Story<'_> {
         Ok(())
     }
 
+    async fn rabbitmq_away(&self, rng: &mut StdRng) -> Result<()> {
+        self.world.links.set(Program::Booking, Peer::RabbitMq, Condition::Cut);
+        let event_id = self.event(NewEvent::free(9)).await?;
+        self.books(&event_id, rng).await.ok();
+        sleep(Duration::from_secs(1)).await;
+        self.world.links.set(Program::Booking, Peer::RabbitMq, Condition::Open);
+        sleep(Duration::from_secs(2)).await;
+        Ok(())
+    }
+
+    async fn paid_twice(&self, rng: &mut StdRng) -> Result<()> {
+        let event_id = self.event(NewEvent::priced(9, 500)).await?;
+        let booking = self.books(&event_id, rng).await?;
+        self.pays(&booking, GOOD_CARD, rng).await;
+        self.pays(&booking, GOOD_CARD, rng).await;
+        Ok(())
+    }
+
     async fn somebody_leaves(&self, rng: &mut StdRng) -> Result<()> {
         let user_id = self.work.leave(rng).await.context("nobody was told that the account is deleted")?;
         wait::until("booking-service has heard of it", HEARD_WITHIN, async || {
@@ -267,9 +286,10 @@ impl Story<'_> {
             sqlx::query(sql).execute(&self.world.bookings).await
         };
         let booking = self.books(&event_id, rng);
+        // The sweeper, or the client who asks again, finds that the time is over.
         let waiting = async {
             impatient.await.ok();
-            sleep(Duration::from_secs(3)).await;
+            sleep(Duration::from_secs(12)).await;
         };
         tokio::select! { _ = booking => {}, () = waiting => {} }
         self.world.links.set(TO_EVENT.0, TO_EVENT.1, Condition::Open);

@@ -56,16 +56,13 @@ pub struct Saga {
     pub known: Known,
 }
 
-/// Whether event-service holds the seats of a Pending booking.
+/// Whether event-service holds the seats of a Pending booking, and when a sweeper looks after it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Hold {
     /// Not known yet; given up at this time.
-    Requested {
-        until: DateTime<Utc>,
-    },
-    Held {
-        until: DateTime<Utc>,
-    },
+    Requested { until: DateTime<Utc> },
+    /// Over at this time, unless event-service says otherwise.
+    Held { until: DateTime<Utc> },
 }
 
 /// The payment attempt that still needs work.

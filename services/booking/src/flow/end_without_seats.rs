@@ -9,6 +9,7 @@ use super::{Run, StepOutcome, count_booking};
 use crate::{
     domain::{BookingStatus, CancelReason, PaymentStatus, RefundReason, saga::Reservation},
     error::Interrupted,
+    state::INLINE_LEASE,
 };
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
@@ -27,10 +28,10 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
         change = change.with_payment(PaymentStatus::Paid)?;
     }
     let mut unit = run.state.store.begin().await?;
-    let ended = unit.apply(&change.with_release(), paid_by, run.lease()).await?;
+    let ended = unit.apply(&change.with_release(), paid_by, Some(INLINE_LEASE)).await?;
     let Some(mut ended) = ended else { return Ok(StepOutcome::Stale) };
     if let Some(payment_id) = paid_by {
-        ended.refund = Some(unit.order_refund(payment_id, RefundReason::SeatsLost, run.lease()).await?);
+        ended.refund = Some(unit.order_refund(payment_id, RefundReason::SeatsLost, Some(INLINE_LEASE)).await?);
         if let Some(attempt) = &mut ended.attempt {
             attempt.refund_reason = Some(RefundReason::SeatsLost);
         }

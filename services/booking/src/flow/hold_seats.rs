@@ -9,7 +9,7 @@ use crate::{
     clients::event_service::{CallFailure, Refusal},
     domain::{Booking, Rejection},
     error::Interrupted,
-    state::AppState,
+    state::{AppState, INLINE_LEASE},
 };
 
 /// The sweeper has to be told of holds that end sooner than its next search.
@@ -74,7 +74,7 @@ async fn reject(run: &Run<'_>, refusal: Refusal, detail: String, certain: bool) 
         change = change.with_release();
     }
     let mut unit = run.state.store.begin().await?;
-    let rejected = unit.apply(&change, None, run.lease()).await?;
+    let rejected = unit.apply(&change, None, Some(INLINE_LEASE)).await?;
     // Another run of the same operation held the seats.
     let Some(rejected) = rejected.filter(|record| record.booking.expires_at.is_none()) else {
         return Ok(StepOutcome::Stale);

@@ -23,8 +23,6 @@ mod refund;
 mod release_seats;
 mod renew_reservation;
 
-use std::time::Duration;
-
 use axum::response::Response;
 use platform::idempotency::{StoredAnswer, Ticket};
 
@@ -36,7 +34,7 @@ use crate::{
         saga::{Charge, Known, Reservation, SagaRecord, Step, next_step},
     },
     error::Interrupted,
-    state::{AppState, INLINE_LEASE},
+    state::AppState,
     store::{ClaimedSaga, UnitOfWork},
 };
 
@@ -46,7 +44,7 @@ const MAX_STEPS: u32 = 24;
 /// What a step did.
 enum StepOutcome {
     /// It committed a change.
-    Stored(SagaRecord),
+    Stored(Box<SagaRecord>),
     /// It learned something from another service.
     Learned(Known),
     /// The saga changed meanwhile, so nothing was committed.
@@ -121,7 +119,7 @@ impl<'a> Run<'a> {
                 Step::Done => return Ok(()),
             };
             match outcome {
-                StepOutcome::Stored(record) => self.record = record,
+                StepOutcome::Stored(record) => self.record = *record,
                 StepOutcome::Learned(known) => self.known = known,
                 StepOutcome::Stale => self.reload().await?,
             }
@@ -167,12 +165,7 @@ impl<'a> Run<'a> {
         if let Some(ticket) = answered {
             ticket.mark_answered();
         }
-        Ok(StepOutcome::Stored(record))
-    }
-
-    /// The lease of rows that this run continues with.
-    fn lease(&self) -> Option<Duration> {
-        Some(INLINE_LEASE)
+        Ok(StepOutcome::Stored(Box::new(record)))
     }
 
     fn learned(&self, change: impl FnOnce(&mut Known)) -> StepOutcome {

@@ -19,7 +19,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
             state.store.finish_release(booking).await?;
             failpoint!("booking.release.stored");
             let booking = Booking { release_pending: false, ..booking.clone() };
-            Ok(StepOutcome::Stored(SagaRecord { booking, ..run.record.clone() }))
+            Ok(StepOutcome::Stored(Box::new(SagaRecord { booking, ..run.record.clone() })))
         }
         Ok(reservation) => {
             tracing::error!(booking_id = booking.id, ?reservation, "seats were not released");

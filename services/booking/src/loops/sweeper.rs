@@ -85,9 +85,9 @@ async fn claim(state: &AppState, limit: usize) -> sqlx::Result<Vec<(ClaimedSaga,
     if claimed.is_empty() {
         return Ok(Vec::new());
     }
-    failpoint!("booking.sweeper.claimed");
     let ids: Vec<i32> = claimed.iter().map(|claimed| claimed.booking_id).collect();
     let records = state.store.list_sagas(&ids).await?;
+    failpoint!("booking.sweeper.claimed");
     let with_claim = |record: SagaRecord| {
         let claimed = claimed.iter().find(|claimed| claimed.booking_id == record.booking.id)?;
         Some((*claimed, record))

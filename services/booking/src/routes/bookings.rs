@@ -166,10 +166,10 @@ pub(super) async fn create_booking(
     idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
         let (state, new) = (state.clone(), new.clone());
         let created = move |booking| Created(BookingResponse::new(&policy, booking, None));
-        async move {
+        Box::pin(async move {
             let respond = |saga: &SagaRecord| book::check(saga.booking.clone()).map(created).into_response();
             Ok(book::book(&state, &new, &ticket, &respond).await?.map(created))
-        }
+        })
     })
     .await
 }

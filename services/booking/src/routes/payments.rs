@@ -101,13 +101,13 @@ pub(super) async fn create_payment(
     let (idempotency, method) = (state.idempotency.clone(), body.payment_method.clone());
     idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
         let (state, saga, method) = (state.clone(), saga.clone(), method.clone());
-        async move {
+        Box::pin(async move {
             let respond = |saga: &SagaRecord| match &saga.attempt {
                 Some(payment) => pay::check(payment.clone(), &saga.booking).map(respond_with).into_response(),
                 None => payment_not_found().into_response(),
             };
             Ok(pay::pay(&state, saga, &method, &ticket, &respond).await?.map(|payment| NoApi(respond_with(payment))))
-        }
+        })
     })
     .await
 }

@@ -39,6 +39,7 @@ pub struct ClaimedSaga {
 }
 
 /// The columns of [`SagaRecord`], of `bookings b`, `payments p` and `refunds r`.
+#[expect(clippy::struct_excessive_bools, reason = "columns of a query")]
 struct Row {
     id: i32,
     user_id: i32,
