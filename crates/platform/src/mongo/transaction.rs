@@ -48,13 +48,18 @@ impl From<Error> for WorkFailure {
     }
 }
 
+/// The result of the work of a transaction.
+pub type WorkResult<T> = Result<T, WorkFailure>;
+
 /// Why a transaction was not committed, or not known to be.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TransactionFailure {
     /// Nothing was written.
-    NotCommitted(Error),
+    #[error("nothing was written")]
+    NotCommitted(#[source] Error),
     /// The answer to the commit did not arrive in time.
-    Unknown(Error),
+    #[error("whether it was written is not known")]
+    Unknown(#[source] Error),
 }
 
 impl TransactionFailure {
@@ -65,11 +70,13 @@ impl TransactionFailure {
             Self::Unknown(_) => true,
         }
     }
+}
 
-    /// The driver's error.
-    pub fn into_error(self) -> Error {
-        match self {
-            Self::NotCommitted(error) | Self::Unknown(error) => error,
+/// The driver's error.
+impl From<TransactionFailure> for Error {
+    fn from(failure: TransactionFailure) -> Self {
+        match failure {
+            TransactionFailure::NotCommitted(error) | TransactionFailure::Unknown(error) => error,
         }
     }
 }
@@ -77,7 +84,7 @@ impl TransactionFailure {
 #[cfg(feature = "server")]
 impl From<TransactionFailure> for crate::ApiError {
     fn from(failure: TransactionFailure) -> Self {
-        failure.into_error().into()
+        Error::from(failure).into()
     }
 }
 
@@ -93,7 +100,7 @@ pub async fn transaction<T, C, F>(
     mut work: F,
 ) -> Result<T, TransactionFailure>
 where
-    F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, Result<T, WorkFailure>>,
+    F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, WorkResult<T>>,
 {
     let deadline = Instant::now() + limit;
     let mut pauses = BACKOFF.pauses();
@@ -137,7 +144,7 @@ impl From<Error> for Attempt {
 /// The session is kept for the next transaction unless this one may still be open on the server.
 async fn attempt<T, C, F>(sessions: &Sessions, deadline: Instant, context: &mut C, work: &mut F) -> Result<T, Attempt>
 where
-    F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, Result<T, WorkFailure>>,
+    F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, WorkResult<T>>,
 {
     let _permit = sessions.permit().await;
     let mut session = sessions.acquire().await?;
@@ -157,7 +164,7 @@ async fn run<T, C, F>(
     work: &mut F,
 ) -> Result<T, Attempt>
 where
-    F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, Result<T, WorkFailure>>,
+    F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, WorkResult<T>>,
 {
     session
         .start_transaction()

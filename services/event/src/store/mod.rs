@@ -18,10 +18,7 @@ use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
 use platform::mongo::{self, bounded, sessions::Sessions};
 
-pub use self::{
-    batch::BatchFailure,
-    ledger::{LedgerMismatch, LedgerPage},
-};
+pub use self::ledger::{LedgerMismatch, LedgerPage};
 use self::{
     notifications::NotificationRecord,
     outbox::OutboxRecord,

@@ -4,15 +4,14 @@
 //! not add up.
 
 use bson::{Document, doc};
-use futures::TryStreamExt;
-use mongodb::{Database, IndexModel, error::Result, options::IndexOptions};
-use platform::{Clock, idempotency::MongoIdempotency, mongo::sessions};
+use mongodb::{Database, error::Result};
+use platform::{
+    Clock,
+    idempotency::MongoIdempotency,
+    mongo::{ensure_collection, index, sessions},
+};
 
 pub(super) async fn migrate(database: &Database) -> Result<()> {
-    ensure_collection(database, "events", event_validator()).await?;
-    ensure_collection(database, "reservations", reservation_validator()).await?;
-    ensure_collection(database, "outbox", outbox_validator()).await?;
-    ensure_collection(database, "untold_changes", notification_validator()).await?;
     let events = [
         // Lists are sorted by start; every selective filter has an index of its own.
         index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
@@ -25,7 +24,6 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
         index("keys_version", doc! { "keys_version": 1 }),
         index("organizer_id_starts_at", doc! { "organizer_id": 1, "starts_at": 1, "_id": 1 }),
     ];
-    database.collection::<Document>("events").create_indexes(events).await?;
     let reservations = [
         // For the sweeper.
         index("state_expires_at", doc! { "state": 1, "expires_at": 1 }),
@@ -34,30 +32,18 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
         // For the seats of one user.
         index("event_id_user_id_state", doc! { "event_id": 1, "user_id": 1, "state": 1 }),
     ];
-    database.collection::<Document>("reservations").create_indexes(reservations).await?;
     let outbox = [
         index("created_at", doc! { "created_at": 1 }),
         // For the relay: rows that were refused come last.
         index("attempts_created_at", doc! { "attempts": 1, "created_at": 1 }),
     ];
-    database.collection::<Document>("outbox").create_indexes(outbox).await?;
-    database.collection::<Document>("untold_changes").create_index(index("due_at", doc! { "due_at": 1 })).await?;
+    let changes = [index("due_at", doc! { "due_at": 1 })];
+    ensure_collection(database, "events", event_validator(), events).await?;
+    ensure_collection(database, "reservations", reservation_validator(), reservations).await?;
+    ensure_collection(database, "outbox", outbox_validator(), outbox).await?;
+    ensure_collection(database, "untold_changes", notification_validator(), changes).await?;
     sessions::create_indexes(database).await?;
     MongoIdempotency::new(database, Clock::system()).create_indexes().await
-}
-
-fn index(name: &str, keys: Document) -> IndexModel {
-    IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).build()).build()
-}
-
-/// Creates the collection, or changes its validator only if it differs: that needs more rights than creating.
-async fn ensure_collection(database: &Database, name: &str, validator: Document) -> Result<()> {
-    let present = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
-    match present {
-        None => database.create_collection(name).validator(validator).await,
-        Some(collection) if collection.options.validator.as_ref() == Some(&validator) => Ok(()),
-        Some(_) => database.run_command(doc! { "collMod": name, "validator": validator }).await.map(drop),
-    }
 }
 
 fn event_validator() -> Document {

@@ -4,8 +4,9 @@ use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, TryStreamExt};
 use mongodb::{ClientSession, error::Result};
+use platform::mongo::transaction::{WorkResult, transaction};
 
-use super::{Store, query, record::CounterRecord};
+use super::{RETRY_TIMEOUT, Store, query, record::CounterRecord};
 
 /// The most accounts that one purge handles.
 const BATCH_SIZE: i64 = 100;
@@ -14,15 +15,18 @@ impl Store {
     /// Deletes the notifications of an account and marks it, so that no more are stored. Returns how many there were.
     /// Safe to repeat.
     pub async fn delete_account(&self, user_id: i32, deleted_at: DateTime<Utc>) -> Result<u64> {
-        let args = (user_id, deleted_at);
-        self.transaction(&args, |store, session, args| store.delete_account_in(session, *args).boxed()).await
+        let deleting = transaction(&self.sessions, RETRY_TIMEOUT, self, move |session, store| {
+            store.delete_account_in(session, user_id, deleted_at).boxed()
+        });
+        Ok(deleting.await?)
     }
 
     async fn delete_account_in(
         &self,
         session: &mut ClientSession,
-        (user_id, deleted_at): (i32, DateTime<Utc>),
-    ) -> Result<u64> {
+        user_id: i32,
+        deleted_at: DateTime<Utc>,
+    ) -> WorkResult<u64> {
         let mark = doc! {
             "$set": { "deleted_at": BsonDateTime::from_chrono(deleted_at), "unread": 0_i64 },
             "$setOnInsert": { "last_seq": 0_i64 },

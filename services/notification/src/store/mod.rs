@@ -6,7 +6,6 @@
 mod deletion;
 mod record;
 mod schema;
-mod transaction;
 
 use std::{future::Future, time::Duration};
 
@@ -19,7 +18,11 @@ use mongodb::{
     error::Result,
     options::ReturnDocument,
 };
-use platform::mongo::{self, bounded, sessions::Sessions};
+use platform::mongo::{
+    self, bounded,
+    sessions::Sessions,
+    transaction::{WorkResult, transaction},
+};
 use uuid::Uuid;
 
 pub use self::record::InsertEvent;
@@ -28,7 +31,9 @@ use crate::domain::{Counters, InsertOutcome, NewNotification, Notification};
 
 /// Shorter than the timeout of requests.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
-/// Shorter than the timeout of requests, longer than conflicts last.
+/// How long a transaction is retried: longer than conflicts last.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shorter than the timeout of requests.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The database of notification-service. Cheap to clone.
@@ -74,12 +79,15 @@ impl Store {
 
     /// Stores a notification, unless it is already stored or the account is deleted.
     pub async fn insert_notification(&self, new: &NewNotification) -> Result<InsertOutcome> {
-        let result = self.transaction(new, |store, session, new| store.insert_in(session, new).boxed()).await;
+        let inserting = transaction(&self.sessions, RETRY_TIMEOUT, (self, new), |session, (store, new)| {
+            store.insert_in(session, new).boxed()
+        });
+        let result = inserting.await;
         platform::failpoint!("notification.store.committed");
-        result
+        Ok(result?)
     }
 
-    async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> Result<InsertOutcome> {
+    async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> WorkResult<InsertOutcome> {
         let existing = self.notifications.find_one(doc! { "_id": new.id.to_string() }).session(&mut *session).await?;
         let insert_again = existing.is_some() && platform::guard_removed!("notification.once");
         if existing.is_some() && !insert_again {
@@ -153,8 +161,10 @@ impl Store {
     pub async fn mark_read(&self, user_id: i32, id: Uuid, now: DateTime<Utc>) -> Result<Option<Notification>> {
         let store = self.clone();
         bounded(TRANSACTION_TIMEOUT, async move {
-            let args = (user_id, id, now);
-            store.transaction(&args, |store, session, args| store.mark_read_in(session, *args).boxed()).await
+            let marking = transaction(&store.sessions, RETRY_TIMEOUT, &store, move |session, store| {
+                store.mark_read_in(session, user_id, id, now).boxed()
+            });
+            Ok(marking.await?)
         })
         .await
     }
@@ -162,8 +172,10 @@ impl Store {
     async fn mark_read_in(
         &self,
         session: &mut ClientSession,
-        (user_id, id, now): (i32, Uuid, DateTime<Utc>),
-    ) -> Result<Option<Notification>> {
+        user_id: i32,
+        id: Uuid,
+        now: DateTime<Utc>,
+    ) -> WorkResult<Option<Notification>> {
         let any = doc! { "_id": id.to_string(), "user_id": user_id };
         let unread = doc! { "_id": id.to_string(), "user_id": user_id, "read_at": null };
         if self.notifications.update_one(unread, set_read_at(now)).session(&mut *session).await?.modified_count == 1 {
@@ -178,8 +190,10 @@ impl Store {
     pub async fn mark_all_read(&self, user_id: i32, up_to: Option<i64>, now: DateTime<Utc>) -> Result<i64> {
         let store = self.clone();
         bounded(TRANSACTION_TIMEOUT, async move {
-            let args = (user_id, up_to, now);
-            store.transaction(&args, |store, session, args| store.mark_all_read_in(session, *args).boxed()).await
+            let marking = transaction(&store.sessions, RETRY_TIMEOUT, &store, move |session, store| {
+                store.mark_all_read_in(session, user_id, up_to, now).boxed()
+            });
+            Ok(marking.await?)
         })
         .await
     }
@@ -187,8 +201,10 @@ impl Store {
     async fn mark_all_read_in(
         &self,
         session: &mut ClientSession,
-        (user_id, up_to, now): (i32, Option<i64>, DateTime<Utc>),
-    ) -> Result<i64> {
+        user_id: i32,
+        up_to: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> WorkResult<i64> {
         let mut unread = doc! { "user_id": user_id, "read_at": null };
         if let Some(up_to) = up_to {
             unread.insert("seq", doc! { "$lte": up_to });

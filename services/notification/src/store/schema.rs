@@ -1,37 +1,22 @@
 //! Collections, validators and indexes.
 
 use bson::{Document, doc};
-use futures::TryStreamExt;
-use mongodb::{Database, IndexModel, error::Result, options::IndexOptions};
-use platform::mongo::sessions;
+use mongodb::{Database, error::Result, options::IndexOptions};
+use platform::mongo::{ensure_collection, index, index_with, sessions};
 
 use crate::domain::NotificationType;
 
 pub(super) async fn migrate(database: &Database) -> Result<()> {
-    ensure_collection(database, "notifications", notification_validator()).await?;
-    ensure_collection(database, "counters", counter_validator()).await?;
-    let unique = IndexOptions::builder().name("user_id_seq".to_owned()).unique(true).build();
-    let by_seq = IndexModel::builder().keys(doc! { "user_id": 1, "seq": 1 }).options(unique).build();
-    let name = IndexOptions::builder().name("user_id_read_at_seq".to_owned()).build();
-    let unread = IndexModel::builder().keys(doc! { "user_id": 1, "read_at": 1, "seq": 1 }).options(name).build();
-    database.collection::<Document>("notifications").create_indexes([by_seq, unread]).await?;
-    let deleted = IndexOptions::builder()
-        .name("deleted_unread".to_owned())
-        .partial_filter_expression(doc! { "deleted_at": { "$exists": true } })
-        .build();
-    let deleted = IndexModel::builder().keys(doc! { "unread": 1 }).options(deleted).build();
-    database.collection::<Document>("counters").create_index(deleted).await?;
+    let unique = IndexOptions::builder().unique(true).build();
+    let notifications = [
+        index_with("user_id_seq", doc! { "user_id": 1, "seq": 1 }, unique),
+        index("user_id_read_at_seq", doc! { "user_id": 1, "read_at": 1, "seq": 1 }),
+    ];
+    let deleted = IndexOptions::builder().partial_filter_expression(doc! { "deleted_at": { "$exists": true } }).build();
+    let counters = [index_with("deleted_unread", doc! { "unread": 1 }, deleted)];
+    ensure_collection(database, "notifications", notification_validator(), notifications).await?;
+    ensure_collection(database, "counters", counter_validator(), counters).await?;
     sessions::create_indexes(database).await
-}
-
-/// Creates the collection, or updates its validator if it differs: `collMod` needs more privileges than `create`.
-async fn ensure_collection(database: &Database, name: &str, validator: Document) -> Result<()> {
-    let existing = database.list_collections().filter(doc! { "name": name }).await?.try_next().await?;
-    match existing {
-        None => database.create_collection(name).validator(validator).await,
-        Some(collection) if collection.options.validator.as_ref() == Some(&validator) => Ok(()),
-        Some(_) => database.run_command(doc! { "collMod": name, "validator": validator }).await.map(drop),
-    }
 }
 
 fn notification_validator() -> Document {

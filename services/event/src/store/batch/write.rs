@@ -4,10 +4,12 @@ use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
 use contracts::reservation::ReservationState::{self, Confirmed, Held, Released};
 use mongodb::{ClientSession, error::Error};
-use platform::{failpoint, guard_removed};
+use platform::{
+    failpoint, guard_removed,
+    mongo::transaction::{WorkFailure, WorkResult},
+};
 use uuid::Uuid;
 
-use super::AttemptFailure;
 use crate::{
     domain::{
         batch::{BatchOutcome, EventChange},
@@ -24,7 +26,7 @@ impl Store {
         event: Option<Event>,
         outcome: &BatchOutcome,
         now: DateTime<Utc>,
-    ) -> Result<(), AttemptFailure> {
+    ) -> WorkResult<()> {
         if let Some(event) = event {
             self.write_event(session, &event, &outcome.event).await?;
             failpoint!("event.batch.event_written");
@@ -49,12 +51,7 @@ impl Store {
 
     /// Writes the event if its counters are still as they were read. The snapshot ensures that already; the condition
     /// is a second line of defence.
-    async fn write_event(
-        &self,
-        session: &mut ClientSession,
-        as_read: &Event,
-        change: &EventChange,
-    ) -> Result<(), AttemptFailure> {
+    async fn write_event(&self, session: &mut ClientSession, as_read: &Event, change: &EventChange) -> WorkResult<()> {
         let mut guard = record::counters(as_read);
         guard.insert("_id", &as_read.id);
         let fields = match change {
@@ -82,7 +79,7 @@ impl Store {
         from: &[ReservationState],
         to: ReservationState,
         now: DateTime<Utc>,
-    ) -> Result<(), AttemptFailure> {
+    ) -> WorkResult<()> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -99,10 +96,9 @@ impl Store {
     }
 }
 
-fn expect_count(written: u64, expected: u64) -> Result<(), AttemptFailure> {
+fn expect_count(written: u64, expected: u64) -> WorkResult<()> {
     if written == expected {
         return Ok(());
     }
-    let message = format!("{written} of {expected} documents were still as they had been read");
-    Err(AttemptFailure::Conflict(Error::custom(message)))
+    Err(WorkFailure::conflict(format!("{written} of {expected} documents were still as they had been read")))
 }
