@@ -210,6 +210,18 @@ fn booking_step(saga: &Saga, now: DateTime<Utc>) -> Step {
     }
 }
 
+impl Known {
+    /// What is still known after the saga was read again.
+    #[must_use]
+    pub fn kept(self, same_reservation: bool, same_attempt: bool) -> Self {
+        Self {
+            reservation: if same_reservation { self.reservation } else { Reservation::Unknown },
+            charge: if same_attempt { self.charge } else { Charge::Unknown },
+            ..self
+        }
+    }
+}
+
 impl SagaRecord {
     /// This record, with the attempt and the refund of an earlier one where it has none.
     #[must_use]

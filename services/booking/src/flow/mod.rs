@@ -31,7 +31,7 @@ use crate::{
         Payment, Refund,
         charge::{self, ChargeState},
         payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE},
-        saga::{Charge, Known, Reservation, SagaRecord, Step, next_step},
+        saga::{Charge, Known, SagaRecord, Step, next_step},
     },
     error::Interrupted,
     state::AppState,
@@ -134,17 +134,20 @@ impl<'a> Run<'a> {
     }
 
     async fn reload(&mut self) -> Result<(), Interrupted> {
-        let reservation = self.record.booking.reservation_id;
         let found = self.state.store.find_saga(self.record.booking.id).await?;
         let record = found.ok_or(Interrupted::Inconsistent("a booking vanished"))?;
-        if self.known.charge == Charge::Succeeded && record.attempt.as_ref().is_some_and(Payment::has_failed) {
+        let attempt = |record: &SagaRecord| record.attempt.as_ref().map(|attempt| attempt.id);
+        let same_reservation = record.booking.reservation_id == self.record.booking.reservation_id;
+        let same_attempt = attempt(&record) == attempt(&self.record);
+        let failed = record.attempt.as_ref().is_some_and(Payment::has_failed);
+        if same_attempt && failed && self.known.charge == Charge::Succeeded {
             // An attempt is stored as failed only when it can never charge, so there is no safe way to continue.
             tracing::error!(booking_id = record.booking.id, "the gateway charged a payment that was stored as failed");
             return Err(Interrupted::Inconsistent("the gateway charged a failed payment"));
         }
-        if record.booking.reservation_id != reservation {
-            self.known.reservation = Reservation::Unknown;
-        }
+        self.known = self.known.kept(same_reservation, same_attempt);
+        // Another request started the attempt, and has its lease.
+        self.claimed.attempt &= same_attempt;
         self.record = record;
         Ok(())
     }
