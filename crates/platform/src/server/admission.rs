@@ -1,8 +1,13 @@
 //! Admission: how many requests a replica handles at once. Further requests wait for a while, and then get 429.
 //!
-//! Without a limit, overload ends in timeouts: the work is wasted, and the answers are 5xx.
+//! Without a limit, overload ends in timeouts: the work is wasted, and the answers are 5xx. How many fit depends on the
+//! machine, so the limit follows the measured latency (AIMD, as in Netflix's `concurrency-limits`): it grows by one while
+//! requests are fast and the limit is used, and shrinks by a tenth, once a second at most, when one is slow.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aide::axum::ApiRouter;
 use axum::{
@@ -10,35 +15,131 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{ApiError, ApiResult};
 
 /// The most concurrent requests of a group of routes. With statements of some milliseconds and a dozen connections, the
-/// last of them still gets a connection long before its timeout. And where the databases manage no more than some dozens
-/// a second, all of them are answered before their callers give up.
+/// last of them still gets a connection long before its timeout.
 const MAX_CONCURRENT: usize = 32;
+/// The least that the limit shrinks to: a request that waits for another service must not keep all others out.
+const MIN_CONCURRENT: usize = 4;
+/// A request that takes longer says that too many run at once. Callers wait for several times as long.
+const SLOW: Duration = Duration::from_secs(1);
+/// The limit after a slow request, as a part of the one before.
+const BACKOFF: f64 = 0.9;
 /// The longest that a request waits for admission.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `Retry-After` of a request that was not admitted.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Admits at most 32 concurrent requests to these routes. Others wait for up to 5 s, first come first served, and are
-/// then refused with 429 `overloaded`. A stream counts only until it begins.
+/// Admits up to 32 concurrent requests to these routes, fewer while they are slow. Others wait for up to 5 s, first come
+/// first served, and are then refused with 429 `overloaded`. A stream counts only until it begins.
 pub fn limited<S: Clone + Send + Sync + 'static>(table: ApiRouter<S>) -> ApiRouter<S> {
-    limited_to(MAX_CONCURRENT, table)
+    limited_to(MIN_CONCURRENT, MAX_CONCURRENT, table)
 }
 
-fn limited_to<S: Clone + Send + Sync + 'static>(max_concurrent: usize, table: ApiRouter<S>) -> ApiRouter<S> {
-    table.layer(from_fn_with_state(Arc::new(Semaphore::new(max_concurrent)), admit))
+/// [`limited`] to 32 whatever the latency, for routes that mostly wait for somebody outside of the platform.
+pub fn limited_to_constant<S: Clone + Send + Sync + 'static>(table: ApiRouter<S>) -> ApiRouter<S> {
+    limited_to(MAX_CONCURRENT, MAX_CONCURRENT, table)
 }
 
-async fn admit(State(permits): State<Arc<Semaphore>>, request: Request, next: Next) -> ApiResult<Response> {
-    let Ok(Ok(_permit)) = tokio::time::timeout(QUEUE_TIMEOUT, permits.acquire()).await else {
+fn limited_to<S: Clone + Send + Sync + 'static>(min: usize, max: usize, table: ApiRouter<S>) -> ApiRouter<S> {
+    table.layer(from_fn_with_state(Arc::new(Limiter::new(min, max)), admit))
+}
+
+async fn admit(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> ApiResult<Response> {
+    let waiting = tokio::time::timeout(QUEUE_TIMEOUT, limiter.permits.clone().acquire_owned());
+    let Ok(Ok(permit)) = waiting.await else {
         let detail = "too many are here at once; ask again in a moment, with the same Idempotency-Key if you sent one";
         return Err(ApiError::too_many_requests("overloaded", detail, RETRY_AFTER_SECONDS));
     };
-    Ok(next.run(request).await)
+    let admitted = Admitted { limiter, begun: Instant::now(), permit: Some(permit) };
+    let response = next.run(request).await;
+    drop(admitted);
+    Ok(response)
+}
+
+/// The permits of a group of routes, as many as its limit.
+struct Limiter {
+    permits: Arc<Semaphore>,
+    limit: Mutex<Limit>,
+}
+
+struct Limit {
+    min: usize,
+    max: usize,
+    /// Its whole part is the number of permits that there shall be.
+    value: f64,
+    /// The permits that there are, free or taken.
+    permits: usize,
+    shrunk_at: Option<Instant>,
+}
+
+impl Limiter {
+    fn new(min: usize, max: usize) -> Self {
+        let limit = Limit { min, max, value: as_value(max), permits: max, shrunk_at: None };
+        Self { permits: Arc::new(Semaphore::new(max)), limit: Mutex::new(limit) }
+    }
+
+    /// Returns the permit of a request that took `latency`, and adapts the limit.
+    fn release(&self, permit: OwnedSemaphorePermit, latency: Duration) {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        limit.adapt(latency, self.permits.available_permits());
+        if limit.permits > limit.target() {
+            limit.permits -= 1;
+            permit.forget();
+            return;
+        }
+        if limit.permits < limit.target() {
+            limit.permits += 1;
+            self.permits.add_permits(1);
+        }
+        drop(limit);
+        drop(permit);
+    }
+}
+
+impl Limit {
+    fn adapt(&mut self, latency: Duration, free: usize) {
+        if latency > SLOW {
+            // Requests that were slow together are one sign.
+            if self.shrunk_at.is_none_or(|at| at.elapsed() >= SLOW) {
+                self.value = (self.value * BACKOFF).max(as_value(self.min));
+                self.shrunk_at = Some(Instant::now());
+            }
+        } else if free < self.permits / 2 {
+            self.value = (self.value + 1.0 / self.value).min(as_value(self.max));
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to some dozens")]
+    fn target(&self) -> usize {
+        self.value as usize
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "from 1 to some dozens")]
+fn as_value(permits: usize) -> f64 {
+    permits as f64
+}
+
+/// A request under way. Its permit is returned when it ends, or when its client goes away.
+struct Admitted {
+    limiter: Arc<Limiter>,
+    begun: Instant,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.limiter.release(permit, self.begun.elapsed());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +154,7 @@ mod tests {
     /// Two permits, and requests that end when they are notified.
     fn router(done: Arc<Notify>) -> Router {
         let work = move || async move { done.notified().await };
-        limited_to(2, ApiRouter::new().api_route("/", get(work))).into()
+        limited_to(2, 2, ApiRouter::new().api_route("/", get(work))).into()
     }
 
     async fn ask(router: Router) -> StatusCode {
@@ -80,5 +181,39 @@ mod tests {
             done.notify_one();
             assert_eq!(request.await.unwrap(), StatusCode::OK);
         }
+    }
+
+    /// A request that takes `latency`.
+    async fn run(limiter: &Arc<Limiter>, latency: Duration) {
+        let permit = limiter.permits.clone().acquire_owned().await.unwrap();
+        let admitted = Admitted { limiter: limiter.clone(), begun: Instant::now(), permit: Some(permit) };
+        tokio::time::sleep(latency).await;
+        drop(admitted);
+    }
+
+    /// Eight requests at a time, for that many rounds; the limit afterwards.
+    async fn rounds(limiter: &Arc<Limiter>, count: usize, latency: Duration) -> usize {
+        for _ in 0..count {
+            futures::future::join_all((0..8).map(|_| run(limiter, latency))).await;
+        }
+        limiter.limit.lock().unwrap().permits
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_shrinks_while_requests_are_slow_and_grows_back_when_they_are_fast() {
+        let limiter = Arc::new(Limiter::new(2, 8));
+
+        assert_eq!(rounds(&limiter, 40, Duration::from_secs(2)).await, 2);
+        assert_eq!(rounds(&limiter, 40, Duration::from_millis(10)).await, 8);
+        assert_eq!(limiter.permits.available_permits(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_were_slow_together_shrink_the_limit_once() {
+        let limiter = Arc::new(Limiter::new(2, 20));
+
+        futures::future::join_all((0..20).map(|_| run(&limiter, Duration::from_secs(2)))).await;
+
+        assert_eq!(limiter.limit.lock().unwrap().permits, 18);
     }
 }

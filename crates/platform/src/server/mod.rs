@@ -31,7 +31,7 @@ use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "api")]
-pub use self::admission::limited;
+pub use self::admission::{limited, limited_to_constant};
 use self::listener::Listener;
 pub use self::requests::with_defaults;
 use crate::{Lifecycle, config::ServerArgs, health::Readiness, telemetry};

@@ -10,7 +10,7 @@ use aide::axum::{
     routing::{get_with, post_with},
 };
 use axum::{Json, Router};
-use platform::server::limited;
+use platform::server::{limited, limited_to_constant};
 
 use self::payments::PaymentResponse;
 use crate::state::AppState;
@@ -44,7 +44,8 @@ pub fn router(state: AppState) -> Router {
             }),
         )
         .api_route("/payments/{id}", get_with(payments::get_payment, |op| op.summary("Get one of your payments")));
-    // Requests that call the payment provider have their own admission group: while it is slow, the others continue.
+    // Requests that call the payment provider have their own admission group: while it is slow, the others continue. Its
+    // limit is constant, so that payments keep their share when bookings and reads are limited.
     let payments = ApiRouter::new()
         .api_route(
             "/bookings/{id}/cancel",
@@ -70,6 +71,6 @@ pub fn router(state: AppState) -> Router {
                 .response_with::<200, (), _>(|response| response.description("The event was accepted."))
         }),
     );
-    let table = limited(bookings).merge(limited(payments)).merge(limited(webhooks));
+    let table = limited(bookings).merge(limited_to_constant(payments)).merge(limited(webhooks));
     platform::openapi::finish(table, "booking-service", "/bookings/openapi.json").with_state(state)
 }
