@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use aide::{OperationInput, OperationIo};
+use aide::OperationIo;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
@@ -88,6 +88,8 @@ pub(super) struct NotRefreshed {
 }
 
 /// The refresh tokens in cookies, and whether one of our pages sent the request.
+#[derive(OperationIo)]
+#[aide(input)]
 pub(super) struct RefreshCookie {
     tokens: Vec<String>,
     same_origin: ApiResult<()>,
@@ -278,5 +280,3 @@ impl FromRequestParts<AppState> for RefreshCookie {
         Ok(Self { tokens, same_origin: cookies.require_same_origin(parts) })
     }
 }
-
-impl OperationInput for RefreshCookie {}
