@@ -28,12 +28,14 @@ use uuid::Uuid;
 pub use self::mongo::MongoIdempotency;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PgIdempotency;
-use crate::{ApiError, ApiResult, error::Transient, trace};
+use crate::{ApiError, ApiResult, error::Transient, retry::Backoff, task::run_to_completion};
 
 /// How long a claim lives without being renewed. A retry after a crash waits at most this long.
 pub const LEASE: Duration = Duration::from_secs(8);
 /// How long a request waits for an identical one that is still running.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+/// The pauses between looks at its record.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(250));
 /// How long stored answers are kept.
 pub const RETENTION: Duration = Duration::from_secs(48 * 3600);
 
@@ -122,12 +124,12 @@ where
     Fut: Future<Output = ApiResult<T>> + Send + 'static,
 {
     let Some(scope) = key.scope(user_id, body) else {
-        let response = join(trace::spawn(async move { work(Uuid::new_v4()).await.into_response() })).await?;
+        let response = run_to_completion(Box::pin(async move { work(Uuid::new_v4()).await.into_response() })).await;
         return Ok(Replayable(response, PhantomData));
     };
     let token = Uuid::new_v4();
     let deadline = Instant::now() + MAX_WAIT;
-    let mut pause = Duration::from_millis(20);
+    let mut pauses = BACKOFF.pauses();
     let operation_id = loop {
         if crate::guard_removed!("idempotency.same_operation") {
             break Uuid::new_v4();
@@ -137,13 +139,13 @@ where
             Claim::Completed(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),
             Claim::KeyReused => return Err(reused()),
             Claim::InProgress if Instant::now() >= deadline => return Err(in_progress()),
-            Claim::InProgress => tokio::time::sleep(pause).await,
+            Claim::InProgress => tokio::time::sleep(pauses.next().unwrap_or_default()).await,
         }
-        pause = (pause * 2).min(Duration::from_millis(250));
     };
     let store = store.clone();
-    let response = join(trace::spawn(async move { work_and_store(store, scope, token, work(operation_id)).await }));
-    Ok(Replayable(response.await?, PhantomData))
+    // Boxed, as the caller's future would hold all of it.
+    let work = Box::pin(async move { work_and_store(store, scope, token, work(operation_id)).await });
+    Ok(Replayable(run_to_completion(work).await, PhantomData))
 }
 
 async fn work_and_store<S, T, Fut>(store: S, scope: Scope, token: Uuid, work: Fut) -> Response
@@ -177,10 +179,6 @@ where
     }
     crate::failpoint!("idempotency.stored");
     Response::from_parts(parts, body.into())
-}
-
-async fn join(task: tokio::task::JoinHandle<Response>) -> ApiResult<Response> {
-    task.await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))
 }
 
 fn reused() -> ApiError {

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{AppendHeaders, IntoResponse, NoContent, Response},
 };
-use platform::{ApiError, ApiResult, extract::JsonBody};
+use platform::{ApiError, ApiResult, extract::JsonBody, task::run_to_completion};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::{
     crypto::tokens::{random_token, token_hash},
     domain::User,
     error::Refusal,
-    state::{AppState, run_to_completion},
+    state::AppState,
     store::{NewSession, Rotation},
 };
 
@@ -198,7 +198,7 @@ pub(super) async fn log_out(
         for token in &presented.tokens {
             state.store.revoke_session_of(&token_hash(token)).await?;
         }
-        Ok(())
+        ApiResult::Ok(())
     })
     .await?;
     Ok(LoggedOut(if by_cookie { clear } else { Vec::new() }))
