@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use booking_service::loops::reconciler::{self, ReconcileScan};
 use platform::Lifecycle;
+use strum::VariantArray;
 use uuid::Uuid;
 
 use crate::{
@@ -26,7 +27,7 @@ impl TestApp {
     }
 
     async fn reconciles_at_once(&self) {
-        for scan in ReconcileScan::ALL {
+        for &scan in ReconcileScan::VARIANTS {
             self.execute("update patrols set next_round_at = now(), position = null").await;
             assert!(reconciler::run_scan(self.state(), scan).await.unwrap());
         }

@@ -140,7 +140,7 @@ impl Store {
              where user_id = $1 and ($2::text is null or status = $2) and ($3::integer is null or id < $3)
              order by id desc limit $4",
             user_id,
-            status.map(BookingStatus::as_str),
+            status.map(|status| status.into_str()),
             before,
             limit,
         )

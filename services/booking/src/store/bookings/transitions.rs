@@ -48,13 +48,13 @@ impl UnitOfWork {
             "",
             change.booking_id,
             change.reservation_id,
-            change.status.0.as_str(),
-            change.payment_status.0.as_str(),
-            change.status.1.as_str(),
-            change.payment_status.1.as_str(),
+            change.status.0.into_str(),
+            change.payment_status.0.into_str(),
+            change.status.1.into_str(),
+            change.payment_status.1.into_str(),
             rejection.map(|rejection| rejection.code),
             rejection.map(|rejection| rejection.detail.as_str()),
-            change.cancel_reason.map(CancelReason::as_str),
+            change.cancel_reason.map(|reason| reason.into_str()),
             change.release,
             lease.map(|lease| lease.as_secs_f64()),
         )
@@ -82,9 +82,9 @@ impl UnitOfWork {
              returning",
             "",
             change.booking_id,
-            change.payment_status.0.as_str(),
-            change.payment_status.1.as_str(),
-            change.status.0.as_str(),
+            change.payment_status.0.into_str(),
+            change.payment_status.1.into_str(),
+            change.status.0.into_str(),
         )
         .fetch_optional(&mut *self.tx)
         .await
