@@ -228,7 +228,7 @@ async fn rows_of_a_killed_sweeper_are_swept_after_their_lease() {
     app.leases_end().await;
     app.neighbours.next("release", &[AnswerLost]);
     let doomed = Doomed::start(&app);
-    doomed.runtime.spawn(booking_service::loops::sweeper::bookings(doomed.app.state().clone()));
+    doomed.runtime.spawn(booking_service::loops::sweeper::bookings(doomed.app.state.clone()));
     app.neighbours.called("release", 1).await;
     doomed.dies().await;
 

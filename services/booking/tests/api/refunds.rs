@@ -89,7 +89,7 @@ async fn two_sweepers_on_one_refund_refund_once() {
     // As if the lease of one had ended while it was working.
     let (one, other) = tokio::join!(
         booking_service::flow::refund::execute(app.state(), &refund),
-        booking_service::flow::refund::execute(replica.state(), &refund),
+        booking_service::flow::refund::execute(&replica.state, &refund),
     );
 
     one.unwrap();
