@@ -16,7 +16,7 @@ use kube::{
         events::{Event, EventType, Recorder},
     },
 };
-use platform::Clock;
+use platform::{Clock, retry::Backoff};
 use rand::RngExt;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ use crate::{
 
 /// The pause before the next look at a platform that is not ready. Its objects are watched, but its servers are not.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
-const MAX_BACKOFF_SECONDS: f64 = 60.0;
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A platform as it is watched: one that cannot be decoded does not stop the others.
 pub type GuardedPlatform = DeserializeGuard<EventPlatform>;
@@ -91,16 +91,10 @@ pub fn error_policy(guarded: Arc<GuardedPlatform>, error: &Error, operator: Arc<
     *consecutive += 1;
     let pause = match error {
         Error::Conflict(_) if *consecutive <= 3 => Duration::from_millis(50),
-        _ => backoff(*consecutive, rand::rng().random_range(0.5..1.0)),
+        _ => BACKOFF.after(*consecutive).mul_f64(rand::rng().random_range(0.5..1.0)),
     };
     tracing::warn!(platform = key, reason = error.reason(), problem = %error, in_a_row = *consecutive, "reconcile failed");
     Action::requeue(pause)
-}
-
-/// 1, 2, 4 … 60 s, times `jitter`.
-fn backoff(consecutive: u32, jitter: f64) -> Duration {
-    let exponent = i32::try_from(consecutive.saturating_sub(1).min(10)).unwrap_or(10);
-    Duration::from_secs_f64(2_f64.powi(exponent).min(MAX_BACKOFF_SECONDS) * jitter)
 }
 
 /// `None` before the API server has named the platform.
@@ -241,17 +235,5 @@ impl Operator {
         if let Err(error) = recorder.publish(&event, &platform.object_ref(&())).await {
             tracing::warn!(%error, "an event could not be published");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_a_minute() {
-        assert_eq!(backoff(1, 1.0), Duration::from_secs(1));
-        assert_eq!(backoff(4, 0.5), Duration::from_secs(4));
-        assert_eq!(backoff(1000, 1.0), Duration::from_secs(60));
     }
 }

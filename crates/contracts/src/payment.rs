@@ -1,12 +1,15 @@
 //! The payment providers, and which amounts they can charge: event-service refuses the others, booking-service
 //! converts.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
+
+use strum::{Display, IntoStaticStr};
 
 use crate::money::{decimal, minor_digits};
 
 /// A payment provider.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Display, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "snake_case")]
 pub enum Provider {
     /// The platform's own mock gateway, which charges everything.
     #[default]
@@ -80,10 +83,7 @@ const STRIPE_MAXIMUM: i64 = 999_999_999_999;
 impl Provider {
     /// The name in settings and in the path of webhooks.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mock => "mock",
-            Self::Stripe => "stripe",
-        }
+        self.into()
     }
 
     /// Whether it can charge an amount above 0.
@@ -160,12 +160,6 @@ impl NotChargeable {
                 )
             }
         }
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

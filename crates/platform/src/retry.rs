@@ -25,6 +25,11 @@ impl Backoff {
         Self { jitter: true, ..self }
     }
 
+    /// The pause after that many failures in a row, without jitter.
+    pub fn after(self, failures: u32) -> Duration {
+        self.first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.max)
+    }
+
     /// The pauses in order, without an end.
     pub fn pauses(self) -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
         let doubling =
@@ -97,6 +102,7 @@ mod tests {
         let pauses: Vec<_> = BACKOFF.pauses().take(7).map(|pause| pause.as_millis()).collect();
 
         assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(pauses, [1, 2, 3, 4, 5, 6, u32::MAX].map(|failures| BACKOFF.after(failures).as_millis()));
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub fn container(blueprint: &Blueprint<'_>, program: Program) -> Container {
     Container {
         name: program.name().to_owned(),
         image: Some(blueprint.image(program)),
-        image_pull_policy: Some(blueprint.spec.image.pull_policy.as_str().to_owned()),
+        image_pull_policy: Some(blueprint.spec.image.pull_policy.into_str().to_owned()),
         env: Some(env),
         resources: Some(pod::resources(service.resources.as_ref(), &pod::default_resources("50m", "64Mi", "256Mi"))),
         security_context: Some(pod::container_security()),

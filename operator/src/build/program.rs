@@ -1,6 +1,7 @@
 //! The programs of the platform and the settings of each.
 
 use contracts::{env, payment::Provider};
+use strum::IntoStaticStr;
 
 use crate::{
     build::{Blueprint, connections},
@@ -26,7 +27,8 @@ pub const SHUTDOWN_DELAY_SECONDS: i32 = 10;
 pub const DRAIN_SECONDS: i32 = 20;
 
 /// A program that the operator deploys.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Program {
     /// user-service
     User,
@@ -49,14 +51,7 @@ impl Program {
 
     /// The name in the spec, the status and object names.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Event => "event",
-            Self::MockGateway => "mock-gateway",
-            Self::Booking => "booking",
-            Self::Notification => "notification",
-            Self::Frontend => "frontend",
-        }
+        self.into()
     }
 
     pub fn image(self) -> &'static str {
@@ -175,7 +170,7 @@ fn common(program: Program, blueprint: &Blueprint<'_>) -> Vec<(String, String)> 
     vec![
         pair(env::LISTEN_ADDR, format!("0.0.0.0:{HTTP_PORT}")),
         pair(env::ADMIN_ADDR, format!("0.0.0.0:{ADMIN_PORT}")),
-        pair(env::LOG_LEVEL, program.service(blueprint).log_level.as_str()),
+        pair(env::LOG_LEVEL, program.service(blueprint).log_level.into_str()),
         pair(env::LOG_FORMAT, "json"),
         pair(env::PUBLIC_URL, blueprint.public_url()),
         pair(env::SHUTDOWN_DELAY_SECONDS, SHUTDOWN_DELAY_SECONDS.to_string()),

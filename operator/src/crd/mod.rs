@@ -14,6 +14,7 @@ mod tests;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 pub use self::{
     servers::{
@@ -112,7 +113,8 @@ pub struct Image {
 }
 
 /// When the kubelet pulls an image.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[strum(const_into_str)]
 pub enum PullPolicy {
     /// Whenever a container starts.
     Always,
@@ -121,17 +123,6 @@ pub enum PullPolicy {
     IfNotPresent,
     /// Never. The image must be on the node.
     Never,
-}
-
-impl PullPolicy {
-    /// The value of `imagePullPolicy`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
-        }
-    }
 }
 
 /// A Secret in the namespace of the platform.

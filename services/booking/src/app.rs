@@ -36,11 +36,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The service, built but not yet running.
 pub struct App {
-    state: AppState,
+    pub state: AppState,
     bus: Bus,
     access_keys: AccessKeys,
     jwks_url: Url,
-    lifecycle: Lifecycle,
+    pub lifecycle: Lifecycle,
 }
 
 impl App {
@@ -75,14 +75,6 @@ impl App {
         let bus = Bus::new(&config.amqp.url()?, NAME)?;
         let lifecycle = Lifecycle::new();
         Ok(Self { state, bus, access_keys, jwks_url: config.jwks.jwks_url.clone(), lifecycle })
-    }
-
-    pub fn state(&self) -> &AppState {
-        &self.state
-    }
-
-    pub fn lifecycle(&self) -> &Lifecycle {
-        &self.lifecycle
     }
 
     pub fn router(&self) -> Router {

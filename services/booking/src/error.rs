@@ -113,7 +113,7 @@ pub fn payment_not_found() -> ApiError {
 }
 
 pub fn event_not_found() -> ApiError {
-    ApiError::not_found("event_not_found", "there is no such event")
+    ApiError::not_found(Refusal::EventNotFound, "there is no such event")
 }
 
 pub fn not_your_event() -> ApiError {
@@ -143,10 +143,10 @@ pub fn rejected(booking: &Booking) -> ApiError {
             | Refusal::SalesClosed
             | Refusal::SalesNotOpen
             | Refusal::PersonLimitReached),
-        ) => ApiError::conflict(refusal.code(), detail),
+        ) => ApiError::conflict(refusal, detail),
         Some(Refusal::HeldSeatsLimit) => held_seats_limit(detail, None),
-        Some(Refusal::EventNotFound) => ApiError::not_found("event_not_found", detail),
-        Some(Refusal::TooManySeats) => ApiError::unprocessable("too_many_seats", detail),
+        Some(refusal @ Refusal::EventNotFound) => ApiError::not_found(refusal, detail),
+        Some(refusal @ Refusal::TooManySeats) => ApiError::unprocessable(refusal, detail),
         Some(Refusal::ReservationReleased | Refusal::ReservationMismatch | Refusal::ReservationNotFound) | None => {
             ApiError::conflict("booking_rejected", "the seats could not be held in time; book again")
         }
@@ -155,7 +155,7 @@ pub fn rejected(booking: &Booking) -> ApiError {
 
 /// The user holds as many seats of the event as allowed, until the first hold ends.
 pub fn held_seats_limit(detail: String, retry_after_seconds: Option<u32>) -> ApiError {
-    ApiError::too_many_requests(Refusal::HeldSeatsLimit.code(), detail, retry_after_seconds.unwrap_or(1))
+    ApiError::too_many_requests(Refusal::HeldSeatsLimit, detail, retry_after_seconds.unwrap_or(1))
 }
 
 pub fn payment_failed(payment: &Payment) -> ApiError {

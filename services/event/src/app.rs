@@ -33,11 +33,11 @@ const NAME: &str = "event-service";
 
 /// The service, built but not yet running.
 pub struct App {
-    state: AppState,
+    pub state: AppState,
     access_keys: AccessKeys,
     bus: Bus,
     jwks_url: Url,
-    lifecycle: Lifecycle,
+    pub lifecycle: Lifecycle,
 }
 
 impl App {
@@ -72,14 +72,6 @@ impl App {
             clock,
         };
         Ok(Self { state, access_keys, bus, jwks_url: config.jwks.jwks_url.clone(), lifecycle })
-    }
-
-    pub fn state(&self) -> &AppState {
-        &self.state
-    }
-
-    pub fn lifecycle(&self) -> &Lifecycle {
-        &self.lifecycle
     }
 
     pub fn router(&self) -> Router {

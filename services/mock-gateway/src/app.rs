@@ -19,8 +19,8 @@ const MIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The service, built but not yet running.
 pub struct App {
-    state: AppState,
-    lifecycle: Lifecycle,
+    pub state: AppState,
+    pub lifecycle: Lifecycle,
 }
 
 impl App {
@@ -37,14 +37,6 @@ impl App {
             stopping: lifecycle.stopping(),
         };
         Ok(Self { state, lifecycle })
-    }
-
-    pub fn state(&self) -> &AppState {
-        &self.state
-    }
-
-    pub fn lifecycle(&self) -> &Lifecycle {
-        &self.lifecycle
     }
 
     pub fn router(&self) -> Router {

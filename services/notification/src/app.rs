@@ -32,12 +32,12 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The service, built but not yet running.
 pub struct App {
-    state: AppState,
+    pub state: AppState,
     access_keys: AccessKeys,
     bus: Bus,
     jwks_url: Url,
     consumer_concurrency: u16,
-    lifecycle: Lifecycle,
+    pub lifecycle: Lifecycle,
 }
 
 impl App {
@@ -67,14 +67,6 @@ impl App {
             consumer_concurrency: config.consumer_concurrency,
             lifecycle,
         })
-    }
-
-    pub fn state(&self) -> &AppState {
-        &self.state
-    }
-
-    pub fn lifecycle(&self) -> &Lifecycle {
-        &self.lifecycle
     }
 
     pub fn router(&self) -> Router {

@@ -30,10 +30,10 @@ const POOL_SIZE: u32 = 10;
 
 /// The service, built but not yet running.
 pub struct App {
-    state: AppState,
+    pub state: AppState,
     bus: Bus,
     first_admin: Option<FirstAdmin>,
-    lifecycle: Lifecycle,
+    pub lifecycle: Lifecycle,
 }
 
 impl App {
@@ -66,14 +66,6 @@ impl App {
         let first_admin =
             first_admin.map(|(email, password)| FirstAdmin::parse(email, password.expose())).transpose()?;
         Ok(Self { state, bus, first_admin, lifecycle: Lifecycle::new() })
-    }
-
-    pub fn state(&self) -> &AppState {
-        &self.state
-    }
-
-    pub fn lifecycle(&self) -> &Lifecycle {
-        &self.lifecycle
     }
 
     pub fn router(&self) -> Router {

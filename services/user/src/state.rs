@@ -1,9 +1,7 @@
 //! What handlers and loops share, built once.
 
-use std::future::Future;
-
 use axum::extract::FromRef;
-use platform::{ApiError, ApiResult, Clock, auth::Verifier, idempotency::PgIdempotency, outbox::Handoff, trace};
+use platform::{Clock, auth::Verifier, idempotency::PgIdempotency, outbox::Handoff};
 use uuid::Uuid;
 
 use crate::{
@@ -49,13 +47,4 @@ impl FromRef<AppState> for Verifier {
     fn from_ref(state: &AppState) -> Self {
         state.verifier.clone()
     }
-}
-
-/// Runs `work` to completion even if the client disconnects, which makes axum drop the handler.
-pub async fn run_to_completion<T, F>(work: F) -> ApiResult<T>
-where
-    T: Send + 'static,
-    F: Future<Output = ApiResult<T>> + Send + 'static,
-{
-    trace::spawn(work).await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))?
 }

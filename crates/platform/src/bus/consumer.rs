@@ -23,16 +23,17 @@ use super::{
 };
 use crate::{
     Clock, Lifecycle,
+    retry::Backoff,
     task::{Progress, supervise},
     trace::{self, RequestContext, TRACEPARENT},
 };
 
-/// Pause between attempts, and between connections.
+/// The first pause between attempts, and between connections.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest wait to close a connection that may be dead.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest such pause.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses after failures.
+const BACKOFF: Backoff = Backoff::new(PAUSE, Duration::from_secs(5));
 /// How often a consumer without messages reports that it is connected.
 const CONNECTED_EVERY: Duration = Duration::from_secs(15);
 
@@ -90,15 +91,16 @@ where
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     async fn run(&self, progress: &Progress) {
-        let mut pause = PAUSE;
+        let mut failures = 0;
         while !self.stop.is_cancelled() {
             match self.consume_until_broken(progress).await {
-                Ok(()) => pause = PAUSE,
+                Ok(()) => failures = 0,
                 Err(error) => {
                     progress.failed(&error.context("the consumer is not connected"));
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    failures += 1;
                 }
             }
+            let pause = BACKOFF.after(failures);
             tokio::select! { () = self.stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
     }
@@ -234,7 +236,7 @@ where
         Ok(received) => received,
         Err(failure) => return Some(Err(failure)),
     };
-    let mut pause = PAUSE;
+    let mut pauses = BACKOFF.pauses();
     loop {
         let outcome = match trace::spawn(handler(received.clone())).await {
             Ok(outcome) => outcome,
@@ -243,8 +245,8 @@ where
         match outcome {
             Err(Failure::Unavailable(error)) => {
                 tracing::warn!(error = format!("{error:#}"), "waiting for a dependency");
+                let pause = pauses.next().unwrap_or_default();
                 tokio::select! { () = stop.cancelled() => return None, () = tokio::time::sleep(pause) => {} }
-                pause = (pause * 2).min(MAX_PAUSE);
             }
             outcome => return Some(outcome),
         }

@@ -36,12 +36,14 @@ use uuid::Uuid;
 pub use self::mongo::MongoIdempotency;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PgIdempotency, store_answer};
-use crate::{ApiError, ApiResult, error::Transient, task::run_to_completion};
+use crate::{ApiError, ApiResult, error::Transient, retry::Backoff, task::run_to_completion};
 
 /// How long a claim lives without being renewed. A retry after a crash waits at most this long.
 pub const LEASE: Duration = Duration::from_secs(8);
 /// How long a request waits for an identical one that is still running.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+/// The pauses between looks at its record.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(250));
 /// How long stored answers are kept.
 pub const RETENTION: Duration = Duration::from_secs(48 * 3600);
 
@@ -179,7 +181,7 @@ where
     Fut: Future<Output = ApiResult<T>> + Send + 'static,
 {
     let (store, ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
-    let response = run_to_completion(async move {
+    let response = run_to_completion(Box::pin(async move {
         let ticket = match &ticket.scope {
             Some(scope) => match claim(&store, scope, ticket.token).await? {
                 Ok(operation_id) => Ticket { operation_id, claimed: true, ..ticket },
@@ -189,7 +191,7 @@ where
         };
         let result = with_lease(&store, &ticket, work(ticket.operation_id)).await;
         Ok(answer(&store, &ticket, result.into_response()).await)
-    });
+    }));
     response.await.map(|response| Replayable(response, PhantomData))
 }
 
@@ -212,7 +214,7 @@ where
     Fut: Future<Output = ApiResult<Option<T>>> + Send + 'static,
 {
     let (store, mut ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
-    let response = run_to_completion(async move {
+    let response = run_to_completion(Box::pin(async move {
         loop {
             let response = match with_lease(&store, &ticket, work(ticket.clone())).await {
                 Ok(Some(done)) => done.into_response(),
@@ -230,7 +232,7 @@ where
             };
             return Ok(answer(&store, &ticket, response).await);
         }
-    });
+    }));
     response.await.map(|response| Replayable(response, PhantomData))
 }
 
@@ -240,16 +242,15 @@ async fn claim<S: IdempotencyStore>(store: &S, scope: &Scope, token: Uuid) -> Ap
         return Ok(Ok(Uuid::new_v4()));
     }
     let deadline = Instant::now() + MAX_WAIT;
-    let mut pause = Duration::from_millis(20);
+    let mut pauses = BACKOFF.pauses();
     loop {
         match store.claim(scope, token).await? {
             Claim::Acquired(operation_id) => return Ok(Ok(operation_id)),
             Claim::Completed(answer) => return Ok(Err(answer)),
             Claim::KeyReused => return Err(reused()),
             Claim::InProgress if Instant::now() >= deadline => return Err(in_progress()),
-            Claim::InProgress => tokio::time::sleep(pause).await,
+            Claim::InProgress => tokio::time::sleep(pauses.next().unwrap_or_default()).await,
         }
-        pause = (pause * 2).min(Duration::from_millis(250));
     }
 }
 

@@ -19,12 +19,12 @@ use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::progress::{backoff, count_panic, message};
+use self::progress::{FIRST_PAUSE, count_panic, jittered, message};
 pub use self::{lifecycle::Lifecycle, progress::Progress};
-use crate::trace;
+use crate::{retry::Backoff, trace};
 
-/// The longest pause after a failure. Mostly a server was unavailable, and recovery should start soon after.
-const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses after failures. Mostly a server was unavailable, and recovery should start soon after.
+const FAILURE_BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(5));
 /// A loop that does not succeed for this long, plus the pause between its rounds, counts as failing.
 const STALLED_AFTER: Duration = Duration::from_secs(300);
 
@@ -103,7 +103,7 @@ where
                     Err(error) => {
                         failures += 1;
                         progress.failed(&error.into());
-                        backoff(failures, MAX_FAILURE_PAUSE)
+                        jittered(FAILURE_BACKOFF.after(failures))
                     }
                 };
                 let woken = schedule.wake.as_ref().filter(|_| failures == 0);

@@ -9,12 +9,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::Clock;
+use crate::{Clock, retry::Backoff};
 
-/// The first pause after a failure or a panic; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause after a panic.
-const MAX_PANIC_PAUSE: Duration = Duration::from_secs(60);
+/// The first pause after a failure or a panic.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The pauses after panics.
+const PANIC_BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(60));
 /// A loop with this many consecutive failures counts as failing.
 const FAILURE_THRESHOLD: u32 = 5;
 
@@ -69,7 +69,7 @@ impl Progress {
         count_panic(self.task);
         let mut state = self.lock();
         state.panics = state.panics.saturating_add(1);
-        let pause = backoff(state.panics, MAX_PANIC_PAUSE);
+        let pause = jittered(PANIC_BACKOFF.after(state.panics));
         tracing::error!(task = self.task, panic = message, ?pause, "a background loop panicked; restarting it");
         message.clone_into(&mut state.last_failure);
         pause
@@ -128,9 +128,7 @@ pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// The pause after that many failures in a row: it doubles each time, up to `longest`; its second half is random.
-pub(super) fn backoff(in_a_row: u32, longest: Duration) -> Duration {
-    let doublings = in_a_row.saturating_sub(1).min(16);
-    let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(longest);
+/// A pause whose second half is random.
+pub(super) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)
 }

@@ -124,7 +124,7 @@ fn pod_spec(blueprint: &Blueprint<'_>, server: Server<'_>) -> PodSpec {
     }
     let resources = pod::resources(server.resources, &pod::default_resources("100m", "256Mi", "1Gi"));
     let complete = |container: Container| Container {
-        image_pull_policy: Some(blueprint.spec.image.pull_policy.as_str().to_owned()),
+        image_pull_policy: Some(blueprint.spec.image.pull_policy.into_str().to_owned()),
         resources: Some(resources.clone()),
         security_context: Some(pod::container_security()),
         volume_mounts: Some(mounts.clone()),

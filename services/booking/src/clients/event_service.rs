@@ -11,15 +11,20 @@ use contracts::{
     problem::INVALID_JSON,
     reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus},
 };
-use platform::{auth::ServiceTokenSigner, client::WithContext};
+use futures::FutureExt;
+use platform::{
+    auth::ServiceTokenSigner,
+    client::WithContext,
+    retry::{Backoff, retry_until},
+};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// First pause between two attempts of a call; doubles up to a second.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses between two attempts of a call.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -93,21 +98,15 @@ impl EventClient {
         Fut: Future<Output = Result<T, CallFailure>>,
     {
         let deadline = Instant::now() + self.timeout * 2;
-        let mut pause = RETRY_PAUSE;
-        let mut calls = 1;
-        loop {
-            let result = match tokio::time::timeout_at(deadline, call()).await {
-                Ok(Err(CallFailure::Unknown(error))) => Err(CallFailure::Unknown(error)),
-                Ok(conclusive) => return (calls, conclusive),
-                Err(_) => Err(CallFailure::Unknown(anyhow!("no answer in time"))),
-            };
-            if Instant::now() + pause >= deadline {
-                return (calls, result);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+        let mut calls = 0;
+        let attempt = || {
             calls += 1;
-        }
+            let answer = tokio::time::timeout_at(deadline, call());
+            answer.map(|answer| answer.unwrap_or_else(|_| Err(CallFailure::Unknown(anyhow!("no answer in time")))))
+        };
+        let is_unknown = |failure: &CallFailure| matches!(failure, CallFailure::Unknown(_));
+        let result = retry_until(deadline, BACKOFF, is_unknown, attempt).await;
+        (calls, result)
     }
 
     /// Holds seats. Idempotent by reservation id.

@@ -361,6 +361,8 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     const RESERVATIONS: [Reservation; 6] = [
@@ -398,7 +400,7 @@ mod tests {
             }
         }
         let mut sagas = Vec::new();
-        for status in BookingStatus::ALL.iter().copied() {
+        for status in BookingStatus::VARIANTS.iter().copied() {
             for hold in holds.iter().copied() {
                 for attempt in ATTEMPTS {
                     for free in BOTH {

@@ -98,7 +98,7 @@ impl Attendee {
         let (name, email, currency_cell) = (cell(name), cell(email), cell(currency));
         let amount = money::decimal(*amount, currency);
         let time = cell(&created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-        let status = cell(status.as_str());
+        let status = cell(status.into_str());
         format!("{booking_id},{name},{email},{seats},{amount},{currency_cell},{time},{status}\r\n")
     }
 }

@@ -2,122 +2,107 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
-macro_rules! text_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-        pub enum $name {
-            $($(#[$doc])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text)
-            }
-        }
-    };
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[strum(const_into_str)]
+#[cfg_attr(test, derive(VariantArray))]
+pub enum BookingStatus {
+    /// Seats are held or being requested, and not paid yet.
+    Pending,
+    /// Seats are sold.
+    Confirmed,
+    /// The seats could not be held.
+    Rejected,
+    /// The hold ended before it was paid.
+    Expired,
+    /// Cancelled by its owner or together with its event.
+    Cancelled,
 }
 
-text_enum! {
-    BookingStatus {
-        /// Seats are held or being requested, and not paid yet.
-        Pending = "Pending",
-        /// Seats are sold.
-        Confirmed = "Confirmed",
-        /// The seats could not be held.
-        Rejected = "Rejected",
-        /// The hold ended before it was paid.
-        Expired = "Expired",
-        /// Cancelled by its owner or together with its event.
-        Cancelled = "Cancelled",
-    }
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[strum(const_into_str)]
+#[cfg_attr(test, derive(VariantArray))]
+pub enum PaymentStatus {
+    /// Nothing has been charged.
+    Unpaid,
+    /// The price was charged, or there is none.
+    Paid,
+    /// The last attempt failed; another may follow.
+    Failed,
+    /// The price was refunded.
+    Refunded,
 }
 
-text_enum! {
-    PaymentStatus {
-        /// Nothing has been charged.
-        Unpaid = "Unpaid",
-        /// The price was charged, or there is none.
-        Paid = "Paid",
-        /// The last attempt failed; another may follow.
-        Failed = "Failed",
-        /// The price was refunded.
-        Refunded = "Refunded",
-    }
+/// State of a payment attempt.
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[cfg_attr(test, derive(VariantArray))]
+pub enum AttemptState {
+    /// The outcome is not known yet.
+    Started,
+    /// Charged.
+    Succeeded,
+    /// Not charged, and it never will be.
+    Failed,
+    /// Charged and refunded.
+    Refunded,
 }
 
-text_enum! {
-    /// State of a payment attempt.
-    AttemptState {
-        /// The outcome is not known yet.
-        Started = "started",
-        /// Charged.
-        Succeeded = "succeeded",
-        /// Not charged, and it never will be.
-        Failed = "failed",
-        /// Charged and refunded.
-        Refunded = "refunded",
-    }
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum RefundState {
+    /// Ordered; the gateway has not confirmed it yet.
+    Pending,
+    /// The gateway has returned the money.
+    Succeeded,
 }
 
-text_enum! {
-    RefundState {
-        /// Ordered; the gateway has not confirmed it yet.
-        Pending = "pending",
-        /// The gateway has returned the money.
-        Succeeded = "succeeded",
-    }
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum RefundReason {
+    /// The owner cancelled the booking.
+    ByAttendee,
+    /// The organizer cancelled the event.
+    EventCancelled,
+    /// The seats were gone when the payment succeeded.
+    SeatsLost,
 }
 
-text_enum! {
-    RefundReason {
-        /// The owner cancelled the booking.
-        ByAttendee = "by_attendee",
-        /// The organizer cancelled the event.
-        EventCancelled = "event_cancelled",
-        /// The seats were gone when the payment succeeded.
-        SeatsLost = "seats_lost",
-    }
+#[derive(Clone, Copy, Debug, Deserialize, EnumString, Eq, Hash, IntoStaticStr, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum CancelReason {
+    /// The owner cancelled it.
+    ByAttendee,
+    /// The organizer cancelled the event.
+    EventCancelled,
 }
 
-text_enum! {
-    CancelReason {
-        /// The owner cancelled it.
-        ByAttendee = "by_attendee",
-        /// The organizer cancelled the event.
-        EventCancelled = "event_cancelled",
-    }
-}
-
-text_enum! {
-    /// A mismatch that the reconciler reports and cannot repair.
-    FindingKind {
-        /// Confirmed seats that belong to no booking.
-        SeatsWithoutBooking = "seats_without_booking",
-        /// Confirmed seats of a Pending booking without a payment under way.
-        SeatsWithoutPayment = "seats_without_payment",
-        /// A Confirmed booking without a reservation.
-        BookingWithoutSeats = "booking_without_seats",
-        /// A booking and its reservation have different numbers of seats.
-        SeatsDiffer = "seats_differ",
-        /// The gateway took money that belongs to no payment attempt.
-        ChargeWithoutPayment = "charge_without_payment",
-        /// A succeeded payment attempt without a succeeded charge.
-        PaymentWithoutCharge = "payment_without_charge",
-        /// A payment attempt and its charge have different amounts.
-        AmountsDiffer = "amounts_differ",
-        /// The messages about a booking do not match its transitions.
-        MessageMismatch = "wrongly_told",
-    }
+/// A mismatch that the reconciler reports and cannot repair.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum FindingKind {
+    /// Confirmed seats that belong to no booking.
+    SeatsWithoutBooking,
+    /// Confirmed seats of a Pending booking without a payment under way.
+    SeatsWithoutPayment,
+    /// A Confirmed booking without a reservation.
+    BookingWithoutSeats,
+    /// A booking and its reservation have different numbers of seats.
+    SeatsDiffer,
+    /// The gateway took money that belongs to no payment attempt.
+    ChargeWithoutPayment,
+    /// A succeeded payment attempt without a succeeded charge.
+    PaymentWithoutCharge,
+    /// A payment attempt and its charge have different amounts.
+    AmountsDiffer,
+    /// The messages about a booking do not match its transitions.
+    #[strum(serialize = "wrongly_told")]
+    MessageMismatch,
 }
 
 impl From<CancelReason> for contracts::message::CancelReason {
@@ -178,7 +163,7 @@ mod tests {
     #[test]
     fn only_the_documented_transitions_are_allowed() {
         let next = |from: BookingStatus| -> Vec<&str> {
-            BookingStatus::ALL.iter().filter(|to| from.allows(**to)).map(|to| to.as_str()).collect()
+            BookingStatus::VARIANTS.iter().filter(|to| from.allows(**to)).map(BookingStatus::into_str).collect()
         };
 
         assert_eq!(next(BookingStatus::Pending), ["Confirmed", "Rejected", "Expired", "Cancelled"]);
@@ -186,7 +171,7 @@ mod tests {
         assert_eq!(next(BookingStatus::Confirmed), ["Cancelled"]);
         assert!(next(BookingStatus::Rejected).is_empty() && next(BookingStatus::Cancelled).is_empty());
         let next = |from: PaymentStatus| -> Vec<&str> {
-            PaymentStatus::ALL.iter().filter(|to| from.allows(**to)).map(|to| to.as_str()).collect()
+            PaymentStatus::VARIANTS.iter().filter(|to| from.allows(**to)).map(PaymentStatus::into_str).collect()
         };
         assert_eq!(next(PaymentStatus::Unpaid), ["Paid", "Failed"]);
         assert_eq!(next(PaymentStatus::Failed), ["Paid"]);
@@ -196,14 +181,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_state_parses_from_its_text(status in any_of(BookingStatus::ALL), state in any_of(AttemptState::ALL)) {
-            prop_assert_eq!(BookingStatus::parse(status.as_str()), Some(status));
-            prop_assert_eq!(AttemptState::parse(state.as_str()), Some(state));
-            prop_assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        fn every_state_parses_from_its_text(status in any_of(BookingStatus::VARIANTS), state in any_of(AttemptState::VARIANTS)) {
+            prop_assert_eq!(status.into_str().parse(), Ok(status));
+            prop_assert_eq!(state.into_str().parse(), Ok(state));
+            prop_assert_eq!(serde_json::to_value(status).unwrap(), status.into_str());
         }
 
         #[test]
-        fn a_booking_never_returns_to_a_status_or_leaves_a_final_one(targets in prop::collection::vec(any_of(BookingStatus::ALL), 0..20)) {
+        fn a_booking_never_returns_to_a_status_or_leaves_a_final_one(targets in prop::collection::vec(any_of(BookingStatus::VARIANTS), 0..20)) {
             let (mut now, mut seen) = (BookingStatus::Pending, vec![BookingStatus::Pending]);
             for target in targets {
                 if now.allows(target) {
@@ -217,7 +202,7 @@ mod tests {
         }
 
         #[test]
-        fn a_booking_is_refunded_only_after_it_was_paid(targets in prop::collection::vec(any_of(PaymentStatus::ALL), 0..20)) {
+        fn a_booking_is_refunded_only_after_it_was_paid(targets in prop::collection::vec(any_of(PaymentStatus::VARIANTS), 0..20)) {
             let mut seen = vec![PaymentStatus::Unpaid];
             for target in targets {
                 if seen[seen.len() - 1].allows(target) {
@@ -228,7 +213,7 @@ mod tests {
         }
 
         #[test]
-        fn a_failed_attempt_is_final_and_none_starts_twice(targets in prop::collection::vec(any_of(AttemptState::ALL), 0..20)) {
+        fn a_failed_attempt_is_final_and_none_starts_twice(targets in prop::collection::vec(any_of(AttemptState::VARIANTS), 0..20)) {
             let mut now = AttemptState::Started;
             for target in targets {
                 if now.allows(target) {

@@ -11,7 +11,7 @@ use platform::{
     extract::{Created, JsonBody, Path, Query},
     idempotency::{self, IdempotencyKey, Replayable},
     page::{Page, decode_cursor, parse_limit},
-    trace,
+    task::run_to_completion,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -210,9 +210,9 @@ pub(super) async fn cancel_booking(
 ) -> ApiResult<Json<BookingResponse>> {
     state.store.find_user_booking(user.user_id, id).await?.ok_or_else(booking_not_found)?;
     let CancelBooking {} = body.parse_or_default()?;
-    let work = trace::spawn(async move {
+    run_to_completion(async move {
         let SagaRecord { booking, refund, .. } = cancel(&state, user.user_id, id).await?;
-        Ok(BookingResponse::new(&state.policy, booking, refund.as_ref()))
-    });
-    work.await.map_err(|error| ApiError::internal(anyhow::Error::new(error)))?.map(Json)
+        Ok(Json(BookingResponse::new(&state.policy, booking, refund.as_ref())))
+    })
+    .await
 }

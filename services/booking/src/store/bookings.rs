@@ -94,7 +94,7 @@ impl Store {
              where user_id = $1 and ($2::text is null or status = $2) and ($3::integer is null or id < $3)
              order by id desc limit $4",
             user_id,
-            status.map(BookingStatus::as_str),
+            status.map(|status| status.into_str()),
             before,
             limit,
         )
@@ -156,9 +156,9 @@ impl UnitOfWork {
              returning",
             "",
             change.booking_id,
-            change.payment_status.0.as_str(),
-            change.payment_status.1.as_str(),
-            change.status.0.as_str(),
+            change.payment_status.0.into_str(),
+            change.payment_status.1.into_str(),
+            change.status.0.into_str(),
         )
         .fetch_optional(&mut *self.tx)
         .await

@@ -109,7 +109,7 @@ macro_rules! stored_as_text {
         impl<'r> sqlx::Decode<'r, Postgres> for $name {
             fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
                 let text = <&str as sqlx::Decode<Postgres>>::decode(value)?;
-                Self::parse(text).ok_or_else(|| format!("unknown {}: {text}", stringify!($name)).into())
+                text.parse().map_err(|_| format!("unknown {}: {text}", stringify!($name)).into())
             }
         }
     )+};

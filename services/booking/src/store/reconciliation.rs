@@ -73,7 +73,7 @@ impl Store {
         sqlx::query!(
             "insert into findings (kind, subject, patrol, booking_id) values ($1, $2, $3, $4)
              on conflict (kind, subject) do update set seen_at = now(), booking_id = excluded.booking_id",
-            kind.as_str(),
+            kind.into_str(),
             subject,
             scan,
             booking_id,
@@ -84,7 +84,7 @@ impl Store {
     }
 
     pub async fn count_findings(&self, kind: FindingKind) -> sqlx::Result<i64> {
-        sqlx::query_scalar!(r#"select count(*) as "count!" from findings where kind = $1"#, kind.as_str())
+        sqlx::query_scalar!(r#"select count(*) as "count!" from findings where kind = $1"#, kind.into_str())
             .fetch_one(&self.pool)
             .await
     }

@@ -76,7 +76,7 @@ impl UnitOfWork {
              from payments where id = $1
              on conflict (payment_id) do nothing",
             payment_id,
-            reason.as_str(),
+            reason.into_str(),
             lease.map(|lease| lease.as_secs_f64()),
         )
         .execute(&mut *self.tx)

@@ -233,7 +233,7 @@ async fn rows_of_a_killed_sweeper_are_swept_after_their_lease() {
     app.leases_end().await;
     app.neighbours.next("release", &[AnswerLost]);
     let doomed = Doomed::start(&app);
-    let state = doomed.app.state().clone();
+    let state = doomed.app.state.clone();
     doomed.runtime.spawn(async move { sweeper::run_due_sagas(&state).await });
     app.neighbours.called("release", 1).await;
     doomed.dies().await;

@@ -191,7 +191,7 @@ async fn concurrent_payments_and_expiry_end_consistently() {
     app.execute("update bookings set next_check_at = now() - interval '1 second'").await;
 
     let sweep = |app: &booking_service::app::App| {
-        let state = app.state().clone();
+        let state = app.state.clone();
         tokio::spawn(async move { booking_service::loops::sweeper::run_due_sagas(&state).await.unwrap() })
     };
     let (one, other) = (sweep(&app.app), sweep(&replica));

@@ -84,7 +84,7 @@ impl TestApp {
     }
 
     pub(crate) fn state(&self) -> &AppState {
-        self.app.state()
+        &self.app.state
     }
 
     pub(crate) fn clock(&self) -> &Clock {

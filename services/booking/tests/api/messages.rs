@@ -215,7 +215,7 @@ async fn messages_committed_while_rabbitmq_is_down_are_published_afterwards() {
     app.app.spawn();
     let booking = app.buys(&event, 2).await;
     app.stands(booking, "Confirmed", "Paid").await;
-    app.app.lifecycle().stop();
+    app.app.lifecycle.stop();
     let ours = app.outbox("booking.confirmed").await[0].0;
     app.leases_end().await;
 
@@ -274,7 +274,7 @@ async fn messages_of_event_service_and_user_service_are_consumed_from_their_queu
         (refunded && app.neighbours.seats(&event, "confirmed") == 0).then_some(())
     })
     .await;
-    app.app.lifecycle().stop();
+    app.app.lifecycle.stop();
     app.is_consistent().await;
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use booking_service::loops::reconciler::{self, ReconcileScan};
 use platform::Lifecycle;
+use strum::VariantArray;
 use uuid::Uuid;
 
 use crate::{
@@ -26,7 +27,7 @@ impl TestApp {
     }
 
     async fn reconciles_at_once(&self) {
-        for scan in ReconcileScan::ALL {
+        for &scan in ReconcileScan::VARIANTS {
             self.execute("update patrols set next_round_at = now(), position = null").await;
             assert!(reconciler::run_scan(self.state(), scan).await.unwrap());
         }
@@ -272,14 +273,14 @@ async fn one_replica_runs_a_scan_and_all_show_its_findings() {
 
     let runs = tokio::join!(
         reconciler::run_scan(app.state(), ReconcileScan::Reservations),
-        reconciler::run_scan(replica.state(), ReconcileScan::Reservations),
+        reconciler::run_scan(&replica.state, ReconcileScan::Reservations),
     );
 
     assert!(runs.0.unwrap() != runs.1.unwrap());
     assert_eq!(app.neighbours.calls("list_reservations"), 1);
     let metrics = platform::telemetry::metrics_handle();
     let lifecycle = Lifecycle::new();
-    reconciler::start(replica.state(), &lifecycle);
+    reconciler::start(&replica.state, &lifecycle);
     wait_for("it is shown", async || {
         let shown = metrics.render();
         let found = "eventplatform_reconciliation_findings{kind=\"booking_without_seats\"} 1";

@@ -90,7 +90,7 @@ async fn two_sweepers_on_one_refund_refund_once() {
 
     // As if the lease of one had ended while it was working.
     let (mut one, mut other) =
-        (Run::resume(app.state(), saga.clone(), claimed), Run::resume(replica.state(), saga, claimed));
+        (Run::resume(app.state(), saga.clone(), claimed), Run::resume(&replica.state, saga, claimed));
     let (one, other) = tokio::join!(one.drive(), other.drive());
 
     one.unwrap();

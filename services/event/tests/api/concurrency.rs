@@ -158,7 +158,7 @@ async fn a_hold_is_completed_after_its_client_disconnects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mismatch_of_counters_and_ledger_is_found() {
     let app = TestApp::start().await;
-    let store = &app.app.state().store;
+    let store = &app.app.state.store;
     let (sound, broken) = (app.sells(10).await, app.sells(10).await);
     let reservation = Uuid::new_v4();
     app.holds(&sound, Uuid::new_v4(), 1).await.assert_ok();
@@ -191,7 +191,7 @@ async fn a_mismatch_of_counters_and_ledger_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_scan_resumes_after_an_error_where_it_stopped() {
     let app = TestApp::start().await;
-    let store = &app.app.state().store;
+    let store = &app.app.state.store;
     let mut ids = [app.sells(10).await, app.sells(10).await];
     ids.sort();
     let events = app.database.collection::<bson::Document>("events");
@@ -236,7 +236,7 @@ async fn a_replica_that_died_in_a_transaction_does_not_keep_its_event_locked() {
     session.start_transaction().await.unwrap();
     let write = events.update_one(doc! { "_id": &id }, doc! { "$set": { "venue": "Nowhere" } });
     write.session(&mut session).await.unwrap();
-    let long_ago = bson::DateTime::from(app.app.state().store.now().await.unwrap() - TimeDelta::minutes(1));
+    let long_ago = bson::DateTime::from(app.app.state.store.now().await.unwrap() - TimeDelta::minutes(1));
     let dead = doc! { "_id": "dead", "sessions": [session.id().clone()], "seen_at": long_ago };
     app.database.collection::<bson::Document>("replicas").insert_one(dead).await.unwrap();
 

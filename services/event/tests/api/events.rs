@@ -98,8 +98,8 @@ async fn a_retry_after_a_crash_creates_the_same_event() {
     let body: event_service::routes::NewEvent = serde_json::from_value(app.concert(&json!({}))).unwrap();
     let made = |body: event_service::routes::NewEvent| body.into_event(id.clone(), ORGANIZER, now).unwrap();
 
-    let first = app.app.state().store.insert_event(made(body.clone())).await.unwrap();
-    let second = app.app.state().store.insert_event(made(body)).await.unwrap();
+    let first = app.app.state.store.insert_event(made(body.clone())).await.unwrap();
+    let second = app.app.state.store.insert_event(made(body)).await.unwrap();
 
     assert_eq!(first, second);
     app.end().await;

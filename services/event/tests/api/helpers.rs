@@ -32,7 +32,7 @@ impl TestApp {
     pub(crate) async fn with_batches_of(batch_max: u32) -> Self {
         let name = format!("event_test_{}", Uuid::new_v4().simple());
         let app = Self::on(&server("TEST_MONGODB_URL"), &name, batch_max).await;
-        app.app.state().store.migrate().await.unwrap();
+        app.app.state.store.migrate().await.unwrap();
         app
     }
 
@@ -59,13 +59,13 @@ impl TestApp {
         ];
         let config = Config::try_parse_from(arguments).unwrap();
         let app = App::with_access_keys(&config, clock.clone(), access_keys()).await.unwrap();
-        let database = app.state().store.database().clone();
+        let database = app.state.store.database().clone();
         let router = with_defaults(app.router(), &config.server);
         Self { app, database, clock, keys, router }
     }
 
     pub(crate) async fn end(self) {
-        self.app.lifecycle().stop();
+        self.app.lifecycle.stop();
         self.database.drop().await.unwrap();
     }
 
@@ -178,7 +178,7 @@ impl TestApp {
 
     /// The event in the database.
     pub(crate) async fn event(&self, event_id: &str) -> Event {
-        self.app.state().store.find_event(event_id).await.unwrap().unwrap()
+        self.app.state.store.find_event(event_id).await.unwrap().unwrap()
     }
 
     /// `available, held, sold` in the database.
@@ -189,7 +189,7 @@ impl TestApp {
 
     /// Counters of all events equal the sums over their reservations.
     pub(crate) async fn assert_sound(&self) {
-        let page = self.app.state().store.check_ledger().await.unwrap();
+        let page = self.app.state.store.check_ledger().await.unwrap();
         assert_eq!(page.mismatches, []);
     }
 }

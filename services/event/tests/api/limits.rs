@@ -72,7 +72,7 @@ async fn a_user_at_the_limit_gets_retry_after_and_may_hold_again_when_the_first_
     assert!((800..=900).contains(&seconds), "{seconds}");
     again.assert_ok();
     assert_eq!(app.counters(&id).await, (0, 10, 0));
-    assert_eq!(sweeper::release_expired_holds(app.app.state()).await.unwrap(), 0);
+    assert_eq!(sweeper::release_expired_holds(&app.app.state).await.unwrap(), 0);
     app.assert_sound().await;
     app.end().await;
 }

@@ -74,7 +74,7 @@ fn fact(message: &Message) -> &EventFact {
 
 fn start_relay(app: &TestApp) {
     let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-    relay::start(app.app.lifecycle(), app.app.state(), bus);
+    relay::start(&app.app.lifecycle, &app.app.state, bus);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn changes_and_cancellation_are_published_in_order() {
     let Message::EventCancelled(end) = cancelled.message else { panic!("{:?}", cancelled.message) };
     assert!(!change.untold && end.version > change.version);
     assert_ne!(changed.id, cancelled.id);
-    wait_until("the outbox is empty", async || app.app.state().store.outbox_backlog().await.unwrap().unpublished == 0)
+    wait_until("the outbox is empty", async || app.app.state.store.outbox_backlog().await.unwrap().unpublished == 0)
         .await;
     app.end().await;
 }
@@ -115,7 +115,7 @@ async fn a_change_during_an_outage_of_rabbitmq_is_published_later() {
     let id = app.sells(10).await;
 
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
-    let waiting = app.app.state().store.outbox_backlog().await.unwrap();
+    let waiting = app.app.state.store.outbox_backlog().await.unwrap();
     start_relay(&app);
 
     assert_eq!(waiting.unpublished, 1);
@@ -131,7 +131,7 @@ async fn a_row_is_claimed_by_one_relay_at_a_time() {
         let id = app.sells(10).await;
         app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
     }
-    let (one, two) = (&app.app.state().store, &replica.app.state().store);
+    let (one, two) = (&app.app.state.store, &replica.app.state.store);
 
     let (first, second) = tokio::join!(one.claim(10), two.claim(10));
 
@@ -151,7 +151,7 @@ async fn a_row_is_claimed_by_one_relay_at_a_time() {
 async fn unpublishable_rows_stay_and_do_not_delay_others() {
     let app = TestApp::start().await;
     let mut listener = Listener::open().await;
-    let store = &app.app.state().store;
+    let store = &app.app.state.store;
     let row = |n: i32| {
         let message = if n % 2 == 0 {
             doc! {}
@@ -178,7 +178,7 @@ async fn unpublishable_rows_stay_and_do_not_delay_others() {
 
 /// One round of the sweeper on this replica; returns how many due notifications it found.
 async fn notify_holders(app: &TestApp) -> usize {
-    sweeper::notify_holders(app.app.state()).await.unwrap()
+    sweeper::notify_holders(&app.app.state).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +189,7 @@ async fn holders_are_notified_once_by_several_replicas() {
     app.holds(&id, Uuid::new_v4(), 1).await.assert_ok();
     app.edits(&id, &json!({ "venue": "Park" })).await.assert_ok();
     app.edits(&id, &json!({ "title": "Open air" })).await.assert_ok();
-    let applied = app.app.state().store.outbox_backlog().await.unwrap().unpublished;
+    let applied = app.app.state.store.outbox_backlog().await.unwrap().unpublished;
 
     wait_until("the quiet period is over", async || {
         let rounds = [&app, &replica, &app, &replica].map(notify_holders);
@@ -199,6 +199,6 @@ async fn holders_are_notified_once_by_several_replicas() {
     let again = notify_holders(&replica).await;
 
     assert_eq!((applied, again), (2, 0));
-    assert_eq!(app.app.state().store.outbox_backlog().await.unwrap().unpublished, 3);
+    assert_eq!(app.app.state.store.outbox_backlog().await.unwrap().unpublished, 3);
     app.end().await;
 }

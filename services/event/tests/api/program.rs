@@ -27,8 +27,8 @@ async fn migrating_twice_changes_nothing_and_updates_an_old_validator() {
 
     let old = doc! { "collMod": "events", "validator": {} };
     app.database.run_command(old).await.unwrap();
-    app.app.state().store.migrate().await.unwrap();
-    app.app.state().store.migrate().await.unwrap();
+    app.app.state.store.migrate().await.unwrap();
+    app.app.state.store.migrate().await.unwrap();
 
     assert_eq!(schema(&app).await, once);
     app.end().await;
@@ -44,7 +44,7 @@ async fn without_its_database_every_request_gets_503() {
         app.get("/api/events/some").send(),
         app.post("/api/events", &new).bearer(&app.organizer()).header("idempotency-key", "k").send(),
         app.holds("some", Uuid::new_v4(), 1),
-        app.app.state().store.ping(),
+        app.app.state.store.ping(),
     );
 
     for answer in [list, read, create, hold] {

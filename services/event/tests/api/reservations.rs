@@ -13,7 +13,7 @@ async fn a_hold_takes_seats_and_returns_their_price() {
     let app = TestApp::start().await;
     let event = app.creates(&json!({ "capacity": 10, "price": 1999, "currency": "USD" })).await;
     let (id, reservation) = (text(&event["id"]), Uuid::new_v4());
-    let before = app.app.state().store.now().await.unwrap();
+    let before = app.app.state.store.now().await.unwrap();
 
     let hold = app.holds_for(&id, reservation, 3, 60).await;
 
@@ -181,7 +181,7 @@ async fn the_sweeper_releases_expired_holds() {
     })
     .await;
     app.assert_sound().await;
-    replica.app.lifecycle().stop();
+    replica.app.lifecycle.stop();
     app.end().await;
 }
 
@@ -190,7 +190,7 @@ async fn a_second_round_of_the_sweeper_finds_nothing() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     app.holds_for(&id, Uuid::new_v4(), 2, 1).await.assert_ok();
-    let state = app.app.state();
+    let state = &app.app.state;
 
     wait_until("the hold is released", async || sweeper::release_expired_holds(state).await.unwrap() == 1).await;
 

@@ -116,7 +116,7 @@ async fn events_of_an_older_replica_get_search_keys() {
     let as_old = doc! { "$set": { "words": ["straßenfest"] }, "$unset": { "keys_version": "", "category_key": "" } };
     events.update_one(doc! { "_id": &id }, as_old).await.unwrap();
     assert_eq!(app.lists("?category=Stra%C3%9Fe").await, ["Straßenfest"], "before it has a key");
-    let store = &app.app.state().store;
+    let store = &app.app.state.store;
 
     let made = store.refresh_search_keys(10).await.unwrap();
     let again = store.refresh_search_keys(10).await.unwrap();

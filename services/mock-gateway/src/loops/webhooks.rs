@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use platform::{
     Lifecycle,
+    retry::Backoff,
     task::{Progress, supervise},
 };
 use serde_json::Value;
@@ -28,9 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const DATABASE_BACKOFF: Duration = Duration::from_secs(1);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_CONCURRENT: usize = 16;
-/// The pause after the first failed delivery; it doubles with each one.
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const MAX_RETRY: Duration = Duration::from_secs(5);
+/// The pauses after failed deliveries.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 /// Stripe retries for three days too.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3 * 24 * 3600);
 /// How long a reordered event waits for a later event of its payment intent.
@@ -116,7 +116,7 @@ async fn attempt(state: &AppState, event: &DueEvent) -> sqlx::Result<()> {
     metrics::counter!("eventplatform_mock_gateway_webhooks_total", "outcome" => label).increment(1);
     if let Err(error) = outcome {
         tracing::info!(event = event.id, attempts = event.attempts, error = format!("{error:#}"), "webhook refused");
-        return state.store.postpone_event(&event.id, retry_pause(event.attempts)).await;
+        return state.store.postpone_event(&event.id, BACKOFF.after(event.attempts.unsigned_abs())).await;
     }
     if action == Some(Action::DuplicateWebhook)
         && let Err(error) = state.receiver.send(&event.body).await
@@ -136,12 +136,6 @@ fn fault_target(event: &DueEvent) -> FaultTarget {
     }
 }
 
-/// The pause after that many failed attempts.
-fn retry_pause(attempts: i32) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(1, 16) - 1).unwrap_or(0);
-    FIRST_RETRY.saturating_mul(1 << doublings).min(MAX_RETRY)
-}
-
 /// Sends a forged event, signed with a random secret.
 async fn send_forgery(state: &AppState, event: &DueEvent) {
     let Ok(genuine) = serde_json::from_str::<Value>(&event.body) else { return };
@@ -152,17 +146,5 @@ async fn send_forgery(state: &AppState, event: &DueEvent) {
             tracing::error!(event = event.id, "the receiver accepted a forged webhook");
         }
         Err(error) => tracing::info!(event = event.id, error = format!("{error:#}"), "forged webhook refused"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_limit() {
-        assert_eq!(retry_pause(1), FIRST_RETRY);
-        assert_eq!(retry_pause(2), FIRST_RETRY * 2);
-        assert_eq!(retry_pause(1000), MAX_RETRY);
     }
 }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::stream;
-use platform::trace;
+use platform::task::run_to_completion;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -44,14 +44,11 @@ pub(super) async fn execute(state: &AppState, request: RequestIdentity, command:
     with_faults(state, target, intent.as_deref(), |delay| async move {
         // A task of its own: axum drops a handler when its client disconnects, and a delayed payment is made even then.
         let (state, key) = (state.clone(), request.idempotency_key.clone());
-        let work = async move {
+        let response = run_to_completion(async move {
             tokio::time::sleep(delay).await;
             transact(&state, &request, &command).await
-        };
-        let response = trace::spawn(work).await.map_err(|error| {
-            tracing::error!(%error, "a request panicked");
-            StripeError::api_error("Something went wrong in the mock gateway.")
-        })??;
+        })
+        .await?;
         Ok((!response.never_answer).then(|| response.into_response(key.as_deref())))
     })
     .await

@@ -4,55 +4,40 @@ use chrono::{DateTime, Utc};
 use contracts::message::{BookingFact, HolderFact, Message};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::texts::{self, Texts};
 
-/// What a notification is about.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+/// What a notification is about. Its text is the name in JSON, in the database and in metrics.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, IntoStaticStr, JsonSchema, PartialEq, Serialize, VariantArray)]
+#[strum(const_into_str)]
 pub enum NotificationType {
     /// Seats are sold and, if they cost anything, paid.
     #[serde(rename = "booking.confirmed")]
+    #[strum(serialize = "booking.confirmed")]
     BookingConfirmed,
     /// The attendee or the organizer cancelled the booking.
     #[serde(rename = "booking.cancelled")]
+    #[strum(serialize = "booking.cancelled")]
     BookingCancelled,
     /// The payment was refunded.
     #[serde(rename = "booking.refunded")]
+    #[strum(serialize = "booking.refunded")]
     BookingRefunded,
     /// The hold expired before it was paid.
     #[serde(rename = "booking.expired")]
+    #[strum(serialize = "booking.expired")]
     BookingExpired,
     /// The organizer changed details of the event.
     #[serde(rename = "event.changed")]
+    #[strum(serialize = "event.changed")]
     EventChanged,
     /// The organizer cancelled the event.
     #[serde(rename = "event.cancelled")]
+    #[strum(serialize = "event.cancelled")]
     EventCancelled,
-}
-
-impl NotificationType {
-    pub const ALL: [Self; 6] = [
-        Self::BookingConfirmed,
-        Self::BookingCancelled,
-        Self::BookingRefunded,
-        Self::BookingExpired,
-        Self::EventChanged,
-        Self::EventCancelled,
-    ];
-
-    /// The name in JSON, in the database and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BookingConfirmed => "booking.confirmed",
-            Self::BookingCancelled => "booking.cancelled",
-            Self::BookingRefunded => "booking.refunded",
-            Self::BookingExpired => "booking.expired",
-            Self::EventChanged => "event.changed",
-            Self::EventCancelled => "event.cancelled",
-        }
-    }
 }
 
 /// A notification that is not stored yet.
@@ -154,8 +139,8 @@ mod tests {
 
     #[test]
     fn the_name_of_a_type_is_its_json() {
-        for kind in NotificationType::ALL {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        for kind in NotificationType::VARIANTS {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.into_str());
         }
     }
 }

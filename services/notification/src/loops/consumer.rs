@@ -58,8 +58,8 @@ async fn store_notification(state: &AppState, received: &Received) -> Result<(),
     let insert = || state.store.insert_notification(&new);
     match retry_while_contended(new.user_id, insert).await.map_err(failure)? {
         InsertOutcome::Stored(seq) => {
-            metrics::counter!("eventplatform_notifications_total", "type" => new.kind.as_str()).increment(1);
-            tracing::debug!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.as_str(), "stored");
+            metrics::counter!("eventplatform_notifications_total", "type" => new.kind.into_str()).increment(1);
+            tracing::debug!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.into_str(), "stored");
             state.hub.wake(new.user_id, seq);
         }
         InsertOutcome::Duplicate => {

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use mongodb::error::{Error, ErrorKind};
 use platform::{
     mongo::is_unavailable,
+    retry::Backoff,
     task::{Progress, supervise},
 };
 use tokio::time::sleep;
@@ -13,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{state::AppState, store::Store, streams::Hub};
 
-/// The first pause after a failure.
-const PAUSE: Duration = Duration::from_millis(200);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses after failures.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// How often streams read the database if the server refuses change streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How many polls come before the next attempt to open a change stream.
@@ -35,26 +35,26 @@ struct Watcher {
 
 impl Watcher {
     async fn run(self, progress: Progress) {
-        let mut pause = PAUSE;
+        let mut failures = 0;
         while !self.stop.is_cancelled() {
-            let Err(error) = self.follow(&progress, &mut pause).await else { return };
+            let Err(error) = self.follow(&progress, &mut failures).await else { return };
             if error.downcast_ref::<Error>().is_some_and(is_refusal) {
                 tracing::warn!(error = format!("{error:#}"), "change streams are refused; polling instead");
                 progress.succeeded();
                 self.poll().await;
             } else {
                 progress.failed(&error.context("the change stream broke"));
-                tokio::select! { () = self.stop.cancelled() => {}, () = sleep(pause) => {} }
-                pause = (pause * 2).min(MAX_PAUSE);
+                failures += 1;
+                tokio::select! { () = self.stop.cancelled() => {}, () = sleep(BACKOFF.after(failures)) => {} }
             }
         }
     }
 
-    /// Follows a change stream until it breaks, or until the process stops (`Ok`). Resets `pause` once it is open.
-    async fn follow(&self, progress: &Progress, pause: &mut Duration) -> anyhow::Result<()> {
+    /// Follows a change stream until it breaks, or until the process stops (`Ok`). Resets `failures` once it is open.
+    async fn follow(&self, progress: &Progress, failures: &mut u32) -> anyhow::Result<()> {
         let mut inserts = self.store.watch_inserts().await?;
         tracing::info!("change stream opened");
-        *pause = PAUSE;
+        *failures = 0;
         // The change stream does not report what was stored before it was opened.
         self.hub.wake_all();
         while !self.stop.is_cancelled() {

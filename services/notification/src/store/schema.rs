@@ -3,6 +3,7 @@
 use bson::{Document, doc};
 use mongodb::{Database, error::Result, options::IndexOptions};
 use platform::mongo::{ensure_collection, index, index_with, sessions};
+use strum::VariantArray;
 
 use crate::domain::NotificationType;
 
@@ -20,7 +21,7 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
 }
 
 fn notification_validator() -> Document {
-    let types: Vec<_> = NotificationType::ALL.iter().map(|kind| kind.as_str()).collect();
+    let types: Vec<_> = NotificationType::VARIANTS.iter().map(NotificationType::into_str).collect();
     doc! { "$jsonSchema": {
         "bsonType": "object",
         "required": [

@@ -84,7 +84,7 @@ impl TestApp {
         let config = Config::try_parse_from(arguments).unwrap();
         let clock = Clock::fixed(noon());
         let app = App::with_access_keys(&config, clock.clone(), access_keys()).await.unwrap();
-        let state = AppState { heartbeat_interval: options.heartbeat_interval, ..app.state().clone() };
+        let state = AppState { heartbeat_interval: options.heartbeat_interval, ..app.state.clone() };
         state.store.migrate().await.unwrap();
         let (database, router) = (state.store.database().clone(), routes::router(state.clone()));
         Self { state, clock, database, concurrency: options.concurrency, router }

@@ -11,6 +11,7 @@ use platform::{
     auth::AuthUser,
     extract::{ClientAddr, JsonBody, Path, Query},
     page::{Page, PageQuery, decode_cursor, parse_limit},
+    task::run_to_completion,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     domain::{AttemptLimits, Name, Password, ProfileChange, RateLimit, Session, User, device, limits::account_limits},
     error::{Refusal, invalid_field},
-    state::{AppState, run_to_completion},
+    state::AppState,
     store::{AccountDeletion, DeletionOutcome},
 };
 
@@ -82,7 +83,7 @@ pub(super) async fn update_profile(
     let body = body.parse()?;
     let name = body.name.as_deref().map(Name::parse).transpose().map_err(|error| invalid_field("name", error))?;
     let change = ProfileChange { name, language: body.language };
-    let user = run_to_completion(async move { Ok(state.store.update_profile(user.id, &change).await?) }).await?;
+    let user = run_to_completion(async move { state.store.update_profile(user.id, &change).await }).await?;
     let user = user.ok_or(Refusal::SessionOver)?;
     tracing::info!(user_id = user.id, "profile changed");
     Ok(Json(user.into()))
@@ -109,7 +110,7 @@ pub(super) async fn end_session(
 ) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let Path(SessionPath { session_id }) = path?;
-    let ended = run_to_completion(async move { Ok(state.store.end_session(user.id, session_id).await?) }).await?;
+    let ended = run_to_completion(async move { state.store.end_session(user.id, session_id).await }).await?;
     if !ended {
         return Err(Refusal::SessionNotFound.into());
     }
@@ -121,7 +122,7 @@ pub(super) async fn end_session(
 pub(super) async fn end_other_sessions(State(state): State<AppState>, auth: AuthUser) -> ApiResult<NoContent> {
     let user = current_user(&state, &auth).await?;
     let kept = auth.session_id.parse().map_err(|_| Refusal::SessionOver)?;
-    run_to_completion(async move { Ok(state.store.end_other_sessions(user.id, kept).await?) }).await?;
+    run_to_completion(async move { state.store.end_other_sessions(user.id, kept).await }).await?;
     tracing::info!(user_id = user.id, "other sessions ended");
     Ok(NoContent)
 }
@@ -143,7 +144,7 @@ pub(super) async fn withdraw_organizer_request(
 
 async fn set_role_request(state: AppState, auth: AuthUser, requested: bool) -> ApiResult<Json<UserResponse>> {
     let user = current_user(&state, &auth).await?;
-    let user = run_to_completion(async move { Ok(state.store.update_role_request(user.id, requested).await?) }).await?;
+    let user = run_to_completion(async move { state.store.update_role_request(user.id, requested).await }).await?;
     let user = user.ok_or(Refusal::AlreadyOrganizer)?;
     tracing::info!(user_id = user.id, requested, "request for the organizer role changed");
     Ok(Json(user.into()))

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, net::IpAddr};
 
-use aide::OperationInput;
+use aide::OperationIo;
 use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
@@ -15,6 +15,8 @@ use crate::{
     state::AppState,
 };
 
+#[derive(OperationIo)]
+#[aide(input)]
 pub(super) struct Client {
     pub(super) address: IpAddr,
     pub(super) user_agent: Option<String>,
@@ -50,5 +52,3 @@ impl FromRequestParts<AppState> for Client {
         })
     }
 }
-
-impl OperationInput for Client {}

@@ -6,6 +6,7 @@ use platform::{
     ApiResult,
     auth::AuthUser,
     extract::{ClientAddr, Created, JsonBody, Path},
+    task::run_to_completion,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::{
     crypto::tokens::{random_token, token_hash},
     domain::{AttemptLimits, Password, limits::account_limits},
     error::{Refusal, invalid_field},
-    state::{AppState, run_to_completion},
+    state::AppState,
 };
 
 /// A change of the caller's password.

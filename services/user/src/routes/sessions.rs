@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 
-use aide::{OperationInput, OperationIo};
+use aide::OperationIo;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{AppendHeaders, IntoResponse, NoContent, Response},
 };
-use platform::{ApiError, ApiResult, extract::JsonBody};
+use platform::{ApiError, ApiResult, extract::JsonBody, task::run_to_completion};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::{
     crypto::tokens::{random_token, token_hash},
     domain::User,
     error::Refusal,
-    state::{AppState, run_to_completion},
+    state::AppState,
     store::{NewSession, Rotation},
 };
 
@@ -88,6 +88,8 @@ pub(super) struct NotRefreshed {
 }
 
 /// The refresh tokens in cookies, and whether one of our pages sent the request.
+#[derive(OperationIo)]
+#[aide(input)]
 pub(super) struct RefreshCookie {
     tokens: Vec<String>,
     same_origin: ApiResult<()>,
@@ -196,7 +198,7 @@ pub(super) async fn log_out(
         for token in &presented.tokens {
             state.store.revoke_session_of(&token_hash(token)).await?;
         }
-        Ok(())
+        ApiResult::Ok(())
     })
     .await?;
     Ok(LoggedOut(if by_cookie { clear } else { Vec::new() }))
@@ -278,5 +280,3 @@ impl FromRequestParts<AppState> for RefreshCookie {
         Ok(Self { tokens, same_origin: cookies.require_same_origin(parts) })
     }
 }
-
-impl OperationInput for RefreshCookie {}

@@ -9,6 +9,7 @@ use platform::{
     extract::{Created, JsonBody, Path, Query},
     idempotency::{self, IdempotencyKey, Replayable},
     page::{Page, decode_cursor, parse_limit},
+    task::run_to_completion,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use super::{authentication::current_admin, client::Client};
 use crate::{
     domain::{AdminChange, NewUser, Status, StatusFilter, User, UserChange, limits::registration_limit},
     error::Refusal,
-    state::{AppState, run_to_completion},
+    state::AppState,
 };
 
 /// A registration.
@@ -151,7 +152,7 @@ pub(super) async fn update_user(
         return Err(Refusal::OwnAccount.into());
     }
     let change = UserChange { role: body.role, status: body.status };
-    let changed = run_to_completion(async move { Ok(state.store.update_user(admin.id, id, change).await?) }).await?;
+    let changed = run_to_completion(async move { state.store.update_user(admin.id, id, change).await }).await?;
     let user = match changed {
         AdminChange::Changed(user) => user,
         AdminChange::NoSuchUser => return Err(Refusal::UserNotFound.into()),

@@ -148,7 +148,7 @@ impl TestApp {
 fn build(arguments: &[String], clock: &Clock) -> (AppState, Router) {
     let config = Config::try_parse_from(arguments).unwrap();
     let app = App::build(&config, clock.clone()).unwrap();
-    (app.state().clone(), with_defaults(app.router(), &service_args()))
+    (app.state.clone(), with_defaults(app.router(), &service_args()))
 }
 
 fn service_args() -> ServerArgs {

@@ -55,7 +55,7 @@ impl Change {
     pub fn with_payment(mut self, to: PaymentStatus) -> Result<Self, ForbiddenTransition> {
         let from = self.payment_status.0;
         if !from.allows(to) {
-            return Err(ForbiddenTransition { booking_id: self.booking_id, from: from.as_str(), to: to.as_str() });
+            return Err(ForbiddenTransition { booking_id: self.booking_id, from: from.into_str(), to: to.into_str() });
         }
         self.payment_status.1 = to;
         Ok(self)
@@ -70,7 +70,7 @@ impl Change {
     fn with_status(mut self, to: BookingStatus) -> Result<Self, ForbiddenTransition> {
         let from = self.status.0;
         if !from.allows(to) {
-            return Err(ForbiddenTransition { booking_id: self.booking_id, from: from.as_str(), to: to.as_str() });
+            return Err(ForbiddenTransition { booking_id: self.booking_id, from: from.into_str(), to: to.into_str() });
         }
         self.status.1 = to;
         Ok(self)
@@ -110,12 +110,14 @@ impl Booking {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::{super::tests::booking, *};
 
     #[test]
     fn every_change_is_an_allowed_transition() {
-        for status in BookingStatus::ALL.iter().copied() {
-            for payment_status in PaymentStatus::ALL.iter().copied() {
+        for status in BookingStatus::VARIANTS.iter().copied() {
+            for payment_status in PaymentStatus::VARIANTS.iter().copied() {
                 let booking = booking(status, payment_status);
                 let rejection = Rejection { code: "sold_out", detail: String::new() };
                 let changes = [

@@ -17,13 +17,16 @@ use platform::{
     task::{Schedule, repeat},
     telemetry::mark_gauges_updated,
 };
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::{domain::FindingKind, state::AppState, store::ReconcileRun};
 
 /// The longest pause between two checks whether a scan is due.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Its text is the name in the database and in metrics.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum ReconcileScan {
     /// event-service's reservations and the bookings.
     Reservations,
@@ -34,17 +37,6 @@ pub enum ReconcileScan {
 }
 
 impl ReconcileScan {
-    pub const ALL: [Self; 3] = [Self::Reservations, Self::Charges, Self::Messages];
-
-    /// The name in the database and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reservations => "reservations",
-            Self::Charges => "charges",
-            Self::Messages => "messages",
-        }
-    }
-
     fn task(self) -> &'static str {
         match self {
             Self::Reservations => "reservation_patrol",
@@ -55,7 +47,7 @@ impl ReconcileScan {
 }
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
-    for scan in ReconcileScan::ALL {
+    for &scan in ReconcileScan::VARIANTS {
         let (state, schedule) = (state.clone(), Schedule::every(state.policy.reconcile_interval.min(INTERVAL)));
         repeat(lifecycle, scan.task(), schedule, move || reconcile(state.clone(), scan));
     }
@@ -70,14 +62,14 @@ async fn reconcile(state: AppState, scan: ReconcileScan) -> anyhow::Result<()> {
         Ok(false) => return Ok(()),
         Err(_) => "interrupted",
     };
-    let scan = scan.as_str();
+    let scan = scan.into_str();
     metrics::counter!("eventplatform_reconciliation_rounds_total", "patrol" => scan, "outcome" => outcome).increment(1);
     result.map(drop).context("nothing reconciled")
 }
 
 /// Runs a scan over its next page if it is due; returns whether it was.
 pub async fn run_scan(state: &AppState, scan: ReconcileScan) -> anyhow::Result<bool> {
-    let claimed = state.store.claim_run(scan.as_str(), state.policy.reconcile_interval).await?;
+    let claimed = state.store.claim_run(scan.into_str(), state.policy.reconcile_interval).await?;
     let Some(run) = claimed else { return Ok(false) };
     let position = match scan {
         ReconcileScan::Reservations => reservations::compare(state, &run).await?,
@@ -96,7 +88,7 @@ async fn report(
     subject: &str,
     booking_id: Option<i32>,
 ) -> sqlx::Result<()> {
-    tracing::error!(kind = kind.as_str(), subject, booking_id, "reconciliation found a mismatch");
+    tracing::error!(kind = kind.into_str(), subject, booking_id, "reconciliation found a mismatch");
     state.store.store_finding(run.scan, kind, subject, booking_id).await
 }
 
@@ -108,9 +100,9 @@ fn count_healed(kind: &'static str, booking_id: i32) {
 /// Updates the gauges, which are the same on every replica.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 async fn update_gauges(state: AppState) -> sqlx::Result<()> {
-    for kind in FindingKind::ALL {
+    for kind in FindingKind::VARIANTS {
         let count = state.store.count_findings(*kind).await?;
-        metrics::gauge!("eventplatform_reconciliation_findings", "kind" => kind.as_str()).set(count as f64);
+        metrics::gauge!("eventplatform_reconciliation_findings", "kind" => kind.into_str()).set(count as f64);
     }
     for (scan, seconds) in state.store.list_scan_lags().await? {
         metrics::gauge!("eventplatform_reconciliation_lag_seconds", "patrol" => scan).set(seconds);

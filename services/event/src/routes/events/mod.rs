@@ -18,7 +18,7 @@ use platform::{
     extract::{Created, JsonBody, Path, Query},
     idempotency::{self, IdempotencyKey, Replayable},
     page::{Page, decode_cursor, invalid_cursor, parse_limit},
-    trace,
+    task::run_to_completion,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -105,7 +105,7 @@ pub(super) async fn create_event(
 
     // All of it runs in a task of its own, because claiming the key uses the database as well.
     let store = state.idempotency.clone();
-    let answered = trace::spawn(async move {
+    run_to_completion(async move {
         let new = body.clone();
         idempotency::run(&store, key, organizer_id, &body, move |operation_id| async move {
             let event = new.into_event(operation_id.to_string(), organizer_id, state.clock.now())?;
@@ -115,8 +115,8 @@ pub(super) async fn create_event(
             Ok(Created(EventResponse::from(&event)))
         })
         .await
-    });
-    answered.await.map_err(ApiError::internal)?
+    })
+    .await
 }
 
 pub(super) async fn update_event(

@@ -142,7 +142,7 @@ impl Replica {
                 app.spawn();
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();
-                let (router, lifecycle) = (app.router(), app.lifecycle().clone());
+                let (router, lifecycle) = (app.router(), app.lifecycle.clone());
                 tokio::spawn(async move { axum::serve(listener, router).await });
                 (address, lifecycle)
             })

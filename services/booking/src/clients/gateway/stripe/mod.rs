@@ -9,7 +9,11 @@ use anyhow::Context;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use contracts::payment::Provider;
-use platform::{client::WithContext, config::Secret};
+use platform::{
+    client::WithContext,
+    config::Secret,
+    retry::{Backoff, retry_until},
+};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -23,8 +27,8 @@ use crate::domain::charge::Charge;
 
 /// The API version that the types below belong to.
 const API_VERSION: &str = "2024-06-20";
-/// First pause between two attempts of a call; doubles up to a second.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses between two attempts of a call.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 /// Charges per page, the most that Stripe allows.
 const LIST_LIMIT: &str = "100";
 
@@ -80,17 +84,13 @@ impl Stripe {
         form: &[(&str, &str)],
     ) -> Result<T, GatewayFailure> {
         let deadline = Instant::now() + self.timeout * 2;
-        let mut pause = RETRY_PAUSE;
-        loop {
+        let attempt = || {
             let timeout = self.timeout.min(deadline.saturating_duration_since(Instant::now()));
             let request = self.request(Method::POST, path).header("idempotency-key", key).form(form);
-            let result = call(request.timeout(timeout)).await;
-            if !matches!(result, Err(GatewayFailure::Unknown(_))) || Instant::now() + pause >= deadline {
-                return result;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
-        }
+            call(request.timeout(timeout))
+        };
+        let is_unknown = |failure: &GatewayFailure| matches!(failure, GatewayFailure::Unknown(_));
+        retry_until(deadline, BACKOFF, is_unknown, attempt).await
     }
 }
 
