@@ -129,9 +129,6 @@ where
     let deadline = Instant::now() + MAX_WAIT;
     let mut pause = Duration::from_millis(20);
     let operation_id = loop {
-        if crate::guard_removed!("idempotency.same_operation") {
-            break Uuid::new_v4();
-        }
         match store.claim(&scope, token).await? {
             Claim::Acquired(operation_id) => break operation_id,
             Claim::Completed(answer) => return Ok(Replayable(answer.into_response(), PhantomData)),

@@ -3,7 +3,7 @@
 //! An attempt is stored as failed only when it can certainly never charge: it has no charge id, it was declined, or its
 //! charge is cancelled at the gateway. That cancellation also fences off a second worker on the same attempt.
 
-use platform::{ApiResult, failpoint, guard_removed};
+use platform::{ApiResult, failpoint};
 use uuid::Uuid;
 
 use super::settle;
@@ -65,8 +65,7 @@ async fn start(
     if let Some(payment) = unit.find_attempt_by_operation(operation_id).await? {
         return Ok(payment);
     }
-    let active = unit.find_active_attempt(booking.id).await?;
-    let active = active.is_some() && !guard_removed!("booking.one_live_payment");
+    let active = unit.find_active_attempt(booking.id).await?.is_some();
     let (amount, currency) = booking.may_pay(active, expired)?;
     let attempt = NewAttempt { booking_id, operation_id, payment_method, amount, currency };
     let payment = unit.insert_attempt(attempt).await?.ok_or(PayRefusal::InProgress)?;
@@ -114,9 +113,6 @@ async fn create_charge(state: &AppState, payment: &Payment) -> Result<Option<Str
     match state.gateway.create_charge(&key, new).await {
         Ok(charge) => {
             failpoint!("booking.pay.created");
-            if guard_removed!("booking.name_before_charge") {
-                return Ok(Some(charge.id));
-            }
             let attached = state.store.attach_charge_id(payment.id, &charge.id).await?;
             failpoint!("booking.pay.named");
             Ok(attached.then_some(charge.id))
@@ -197,9 +193,6 @@ async fn apply_charge(
 
 /// Cancels an open charge, so that it never moves money. Returns the charge, or `None` if its state is unknown.
 async fn fence(state: &AppState, charge_id: &str) -> Option<Charge> {
-    if guard_removed!("booking.fence") {
-        return Some(Charge { id: charge_id.to_owned(), state: ChargeState::Cancelled, decline: None });
-    }
     let cancelled = state.gateway.cancel_charge(charge_id).await;
     failpoint!("booking.pay.fenced");
     match cancelled {

@@ -5,7 +5,7 @@
 //! orders its refund.
 
 use contracts::message::Message;
-use platform::{failpoint, guard_removed};
+use platform::failpoint;
 use uuid::Uuid;
 
 use super::{expire::release_seats, hold::request_hold, refund};
@@ -70,9 +70,6 @@ pub async fn settle(state: &AppState, payment_id: i32) -> Result<(), Interrupted
 
 /// Confirms the booking's reservation, and holds seats again if the hold is over.
 async fn secure_seats(state: &AppState, booking: &Booking) -> Result<Seats, Interrupted> {
-    if guard_removed!("booking.seats_before_confirmed") {
-        return Ok(Seats::Confirmed);
-    }
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
     match state.events.retry_until_conclusive(confirm).await.1 {
         Ok(()) => {

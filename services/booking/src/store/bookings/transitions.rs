@@ -28,13 +28,6 @@ impl UnitOfWork {
     ///
     /// `lease` keeps sweepers away while the caller continues with what the change requires.
     pub async fn apply(&mut self, change: &Change, lease: Option<Duration>) -> sqlx::Result<Option<Booking>> {
-        let rebased;
-        let change = if platform::guard_removed!("booking.compare_and_set") {
-            rebased = self.rebased(change).await?;
-            &rebased
-        } else {
-            change
-        };
         let rejection = change.rejection.as_ref();
         bookings!(
             "update bookings set
@@ -60,18 +53,6 @@ impl UnitOfWork {
         )
         .fetch_optional(&mut *self.tx)
         .await
-    }
-
-    /// The same change, starting from the current state of the booking.
-    async fn rebased(&mut self, change: &Change) -> sqlx::Result<Change> {
-        let booking =
-            bookings!("select", "from bookings where id = $1", change.booking_id).fetch_one(&mut *self.tx).await?;
-        Ok(Change {
-            reservation_id: booking.reservation_id,
-            status: (booking.status, change.status.1),
-            payment_status: (booking.payment_status, change.payment_status.1),
-            ..change.clone()
-        })
     }
 
     /// [`UnitOfWork::apply`] for a change of the payment status alone; the work of sweepers stays as it is.

@@ -4,7 +4,7 @@ use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
 use contracts::reservation::ReservationState::{self, Confirmed, Held, Released};
 use mongodb::{ClientSession, error::Error};
-use platform::{failpoint, guard_removed};
+use platform::failpoint;
 use uuid::Uuid;
 
 use super::AttemptFailure;
@@ -39,7 +39,7 @@ impl Store {
         if !outcome.confirms.is_empty() || !outcome.releases.is_empty() {
             failpoint!("event.batch.reservations_moved");
         }
-        if !outcome.messages.is_empty() && !guard_removed!("event.outbox") {
+        if !outcome.messages.is_empty() {
             let records = outcome.messages.iter().map(OutboxRecord::try_from).collect::<Result<Vec<_>, _>>()?;
             self.outbox.insert_many(records).session(&mut *session).await?;
             failpoint!("event.batch.messages_written");
@@ -86,8 +86,6 @@ impl Store {
         if ids.is_empty() {
             return Ok(());
         }
-        let any = [Held, Confirmed, Released];
-        let from = if guard_removed!("event.released_stays_released") { &any } else { from };
         let (from, to) = (bson::serialize_to_bson(from), bson::serialize_to_bson(&to));
         let (from, to) = (from.map_err(Error::custom)?, to.map_err(Error::custom)?);
         let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
