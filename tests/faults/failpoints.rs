@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use eventplatform_tests::paths;
 use eventplatform_tests::programs::Program;
 use futures::future::select_all;
-use platform::failpoint::{FaultConfig, GUARDS, POINTS};
+use platform::failpoint::{FaultConfig, POINTS};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
@@ -68,18 +68,14 @@ pub(crate) async fn kill_at(
 }
 
 #[test]
-fn every_failpoint_and_every_guard_stands_in_one_place() {
+fn every_failpoint_stands_in_one_place() {
     let mut sources = String::new();
     for folder in ["crates/platform/src", "services"] {
         read(&paths::workspace().join(folder), &mut sources).unwrap();
     }
 
-    for (macro_name, names) in [("failpoint", &POINTS[..]), ("guard_removed", &GUARDS[..])] {
-        for name in names {
-            let places = sources.matches(&format!("{macro_name}!(\"{name}\")")).count();
-            // A guard may be held twice, a failpoint is one place.
-            assert!(places == 1 || places == 2 && macro_name == "guard_removed", "{macro_name} {name}: {places}");
-        }
+    for name in POINTS {
+        assert_eq!(sources.matches(&format!("failpoint!(\"{name}\")")).count(), 1, "{name}");
     }
 }
 

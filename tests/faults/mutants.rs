@@ -1,20 +1,28 @@
 //! Without its guards the platform fails here: each guard that a promise rests on is taken away, and the checker has to
 //! find the invariant broken that rests on it. With all guards in place, the same stories break none.
+//!
+//! The guards are whole in the sources. The programs here are built from a copy, to which the patches in
+//! `tests/faults/mutants` are applied: `switch.patch` has them take the name of a guard at `/mutant` of the admin
+//! listener, and the patch of that name leaves the guard out.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bson::doc;
+use eventplatform_tests::paths;
 use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
-use eventplatform_tests::programs::Program;
+use eventplatform_tests::programs::{Binaries, Program};
+use eventplatform_tests::stack::Options;
 use futures::future::try_join_all;
-use platform::failpoint::{FaultConfig, GUARDS, Stall};
+use platform::failpoint::{FaultConfig, Stall};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::checker::{self, Violation, Watcher};
@@ -27,6 +35,8 @@ use crate::{alone, say};
 const HOLD_SECONDS: u64 = 15;
 /// Nothing is left to do within this time, or the guard's absence keeps it from ever being so.
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
+/// All programs are compiled within this time, dependencies included.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 /// Something is stuck after this.
 const LIMIT: Duration = Duration::from_secs(1200);
 /// How long a sweeper stalls.
@@ -35,34 +45,59 @@ const TOLD_LIMIT: Duration = Duration::from_secs(10);
 
 /// A guard, the program that it is taken from, and the invariant that rests on it.
 const MUTANTS: [(&str, Program, u8); 18] = [
+    // No more seats are held than are available.
     ("event.available", Program::Event, 1),
+    // A reservation id takes seats once.
     ("event.hold_once", Program::Event, 1),
+    // A released reservation is not confirmed.
     ("event.released_stays_released", Program::Event, 1),
+    // Seats whose hold may be over are given back only if it is.
     ("event.only_expired", Program::Event, 2),
+    // What holders of seats have to hear of an event is written with its change.
     ("event.outbox", Program::Event, 11),
+    // A booking moves only from where it was read.
     ("booking.compare_and_set", Program::Booking, 12),
+    // A booking is its owner's.
     ("booking.owner", Program::Booking, 13),
+    // A charge has a name in the database before it moves money.
     ("booking.name_before_charge", Program::Booking, 4),
+    // An attempt is failed only when its charge is cancelled at the gateway.
     ("booking.fence", Program::Booking, 4),
+    // Seats are sold before a booking is called confirmed.
     ("booking.seats_before_confirmed", Program::Booking, 2),
+    // What a holder has to be told is written with the change.
     ("booking.outbox", Program::Booking, 10),
+    // The same Idempotency-Key is the same operation.
     ("idempotency.same_operation", Program::Booking, 7),
+    // A message is acknowledged after its work is committed.
     ("bus.ack_after_work", Program::Notification, 11),
+    // A message counts as published when RabbitMQ has confirmed it.
     ("bus.publisher_confirms", Program::Booking, 11),
+    // A message id is stored once.
     ("notification.once", Program::Notification, 10),
+    // Notifications are their reader's.
     ("notification.owner", Program::Notification, 13),
+    // The answer that is kept of a registration goes with the account.
     ("user.forget_answers", Program::User, 15),
-    // Last: the second charge stays unsettled for ever.
+    // One payment of a booking is under way or has been made. Last: the second charge stays unsettled for ever.
     ("booking.one_live_payment", Program::Booking, 4),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_of_its_guards_the_platform_is_found_out() -> Result<()> {
-    Box::pin(alone(LIMIT, take_guards_away())).await
+    Box::pin(alone(BUILD_LIMIT + LIMIT, async {
+        let began = Instant::now();
+        say("building the mutants");
+        let mutants = Binaries::mutants().await?;
+        say(&format!("the mutants are built after {:.0} s", began.elapsed().as_secs_f64()));
+        timeout(LIMIT, take_guards_away(mutants)).await.context("something is stuck")?
+    }))
+    .await
 }
 
-async fn take_guards_away() -> Result<()> {
-    let world = Arc::new(World::start(HOLD_SECONDS).await?);
+async fn take_guards_away(mutants: Binaries) -> Result<()> {
+    let options = Options { binaries: Some(mutants), ..Options::default() };
+    let world = Arc::new(World::start_with(HOLD_SECONDS, options).await?);
     let work = Workload::prepare(&world.stack, 2).await?;
     // MongoDB would refuse counters below 0: a second guard behind the first.
     let lax = doc! { "collMod": "events", "validator": {}, "validationLevel": "off" };
@@ -73,7 +108,7 @@ async fn take_guards_away() -> Result<()> {
     let mut lab = Lab { watcher, person: work.people[0].clone(), world, work, rng: StdRng::seed_from_u64(1) };
 
     for (guard, program, _) in MUTANTS {
-        lab.tells(guard, program, Vec::new()).await.with_context(|| guard.to_owned())?;
+        lab.tells(guard, program).await.with_context(|| guard.to_owned())?;
     }
     let mut known = lab.violations().await?;
     ensure!(known.is_empty(), "with all guards in place: {known:?}");
@@ -81,7 +116,8 @@ async fn take_guards_away() -> Result<()> {
     let mut survivors = Vec::new();
     for (guard, program, invariant) in MUTANTS {
         let began = Instant::now();
-        lab.tells(guard, program, vec![guard.to_owned()]).await.with_context(|| guard.to_owned())?;
+        lab.takes_away(guard, program).await?;
+        lab.tells(guard, program).await.with_context(|| guard.to_owned())?;
         let found = lab.violations().await?;
         let new: Vec<_> = found.iter().filter(|violation| !known.contains(violation)).collect();
         let caught = new.iter().find(|violation| violation.invariant() == invariant);
@@ -92,16 +128,19 @@ async fn take_guards_away() -> Result<()> {
         }
         known.extend(found);
         lab.world.mend().await?;
+        lab.takes_away("", program).await?;
     }
     ensure!(survivors.is_empty(), "nobody misses {survivors:?}");
     Ok(())
 }
 
 #[test]
-fn every_guard_has_its_mutant() {
-    let listed: Vec<_> = MUTANTS.iter().map(|(guard, ..)| *guard).collect();
+fn every_mutant_has_its_patch() {
+    let patches = fs::read_dir(paths::workspace().join("tests/faults/mutants")).unwrap();
+    let patches: BTreeSet<_> = patches.map(|patch| patch.unwrap().file_name().into_string().unwrap()).collect();
 
-    assert_eq!(listed, GUARDS);
+    let listed = MUTANTS.iter().map(|(guard, ..)| *guard).chain(["switch"]);
+    assert_eq!(listed.map(|name| format!("{name}.patch")).collect::<BTreeSet<_>>(), patches);
 }
 
 struct Lab {
@@ -113,24 +152,33 @@ struct Lab {
 }
 
 impl Lab {
-    /// Tells the story that needs the guard, with those guards removed.
-    async fn tells(&mut self, guard: &str, program: Program, removed: Vec<String>) -> Result<()> {
-        let orders = FaultConfig { removed_guards: removed, ..FaultConfig::default() };
-        self.world.order(program, &orders).await?;
+    /// Has the replicas of a program leave out that guard until they end; the empty name stands for none.
+    async fn takes_away(&self, guard: &'static str, program: Program) -> Result<()> {
+        for replica in self.world.stack.replicas(program) {
+            let url = format!("http://{}/mutant", replica.admin);
+            self.world.http.put(url).body(guard).send().await?.error_for_status()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the story that needs the guard.
+    async fn tells(&mut self, guard: &str, program: Program) -> Result<()> {
+        // An earlier story may have left orders that nobody carried out.
+        self.world.order(program, &FaultConfig::default()).await?;
         match guard {
             "event.available" => self.wants_more_than_there_is().await,
             "event.hold_once" => self.is_killed_holding().await,
             "event.released_stays_released" => self.pays_late().await,
             "event.only_expired" => self.pays_before_its_sweeper_looks().await,
             "event.outbox" => self.calls_off_an_event().await,
-            "booking.compare_and_set" => self.pays_while_it_expires(orders).await,
+            "booking.compare_and_set" => self.pays_while_it_expires().await,
             "booking.one_live_payment" => self.pays_twice().await,
             "booking.owner" | "notification.owner" => self.looks_at_what_is_not_theirs().await,
             "booking.name_before_charge" | "booking.seats_before_confirmed" => self.pays_at_once().await,
             "booking.fence" => self.pays_a_slow_gateway().await,
             "booking.outbox" => self.books(NewEvent::free(5)).await.map(drop),
             "idempotency.same_operation" => self.asks_twice().await,
-            "bus.ack_after_work" => self.kills_the_listener(orders).await,
+            "bus.ack_after_work" => self.kills_the_listener().await,
             "bus.publisher_confirms" => self.unbinds_the_queue().await,
             "notification.once" => self.is_told_twice().await,
             "user.forget_answers" => self.work.leave(&mut self.rng).await.map(drop).context("nobody has left"),
@@ -219,22 +267,22 @@ impl Lab {
     }
 
     /// The sweeper that ended the hold stalls before it says so, and meanwhile the booking wins seats back.
-    async fn pays_while_it_expires(&mut self, orders: FaultConfig) -> Result<()> {
+    async fn pays_while_it_expires(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
         self.world.end_hold(&booking).await?;
-        self.pays_while_a_sweeper_stalls(&booking, "booking.expire.released", orders).await
+        self.pays_while_a_sweeper_stalls(&booking, "booking.expire.released").await
     }
 
     /// The sweeper took the booking for one that may have expired, and comes to it when it is confirmed.
     async fn pays_before_its_sweeper_looks(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.claimed", FaultConfig::default()).await?;
+        self.pays_while_a_sweeper_stalls(&booking, "booking.sweeper.claimed").await?;
         self.world.stand_down(Program::Booking).await
     }
 
-    async fn pays_while_a_sweeper_stalls(&self, booking: &Value, point: &str, orders: FaultConfig) -> Result<()> {
+    async fn pays_while_a_sweeper_stalls(&self, booking: &Value, point: &str) -> Result<()> {
         let stall = Stall { point: point.to_owned(), ms: STALL_MS };
-        self.world.order(Program::Booking, &FaultConfig { stall_at: Some(stall), ..orders }).await?;
+        self.world.order(Program::Booking, &FaultConfig { stall_at: Some(stall), ..FaultConfig::default() }).await?;
         let sql = "update bookings set next_check_at = now() where id = $1";
         let id = number(booking);
         sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
@@ -278,9 +326,9 @@ impl Lab {
         Ok(())
     }
 
-    async fn kills_the_listener(&mut self, orders: FaultConfig) -> Result<()> {
+    async fn kills_the_listener(&mut self) -> Result<()> {
         let kill_at = Some("notification.store.counted".to_owned());
-        self.world.order(Program::Notification, &FaultConfig { kill_at, ..orders }).await?;
+        self.world.order(Program::Notification, &FaultConfig { kill_at, ..FaultConfig::default() }).await?;
         self.books(NewEvent::free(5)).await?;
         self.world.revive(Program::Notification).await
     }

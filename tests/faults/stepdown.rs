@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bson::doc;
 use eventplatform_tests::process::{Daemon, Spec};
-use eventplatform_tests::stack::ServerUrls;
+use eventplatform_tests::stack::{Options, ServerUrls};
 use eventplatform_tests::{paths, ports, servers, wait};
 use mongodb::Client;
 
@@ -31,7 +31,8 @@ async fn step_down() -> Result<()> {
     let folder = servers::scratch_folder()?;
     let set = ReplicaSet::start(folder.path()).await?;
     let postgres = std::env::var("TEST_POSTGRES_URL").context("run `make test`")?;
-    let world = Arc::new(World::start_on(20, Some(ServerUrls { postgres, mongodb: set.url.clone() })).await?);
+    let server_urls = Some(ServerUrls { postgres, mongodb: set.url.clone() });
+    let world = Arc::new(World::start_with(20, Options { server_urls, ..Options::default() }).await?);
     let work = Workload::prepare(&world.stack, 10).await?;
     let mut users = work.run(16, 1);
 

@@ -9,7 +9,7 @@ use eventplatform_tests::fleet::Replica;
 use eventplatform_tests::link::Links;
 use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::{MongoDb, Postgres};
-use eventplatform_tests::stack::{Options, ServerUrls, Stack};
+use eventplatform_tests::stack::{Options, Stack};
 use eventplatform_tests::wait;
 use futures::future::{select_all, try_join_all};
 use mongodb::Database;
@@ -54,11 +54,11 @@ pub(crate) struct World {
 impl World {
     /// Starts it: servers of its own that write to the disk, two replicas of each service and the gateway.
     pub(crate) async fn start(hold_seconds: u64) -> Result<Self> {
-        Self::start_on(hold_seconds, None).await
+        Self::start_with(hold_seconds, Options::default()).await
     }
 
-    /// The same on servers of somebody else's, and without links.
-    pub(crate) async fn start_on(hold_seconds: u64, server_urls: Option<ServerUrls>) -> Result<Self> {
+    /// The same of other programs, or on servers of somebody else's and without links.
+    pub(crate) async fn start_with(hold_seconds: u64, options: Options) -> Result<Self> {
         let links = Links::new();
         let set = |program, name, value: u64| (program, name, value.to_string());
         let mut environment = vec![
@@ -70,10 +70,9 @@ impl World {
             set(Program::User, "ACCESS_TOKEN_SECONDS", 24 * 3600),
         ];
         environment.extend(Program::ALL.map(|program| (program, "LOG_LEVEL", "warn".to_owned())));
-        let own_servers = server_urls.is_none();
+        let own_servers = options.server_urls.is_none();
         let detour = own_servers.then(|| links.detour());
-        let options = Options { replicas: 2, own_servers, server_urls, environment, detour, ..Options::default() };
-        let stack = Stack::start(options).await?;
+        let stack = Stack::start(Options { replicas: 2, own_servers, environment, detour, ..options }).await?;
         let world = Self {
             http: http_client(),
             users: stack.database(Program::User).await?,

@@ -282,7 +282,7 @@ impl Replica {
         self.daemon.signal(signal).await;
     }
 
-    /// Gives it orders about its failpoints and guards; fails if its build has none.
+    /// Gives it orders about its failpoints; fails if its build has none.
     pub async fn order(&self, http: &Client, orders: &FaultConfig) -> Result<()> {
         let url = format!("http://{}/failpoints", self.admin);
         match http.put(url).json(orders).send().await?.status().as_u16() {

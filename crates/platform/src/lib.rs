@@ -57,15 +57,6 @@ macro_rules! failpoint {
     ($name:literal) => {};
 }
 
-/// `false`: this build keeps its guards.
-#[cfg(not(all(feature = "failpoints", debug_assertions)))]
-#[macro_export]
-macro_rules! guard_removed {
-    ($name:literal) => {
-        false
-    };
-}
-
 pub use clock::Clock;
 #[cfg(feature = "server")]
 pub use error::{ApiError, ApiResult};

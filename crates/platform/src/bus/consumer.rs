@@ -155,9 +155,6 @@ where
     let context = RequestContext::from_headers(None, traceparent(&delivery).as_deref());
     let message_id = delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
     crate::failpoint!("bus.received");
-    if crate::guard_removed!("bus.ack_after_work") {
-        delivery.ack(BasicAckOptions::default()).await?;
-    }
     let span = tracing::info_span!("message", queue = queue.name, message_id, trace_id = context.trace.trace_id());
     let outcome = context.scope(attempt(&delivery, &message_id, stop, handler)).instrument(span).await;
     let outcome = match outcome {

@@ -163,9 +163,6 @@ impl Publisher {
             pending.push(send(&channel, envelope, deadline).await);
         }
         crate::failpoint!("bus.sent");
-        if crate::guard_removed!("bus.publisher_confirms") {
-            return envelopes.iter().map(|_| Ok(())).collect();
-        }
         let mut results = Vec::with_capacity(pending.len());
         for confirm in pending {
             results.push(match confirm {

@@ -1,9 +1,8 @@
-//! Failpoints: named places where a test may have the process killed or stalled, and guards that it may take away.
+//! Failpoints: named places between two effects, where a test may have the process killed or stalled.
 //!
 //! They exist in debug builds with the feature `failpoints` alone, which `eventplatform-tests` switches on. A release
-//! build holds no trace of them, whatever features it is given: [`crate::failpoint!`] is nothing there, and
-//! [`crate::guard_removed!`] is `false`. The tests in `tests/faults` give [`FaultConfig`] at `/failpoints` of the admin
-//! listener; a process that starts again has none.
+//! build holds no trace of them, whatever features it is given: [`crate::failpoint!`] is nothing there. The tests in
+//! `tests/faults` give [`FaultConfig`] at `/failpoints` of the admin listener; a process that starts again has none.
 
 mod names;
 
@@ -21,36 +20,27 @@ use chrono::TimeDelta;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
-pub use self::names::{GUARDS, POINTS};
+pub use self::names::POINTS;
 
 /// Lets a test kill or stall the process between two effects. The name is one of [`POINTS`], and stands in one place.
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {{
-        const { assert!($crate::failpoint::is_listed(&$crate::failpoint::POINTS, $name), "list it in POINTS") };
+        const { assert!($crate::failpoint::is_listed($name), "list it in POINTS") };
         $crate::failpoint::reach($name).await;
     }};
 }
 
-/// Whether a test took away the guard of that name, one of [`GUARDS`].
-#[macro_export]
-macro_rules! guard_removed {
-    ($name:literal) => {{
-        const { assert!($crate::failpoint::is_listed(&$crate::failpoint::GUARDS, $name), "list it in GUARDS") };
-        $crate::failpoint::is_removed($name)
-    }};
-}
-
 /// What a test wants of this process. New orders replace the old ones.
+///
+/// Unknown fields are ignored: a replica of another version may have more of them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct FaultConfig {
     /// Die, as by `kill -9`, where this point is reached first.
     pub kill_at: Option<String>,
     /// Stall where this point is reached first; gone from the orders once that has begun.
     pub stall_at: Option<Stall>,
-    /// The guards to do without.
-    pub removed_guards: Vec<String>,
     /// How far this process's clock is ahead of the machine's.
     pub clock_offset_seconds: i64,
 }
@@ -65,8 +55,7 @@ pub struct Stall {
     pub ms: u64,
 }
 
-static ORDERS: Mutex<FaultConfig> =
-    Mutex::new(FaultConfig { kill_at: None, stall_at: None, removed_guards: Vec::new(), clock_offset_seconds: 0 });
+static ORDERS: Mutex<FaultConfig> = Mutex::new(FaultConfig { kill_at: None, stall_at: None, clock_offset_seconds: 0 });
 
 fn orders() -> MutexGuard<'static, FaultConfig> {
     ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,21 +83,16 @@ fn die(point: &str) {
     std::process::abort();
 }
 
-/// What [`crate::guard_removed!`] asks.
-pub fn is_removed(guard: &str) -> bool {
-    orders().removed_guards.iter().any(|removed| removed == guard)
-}
-
 /// How far this process's clock is ahead of the machine's.
 pub fn clock_offset() -> TimeDelta {
     TimeDelta::seconds(orders().clock_offset_seconds)
 }
 
-/// Whether a list holds that name; for the macros, which ask when they are compiled.
-pub const fn is_listed(list: &[&str], name: &str) -> bool {
+/// Whether [`POINTS`] holds that name; for the macro, which asks when it is compiled.
+pub const fn is_listed(name: &str) -> bool {
     let mut at = 0;
-    while at < list.len() {
-        if is_same(list[at].as_bytes(), name.as_bytes()) {
+    while at < POINTS.len() {
+        if is_same(POINTS[at].as_bytes(), name.as_bytes()) {
             return true;
         }
         at += 1;
@@ -132,8 +116,7 @@ pub fn routes() -> Router {
 
 async fn take_orders(Json(new): Json<FaultConfig>) -> StatusCode {
     let points = new.kill_at.iter().chain(new.stall_at.iter().map(|stall| &stall.point));
-    let known = points.map(String::as_str).all(|point| is_listed(&POINTS, point));
-    if !known || !new.removed_guards.iter().all(|guard| is_listed(&GUARDS, guard)) {
+    if !points.map(String::as_str).all(is_listed) {
         return StatusCode::UNPROCESSABLE_ENTITY;
     }
     *orders() = new;

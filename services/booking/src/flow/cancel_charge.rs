@@ -7,9 +7,6 @@ use crate::{clients::gateway::GatewayFailure, domain::saga::Charge, error::Inter
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
     let charge_id = run.charge_id()?;
-    if platform::guard_removed!("booking.fence") {
-        return Ok(run.learned(|known| known.charge = Charge::Cancelled));
-    }
     let cancelled = run.state.gateway.cancel_charge(&charge_id).await;
     failpoint!("booking.pay.fenced");
     match cancelled {

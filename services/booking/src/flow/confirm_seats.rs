@@ -10,9 +10,6 @@ use crate::{
 };
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
-    if platform::guard_removed!("booking.seats_before_confirmed") {
-        return Ok(run.learned(|known| known.reservation = Reservation::Confirmed));
-    }
     let (state, booking) = (run.state, &run.record.booking);
     let confirm = || state.events.confirm(&booking.event_id, booking.reservation_id);
     match state.events.retry_until_conclusive(confirm).await.1 {

@@ -72,9 +72,6 @@ impl Store {
     }
 
     pub async fn find_user_booking(&self, user_id: i32, id: i32) -> sqlx::Result<Option<Booking>> {
-        if platform::guard_removed!("booking.owner") {
-            return self.find_booking(id).await;
-        }
         bookings!("select", "from bookings where id = $1 and user_id = $2", id, user_id)
             .fetch_optional(&self.pool)
             .await

@@ -89,8 +89,7 @@ impl Store {
 
     async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> WorkResult<InsertOutcome> {
         let existing = self.notifications.find_one(doc! { "_id": new.id.to_string() }).session(&mut *session).await?;
-        let insert_again = existing.is_some() && platform::guard_removed!("notification.once");
-        if existing.is_some() && !insert_again {
+        if existing.is_some() {
             return Ok(InsertOutcome::Duplicate);
         }
         // A deletion that commits after this read conflicts with the `$inc` below.
@@ -108,12 +107,7 @@ impl Store {
             .map(Counters::from)
             .unwrap_or_default();
         platform::failpoint!("notification.store.counted");
-        let mut record = NotificationRecord::new(new, seq);
-        if insert_again {
-            // A second guard, the unique id, would refuse the duplicate.
-            record.id = Uuid::new_v4().to_string();
-        }
-        self.notifications.insert_one(record).session(session).await?;
+        self.notifications.insert_one(NotificationRecord::new(new, seq)).session(session).await?;
         platform::failpoint!("notification.store.inserted");
         Ok(InsertOutcome::Stored(seq))
     }

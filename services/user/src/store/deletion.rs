@@ -88,10 +88,8 @@ async fn erase_personal_data(connection: &mut PgConnection, id: i32, registratio
     sqlx::query!("delete from password_resets where user_id = $1", id).execute(&mut *connection).await?;
     // The stored answer of the registration holds name and address; it is not under the user's id, which did not
     // exist yet.
-    if !platform::guard_removed!("user.forget_answers") {
-        sqlx::query!("delete from idempotency_keys where user_id = $1 or operation_id = $2", id, registration_id)
-            .execute(&mut *connection)
-            .await?;
-    }
+    sqlx::query!("delete from idempotency_keys where user_id = $1 or operation_id = $2", id, registration_id)
+        .execute(&mut *connection)
+        .await?;
     Ok(())
 }

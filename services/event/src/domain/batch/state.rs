@@ -65,7 +65,7 @@ impl<'a> BatchState<'a> {
         let DecreaseCapacity { reservation_id: id, seats, hold_seconds, user_id, paid } = *request;
         let known = self.find_reservation(id)?;
         let event = self.event.as_ref().ok_or(Refusal::EventNotFound)?;
-        if let Some(known) = known.filter(|_| !platform::guard_removed!("event.hold_once")) {
+        if let Some(known) = known {
             return match known.state {
                 ReservationState::Released => Err(Refusal::ReservationReleased),
                 _ if known.seats != seats => Err(Refusal::ReservationMismatch),
@@ -129,7 +129,6 @@ impl<'a> BatchState<'a> {
     fn confirm(&mut self, id: Uuid) -> Result<Answer, Refusal> {
         let mut reservation = self.find_reservation(id)?.ok_or(Refusal::ReservationNotFound)?.clone();
         match reservation.state {
-            ReservationState::Released if platform::guard_removed!("event.released_stays_released") => {}
             ReservationState::Released => return Err(Refusal::ReservationReleased),
             ReservationState::Confirmed => return Ok(Answer::Reservation(reservation.status())),
             ReservationState::Held => {}
@@ -155,7 +154,6 @@ impl<'a> BatchState<'a> {
             let tombstone = Reservation::tombstone(id, self.event_id, self.now);
             return Ok(Answer::Reservation(self.put(tombstone)));
         };
-        let only_expired = only_expired && !platform::guard_removed!("event.only_expired");
         let unchanged =
             reservation.state == ReservationState::Released || only_expired && !reservation.is_expired(self.now);
         let mut reservation = reservation.clone();

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use contracts::reservation::ReservationState::{self, Confirmed, Held, Released};
 use mongodb::{ClientSession, error::Error};
 use platform::{
-    failpoint, guard_removed,
+    failpoint,
     mongo::transaction::{WorkFailure, WorkResult},
 };
 use uuid::Uuid;
@@ -41,7 +41,7 @@ impl Store {
         if !outcome.confirms.is_empty() || !outcome.releases.is_empty() {
             failpoint!("event.batch.reservations_moved");
         }
-        if !outcome.messages.is_empty() && !guard_removed!("event.outbox") {
+        if !outcome.messages.is_empty() {
             let records = outcome.messages.iter().map(OutboxRecord::try_from).collect::<Result<Vec<_>, _>>()?;
             self.outbox.insert_many(records).session(&mut *session).await?;
             failpoint!("event.batch.messages_written");
@@ -83,8 +83,6 @@ impl Store {
         if ids.is_empty() {
             return Ok(());
         }
-        let any = [Held, Confirmed, Released];
-        let from = if guard_removed!("event.released_stays_released") { &any } else { from };
         let (from, to) = (bson::serialize_to_bson(from), bson::serialize_to_bson(&to));
         let (from, to) = (from.map_err(Error::custom)?, to.map_err(Error::custom)?);
         let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();

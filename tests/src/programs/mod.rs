@@ -1,9 +1,10 @@
 //! The programs of the platform: their packages, their binaries, and building them.
 
+mod copies;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::fs;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -81,25 +82,20 @@ pub fn remove_run_variables(command: &mut Command) {
 
 /// What git says about the workspace.
 async fn git(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("git").args(arguments).current_dir(paths::workspace()).output().await?;
-    ensure!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    output_of(Command::new("git").args(arguments).current_dir(paths::workspace())).await
+}
+
+/// What a command prints; fails with what it complains about.
+async fn output_of(command: &mut Command) -> Result<String> {
+    let output = command.output().await.with_context(|| format!("cannot start {:?}", command.as_std()))?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{:?}: {complaint}", command.as_std());
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// What git calls the checkout, with a mark if it has been changed since.
 pub async fn version() -> String {
     git(&["describe", "--tags", "--always", "--dirty"]).await.unwrap_or_else(|_| "unknown".to_owned())
-}
-
-/// Gives a new target folder the debug builds of another one, so that cargo finds the dependencies built there; without
-/// them it builds them anew. By hard links: cargo writes what differs under other names.
-async fn share_dependencies(from: &Path, to: &Path) {
-    let (from, to) = (from.join("debug"), to.join("debug"));
-    if fs::create_dir_all(&to).await.is_err() {
-        return;
-    }
-    let parts = [".fingerprint", "build", "deps"].map(|part| from.join(part));
-    Command::new("cp").arg("-al").args(parts).arg(&to).status().await.ok();
 }
 
 /// The built programs.
@@ -125,38 +121,6 @@ impl Binaries {
     pub async fn build() -> Result<Self> {
         let release = std::env::current_exe()?.components().any(|part| part.as_os_str() == "release");
         Self::build_in(&paths::workspace(), &paths::cargo_target()?, release).await
-    }
-
-    /// The programs of an older version: the latest tag before this commit, else its parent. They are built once for
-    /// each commit and kept in the cache folder. `None` where there is no history.
-    pub async fn older() -> Result<Option<(String, Self)>> {
-        let described = git(&["describe", "--tags", "--abbrev=0", "HEAD^"]).await;
-        let Ok(version) = described.or(git(&["rev-parse", "--short", "HEAD^"]).await) else { return Ok(None) };
-        let commit = git(&["rev-parse", &format!("{version}^{{commit}}")]).await?;
-        let cache = paths::cache()?.join("older");
-        let programs = cache.join(&commit);
-        if let Ok(binaries) = Self::find(&programs) {
-            return Ok(Some((version, binaries)));
-        }
-
-        let sources = cache.join("sources");
-        fs::remove_dir_all(&sources).await.ok();
-        fs::create_dir_all(&sources).await?;
-        fs::create_dir_all(&programs).await?;
-        let archive = sources.join("sources.tar");
-        git(&["archive", "--output", &archive.to_string_lossy(), &commit]).await?;
-        // Files get the present time, so that cargo sees what differs from the version that was built there before.
-        let unpacked = Command::new("tar").arg("-xmf").arg(&archive).current_dir(&sources).status().await?;
-        ensure!(unpacked.success(), "tar cannot unpack {}", archive.display());
-        let target = cache.join("target");
-        if !target.exists() {
-            share_dependencies(&paths::cargo_target()?, &target).await;
-        }
-        let built = Self::build_in(&sources, &target, false).await?;
-        for program in Program::ALL {
-            fs::copy(built.path(program), programs.join(program.name())).await?;
-        }
-        Ok(Some((version, Self::find(&programs)?)))
     }
 
     /// The workspace there; in the profile for releases, or for development.
