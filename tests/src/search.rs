@@ -4,8 +4,10 @@ use anyhow::{Context, Result};
 use bson::{RawDocumentBuf, doc};
 use contracts::message::QUEUES;
 use futures::TryStreamExt;
-use lapin::options::BasicGetOptions;
-use lapin::{Connection, ConnectionProperties};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
 use mongodb::Client as MongoClient;
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -71,14 +73,20 @@ impl Stack {
         Ok(hits)
     }
 
-    /// Every queue and its dead letters. The messages stay: they go back when the connection ends without an
-    /// acknowledgement.
+    /// Every queue, its deferred messages and its dead letters. The messages stay: they go back when the connection ends
+    /// without an acknowledgement.
     async fn search_queues(&self, text: &str) -> Result<Vec<Hit>> {
         let connection = Connection::connect(&self.rabbitmq.url(), ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
         let mut hits = Vec::new();
         for queue in QUEUES {
-            for name in [queue.name.to_owned(), format!("{}.dead", queue.name)] {
+            // The way that messages go; the queue of deferred ones is declared when it is first needed.
+            for name in [format!("{}.retry", queue.name), queue.name.to_owned(), format!("{}.dead", queue.name)] {
+                let channel = connection.create_channel().await?;
+                let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                match channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await {
+                    Err(error) if is_not_found(&error) => continue,
+                    declared => declared.map(drop)?,
+                }
                 while let Some(message) = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await? {
                     let body = String::from_utf8_lossy(&message.delivery.data);
                     let content = format!("{body} {:?}", message.delivery.properties);
@@ -92,6 +100,10 @@ impl Stack {
         connection.close(200, "searched".into()).await?;
         Ok(hits)
     }
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
 /// The rows of every table that hold the text, each with its table's name.

@@ -580,6 +580,17 @@ fn probes_of_the_servers_log_in() {
 }
 
 #[test]
+fn the_log_of_postgres_holds_no_values() {
+    let plan = Given::new(json!({})).plan();
+    let container = &find(&plan, Kind::StatefulSet, "demo-postgres")["spec"]["template"]["spec"]["containers"][0];
+
+    let arguments: Vec<_> = container["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for setting in ["log_error_verbosity=terse", "log_parameter_max_length_on_error=0"] {
+        assert!(arguments.windows(2).any(|pair| pair == ["-c", setting]), "{arguments:?}");
+    }
+}
+
+#[test]
 fn two_platforms_in_a_namespace_share_no_name() {
     let names = |name: &str| {
         let mut given = Given::new(json!({}));

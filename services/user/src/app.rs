@@ -96,5 +96,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             server::serve(&config.server, app.router(), app.readiness(), app.lifecycle).await
         }
         Command::Migrate => postgres::migrate(&config.postgres.url()?, "user-service migrate", &sqlx::migrate!()).await,
+        Command::RepublishDeletions { since } => {
+            let store = Store::new(postgres::pool(&config.postgres.url()?, NAME, 1)?);
+            let messages = store.republish_deletions(since).await?;
+            tracing::info!(messages, "the messages about deleted accounts are in the outbox");
+            Ok(())
+        }
     }
 }

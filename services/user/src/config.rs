@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 use platform::config::{AmqpArgs, PostgresArgs, Secret, ServerArgs, secret};
 use url::Url;
@@ -30,7 +31,8 @@ pub struct Config {
     /// Base URL of event-service, such as `http://event-service:8080`.
     #[arg(long, env = contracts::env::EVENT_SERVICE_URL)]
     pub event_service_url: Option<Url>,
-    /// E-mail address of the first admin, who is created at start unless a user has that address.
+    /// E-mail address of the first admin, who is created at start unless there is an active admin, or a user has that
+    /// address.
     #[arg(long, env = contracts::env::ADMIN_EMAIL)]
     pub admin_email: Option<String>,
     /// Password of the first admin. It is used only to create the admin; changing it later has no effect.
@@ -65,6 +67,13 @@ pub enum Command {
     Serve,
     /// Bring the database schema up to date, then exit.
     Migrate,
+    /// Publish the messages about deleted accounts again, then exit. For use after another service's database was restored
+    /// from a backup; safe to repeat.
+    RepublishDeletions {
+        /// Only accounts that were deleted at this time or later, such as `2026-01-31T12:00:00Z`.
+        #[arg(long, default_value_t = DateTime::UNIX_EPOCH)]
+        since: DateTime<Utc>,
+    },
 }
 
 impl Config {

@@ -8,6 +8,9 @@ use thiserror::Error;
 pub enum Refusal {
     #[error("this e-mail address is taken; log in, or have your password reset")]
     EmailTaken,
+    /// The answer under an Idempotency-Key whose registration succeeded before.
+    #[error("the account of this registration was deleted; use a new Idempotency-Key to register again")]
+    AccountDeleted,
     /// Unknown address or wrong password; the answer does not tell which.
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
@@ -67,6 +70,7 @@ impl From<Refusal> for ApiError {
         let detail = refusal.to_string();
         match refusal {
             Refusal::EmailTaken => Self::conflict("email_taken", detail),
+            Refusal::AccountDeleted => Self::conflict("account_deleted", detail),
             Refusal::InvalidCredentials => Self::unauthorized("invalid_credentials", detail),
             Refusal::AccountDisabled => Self::forbidden("account_disabled", detail),
             Refusal::TooManyAttempts { retry_after_seconds } => {

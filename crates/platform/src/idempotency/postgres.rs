@@ -2,11 +2,12 @@
 //!
 //! The queries are checked when they run, not when they compile: this crate has no database of its own.
 
+use axum::{body::to_bytes, response::IntoResponse};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use uuid::Uuid;
 
 use super::{Claim, IdempotencyStore, LEASE, RETENTION, Scope, StoredAnswer, Ticket};
-use crate::ApiResult;
+use crate::{ApiError, ApiResult};
 
 /// Records in PostgreSQL.
 #[derive(Clone, Debug)]
@@ -24,6 +25,26 @@ impl PgIdempotency {
     pub async fn purge(&self) -> sqlx::Result<u64> {
         let sql = "delete from idempotency_keys where created_at < now() - make_interval(secs => $1)";
         Ok(sqlx::query(sql).bind(RETENTION.as_secs_f64()).execute(&self.pool).await?.rows_affected())
+    }
+
+    /// Replaces what the record of an operation holds of its request and answer by a refusal, in the transaction of
+    /// `connection`. Every further request under the key gets the refusal, whatever its body; work in progress does not
+    /// store its answer.
+    pub async fn refuse(connection: &mut PgConnection, operation_id: Uuid, refusal: ApiError) -> sqlx::Result<()> {
+        let (parts, body) = refusal.into_response().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let answer = StoredAnswer::new(parts.status, &parts.headers, &body);
+        sqlx::query(
+            "update idempotency_keys set fingerprint = '', lease_token = null, status = $2, headers = $3, body = $4
+             where operation_id = $1",
+        )
+        .bind(operation_id)
+        .bind(i16::try_from(answer.status).unwrap_or(500))
+        .bind(answer.headers)
+        .bind(answer.body)
+        .execute(connection)
+        .await
+        .map(drop)
     }
 }
 
@@ -65,7 +86,9 @@ impl IdempotencyStore for PgIdempotency {
         .await?;
         // Purged in between: the next attempt creates it again.
         let Some(row) = row else { return Ok(Claim::InProgress) };
-        if row.try_get::<Vec<u8>, _>("fingerprint")? != scope.fingerprint {
+        let fingerprint: Vec<u8> = row.try_get("fingerprint")?;
+        // Empty in a record that `refuse` has changed.
+        if !fingerprint.is_empty() && fingerprint != scope.fingerprint {
             return Ok(Claim::KeyReused);
         }
         Ok(match row.try_get::<Option<i16>, _>("status")? {

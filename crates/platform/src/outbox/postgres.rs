@@ -67,6 +67,20 @@ async fn insert(
     Ok(created_at.map(row))
 }
 
+/// Like [`enqueue`], but if the message of that id was published, it is published again.
+pub async fn enqueue_again(connection: &mut PgConnection, id: Uuid, message: &Message) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into outbox as o (id, message) values ($1, $2)
+         on conflict (id) do update set published_at = null, created_at = now(), lease_until = null, attempts = 0
+             where o.published_at is not null",
+    )
+    .bind(id)
+    .bind(Json(message))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// The outbox in PostgreSQL. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PgOutbox {

@@ -8,6 +8,17 @@ use crate::{
     credentials::Credential,
 };
 
+/// Failed statements are logged without their values: a violated constraint's detail and a statement's parameters hold
+/// names and addresses.
+const ARGUMENTS: [&str; 7] = [
+    "postgres",
+    "-c",
+    "max_connections=200",
+    "-c",
+    "log_error_verbosity=terse",
+    "-c",
+    "log_parameter_max_length_on_error=0",
+];
 const PROBE: &str =
     "exec psql --no-psqlrc --quiet --no-align --tuples-only -h 127.0.0.1 -U postgres -d postgres -c 'select 1'";
 
@@ -18,7 +29,7 @@ pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
     let container = Container {
         name: "postgres".to_owned(),
         image: Some(image.clone()),
-        args: Some(["postgres", "-c", "max_connections=200"].map(str::to_owned).into()),
+        args: Some(ARGUMENTS.map(str::to_owned).into()),
         env: Some(vec![
             pod::env("PGDATA", "/var/lib/postgresql/data/pgdata"),
             pod::env("POSTGRES_USER", POSTGRES_ADMIN),

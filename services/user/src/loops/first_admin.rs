@@ -1,9 +1,8 @@
-//! Creates the first admin, from ADMIN_EMAIL and ADMIN_PASSWORD.
+//! Creates the first admin, from ADMIN_EMAIL and ADMIN_PASSWORD, while there is no active admin.
 
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use contracts::identity::Role;
 use platform::{
     Lifecycle,
     task::{Progress, supervise},
@@ -31,21 +30,23 @@ impl FirstAdmin {
         Ok(Self { email, password })
     }
 
-    /// Creates the admin unless a user has the address. Never changes an existing user.
+    /// Creates the admin unless there is an active one or a user has the address. Never changes an existing user.
     pub async fn create(&self, state: &AppState) -> anyhow::Result<()> {
-        match state.store.find_credentials(&self.email).await? {
-            Some(found) if found.user.role == Role::Admin => return Ok(()),
-            Some(_) => {
-                tracing::warn!("ADMIN_EMAIL belongs to a user who is not an admin; no admin was created");
-                return Ok(());
-            }
-            None => {}
+        // Looked up first, so that the admin of another replica is not taken for a user who has the address.
+        let address_is_taken = state.store.find_credentials(&self.email).await?.is_some();
+        if state.store.has_active_admin().await? {
+            return Ok(());
+        }
+        if address_is_taken {
+            tracing::warn!("nobody is an active admin, and a user has ADMIN_EMAIL; no admin was created");
+            return Ok(());
         }
         // Not checked at start: a weak password of an existing admin must not keep a new version from starting.
         self.password.check_strength(self.email.as_str()).map_err(anyhow::Error::msg).context("ADMIN_PASSWORD")?;
         let hash = state.hasher.hash(self.password.clone()).await.map_err(|error| anyhow!("{error}"))?;
-        state.store.insert_admin(&self.email, &hash).await?;
-        tracing::info!("first admin created");
+        if state.store.insert_first_admin(&self.email, &hash).await? {
+            tracing::info!("first admin created");
+        }
         Ok(())
     }
 }

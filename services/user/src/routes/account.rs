@@ -179,7 +179,8 @@ pub(super) async fn delete_account(
 
 async fn delete(state: &AppState, user: &User, password_hash: &str, limits: &[RateLimit]) -> ApiResult<()> {
     let message = &Message::UserDeleted(UserFact { user_id: user.id, occurred_at: state.clock.now() });
-    let account = AccountDeletion { user_id: user.id, password_hash, limits, message };
+    let refusal = Refusal::AccountDeleted.into();
+    let account = AccountDeletion { user_id: user.id, password_hash, limits, message, refusal };
     match state.store.delete_account(account).await? {
         DeletionOutcome::Deleted => {}
         DeletionOutcome::LastAdmin => return Err(Refusal::LastAdmin.into()),

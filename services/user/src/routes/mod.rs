@@ -22,7 +22,16 @@ use crate::state::AppState;
 pub fn router(state: AppState) -> Router {
     // Requests that hash a password have their own admission group, so that others do not wait for them.
     let hashing = ApiRouter::new()
-        .api_route("/users/register", post_with(users::register, |op| op.summary("Register an account")))
+        .api_route(
+            "/users/register",
+            post_with(users::register, |op| {
+                op.summary("Register an account").description(
+                    "Refused with 409 `email_taken`, or `account_deleted` if the `Idempotency-Key` is that of a \
+                     registration whose account was deleted since; 422 `invalid_request` or `idempotency_key_reused`; \
+                     429 `too_many_registrations`, `hashing_overloaded` or `overloaded`.",
+                )
+            }),
+        )
         .api_route(
             "/users/login",
             post_with(sessions::log_in, |op| op.summary("Log in; the session is carried by tokens or by cookies")),

@@ -79,25 +79,39 @@ impl Store {
     async fn find_registered(&self, registration_id: Uuid) -> sqlx::Result<Option<User>> {
         let row = sqlx::query_as!(
             UserRow,
-            "select id, email, name, role, requested_role, status, language, created_at from users where registration_id = $1",
+            "select id, email, name, role, requested_role, status, language, created_at from users
+             where registration_id = $1 and deleted_at is null",
             registration_id
         );
         row.fetch_optional(&self.pool).await?.map(User::try_from).transpose()
     }
 
-    /// Does nothing if the address is taken.
-    pub async fn insert_admin(&self, email: &Email, password_hash: &str) -> sqlx::Result<()> {
-        sqlx::query!(
+    pub async fn has_active_admin(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar!(
+            r#"select exists (select from users where role = 'admin' and status = 'active') as "exists!""#
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+
+    /// Inserts an admin while there is no active one and the address is free. False if nothing was inserted.
+    pub async fn insert_first_admin(&self, email: &Email, password_hash: &str) -> sqlx::Result<bool> {
+        let mut transaction = self.pool.begin().await?;
+        // Of replicas that start at the same time with different addresses, each sees what the others inserted.
+        sqlx::query!("lock table users in share row exclusive mode").execute(&mut *transaction).await?;
+        let inserted = sqlx::query!(
             "insert into users (email, name, role, password_hash, registration_id)
-             values ($1, 'Administrator', 'admin', $2, $3)
+             select $1, 'Administrator', 'admin', $2, $3
+             where not exists (select from users where role = 'admin' and status = 'active')
              on conflict (lower(email)) do nothing",
             email.as_str(),
             password_hash,
             Uuid::new_v4(),
         )
-        .execute(&self.pool)
-        .await
-        .map(drop)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(inserted.rows_affected() == 1)
     }
 
     /// Ignores the case of the address.

@@ -7,10 +7,13 @@ use axum::{
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
 };
+use chrono::DateTime;
 use contracts::{identity::Role, message::Message};
 use futures::future::{join, join3};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, types};
+use user_service::loops::first_admin::FirstAdmin;
+use uuid::Uuid;
 
 use crate::{
     events::{EventService, breakdown, list, refusal},
@@ -161,6 +164,46 @@ async fn the_address_of_a_deleted_account_can_register_again_immediately() {
 }
 
 #[tokio::test]
+async fn a_repeated_registration_does_not_bring_a_deleted_account_back() {
+    let app = start().await;
+    let send = |body| app.post("/users/register", body).header("idempotency-key", "k1").send();
+    assert_eq!(send(registration("ada")).await.status, StatusCode::CREATED);
+    let session = app.logs_in("ada").await;
+
+    assert_eq!(deletes(&app, &session, PASSWORD).await.status, StatusCode::NO_CONTENT);
+
+    let repeated = send(registration("ada")).await;
+    repeated.assert_refused(409, "account_deleted");
+    assert_eq!(
+        (repeated.header("content-type"), repeated.header("cache-control")),
+        ("application/problem+json", "no-store")
+    );
+    send(registration("bob")).await.assert_refused(409, "account_deleted");
+    let kept: Vec<Vec<u8>> =
+        sqlx::query_scalar("select fingerprint from idempotency_keys").fetch_all(app.pool()).await.unwrap();
+    assert_eq!(kept, [[0; 0]], "nothing is left that the request could be compared with");
+    assert_eq!(app.tries("ada", PASSWORD).await.code(), "invalid_credentials");
+    let renewed = app.post("/users/register", registration("ada")).header("idempotency-key", "k2").send().await;
+    assert_eq!(renewed.status, StatusCode::CREATED, "{renewed:?}");
+}
+
+#[tokio::test]
+async fn a_registration_whose_answer_was_not_stored_does_not_bring_a_deleted_account_back() {
+    let app = start().await;
+    let send = || app.post("/users/register", registration("ada")).header("idempotency-key", "k1").send();
+    send().await;
+    let session = app.logs_in("ada").await;
+    // As if the process had died after making the user and before storing the answer.
+    let unfinished =
+        "update idempotency_keys set status = null, body = null, lease_until = now() - interval '1 second'";
+    sqlx::query(unfinished).execute(app.pool()).await.unwrap();
+
+    assert_eq!(deletes(&app, &session, PASSWORD).await.status, StatusCode::NO_CONTENT);
+
+    send().await.assert_refused(409, "account_deleted");
+}
+
+#[tokio::test]
 async fn admins_neither_see_nor_change_a_deleted_account() {
     let app = start().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
@@ -236,6 +279,19 @@ async fn the_last_active_admin_cannot_be_deleted() {
 }
 
 #[tokio::test]
+async fn a_deleted_first_admin_is_not_created_again() {
+    let app = start().await;
+    let admin = app.admin().await;
+    second_admin(&app, &admin).await;
+    assert_eq!(deletes(&app, &admin, PASSWORD).await.status, StatusCode::NO_CONTENT);
+
+    FirstAdmin::parse("root@example.org", PASSWORD).unwrap().create(&app.state).await.unwrap();
+
+    app.tries("root", PASSWORD).await.assert_refused(401, "invalid_credentials");
+    app.registers("root").await;
+}
+
+#[tokio::test]
 async fn of_two_admins_deleted_concurrently_one_stays() {
     let app = start().await;
     let admin = app.admin().await;
@@ -258,7 +314,7 @@ async fn hold<'a>(app: &'a TestApp, name: &str) -> Transaction<'a, Postgres> {
 }
 
 /// Waits until so many statements of this database wait for a row that somebody else holds.
-async fn are_waiting(app: &TestApp, count: i64) {
+pub(crate) async fn are_waiting(app: &TestApp, count: i64) {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     loop {
         let waiting: i64 = sqlx::query_scalar(sql).fetch_one(app.pool()).await.unwrap();
@@ -269,7 +325,7 @@ async fn are_waiting(app: &TestApp, count: i64) {
     }
 }
 
-async fn active_admins(app: &TestApp) -> i64 {
+pub(crate) async fn active_admins(app: &TestApp) -> i64 {
     let sql = "select count(*) from users where role = 'admin' and status = 'active'";
     sqlx::query_scalar(sql).fetch_one(app.pool()).await.unwrap()
 }
@@ -385,4 +441,51 @@ async fn nothing_is_deleted_while_event_service_is_unavailable() {
     answer.assert_refused(503, "event_service_unavailable");
     assert_eq!(answer.header("retry-after"), "1");
     assert_unchanged(&nobody_there, &session, "ada").await;
+}
+
+#[tokio::test]
+async fn the_messages_about_deleted_accounts_are_published_again() {
+    let app = start().await;
+    for name in ["ada", "bob", "eve"] {
+        let session = app.user(name).await;
+        assert_eq!(deletes(&app, &session, PASSWORD).await.status, StatusCode::NO_CONTENT);
+    }
+    app.registers("joe").await;
+    let ids = "select coalesce(array_agg(id order by id), '{}') from outbox where published_at is null";
+    let waiting = async || sqlx::query_scalar::<_, Vec<Uuid>>(ids).fetch_one(app.pool()).await.unwrap();
+    let publish = async || sqlx::query("update outbox set published_at = now()").execute(app.pool()).await.unwrap();
+    let at_first = waiting().await;
+
+    let republished = app.state.store.republish_deletions(DateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!((republished, waiting().await), (3, at_first.clone()), "what waits is not doubled");
+
+    publish().await;
+    assert!(waiting().await.is_empty());
+    app.state.store.republish_deletions(DateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!(waiting().await, at_first, "consumers recognize the message by its id");
+
+    sqlx::query("delete from outbox").execute(app.pool()).await.unwrap();
+    app.state.store.republish_deletions(DateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!((waiting().await, messages(&app).await.len()), (at_first, 3), "the purge of the outbox does not matter");
+}
+
+#[tokio::test]
+async fn only_deletions_since_a_time_are_published_again() {
+    let app = start().await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let (before, after) = (id_of(&app, &ada).await, id_of(&app, &bob).await);
+    for session in [&ada, &bob] {
+        assert_eq!(deletes(&app, session, PASSWORD).await.status, StatusCode::NO_CONTENT);
+    }
+    let early = "update users set deleted_at = '2026-01-31T11:59:59Z' where to_jsonb(id) = $1";
+    sqlx::query(early).bind(before).execute(app.pool()).await.unwrap();
+    sqlx::query("delete from outbox").execute(app.pool()).await.unwrap();
+
+    let since = "2026-01-31T12:00:00Z".parse().unwrap();
+    let republished = app.state.store.republish_deletions(since).await.unwrap();
+
+    assert_eq!(republished, 1);
+    let messages = messages(&app).await;
+    let [Message::UserDeleted(fact)] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!(json!(fact.user_id), after);
 }

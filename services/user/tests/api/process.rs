@@ -119,3 +119,22 @@ async fn the_program_is_ready_creates_its_admin_and_stops_on_sigterm() {
     let status = tokio::task::spawn_blocking(move || program.process.wait().unwrap()).await.unwrap();
     assert!(status.success(), "{status}");
 }
+
+#[tokio::test]
+async fn the_command_republish_deletions_says_how_many_messages_it_enqueued() {
+    let database = Database::migrated("user", &sqlx::migrate!()).await;
+    let deleted = "insert into users (email, name, role, status, password_hash, registration_id, deleted_at)
+                   values ('1@deleted.invalid', '', 'attendee', 'disabled', '', gen_random_uuid(), '2026-01-31T12:00:00Z')";
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query(deleted).execute(&mut connection).await.unwrap();
+
+    for (since, expected) in [("2026-01-31T12:00:01Z", 0), ("2026-01-31T12:00:00Z", 1)] {
+        let output = command(&database).args(["republish-deletions", "--since", since]).output().unwrap();
+
+        assert!(output.status.success(), "{output:?}");
+        let line: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(line["messages"], expected, "{line}");
+        let enqueued = "select count(*) from outbox";
+        assert_eq!(sqlx::query_scalar::<_, i64>(enqueued).fetch_one(&mut connection).await.unwrap(), expected);
+    }
+}

@@ -1,10 +1,14 @@
 //! Oneself, and what admins see and change.
 
 use axum::http::StatusCode;
+use futures::future::{join, join_all};
 use serde_json::json;
 use user_service::loops::first_admin::FirstAdmin;
 
-use crate::helpers::{PASSWORD, TestApp};
+use crate::{
+    deletion::{active_admins, are_waiting},
+    helpers::{PASSWORD, TestApp},
+};
 
 #[tokio::test]
 async fn an_admin_pages_through_all_users() {
@@ -111,6 +115,39 @@ async fn the_first_admin_is_created_once_and_never_overwritten() {
 
     app.logs_in("root").await;
     app.tries("root", "a different password").await.assert_refused(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn another_first_admin_is_created_only_while_no_admin_is_active() {
+    let app = TestApp::start().await;
+    app.admin().await;
+    let other = FirstAdmin::parse("other@example.org", PASSWORD).unwrap();
+
+    other.create(&app.state).await.unwrap();
+    app.tries("other", PASSWORD).await.assert_refused(401, "invalid_credentials");
+    sqlx::query("update users set status = 'disabled'").execute(app.pool()).await.unwrap();
+    other.create(&app.state).await.unwrap();
+
+    app.logs_in("other").await;
+}
+
+#[tokio::test]
+async fn of_several_first_admins_at_the_same_moment_one_is_created() {
+    let app = TestApp::start().await;
+    let admins =
+        ["root", "eve", "joe"].map(|name| FirstAdmin::parse(&format!("{name}@example.org"), PASSWORD).unwrap());
+    let mut held = app.pool().begin().await.unwrap();
+    sqlx::query("lock table users in share row exclusive mode").execute(&mut *held).await.unwrap();
+
+    let creating = join_all(admins.iter().map(|admin| admin.create(&app.state)));
+    let release = async {
+        are_waiting(&app, 3).await;
+        held.rollback().await.unwrap();
+    };
+    let (created, ()) = join(creating, release).await;
+
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
+    assert_eq!(active_admins(&app).await, 1);
 }
 
 #[tokio::test]
