@@ -29,7 +29,7 @@ pub(crate) fn everywhere() -> Vec<(&'static str, Program)> {
             "event" => &[Program::Event],
             "notification" => &[Program::Notification],
             _ if point == "bus.sent" => &[Program::Booking, Program::Event, Program::User],
-            _ => &[Program::Notification, Program::Booking],
+            _ => &[Program::Notification, Program::Booking, Program::Event],
         };
         programs.iter().map(move |program| (point, *program))
     };

@@ -70,7 +70,11 @@ impl Provocation {
             point if point.starts_with("idempotency") && program == Program::Booking => Self::PaidTwice,
             "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
             "event.batch.messages_written" => Self::EventLife,
-            "booking.consumer.account_deleted" | "booking.account.forgotten" => Self::SomebodyLeaves,
+            "booking.consumer.account_deleted"
+            | "booking.account.forgotten"
+            | "event.consumer.account_deleted"
+            | "event.sweeper.events_cancelled" => Self::SomebodyLeaves,
+            "bus.received" | "bus.handled" if program == Program::Event => Self::SomebodyLeaves,
             point if point.starts_with("booking.consumer") => Self::EventLife,
             point if program == Program::User && !point.starts_with("idempotency") => Self::SomebodyLeaves,
             _ if program == Program::User => Self::Registration,

@@ -31,12 +31,15 @@ pub const NOTIFICATION_USER_QUEUE: Queue =
 pub const BOOKING_QUEUE: Queue = Queue { name: "booking", bindings: &["event.*"], consumer: "consumer" };
 /// What booking-service consumes about accounts; a queue of its own for the same reason.
 pub const BOOKING_USER_QUEUE: Queue = Queue { name: "booking.user", bindings: &["user.*"], consumer: "user_consumer" };
+/// What event-service consumes about accounts; its only queue.
+pub const EVENT_USER_QUEUE: Queue = Queue { name: "event.user", bindings: &["user.*"], consumer: "user_consumer" };
 /// Every queue of notification-service.
 pub const NOTIFICATION_QUEUES: [Queue; 2] = [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE];
 /// Every queue of booking-service.
 pub const BOOKING_QUEUES: [Queue; 2] = [BOOKING_QUEUE, BOOKING_USER_QUEUE];
 /// Every queue of the platform.
-pub const QUEUES: [Queue; 4] = [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE, BOOKING_QUEUE, BOOKING_USER_QUEUE];
+pub const QUEUES: [Queue; 5] =
+    [NOTIFICATION_QUEUE, NOTIFICATION_USER_QUEUE, BOOKING_QUEUE, BOOKING_USER_QUEUE, EVENT_USER_QUEUE];
 
 /// A fact with a routing key of its own. The AMQP `message_id` names the single occurrence.
 #[derive(Clone, Debug, Deserialize, IntoStaticStr, PartialEq, Serialize, VariantNames)]
@@ -156,8 +159,8 @@ pub struct EventFact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_version: Option<i64>,
     /// Holders are notified later, together with further changes. Until then consumers only store the change.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub untold: bool,
+    #[serde(rename = "untold", default, skip_serializing_if = "std::ops::Not::not")]
+    pub unannounced: bool,
     /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
@@ -216,6 +219,20 @@ mod tests {
             let error = serde_json::from_value::<Message>(body).expect_err("the fields are missing").to_string();
             assert!(error.contains("missing field"), "{kind}: {error}");
         }
+    }
+
+    #[test]
+    fn an_unannounced_change_is_marked_in_the_body_as_older_versions_mark_it() {
+        let body = serde_json::json!({
+            "event_id": "e", "title": "Concert", "venue": "Hall", "starts_at": "2030-01-01T19:00:00Z",
+            "ends_at": "2030-01-01T22:00:00Z", "time_zone": "Europe/Berlin", "changed": [], "version": 2,
+            "untold": true, "occurred_at": "2029-01-01T00:00:00Z",
+        });
+
+        let fact: EventFact = serde_json::from_value(body.clone()).expect("an older version's body");
+
+        assert!(fact.unannounced);
+        assert_eq!(serde_json::to_value(&fact).expect("plain data"), body);
     }
 
     #[test]

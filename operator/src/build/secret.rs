@@ -1,6 +1,7 @@
 //! Derived Secrets: what a program or a server reads, made from the credentials. They can be rebuilt at any time.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use contracts::message::{DEAD_LETTER_EXCHANGE, EXCHANGE, QUEUES};
 use k8s_openapi::api::core::v1::{Secret, Volume, VolumeMount};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -70,13 +71,14 @@ pub fn program_hash(blueprint: &Blueprint<'_>, program: Program) -> String {
 ///
 /// Every program declares the whole topology, so all have the same permissions: on the topology, and nothing else.
 pub fn definitions(blueprint: &Blueprint<'_>) -> Value {
-    let topology = r"^(eventbooking|eventbooking\.dead|(booking|notification)(\.user)?(\.dead|\.retry)?)$";
+    let queues = QUEUES.map(|queue| queue.name).join("|");
+    let topology = format!("^({EXCHANGE}|{DEAD_LETTER_EXCHANGE}|({queues})(.dead|.retry)?)$").replace('.', r"\.");
     let programs = blueprint.programs().into_iter().filter(|program| program.uses_rabbitmq());
     let mut users = vec![user(blueprint, MANAGED_ADMIN, "admin-password")];
     let mut permissions = vec![permission(MANAGED_ADMIN, "^$")];
     for program in programs {
         users.push(user(blueprint, program.image(), &format!("{}-password", program.name())));
-        permissions.push(permission(program.image(), topology));
+        permissions.push(permission(program.image(), &topology));
     }
     json!({ "users": users, "vhosts": [{ "name": "/" }], "permissions": permissions })
 }

@@ -5,11 +5,12 @@ use std::process;
 use anyhow::Context;
 use axum::Router;
 use chrono::TimeDelta;
+use contracts::message::EVENT_USER_QUEUE;
 use mongodb::Database;
 use platform::{
     Clock, Lifecycle,
     auth::{AccessKeys, Cookies, ServiceKeys, Verifier},
-    bus::Bus,
+    bus::{self, Bus},
     health::{self, Readiness},
     idempotency::MongoIdempotency,
     mongo,
@@ -101,6 +102,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Command::Serve => serve(&config).await,
         Command::Migrate => with_store(&config, migrate).await,
         Command::CheckLedger => with_store(&config, check_ledger).await,
+        Command::RedriveDeadLetters => {
+            let moved = bus::redrive(&Bus::new(&config.amqp.url()?, NAME)?, EVENT_USER_QUEUE).await?;
+            tracing::info!(queue = EVENT_USER_QUEUE.name, moved, "dead letters driven back");
+            Ok(())
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Config {
 /// What the program does.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Subcommand)]
 pub enum Command {
-    /// Serve the API, release expired holds, publish what organizers change.
+    /// Serve the API, release expired holds, publish what organizers change, consume messages.
     #[default]
     Serve,
     /// Create or update indexes and validators, then exit. Safe to repeat.
@@ -57,6 +57,8 @@ pub enum Command {
     ///
     /// Prints one line of JSON for each event that differs. Exits with 0 if none does, otherwise with 1.
     CheckLedger,
+    /// Move dead-lettered messages back to this service's queue, then exit.
+    RedriveDeadLetters,
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ impl From<Refusal> for ApiError {
                 let detail = format!("{taken} seats are held or sold; such an event can only be cancelled");
                 Self::conflict("seats_taken", detail)
             }
+            Refusal::OrganizerDeleted => Self::forbidden("organizer_deleted", "the organizer's account is deleted"),
             Refusal::Invalid(errors) => Self::invalid(errors),
         }
     }

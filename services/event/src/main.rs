@@ -9,5 +9,5 @@ use event_service::{Config, app};
 async fn main() -> ExitCode {
     let config = Config::parse();
     platform::telemetry::init(&config.server.log);
-    platform::telemetry::exit_code(app::run(config).await)
+    platform::telemetry::exit_code(Box::pin(app::run(config)).await)
 }

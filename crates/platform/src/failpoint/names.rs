@@ -2,7 +2,7 @@
 //! `idempotency` and `relay` are in every program that uses that part of this crate.
 
 /// Every failpoint: between any two effects (a commit, a message, a call of a neighbour) of a path there is one.
-pub const POINTS: [&str; 50] = [
+pub const POINTS: [&str; 52] = [
     // A booking.
     "booking.hold.written",
     "booking.hold.held",
@@ -46,6 +46,9 @@ pub const POINTS: [&str; 50] = [
     "event.batch.messages_written",
     "event.batch.committed",
     "event.sweeper.listed",
+    // The end of an organizer's events.
+    "event.consumer.account_deleted",
+    "event.sweeper.events_cancelled",
     // Notifications.
     "notification.store.counted",
     "notification.store.inserted",

@@ -105,7 +105,7 @@ pub(crate) fn row() -> OutboxMessage {
         changed: Vec::new(),
         version: 1,
         edited_version: None,
-        untold: false,
+        unannounced: false,
         occurred_at: DateTime::UNIX_EPOCH,
     };
     let created_at = DateTime::<Utc>::UNIX_EPOCH;

@@ -15,7 +15,7 @@ use crate::{
         payment::{FAILED_BEFORE_CHARGE, PAYMENT_REFUSED},
         saga::{Charge, SagaRecord},
     },
-    error::{Interrupted, payment_failed, payment_too_late},
+    error::{Interrupted, payment_failed, payment_too_late, session_over},
     state::AppState,
     store::NewAttempt,
 };
@@ -109,6 +109,9 @@ async fn start<'a>(
     let Some(record) = state.store.insert_attempt(attempt, ticket).await? else {
         if ticket.to_claim().is_some() {
             return Ok(None);
+        }
+        if state.store.is_account_deleted(saga.booking.user_id).await? {
+            return Err(session_over());
         }
         let saga = state.store.find_saga(saga.booking.id).await?;
         let saga = saga.ok_or(Interrupted::Inconsistent("a booking vanished"))?;

@@ -87,7 +87,7 @@ async fn store_account_deletion(state: &AppState, user: UserFact) -> sqlx::Resul
 async fn change_event(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Result<()> {
     state.store.store_event_change(&event).await?;
     failpoint!("booking.consumer.changed");
-    if event.untold {
+    if event.unannounced {
         return Ok(());
     }
     let mut after = 0;

@@ -96,11 +96,15 @@ impl Store {
     /// Stores that a deletion is finished. False while a booking is open, a payment, refund or release is pending, a name
     /// or an e-mail address remains, or a request may still insert one.
     pub async fn finish_account_deletion(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        // Whoever inserts or moves a booking locks this row too (migration 0011): before this, and the next statement
+        // sees the booking; or after the commit, and the deletion is reopened.
+        sqlx::query!("select user_id from account_deletions where user_id = $1 for update", user_id)
+            .fetch_one(&mut *tx)
+            .await?;
         let result = sqlx::query!(
             "update account_deletions set finished_at = now(), lease_until = null
              where user_id = $1 and finished_at is null and received_at <= now() - make_interval(secs => $3)
-                 -- Without the lease, a booking was inserted or moved meanwhile (migration 0011).
-                 and lease_until is not null
                  and not exists (
                      select from bookings b
                      where b.user_id = $1 and (
@@ -116,8 +120,9 @@ impl Store {
             now,
             MIN_DELETION_SECONDS,
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(result.rows_affected() == 1)
     }
 

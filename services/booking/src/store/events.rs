@@ -33,8 +33,8 @@ impl Store {
             event.title,
             event.starts_at,
             event.version,
-            moved && event.untold,
-            moved && !event.untold,
+            moved && event.unannounced,
+            moved && !event.unannounced,
             event.known_since_version(),
         )
         .execute(&self.pool)

@@ -87,7 +87,7 @@ async fn moved(app: &TestApp, event: &str, starts_at: DateTime<Utc>, notified: b
         changed: changed.iter().map(ToString::to_string).collect(),
         version,
         edited_version: None,
-        untold: !notified,
+        unannounced: !notified,
         occurred_at: app.clock().now(),
     };
     let received = Received { id: Uuid::new_v4(), message: Message::EventChanged(fact) };

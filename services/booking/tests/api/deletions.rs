@@ -4,16 +4,21 @@ use booking_service::loops::backfill;
 use chrono::TimeDelta;
 use contracts::{
     identity::Role,
-    message::{Message, UserFact},
+    message::{EventFact, Message, UserFact},
 };
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::{
-    helpers::{ALICE, BOB, TestApp},
+    helpers::{ALICE, BOB, TestApp, wait_for},
     neighbours::{Fault, ORGANIZER},
 };
+
+/// An older replica, which knows of no deletions, inserts a booking of Bob for the event of the only booking.
+const OLDER_REPLICA_INSERTS: &str = "
+    insert into bookings (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id)
+    select 12, event_id, 1, 'User 12', 'user12@example.org', gen_random_uuid(), gen_random_uuid() from bookings";
 
 impl TestApp {
     /// The message that this user's account was deleted.
@@ -56,6 +61,15 @@ impl TestApp {
 
     async fn unfinished(&self) -> i64 {
         self.state().store.count_account_deletions().await.unwrap().count
+    }
+
+    /// Waits until a statement waits for another transaction.
+    async fn statement_waits(&self) {
+        let sql = "select true from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        wait_for("a statement waits", async || {
+            sqlx::query_scalar::<_, bool>(sql).fetch_optional(&self.pool).await.unwrap()
+        })
+        .await;
     }
 }
 
@@ -181,6 +195,122 @@ async fn a_booking_that_an_older_replica_makes_after_the_deletion_is_cancelled_t
     app.stands(booking, "Cancelled", "Unpaid").await;
     assert_eq!(app.neighbours.seats(&event, "held"), 0);
     assert_eq!((app.tables_with("User 12").await, app.unfinished().await), (vec![], 0));
+}
+
+#[tokio::test]
+async fn a_booking_that_an_older_replica_inserts_after_a_finished_deletion_reopens_it() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.books(&event, 1).await;
+    app.deletes_account(BOB).await;
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+    let finished = app.unfinished().await;
+
+    app.execute(OLDER_REPLICA_INSERTS).await;
+    let reopened = app.unfinished().await;
+    app.sweeps().await;
+    app.sweeps().await;
+
+    assert_eq!((finished, reopened, app.unfinished().await), (0, 1, 0));
+    let (status,): (String,) = app.row("select status from bookings where user_id = $1", BOB).await;
+    assert_eq!((status.as_str(), app.tables_with("User 12").await), ("Cancelled", vec![]));
+}
+
+#[tokio::test]
+async fn a_booking_that_is_inserted_while_the_deletion_finishes_keeps_it_open() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.books(&event, 1).await;
+    app.deletes_account(BOB).await;
+    app.requests_from_before_are_over().await;
+    let mut older_replica = app.pool.begin().await.unwrap();
+    sqlx::query(OLDER_REPLICA_INSERTS).execute(&mut *older_replica).await.unwrap();
+
+    let (store, now) = (app.state().store.clone(), app.clock().now());
+    let finishing = tokio::spawn(async move { store.finish_account_deletion(BOB, now).await.unwrap() });
+    app.statement_waits().await;
+    older_replica.commit().await.unwrap();
+
+    assert!(!finishing.await.unwrap());
+    assert_eq!(app.unfinished().await, 1);
+}
+
+#[tokio::test]
+async fn moving_a_past_event_to_the_future_reopens_the_deletion_and_refunds_the_booking() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    app.clock().advance(TimeDelta::days(61));
+    app.deletes_account(ALICE).await;
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+    let finished = app.unfinished().await;
+    app.stands(booking, "Confirmed", "Paid").await;
+
+    let moved = EventFact { changed: vec!["starts_at".to_owned()], ..app.event_fact(&event, "Concert", 5) };
+    app.receives(Uuid::new_v4(), Message::EventChanged(moved)).await;
+    let reopened = app.unfinished().await;
+    app.sweeps().await;
+    app.sweeps().await;
+
+    assert_eq!((finished, reopened, app.unfinished().await), (0, 1, 0));
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.neighbours.refunded(booking), 5000);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn two_events_of_the_same_deleted_accounts_are_moved_at_once_without_a_deadlock() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    app.buys(&event, 1).await;
+    app.execute(
+        "insert into bookings (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id,
+             status, payment_status, event_starts_at)
+         select 101 + n % 2, case when n < 2 then 'one' else 'two' end, 1, '', '', gen_random_uuid(), gen_random_uuid(),
+             status, payment_status, now()
+         from bookings, generate_series(0, 3) n",
+    )
+    .await;
+    app.execute(
+        "insert into account_deletions (user_id, deleted_at, finished_at)
+         select n, now(), now() from generate_series(101, 102) n",
+    )
+    .await;
+    let moves = "update bookings set event_starts_at = event_starts_at + interval '1 day'
+                 where event_id = $1 and user_id = $2";
+    let mut one = app.pool.begin().await.unwrap();
+    sqlx::query(moves).bind("one").bind(101).execute(&mut *one).await.unwrap();
+
+    let mut two = app.pool.begin().await.unwrap();
+    let other = tokio::spawn(async move {
+        for user_id in [102, 101] {
+            sqlx::query(moves).bind("two").bind(user_id).execute(&mut *two).await.unwrap();
+        }
+        two.commit().await.unwrap();
+    });
+    app.statement_waits().await;
+    sqlx::query(moves).bind("one").bind(102).execute(&mut *one).await.unwrap();
+    one.commit().await.unwrap();
+    other.await.unwrap();
+
+    assert_eq!(app.unfinished().await, 2);
+}
+
+#[tokio::test]
+async fn a_deleted_account_cannot_pay() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 2500);
+    let booking = app.books(&event, 2).await;
+    app.deletes_account(ALICE).await;
+
+    app.pays(booking, "pm_card_visa").await.assert_refused(401, "session_over");
+    app.sweeps().await;
+
+    assert_eq!((app.neighbours.charged(booking), app.neighbours.calls("create")), ((0, 0), 0));
+    app.stands(booking, "Cancelled", "Unpaid").await;
+    app.is_consistent().await;
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn fact(event_id: &str, title: &str, version: i64, now: DateTime<Utc>) -> EventF
         changed: vec!["title".to_owned()],
         version,
         edited_version: None,
-        untold: false,
+        unannounced: false,
         occurred_at: now,
     }
 }

@@ -126,7 +126,7 @@ impl Event {
             changed,
             version: self.version,
             edited_version: None,
-            untold: false,
+            unannounced: false,
             occurred_at: now,
         }
     }

@@ -115,7 +115,7 @@ impl Event {
         let mut fact = next.fact(changed, now);
         fact.edited_version = Some(next.version);
         // booking-service must apply a reverted change too.
-        fact.untold = waits || fact.changed.is_empty();
+        fact.unannounced = waits || fact.changed.is_empty();
         let (edited_version, traceparent) = (next.version, traceparent.cloned());
         let pending = PendingNotification { last_notified, first_changed_at, due_at, edited_version, traceparent };
         (Some(Message::EventChanged(fact)), waits.then_some(pending))

@@ -42,6 +42,9 @@ pub enum Refusal {
     /// An event with seats held or sold cannot become a draft again.
     #[error("{taken} seats are taken")]
     SeatsTaken { taken: i64 },
+    /// Nobody would own the event.
+    #[error("the organizer's account is deleted")]
+    OrganizerDeleted,
     /// All invalid fields.
     #[error("invalid fields")]
     Invalid(Vec<FieldError>),

@@ -1,9 +1,10 @@
-//! Releases expired holds, and notifies holders of changes after the quiet period. Runs on every replica: if two
-//! replicas find the same work, the second one changes nothing.
+//! Releases expired holds, notifies holders of changes after the quiet period, and cancels the events of deleted
+//! accounts. Runs on every replica: if two replicas find the same work, the second one changes nothing.
 
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::anyhow;
+use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use platform::{
     ApiError, Lifecycle, failpoint,
@@ -11,9 +12,14 @@ use platform::{
 };
 use uuid::Uuid;
 
-use crate::state::AppState;
+use crate::{
+    domain::{EventPatch, EventStatus, Refusal},
+    queue::Failure,
+    state::AppState,
+    store::{AccountDeletion, OpenEvent},
+};
 
-/// The most holds or notifications of one round.
+/// The most holds, notifications or deletions of one round, and events of one deletion.
 const BATCH_SIZE: u32 = 500;
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -22,6 +28,11 @@ pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     repeat(lifecycle, "untold_changes", Schedule::every(INTERVAL), move || {
         let state = notifying.clone();
         async move { notify_holders(&state).await.map(next_round) }
+    });
+    let cancelling = state.clone();
+    repeat(lifecycle, "account_deletions", Schedule::every(INTERVAL), move || {
+        let state = cancelling.clone();
+        async move { cancel_events_of_deleted_accounts(&state).await.map(next_round) }
     });
     let sweeping = state.clone();
     repeat(lifecycle, "expired_holds", Schedule::every(INTERVAL), move || {
@@ -62,4 +73,43 @@ pub async fn release_expired_holds(AppState { store, queue, .. }: &AppState) -> 
         tracing::warn!(code, released, "some expired holds were not released; trying again");
     }
     Ok(released)
+}
+
+/// One round over deleted accounts that are due; returns how many there were.
+pub async fn cancel_events_of_deleted_accounts(state: &AppState) -> anyhow::Result<usize> {
+    let now = state.store.now().await?;
+    let due = state.store.list_due_account_deletions(now, BATCH_SIZE).await?;
+    for result in join_all(due.iter().map(|deletion| cancel_events(state, *deletion, now))).await {
+        result?;
+    }
+    Ok(due.len())
+}
+
+async fn cancel_events(state: &AppState, deletion: AccountDeletion, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let events = state.store.list_open_events(deletion.user_id, now, BATCH_SIZE).await?;
+    for result in join_all(events.iter().map(|event| cancel_event(state, event))).await {
+        result.map_err(|failure| anyhow!("{}", ApiError::from(failure)))?;
+    }
+    if !events.is_empty() {
+        tracing::info!(organizer_id = deletion.user_id, events = events.len(), "events of a deleted account cancelled");
+    }
+    failpoint!("event.sweeper.events_cancelled");
+    if events.len() < BATCH_SIZE as usize {
+        state.store.store_events_cancelled(deletion, now).await?;
+    }
+    Ok(())
+}
+
+/// Cancels the event as its organizer would. A draft is deleted: cancelled, everybody could see it.
+async fn cancel_event(AppState { queue, .. }: &AppState, event: &OpenEvent) -> Result<(), Failure> {
+    let cancel = EventPatch { status: Some(EventStatus::Cancelled), ..EventPatch::default() };
+    let done = match event.status {
+        EventStatus::Draft => queue.delete(&event.id).await.map(drop),
+        EventStatus::Published | EventStatus::Cancelled => queue.edit(&event.id, cancel).await.map(drop),
+    };
+    match done {
+        // Deleted meanwhile.
+        Err(Failure::Refused(Refusal::EventNotFound)) => Ok(()),
+        done => done,
+    }
 }

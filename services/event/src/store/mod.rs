@@ -1,10 +1,11 @@
 //! Every query. Collections `events` (with counters), `reservations` (the ledger), `untold_changes` (pending
-//! notifications), `outbox` and `replicas`.
+//! notifications), `deleted_accounts`, `outbox` and `replicas`.
 //!
 //! Counters and ledger change together, in the transactions of [`batch`]. The futures of all other public functions may
 //! be dropped: they run the driver's futures in tasks of their own.
 
 mod batch;
+mod deletions;
 mod events;
 mod ledger;
 mod notifications;
@@ -18,7 +19,10 @@ use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database, error::Result};
 use platform::mongo::{self, bounded, sessions::Sessions};
 
-pub use self::ledger::{LedgerMismatch, LedgerPage};
+pub use self::{
+    deletions::{AccountDeletion, OpenEvent},
+    ledger::{LedgerMismatch, LedgerPage},
+};
 use self::{
     notifications::NotificationRecord,
     outbox::OutboxRecord,
@@ -35,6 +39,7 @@ pub struct Store {
     reservations: Collection<ReservationRecord>,
     outbox: Collection<OutboxRecord>,
     notifications: Collection<NotificationRecord>,
+    deletions: Collection<AccountDeletion>,
     sessions: Sessions,
 }
 
@@ -45,6 +50,7 @@ impl Store {
             reservations: database.collection("reservations"),
             outbox: database.collection("outbox"),
             notifications: database.collection("untold_changes"),
+            deletions: database.collection("deleted_accounts"),
             sessions: Sessions::new(database.clone()),
             database,
         }

@@ -189,7 +189,7 @@ mod tests {
             changed: vec!["title".to_owned()],
             version: i64::MAX,
             edited_version: None,
-            untold: false,
+            unannounced: false,
             occurred_at: at,
         });
 

@@ -38,10 +38,13 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
         index("attempts_created_at", doc! { "attempts": 1, "created_at": 1 }),
     ];
     let changes = [index("due_at", doc! { "due_at": 1 })];
+    // Most deletions are finished and have none.
+    let deletions = [index("due_at", doc! { "due_at": 1 })];
     ensure_collection(database, "events", event_validator(), events).await?;
     ensure_collection(database, "reservations", reservation_validator(), reservations).await?;
     ensure_collection(database, "outbox", outbox_validator(), outbox).await?;
     ensure_collection(database, "untold_changes", notification_validator(), changes).await?;
+    ensure_collection(database, "deleted_accounts", deletion_validator(), deletions).await?;
     sessions::create_indexes(database).await?;
     MongoIdempotency::new(database, Clock::system()).create_indexes().await
 }
@@ -113,6 +116,19 @@ fn notification_validator() -> Document {
             "first_at": { "bsonType": "date" },
             "due_at": { "bsonType": "date" },
             "edited_version": { "bsonType": "long" },
+        },
+    } }
+}
+
+fn deletion_validator() -> Document {
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "deleted_at", "received_at"],
+        "properties": {
+            "_id": { "bsonType": "int" },
+            "deleted_at": { "bsonType": "date" },
+            "received_at": { "bsonType": "date" },
+            "due_at": { "bsonType": "date" },
         },
     } }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod concurrency;
+mod deletions;
 mod events;
 mod helpers;
 mod limits;

@@ -96,12 +96,12 @@ async fn changes_and_cancellation_are_published_in_order() {
     app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
     let cancelled = listener.next_about(&id).await;
 
-    assert!(fact(&applied.message).untold && applied.id != changed.id);
+    assert!(fact(&applied.message).unannounced && applied.id != changed.id);
     let Message::EventChanged(change) = changed.message else { panic!("{:?}", changed.message) };
     assert_eq!((change.changed, change.venue.as_str()), (vec!["title".to_owned(), "venue".to_owned()], "Park"));
     assert!(changed.traceparent.unwrap().contains(trace));
     let Message::EventCancelled(end) = cancelled.message else { panic!("{:?}", cancelled.message) };
-    assert!(!change.untold && end.version > change.version);
+    assert!(!change.unannounced && end.version > change.version);
     assert_ne!(changed.id, cancelled.id);
     wait_until("the outbox is empty", async || app.app.state.store.outbox_backlog().await.unwrap().unpublished == 0)
         .await;

@@ -230,7 +230,7 @@ pub(crate) fn event() -> EventFact {
         changed: vec!["venue".to_owned()],
         version: 2,
         edited_version: None,
-        untold: false,
+        unannounced: false,
         occurred_at: noon(),
     }
 }

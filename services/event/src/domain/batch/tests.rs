@@ -495,7 +495,7 @@ fn to_title(title: &str, quiet: i64) -> Operation {
 /// The messages about changes: the changed fields, and whether holders are notified later.
 fn changes(outcome: &BatchOutcome) -> Vec<(Vec<String>, bool)> {
     let change = |row: &OutboxMessage| match &row.message {
-        Message::EventChanged(fact) => Some((fact.changed.clone(), fact.untold)),
+        Message::EventChanged(fact) => Some((fact.changed.clone(), fact.unannounced)),
         _ => None,
     };
     outcome.messages.iter().filter_map(change).collect()

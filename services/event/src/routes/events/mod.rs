@@ -100,6 +100,7 @@ pub(super) async fn create_event(
     body: JsonBody<NewEvent>,
 ) -> ApiResult<Replayable<Created<EventResponse>>> {
     user.require_role(&[Role::Organizer, Role::Admin])?;
+    require_account(&state, user.user_id).await?;
     let body = body.parse()?;
     let organizer_id = user.user_id;
 
@@ -126,6 +127,7 @@ pub(super) async fn update_event(
     body: JsonBody<EventPatch>,
 ) -> ApiResult<Json<EventResponse>> {
     let event = require_manager(&state, &user, &event_id).await?;
+    require_account(&state, event.organizer_id).await?;
     let patch = body.parse()?;
     require_chargeable_change(&event, &patch, state.payment_provider)?;
 
@@ -202,6 +204,12 @@ async fn require_manager(state: &AppState, user: &AuthUser, event_id: &str) -> A
         return Ok(event);
     }
     Err(ApiError::forbidden("not_your_event", "only its organizer and admins may change this event"))
+}
+
+/// 403 `organizer_deleted` for the events of a deleted account, which a token of its last seconds could still change.
+async fn require_account(state: &AppState, organizer_id: i32) -> ApiResult<()> {
+    let deleted = state.store.is_account_deleted(organizer_id).await?;
+    if deleted { Err(Refusal::OrganizerDeleted.into()) } else { Ok(()) }
 }
 
 fn cached_json<T>(json: Bytes) -> CachedJson<T> {

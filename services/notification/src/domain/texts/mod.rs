@@ -146,7 +146,7 @@ mod tests {
             changed: changed.iter().map(ToString::to_string).collect(),
             version: 2,
             edited_version: None,
-            untold: false,
+            unannounced: false,
             occurred_at: DateTime::UNIX_EPOCH,
         }
     }
