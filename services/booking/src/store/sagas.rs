@@ -244,14 +244,13 @@ impl Store {
     /// [`Booking::may_pay`] refuses by now, or if the user's account was deleted.
     pub async fn insert_attempt(&self, new: NewAttempt<'_>, ticket: &Ticket) -> sqlx::Result<Option<SagaRecord>> {
         let claim = ClaimColumns::of(ticket.to_claim());
-        // The lock on the booking keeps its cancellation away. The unique index on live attempts decides between two
-        // requests that both saw none.
+        // The lock on the booking keeps its cancellation away. The unique index on live attempts decides between
+        // requests that saw none.
         let row = sagas!(
             "with b as (
                  select * from bookings
                  where id = $1 and user_id = $2 and status = 'Pending' and payment_status in ('Unpaid', 'Failed')
                      and amount = $7 and currency = $8 and expires_at > clock_timestamp()
-                     and not exists (select from payments where booking_id = $1 and state in ('started', 'succeeded'))
                      and not exists (select from account_deletions where user_id = $2)
                  for update
              ), claimed as (
