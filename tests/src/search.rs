@@ -84,7 +84,7 @@ impl Stack {
                 let channel = connection.create_channel().await?;
                 let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
                 match channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await {
-                    Err(error) if is_not_found(&error) => continue,
+                    Err(error) if name.ends_with(".retry") && is_not_found(&error) => continue,
                     declared => declared.map(drop)?,
                 }
                 while let Some(message) = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await? {
@@ -103,7 +103,12 @@ impl Stack {
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND),
+        // RabbitMQ closes the channel of a declaration that it refuses, perhaps before its caller hears why.
+        ErrorKind::InvalidChannelState(..) => true,
+        _ => false,
+    }
 }
 
 /// The rows of every table that hold the text, each with its table's name.

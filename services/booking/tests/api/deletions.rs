@@ -308,7 +308,7 @@ async fn a_deleted_account_cannot_pay() {
     app.pays(booking, "pm_card_visa").await.assert_refused(401, "session_over");
     app.sweeps().await;
 
-    assert_eq!((app.neighbours.charged(booking), app.neighbours.calls("create")), ((0, 0), 0));
+    assert_eq!((app.neighbours.charged(booking), app.neighbours.calls("charge")), ((0, 0), 0));
     app.stands(booking, "Cancelled", "Unpaid").await;
     app.is_consistent().await;
 }
