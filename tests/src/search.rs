@@ -80,11 +80,12 @@ impl Stack {
         let mut hits = Vec::new();
         for queue in QUEUES {
             // The way that messages go; the queue of deferred ones is declared when it is first needed.
-            for name in [format!("{}.retry", queue.name), queue.name.to_owned(), format!("{}.dead", queue.name)] {
+            for (suffix, may_be_absent) in [(".retry", true), ("", false), (".dead", false)] {
+                let name = format!("{}{suffix}", queue.name);
                 let channel = connection.create_channel().await?;
                 let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
                 match channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await {
-                    Err(error) if name.ends_with(".retry") && is_not_found(&error) => continue,
+                    Err(error) if may_be_absent && is_not_found(&error) => continue,
                     declared => declared.map(drop)?,
                 }
                 while let Some(message) = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await? {
