@@ -284,15 +284,31 @@ impl Lab {
     }
 
     async fn pays_while_a_sweeper_stalls(&self, booking: &Value, point: &str) -> Result<()> {
+        let id = number(booking);
+        self.postpone_all_but(id).await?;
         let stall = Stall { point: point.to_owned(), ms: STALL_MS };
         self.world.order(Program::Booking, &FaultConfig { stall_at: Some(stall), ..FaultConfig::default() }).await?;
         let sql = "update bookings set next_check_at = now() where id = $1";
-        let id = number(booking);
         sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
         self.is_claimed_by_one_that_stalls(id).await?;
         let over = Instant::now() + Duration::from_millis(STALL_MS + 1000);
         self.pays(booking, GOOD_CARD).await;
         sleep_until(over).await;
+        Ok(())
+    }
+
+    /// Keeps the sweepers from what earlier mutants left undone, or else they would stall there.
+    async fn postpone_all_but(&self, id: i32) -> Result<()> {
+        for sql in [
+            "update bookings set next_check_at = now() + interval '1 minute'
+             where id <> $1 and (status = 'Pending' or release_pending)",
+            "update payments set next_check_at = now() + interval '1 minute'
+             where booking_id <> $1 and (state = 'started' or (state = 'succeeded' and settled_at is null))",
+            "update refunds set next_check_at = now() + interval '1 minute'
+             where booking_id <> $1 and state = 'pending'",
+        ] {
+            sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
+        }
         Ok(())
     }
 
