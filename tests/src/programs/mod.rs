@@ -128,7 +128,7 @@ impl Binaries {
         let mut cargo = cargo()?;
         cargo.current_dir(workspace).env("CARGO_TARGET_DIR", target);
         // The whole workspace, as in the Makefile: another selection would compile dependencies again, with other features.
-        cargo.args(["build", "--workspace", "--bins"]);
+        cargo.args(["build", "--workspace"]).args(Program::ALL.map(|program| format!("--bin={}", program.name())));
         if release {
             cargo.arg("--release");
         }
