@@ -288,10 +288,12 @@ impl Lab {
         self.postpone_all_but(id).await?;
         let stall = Stall { point: point.to_owned(), ms: STALL_MS };
         self.world.order(Program::Booking, &FaultConfig { stall_at: Some(stall), ..FaultConfig::default() }).await?;
-        let sql = "update bookings set next_check_at = now() where id = $1";
-        sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
+        self.world.expire(id).await?;
         self.is_claimed_by_one_that_stalls(id).await?;
         let over = Instant::now() + Duration::from_millis(STALL_MS + 1000);
+        // The sweeper took the hold for over; whoever pays has time left.
+        let sql = "update bookings set expires_at = now() + interval '1 minute' where id = $1 and status = 'Pending'";
+        sqlx::query(sql).bind(id).execute(&self.world.bookings).await?;
         self.pays(booking, GOOD_CARD).await;
         sleep_until(over).await;
         Ok(())

@@ -176,9 +176,7 @@ impl Story<'_> {
         let event_id = self.event(NewEvent::priced(9, 500)).await?;
         let booking = self.books(&event_id, rng).await?;
         self.world.end_hold(&booking).await?;
-        let sql = "update bookings set next_check_at = now() where id = $1 and status = 'Pending'";
-        sqlx::query(sql).bind(number(&booking)).execute(&self.world.bookings).await?;
-        Ok(())
+        self.world.expire(number(&booking)).await
     }
 
     async fn gateway_fails(&self, rng: &mut StdRng) -> Result<()> {

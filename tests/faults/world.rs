@@ -129,6 +129,14 @@ impl World {
         Ok(())
     }
 
+    /// Has a sweeper look after a Pending booking as if the end that booking-service knows of its hold were past.
+    /// event-service has a clock of its own.
+    pub(crate) async fn expire(&self, booking_id: i32) -> Result<()> {
+        let sql = "update bookings set expires_at = now(), next_check_at = now() where id = $1 and status = 'Pending'";
+        sqlx::query(sql).bind(booking_id).execute(&self.bookings).await?;
+        Ok(())
+    }
+
     /// Lets the deletion of that account, or of every account, be finished now, as if the time had passed in which
     /// requests from before it may come. Returns how many were changed; each is changed once.
     pub(crate) async fn end_settling(&self, user_id: Option<i32>) -> Result<u64> {
