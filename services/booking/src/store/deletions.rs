@@ -99,8 +99,6 @@ impl Store {
         let result = sqlx::query!(
             "update account_deletions set finished_at = now(), lease_until = null
              where user_id = $1 and finished_at is null and received_at <= now() - make_interval(secs => $3)
-                 -- Without the lease, a booking was inserted or moved meanwhile (migration 0011).
-                 and lease_until is not null
                  and not exists (
                      select from bookings b
                      where b.user_id = $1 and (
