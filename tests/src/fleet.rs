@@ -144,6 +144,7 @@ impl Settings {
             ("PAYMENT_API_URL", self.peer(caller, Program::MockGateway, "")),
             ("PAYMENT_API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),
             ("PAYMENT_WEBHOOK_SECRET_FILE", self.secrets.file("payment-webhook-secret")?.into()),
+            ("RECONCILE_SECONDS", "30".into()),
         ])
     }
 

@@ -264,21 +264,31 @@ impl<S: OutboxStore> Relay<S> {
         }
         if self.handoff.0.claim.swap(false, Ordering::AcqRel) || progress.claim_at <= Instant::now() {
             progress.claim_at = Instant::now();
-            let batch = self.store.claim(BATCH).await?;
-            if batch.is_empty() {
-                let due = self.store.next_due().await?;
-                progress.claim_at = Instant::now() + due.unwrap_or(HEARTBEAT).min(HEARTBEAT);
-            } else {
-                crate::failpoint!("relay.claimed");
-                let published = self.publish(&batch, &mut progress.claim_at).await?;
-                self.store.mark_published(&published).await?;
-                crate::failpoint!("relay.marked");
+            let due = self.store.next_due().await?.unwrap_or(HEARTBEAT).min(HEARTBEAT);
+            progress.claim_at = Instant::now() + due;
+            if due.is_zero() {
+                self.claim(&mut progress.claim_at).await?;
             }
         }
         let next =
             if progress.unmarked.is_empty() { progress.claim_at } else { progress.mark_at.min(progress.claim_at) };
         let pause = next.saturating_duration_since(Instant::now());
         Ok(if pause.is_zero() || !self.handoff.is_empty() { Next::Immediately } else { Next::After(pause) })
+    }
+
+    /// Claims and publishes what is due.
+    async fn claim(&self, claim_at: &mut Instant) -> anyhow::Result<()> {
+        let batch = self.store.claim(BATCH).await?;
+        if batch.is_empty() {
+            // Another relay was faster.
+            *claim_at = Instant::now() + FIRST_PAUSE;
+            return Ok(());
+        }
+        crate::failpoint!("relay.claimed");
+        let published = self.publish(&batch, claim_at).await?;
+        self.store.mark_published(&published).await?;
+        crate::failpoint!("relay.marked");
+        Ok(())
     }
 
     /// Publishes a batch; returns what has to be marked. What was not tried is released, to be claimed.

@@ -3,10 +3,11 @@
 //! - [`sweeper`]: finishes interrupted bookings, payments, refunds and account deletions
 //! - [`reconciler`]: compares bookings and payments with event-service, the gateway and the outbox
 //! - [`relay`]: publishes the outbox; [`consumer`]: handles incoming messages
-//! - [`backfill`]: adds search keys to rows that an older version wrote
+//! - [`backfill`]: adds search keys to rows that an older version wrote; [`gauges`]: counts what is unfinished
 
 pub mod backfill;
 pub mod consumer;
+pub mod gauges;
 pub mod reconciler;
 pub mod relay;
 pub mod sweeper;
@@ -19,6 +20,7 @@ pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
     sweeper::start(state, lifecycle);
     backfill::start(state, lifecycle);
     reconciler::start(state, lifecycle);
+    gauges::start(state, lifecycle);
     relay::start(state, bus, lifecycle);
     consumer::start(state, bus, lifecycle);
 }

@@ -7,12 +7,13 @@
 //! - [`bookings`], [`payments`], [`refunds`]: one file per table
 //! - [`outbox`]: messages to publish and consumed messages
 //! - [`reconciliation`]: what the reconciler compares, and its findings
-//! - [`deletions`]: deleted accounts
+//! - [`deletions`]: deleted accounts; [`gauges`]: what the gauges show
 //! - [`events`]: changes of all bookings of an event; [`sales`]: attendees and sales for organizers
 
 mod bookings;
 mod deletions;
 mod events;
+mod gauges;
 mod outbox;
 mod payments;
 mod reconciliation;
@@ -28,11 +29,10 @@ use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 pub use self::{
-    deletions::UnfinishedDeletions,
     events::Holder,
-    payments::UnresolvedPayments,
-    reconciliation::ReconcileRun,
-    sagas::{ClaimedSaga, NewAttempt},
+    gauges::Measurements,
+    reconciliation::{ReconcileRun, ScanState},
+    sagas::{ClaimedSaga, NewAttempt, NextDue},
     sales::UnindexedAttendee,
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};

@@ -5,14 +5,6 @@ use uuid::Uuid;
 use super::Store;
 use crate::domain::{AttemptState, Payment, RefundReason, RefundState, payment::FAILED_BEFORE_CHARGE};
 
-/// Attempts that are undecided, or charged and not settled.
-#[derive(Clone, Copy, Debug)]
-pub struct UnresolvedPayments {
-    pub count: i64,
-    /// Age of the oldest, in seconds; 0 if there is none.
-    pub oldest_seconds: f64,
-}
-
 /// A query that returns attempts: the rest of a `select` from `payments p`.
 macro_rules! payments {
     ($rest:literal $(, $argument:expr)* $(,)?) => {
@@ -71,16 +63,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    pub async fn count_unresolved_payments(&self) -> sqlx::Result<UnresolvedPayments> {
-        sqlx::query_as!(
-            UnresolvedPayments,
-            r#"select count(*) as "count!",
-                      coalesce(extract(epoch from now() - min(created_at)), 0)::double precision as "oldest_seconds!"
-               from payments where state = 'started' or (state = 'succeeded' and settled_at is null)"#
-        )
-        .fetch_one(&self.pool)
-        .await
     }
 }
