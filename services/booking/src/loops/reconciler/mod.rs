@@ -49,7 +49,7 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
 /// Runs the scans that are due, and sleeps until the next one is: only a claim moves its time.
 async fn reconcile(state: AppState) -> anyhow::Result<Next> {
     let interval = state.policy.reconcile_interval;
-    let names: Vec<_> = ReconcileScan::VARIANTS.iter().map(|scan| scan.into_str()).collect();
+    let names: Vec<_> = ReconcileScan::VARIANTS.iter().map(ReconcileScan::into_str).collect();
     let scans = state.store.claim_runs(&names, interval).await?;
     let mut next = interval;
     let mut runs = Vec::new();
