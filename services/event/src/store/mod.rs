@@ -14,9 +14,12 @@ mod schema;
 
 use std::{future::Future, time::Duration};
 
+use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use mongodb::{Collection, Database, error::Result};
 use platform::mongo::{self, bounded, sessions::Sessions};
+use serde::Deserialize;
 
 pub use self::ledger::{LedgerMismatch, LedgerPage};
 use self::{
@@ -78,6 +81,31 @@ impl Store {
     async fn server_time(&self) -> Result<DateTime<Utc>> {
         mongo::server_time(&self.database).await
     }
+}
+
+/// A due time with the database's time.
+#[derive(Deserialize)]
+struct Due {
+    at: BsonDateTime,
+    now: BsonDateTime,
+}
+
+/// The time until the earliest date in `field` of the documents that match; zero if it is past. `None` if there is none.
+async fn until_earliest<T: Send + Sync + 'static>(
+    documents: &Collection<T>,
+    conditions: Document,
+    field: &str,
+) -> Result<Option<Duration>> {
+    let documents = documents.clone();
+    let pipeline = [
+        doc! { "$match": conditions },
+        doc! { "$sort": { field: 1 } },
+        doc! { "$limit": 1 },
+        doc! { "$project": { "at": format!("${field}"), "now": "$$NOW" } },
+    ];
+    let earliest: Option<Due> =
+        query(async move { documents.aggregate(pipeline).with_type::<Due>().await?.try_next().await }).await?;
+    Ok(earliest.map(|due| (due.at.to_chrono() - due.now.to_chrono()).to_std().unwrap_or_default()))
 }
 
 /// [`bounded`] with [`QUERY_TIMEOUT`].

@@ -4,14 +4,24 @@
 //! not add up.
 
 use bson::{Document, doc};
-use mongodb::{Database, error::Result};
+use mongodb::{
+    Database,
+    error::{Error, Result},
+};
 use platform::{
     Clock,
     idempotency::MongoIdempotency,
     mongo::{ensure_collection, index, sessions},
 };
 
+/// The wire version of MongoDB 8.0, the first with the command `bulkWrite`.
+const MIN_WIRE_VERSION: i32 = 25;
+
 pub(super) async fn migrate(database: &Database) -> Result<()> {
+    let hello = database.run_command(doc! { "hello": 1 }).await?;
+    if hello.get_i32("maxWireVersion").is_ok_and(|version| version < MIN_WIRE_VERSION) {
+        return Err(Error::custom("MongoDB 8.0 or newer is needed"));
+    }
     let events = [
         // Lists are sorted by start; every selective filter has an index of its own.
         index("status_starts_at", doc! { "status": 1, "starts_at": 1, "_id": 1 }),
