@@ -14,7 +14,12 @@ use anyhow::anyhow;
 use bson::Bson;
 use chrono::TimeDelta;
 use contracts::reservation::{DecreaseCapacity, Hold, ReservationStatus};
-use platform::{Lifecycle, outbox::Handoff, task, trace::RequestContext};
+use platform::{
+    Lifecycle,
+    outbox::{Handoff, OutboxRow},
+    task,
+    trace::RequestContext,
+};
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
@@ -71,7 +76,7 @@ struct QueuedOperation {
 }
 
 impl ReservationQueue {
-    /// `outbox` is woken when messages were written.
+    /// `outbox` gets the messages that were written.
     pub fn new(
         store: Store,
         cache: EventCache,
@@ -236,9 +241,8 @@ impl Worker {
                 self.inner.cache.invalidate_lists();
             }
         }
-        if !outcome.messages.is_empty() {
-            self.inner.outbox.wake();
-        }
+        let messages = outcome.messages.iter().cloned();
+        self.inner.outbox.send(messages.map(|message| OutboxRow::new(message.id.to_string(), message)).collect());
         count_holds(outcome);
     }
 }

@@ -15,7 +15,7 @@ pub struct AppState {
     pub cache: EventCache,
     /// For every change of an event, its counters or its reservations.
     pub queue: ReservationQueue,
-    /// Wakes the relay.
+    /// Messages on their way to the relay.
     pub outbox: Handoff<Bson>,
     pub idempotency: MongoIdempotency,
     pub verifier: Verifier,

@@ -89,8 +89,15 @@ pub struct OutboxRow<Id> {
 
 impl From<OutboxMessage> for OutboxRow<Uuid> {
     fn from(message: OutboxMessage) -> Self {
+        Self::new(message.id, message)
+    }
+}
+
+impl<Id> OutboxRow<Id> {
+    /// The row of a message that was just written under `id`.
+    pub fn new(id: impl Into<Id>, message: OutboxMessage) -> Self {
         Self {
-            id: message.id,
+            id: id.into(),
             message_id: message.id.to_string(),
             routing_key: Some(message.message.routing_key().to_owned()),
             body: Some(serde_json::to_vec(&message.message).expect("a message is plain data")),
@@ -262,9 +269,11 @@ impl<S: OutboxStore> Relay<S> {
             self.store.mark_published(&progress.unmarked).await?;
             progress.unmarked.clear();
         }
-        if self.handoff.0.claim.swap(false, Ordering::AcqRel) || progress.claim_at <= Instant::now() {
+        let woken = self.handoff.0.claim.swap(false, Ordering::AcqRel);
+        if woken || progress.claim_at <= Instant::now() {
             progress.claim_at = Instant::now();
-            let due = self.store.next_due().await?.unwrap_or(HEARTBEAT).min(HEARTBEAT);
+            let due = if woken { None } else { self.store.next_due().await?.or(Some(HEARTBEAT)) };
+            let due = due.unwrap_or_default().min(HEARTBEAT);
             progress.claim_at = Instant::now() + due;
             if due.is_zero() {
                 self.claim(&mut progress.claim_at).await?;
