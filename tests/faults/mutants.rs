@@ -59,8 +59,6 @@ const MUTANTS: [(&str, Program, u8); 18] = [
     ("booking.compare_and_set", Program::Booking, 12),
     // A booking is its owner's.
     ("booking.owner", Program::Booking, 13),
-    // A charge has a name in the database before it moves money.
-    ("booking.name_before_charge", Program::Booking, 4),
     // An attempt is failed only when its charge is cancelled at the gateway.
     ("booking.fence", Program::Booking, 4),
     // Seats are sold before a booking is called confirmed.
@@ -79,7 +77,10 @@ const MUTANTS: [(&str, Program, u8); 18] = [
     ("notification.owner", Program::Notification, 13),
     // The answer that is kept of a registration goes with the account.
     ("user.forget_answers", Program::User, 15),
-    // One payment of a booking is under way or has been made. Last: the second charge stays unsettled for ever.
+    // The last ones leave a booking that nothing finishes: every later search for what is left to do takes its limit.
+    // A charge has a name in the database before it moves money.
+    ("booking.name_before_charge", Program::Booking, 4),
+    // One payment of a booking is under way or has been made.
     ("booking.one_live_payment", Program::Booking, 4),
 ];
 
@@ -359,7 +360,12 @@ impl Lab {
         for _ in 0..3 {
             self.books(NewEvent::free(5)).await?;
         }
-        checker::quiet(&self.world, &self.work.journal, QUIET_LIMIT).await?;
+        eventplatform_tests::wait::until("the messages are published", QUIET_LIMIT, async || {
+            let left = checker::bookings::unfinished(&self.world.bookings).await?;
+            ensure!(left.iter().all(|(what, count)| *what != "messages" || *count == 0), "left to do: {left:?}");
+            Ok(())
+        })
+        .await?;
         Fault::Unbound.strike(&self.world, &self.work).await?;
         self.books(NewEvent::free(5)).await.map(drop)
     }
