@@ -15,6 +15,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use contracts::problem::OVERLOADED;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -55,7 +56,7 @@ async fn admit(State(limiter): State<Arc<Limiter>>, request: Request, next: Next
     let waiting = tokio::time::timeout(QUEUE_TIMEOUT, limiter.permits.clone().acquire_owned());
     let Ok(Ok(permit)) = waiting.await else {
         let detail = "too many are here at once; ask again in a moment, with the same Idempotency-Key if you sent one";
-        return Err(ApiError::too_many_requests("overloaded", detail, RETRY_AFTER_SECONDS));
+        return Err(ApiError::too_many_requests(OVERLOADED, detail, RETRY_AFTER_SECONDS));
     };
     let admitted = Admitted { limiter, begun: Instant::now(), permit: Some(permit) };
     let response = next.run(request).await;

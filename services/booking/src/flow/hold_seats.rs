@@ -30,7 +30,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
             let certain = run.fresh && calls == 1;
             reject(run, refusal, detail, certain).await
         }
-        Err(CallFailure::Unknown(cause)) => Ok(run.event_service_silent(cause)),
+        Err(failure) => Ok(run.event_service_silent(failure)),
     }
 }
 

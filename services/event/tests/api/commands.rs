@@ -51,7 +51,7 @@ async fn a_hold_a_confirmation_and_a_release_cost_three_commands_each() {
         let hold = seats_for(1);
         let reservation = hold.reservation_id;
 
-        queue.hold(&id, hold).await.unwrap();
+        queue.hold(&id, hold, None).await.unwrap();
         assert_eq!(commands.take(), BATCH, "hold");
         queue.confirm(&id, reservation).await.unwrap();
         assert_eq!(commands.take(), BATCH, "confirmation");
@@ -70,10 +70,10 @@ async fn a_hold_whose_user_has_seats_is_applied_again_to_what_was_read() {
     let app = TestApp::start().await;
     let id = app.sells(10).await;
     let (queue, commands) = counted(&app).await;
-    queue.hold(&id, seats_for(1)).await.unwrap();
+    queue.hold(&id, seats_for(1), None).await.unwrap();
     commands.take();
 
-    queue.hold(&id, seats_for(1)).await.unwrap();
+    queue.hold(&id, seats_for(1), None).await.unwrap();
 
     assert_eq!(commands.take()[..3], ["aggregate", "bulkWrite", "abortTransaction"]);
     assert_eq!(app.counters(&id).await, (8, 2, 0));
@@ -90,10 +90,10 @@ async fn a_server_without_bulk_writes_gets_them_one_by_one() {
     let (first, second) = (seats_for(1), seats_for(1));
     let reservation = first.reservation_id;
 
-    queue.hold(&id, first).await.unwrap();
+    queue.hold(&id, first, None).await.unwrap();
     assert_eq!(commands.take(), ["aggregate", "update", "update", "insert", "commitTransaction"]);
     // It finds the seats that the user has.
-    queue.hold(&id, second.clone()).await.unwrap();
+    queue.hold(&id, second.clone(), None).await.unwrap();
     queue.confirm(&id, reservation).await.unwrap();
     queue.release(&id, second.reservation_id, false).await.unwrap();
 
