@@ -44,8 +44,9 @@ const BATCH: u32 = 200;
 pub const HANDOFF_LEASE: Duration = Duration::from_secs(10);
 /// Rows that wait in this process. More are left to a later claim.
 const MAX_HANDOFF: usize = 10_000;
-/// How long published rows of [`Handoff`] wait to be marked together.
-const MARK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long published rows of [`Handoff`] wait to be marked together. A process that is killed meanwhile leaves them to be
+/// published again.
+const MARK_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time between two searches for rows that other processes left.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The pause after a row's first refusal; it doubles with each further one.

@@ -28,8 +28,9 @@ pub(super) async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Res
             ChargeVerdict::Consistent => {}
             ChargeVerdict::FetchCharge => {
                 // A sweeper fetches the charge, as after a webhook.
-                state.store.schedule_charge_check(id).await?;
-                state.sweep.notify_one();
+                if state.store.schedule_charge_check(id).await? {
+                    state.sweep.notify_one();
+                }
                 count_healed("charge_looked_up", listed.booking_id);
             }
             ChargeVerdict::Finding(kind) => report(state, run, kind, id, Some(listed.booking_id)).await?,
