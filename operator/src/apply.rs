@@ -178,14 +178,21 @@ impl Applier {
         self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
     }
 
-    /// Sets or removes the owner of a generated credential, and nothing else: its data has another field manager.
-    pub async fn set_owner(&self, identity: &Identity, name: &str, owned: bool) -> Result<Value> {
-        let owners = if owned { json!([identity.owner_reference()]) } else { json!([]) };
+    /// Sets or removes the platform's owner reference of a generated credential. A conflict if somebody else has written
+    /// the Secret since it was read.
+    ///
+    /// No server-side apply: that removes only what no other field manager owns, and the reference belongs to the manager
+    /// that created the Secret.
+    pub async fn set_owner(&self, identity: &Identity, secret: &Value, owned: bool) -> Result<Value> {
+        let name = secret["metadata"]["name"].as_str().unwrap_or_default();
+        let others = secret["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default().into_iter();
+        let mut owners: Vec<Value> = others.filter(|owner| owner["uid"] != *identity.uid).collect();
+        owners.extend(owned.then(|| json!(identity.owner_reference())));
         let patch = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": name, "ownerReferences": owners },
+            "metadata": { "resourceVersion": secret["metadata"]["resourceVersion"], "ownerReferences": owners },
         });
-        self.patch_secret(identity, name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
+        let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
+        self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
     }
 
     async fn patch_secret<P: Serialize + std::fmt::Debug>(

@@ -188,7 +188,8 @@ impl Credential {
         let mut data = secret_data(secret);
         let logins = self.missing_logins(&data, rng);
         data.extend(logins.clone());
-        let has_owner = secret["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+        let mut owners = secret["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let has_owner = owners.any(|owner| owner["uid"] == *identity.uid);
         CredentialUpdate {
             credential: self,
             name,

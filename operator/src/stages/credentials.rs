@@ -31,7 +31,7 @@ impl Stages<'_> {
             secret = self.applier.add_keys(identity, &secret, logins).await?;
         }
         if let Some(owned) = set_owner {
-            secret = self.applier.set_owner(identity, name, *owned).await?;
+            secret = self.applier.set_owner(identity, &secret, *owned).await?;
         }
         self.cluster.put(Kind::Secret, name, secret);
         Ok(())

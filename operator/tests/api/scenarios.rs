@@ -285,6 +285,34 @@ async fn under_delete_credentials_go_with_the_platform() {
 }
 
 #[tokio::test]
+async fn credentials_made_under_delete_are_kept_once_the_policy_is_retain() {
+    let mut cluster = Cluster::given(Scenario::Specified(json!({"deletion": {"policy": "Delete"}}))).await;
+    cluster.converge().await;
+    let somebody = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "backup", "uid": "other"});
+    cluster.api.edit("secrets", "demo-signing-keys", |secret| {
+        secret["metadata"]["ownerReferences"].as_array_mut().unwrap().push(somebody.clone());
+    });
+    let before = cluster.api.get("secrets", "demo-postgres-credentials").unwrap();
+    assert_eq!(before["metadata"]["ownerReferences"][0]["kind"], "EventPlatform");
+
+    cluster.specify(|spec| *spec = json!({"deletion": {"policy": "Retain"}}));
+    cluster.converge().await;
+    let shared = cluster.api.get("secrets", "demo-signing-keys").unwrap();
+    assert_eq!(shared["metadata"]["ownerReferences"], json!([somebody]));
+    cluster.api.edit("secrets", "demo-signing-keys", |secret| secret["metadata"]["ownerReferences"] = json!([]));
+    let platform = cluster.api.get("eventplatforms", "demo").unwrap();
+    cluster.delete_platform();
+    let after = cluster.api.get("secrets", "demo-postgres-credentials").unwrap();
+    assert_eq!(after["data"], before["data"]);
+    let new = json!({"apiVersion": platform["apiVersion"], "kind": platform["kind"], "metadata": {"name": "demo"}, "spec": {}});
+    cluster.api.put("eventplatforms", new);
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert_eq!(cluster.api.get("secrets", "demo-postgres-credentials").unwrap()["data"], before["data"]);
+}
+
+#[tokio::test]
 async fn paused_means_only_the_status_is_written() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.specify(|spec| *spec = json!({"management": "Paused"}));

@@ -19,8 +19,16 @@ type Key = (String, String, String);
 #[derive(Clone)]
 struct Stored {
     object: Value,
-    /// What each field manager has applied last.
-    applied: BTreeMap<String, Value>,
+    /// The fields of each field manager, by its name and whether it applies them or writes them otherwise.
+    managers: Managers,
+}
+
+type Managers = BTreeMap<(String, Operation), Value>;
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Operation {
+    Apply,
+    Update,
 }
 
 #[derive(Default)]
@@ -190,7 +198,8 @@ impl State {
                 if self.objects.contains_key(&key) {
                     return failure(409, "AlreadyExists", "already exists");
                 }
-                (201, self.store(key, body, None))
+                let manager = (query["fieldManager"].clone(), Operation::Update);
+                (201, self.store(key, body.clone(), Some((manager, body))))
             }
             ("PATCH", Some(name)) => {
                 let key = (plural, namespace, name);
@@ -206,7 +215,13 @@ impl State {
                         return failure(409, "Conflict", "the object has been modified");
                     }
                     merge_patch(&mut object, &body);
-                    (200, self.store(key, object, None))
+                    let manager = query.get("fieldManager").map(|name| (name.clone(), Operation::Update));
+                    let fields = manager.map(|manager| {
+                        let mut fields = stored.managers.get(&manager).cloned().unwrap_or_default();
+                        merge_patch(&mut fields, &body);
+                        (manager, fields)
+                    });
+                    (200, self.store(key, object, fields))
                 }
             }
             ("DELETE", Some(name)) => match self.objects.remove(&(plural, namespace, name)) {
@@ -256,21 +271,23 @@ impl State {
             if !forced {
                 return failure(409, "Conflict", "conflict with another manager");
             }
+            let own = (manager.to_owned(), Operation::Apply);
             let others: Vec<&Value> =
-                before.applied.iter().filter(|(other, _)| *other != manager).map(|(_, value)| value).collect();
-            if let Some(previous) = before.applied.get(manager) {
+                before.managers.iter().filter(|(other, _)| **other != own).map(|(_, value)| value).collect();
+            if let Some(previous) = before.managers.get(&own) {
                 drop_missing(&mut object, previous, patch, &others);
             }
         }
         merge_apply(&mut object, patch);
-        (200, self.store(key, object, Some((manager.to_owned(), patch.clone()))))
+        (200, self.store(key, object, Some(((manager.to_owned(), Operation::Apply), patch.clone()))))
     }
 
-    fn store(&mut self, key: Key, mut object: Value, applied: Option<(String, Value)>) -> Value {
+    fn store(&mut self, key: Key, mut object: Value, written: Option<((String, Operation), Value)>) -> Value {
         let before = self.objects.get(&key).cloned();
         default(&key.0, &mut object);
-        let mut managers = before.as_ref().map(|stored| stored.applied.clone()).unwrap_or_default();
-        managers.extend(applied);
+        let mut managers = before.as_ref().map(|stored| stored.managers.clone()).unwrap_or_default();
+        managers.extend(written);
+        managers.values_mut().for_each(|fields| forget_owners(fields, &object));
         let changed = before.as_ref().is_none_or(|before| content(&before.object) != content(&object));
         if before.is_none() {
             self.version += 1;
@@ -286,15 +303,23 @@ impl State {
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         }
         object["metadata"]["managedFields"] = managed_fields(&managers);
-        self.objects.insert(key, Stored { object: object.clone(), applied: managers });
+        self.objects.insert(key, Stored { object: object.clone(), managers });
         object
     }
 }
 
-fn managed_fields(managers: &BTreeMap<String, Value>) -> Value {
-    let entry = |(manager, applied): (&String, &Value)| {
-        let replicas = if applied["spec"].get("replicas").is_some() { json!({ "f:replicas": {} }) } else { json!({}) };
-        json!({ "manager": manager, "operation": "Apply", "fieldsV1": { "f:spec": replicas } })
+/// Nobody manages an owner reference that is gone.
+fn forget_owners(fields: &mut Value, object: &Value) {
+    let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+    if let Some(Value::Array(managed)) = fields.pointer_mut("/metadata/ownerReferences") {
+        managed.retain(|owner| owners.iter().any(|left| left["uid"] == owner["uid"]));
+    }
+}
+
+fn managed_fields(managers: &Managers) -> Value {
+    let entry = |((manager, operation), fields): (&(String, Operation), &Value)| {
+        let replicas = if fields["spec"].get("replicas").is_some() { json!({ "f:replicas": {} }) } else { json!({}) };
+        json!({ "manager": manager, "operation": format!("{operation:?}"), "fieldsV1": { "f:spec": replicas } })
     };
     managers.iter().map(entry).collect()
 }
@@ -340,11 +365,37 @@ fn merge_apply(target: &mut Value, patch: &Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
             for (key, value) in patch {
-                merge_apply(target.entry(key.clone()).or_insert(Value::Null), value);
+                let target = target.entry(key.clone()).or_insert(Value::Null);
+                match (key.as_str(), value) {
+                    ("ownerReferences", Value::Array(owners)) => merge_owners(target, owners),
+                    _ => merge_apply(target, value),
+                }
             }
         }
         (target, patch) => *target = patch.clone(),
     }
+}
+
+/// Owner references are a map by their uid, unlike the other lists here.
+fn merge_owners(target: &mut Value, patch: &[Value]) {
+    let mut owners = target.as_array().cloned().unwrap_or_default();
+    for owner in patch {
+        owners.retain(|present| present["uid"] != owner["uid"]);
+        owners.push(owner.clone());
+    }
+    *target = owners.into();
+}
+
+/// Removes the owner references that a manager applied before, applies no longer, and shares with nobody.
+fn drop_missing_owners(target: &mut Value, previous: &[Value], patch: &Value, others: &[&Value]) {
+    let Some(target) = target.as_array_mut() else { return };
+    let has = |list: &Value, owner: &Value| {
+        list.as_array().is_some_and(|owners| owners.iter().any(|other| other["uid"] == owner["uid"]))
+    };
+    target.retain(|owner| {
+        let dropped = previous.iter().any(|before| before["uid"] == owner["uid"]) && !has(patch, owner);
+        !dropped || others.iter().any(|other| has(other, owner))
+    });
 }
 
 /// Removes what a manager applied before, applies no longer, and shares with nobody.
@@ -356,7 +407,10 @@ fn drop_missing(target: &mut Value, previous: &Value, patch: &Value, others: &[&
             (None, Some(_)) if others.is_empty() => {
                 target.remove(key);
             }
-            (Some(patch), Some(value)) => drop_missing(value, before, patch, &others),
+            (Some(patch), Some(value)) => match before {
+                Value::Array(before) if key == "ownerReferences" => drop_missing_owners(value, before, patch, &others),
+                _ => drop_missing(value, before, patch, &others),
+            },
             _ => {}
         }
     }
