@@ -8,9 +8,10 @@
 //! - [`apply`]: every write, only where it changes something; [`drift`]: what counts as a change
 //! - [`rollout`]: how far a workload is; [`status`]: conditions; [`error`]: what can go wrong
 //! - [`resource`]: kinds, names, labels and ownership of objects; [`quantity`]: Kubernetes quantities
-//! - [`run`]: watches, leader election, health and metrics; [`settings`]: the command line
+//! - [`run`]: watches and leader election; [`admin`]: health and metrics; [`settings`]: the command line
 //! - [`install`]: `apply` and `wait`, for the chart
 
+pub mod admin;
 pub mod apply;
 pub mod build;
 pub mod controller;

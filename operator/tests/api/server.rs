@@ -33,6 +33,8 @@ enum Operation {
 
 #[derive(Default)]
 struct State {
+    /// Kinds in plural that the server does not know, besides [`UNKNOWN`].
+    unknown: Vec<&'static str>,
     objects: BTreeMap<Key, Stored>,
     version: u64,
     writes: Vec<String>,
@@ -51,7 +53,7 @@ pub(crate) struct ApiServer {
     state: Arc<Mutex<State>>,
 }
 
-/// Kinds that the server does not know.
+/// Kinds that the server never knows.
 const UNKNOWN: [&str; 2] = ["httproutes", "servicemonitors"];
 
 impl ApiServer {
@@ -80,6 +82,13 @@ impl ApiServer {
         let mut state = self.state.lock().unwrap();
         state.writes.clear();
         state.crash_after = writes;
+    }
+
+    /// Uninstalls the definition of a kind, or installs it again.
+    pub(crate) fn forget_kind(&self, plural: &'static str, forgotten: bool) {
+        let unknown = &mut self.state.lock().unwrap().unknown;
+        unknown.retain(|known| *known != plural);
+        unknown.extend(forgotten.then_some(plural));
     }
 
     /// Denies a permission.
@@ -162,7 +171,7 @@ impl State {
         let (namespace, plural) = (parts[at + 1].to_owned(), parts[at + 2].to_owned());
         let name = parts.get(at + 3).map(|name| (*name).to_owned());
         let subresource = parts.get(at + 4).copied();
-        if UNKNOWN.contains(&plural.as_str()) {
+        if UNKNOWN.iter().chain(&self.unknown).any(|unknown| *unknown == plural) {
             return failure(404, "NotFound", "the server could not find the requested resource");
         }
         if self.forbidden.as_deref() == Some(&format!("{} {plural}", method.as_str().to_lowercase())) {
