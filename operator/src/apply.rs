@@ -2,7 +2,7 @@
 //! something.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -174,6 +174,18 @@ impl Applier {
             "metadata": { "resourceVersion": secret["metadata"]["resourceVersion"] },
             "data": encode_data(keys),
         });
+        let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
+        self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
+    }
+
+    /// Adds annotations to a generated credential.
+    pub async fn annotate_secret(
+        &self,
+        identity: &Identity,
+        name: &str,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Value> {
+        let patch = json!({ "metadata": { "annotations": annotations } });
         let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
         self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
     }

@@ -87,8 +87,9 @@ impl Plan {
 pub fn build(validated: &Validated<'_>, rng: &mut impl Rng) -> Plan {
     let Blueprint { identity, spec, .. } = validated.blueprint;
     let owned = spec.deletion.policy == DeletionPolicy::Delete;
+    let existing = |credential| validated.credentials.get(&credential);
     let updates = Credential::ALL
-        .map(|credential| credential.update(identity, validated.credentials.get(&credential), owned, rng));
+        .map(|credential| credential.update(identity, existing(credential), owned, &validated.record, rng));
     let credentials = updates.iter().map(|update| (update.credential, update.data.clone())).collect();
     let blueprint = Blueprint { credentials: &credentials, references: &validated.references, ..validated.blueprint };
     Plan { credentials: updates.into(), ..blueprint.plan() }

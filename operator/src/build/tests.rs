@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Blueprint, Plan, Program};
 use crate::{
     crd::EventPlatformSpec,
-    credentials::{Credential, SecretData},
+    credentials::{Credential, Record, SecretData},
     resource::{CONFIG_HASH_ANNOTATION, HASH_ANNOTATION, Identity, Kind, Resource},
     settings::Settings,
 };
@@ -25,8 +25,9 @@ struct Given {
 impl Given {
     fn new(spec: Value) -> Self {
         let identity = Identity { name: "demo".into(), namespace: "shop".into(), uid: "u-1".into() };
-        let credentials = Credential::ALL
-            .map(|credential| (credential, credential.update(&identity, None, false, &mut rand::rng()).data));
+        let credentials = Credential::ALL.map(|credential| {
+            (credential, credential.update(&identity, None, false, &Record::default(), &mut rand::rng()).data)
+        });
         let references = ["db", "mongo", "mq", "stripe", "root", "ca"].map(|name| {
             let keys = ["username", "password", "api-key", "webhook-secret", "email", "ca.crt"];
             (name.to_owned(), keys.map(|key| (key.to_owned(), format!("{name} {key}").into_bytes())).into())

@@ -198,6 +198,57 @@ async fn a_key_that_cannot_be_replaced_stays_lost_and_no_login_is_generated_besi
 }
 
 #[tokio::test]
+async fn secrets_and_keys_that_no_older_release_generated_are_not_lost() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let record = "platform.eventbooking.dev/generated";
+    for secret in cluster.api.list("secrets") {
+        let Some(generated) = secret["metadata"]["annotations"][record].as_str() else { continue };
+        let known: Vec<&str> = generated
+            .split(',')
+            .filter(|entry| !entry.starts_with("mock-gateway-credentials/") && !entry.ends_with("/erlang-cookie"))
+            .collect();
+        let (name, known) = (secret["metadata"]["name"].as_str().unwrap(), known.join(","));
+        cluster.api.edit("secrets", name, |secret| secret["metadata"]["annotations"][record] = json!(known));
+    }
+    cluster.api.edit("secrets", RABBITMQ, |secret| {
+        secret["data"].as_object_mut().unwrap().remove("erlang-cookie");
+    });
+    cluster.api.remove("secrets", "demo-mock-gateway-credentials");
+
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert!(cluster.api.get("secrets", RABBITMQ).unwrap()["data"]["erlang-cookie"].is_string());
+    // From now on it is known, and lost if it is gone.
+    cluster.api.remove("secrets", "demo-mock-gateway-credentials");
+    cluster.converge().await;
+    assert_eq!(cluster.condition("Degraded").1, "CredentialLost");
+}
+
+#[tokio::test]
+async fn credentials_of_a_release_without_a_record_get_one() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    for secret in cluster.api.list("secrets") {
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        cluster.api.edit("secrets", name, |secret| secret["metadata"]["annotations"] = json!({}));
+    }
+
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    let secret = cluster.api.get("secrets", RABBITMQ).unwrap();
+    assert!(
+        secret["metadata"]["annotations"]["platform.eventbooking.dev/generated"]
+            .as_str()
+            .unwrap()
+            .contains("rabbitmq-credentials/erlang-cookie")
+    );
+    cluster.api.take_writes();
+    cluster.converge().await;
+
+    assert_eq!(cluster.api.take_writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn programs_that_change_wait_until_rabbitmq_has_the_new_logins() {
     let mut cluster = of_an_older_release().await;
     let deployment = |cluster: &Cluster, name: &str| cluster.api.get("deployments", name).unwrap();
