@@ -16,7 +16,7 @@ use kube::core::ObjectMeta;
 use rand::{Rng, RngExt, distr::Alphanumeric};
 use serde_json::{Value, json};
 
-use crate::resource::Identity;
+use crate::{names::Names, resource::Identity};
 
 /// The content of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -38,6 +38,8 @@ pub enum Credential {
     BookingServiceKey,
     /// What booking-service and the mock gateway share.
     MockGateway,
+    /// What the platform calls its own on external servers, and the id by which it knows that again.
+    Identity,
 }
 
 /// How a value of a credential is generated.
@@ -54,6 +56,9 @@ enum Recipe {
     Ed25519Private,
     /// The public half of the key under the given name.
     Ed25519Public(&'static str),
+    /// Of [`Names`].
+    Prefix,
+    Vhost,
 }
 
 /// Annotation with the [`Record`].
@@ -150,7 +155,7 @@ pub enum Source {
 }
 
 impl Credential {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Postgres,
         Self::Mongodb,
         Self::Rabbitmq,
@@ -158,6 +163,7 @@ impl Credential {
         Self::RefreshTokenKey,
         Self::BookingServiceKey,
         Self::MockGateway,
+        Self::Identity,
     ];
 
     /// Suffix of the Secret's name after the platform's.
@@ -170,6 +176,7 @@ impl Credential {
             Self::RefreshTokenKey => "refresh-token-key",
             Self::BookingServiceKey => "booking-service-key",
             Self::MockGateway => "mock-gateway-credentials",
+            Self::Identity => "identity",
         }
     }
 
@@ -204,18 +211,19 @@ impl Credential {
                 &[("private.pem", Recipe::Ed25519Private), ("public.pem", Recipe::Ed25519Public("private.pem"))]
             }
             Self::MockGateway => &[("api-key", Recipe::Password), ("webhook-secret", Recipe::Password)],
+            Self::Identity => &[("id", Recipe::Password), ("prefix", Recipe::Prefix), ("vhost", Recipe::Vhost)],
         }
     }
 
     /// A new Secret with generated content. The platform owns it only if it is deleted with it (`owned`).
-    pub fn generate(self, identity: &Identity, owned: bool, rng: &mut impl Rng) -> Secret {
+    pub fn generate(self, identity: &Identity, owned: bool, record: &Record, rng: &mut impl Rng) -> Secret {
         Secret {
             metadata: ObjectMeta {
                 owner_references: owned.then(|| vec![identity.owner_reference()]),
                 ..identity.metadata(self.suffix(), "credentials")
             },
             type_: Some("Opaque".to_owned()),
-            data: Some(byte_strings(&self.missing_values(&SecretData::new(), rng))),
+            data: Some(byte_strings(&self.missing_values(identity, &SecretData::new(), record, rng))),
             ..Default::default()
         }
     }
@@ -233,7 +241,7 @@ impl Credential {
         let complete = record.complete().0.into_iter().collect::<Vec<_>>().join(",");
         let annotations = BTreeMap::from([(RECORD_ANNOTATION.to_owned(), complete)]);
         let Some(secret) = existing else {
-            let mut secret = self.generate(identity, owned, rng);
+            let mut secret = self.generate(identity, owned, record, rng);
             // A new platform has no objects before it has all of its Secrets. In an older one, the record must not be
             // ahead of the Secrets.
             if record.0.is_empty() {
@@ -251,7 +259,7 @@ impl Credential {
             };
         };
         let mut data = secret_data(secret);
-        let missing = self.missing_values(&data, rng);
+        let missing = self.missing_values(identity, &data, record, rng);
         data.extend(missing.clone());
         let mut owners = secret["metadata"]["ownerReferences"].as_array().into_iter().flatten();
         let has_owner = owners.any(|owner| owner["uid"] == *identity.uid);
@@ -276,13 +284,18 @@ impl Credential {
     }
 
     /// New values for the missing or empty keys. The halves of a key pair belong together, also where one is there.
-    fn missing_values(self, data: &SecretData, rng: &mut impl Rng) -> SecretData {
+    fn missing_values(self, identity: &Identity, data: &SecretData, record: &Record, rng: &mut impl Rng) -> SecretData {
+        // A platform that had credentials before it had recorded names uses those of its time.
+        let is_older = !record.0.is_empty() && !record.knows(Self::Identity);
+        let names = if is_older { Names::of_older_release(identity) } else { Names::new(identity) };
         let mut values = SecretData::new();
         // Private keys come first in the recipes.
         for (key, recipe) in self.missing(data) {
             let value = match recipe {
                 Recipe::Login | Recipe::Password => random_password(rng),
                 Recipe::Keyfile => random_keyfile(rng),
+                Recipe::Prefix => names.prefix.clone(),
+                Recipe::Vhost => names.vhost.clone(),
                 Recipe::Ed25519Private => {
                     let key = SigningKey::from_bytes(&rng.random());
                     key.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key can be encoded").to_string()
@@ -345,7 +358,7 @@ mod tests {
     }
 
     fn generate(credential: Credential) -> Value {
-        json!(credential.generate(&identity(), false, &mut rand::rng()))
+        json!(credential.generate(&identity(), false, &Record::default(), &mut rand::rng()))
     }
 
     fn update(credential: Credential, secret: &Value) -> CredentialUpdate {
@@ -456,8 +469,8 @@ mod tests {
 
     #[test]
     fn the_deletion_policy_decides_over_the_owner() {
-        let kept = Credential::MockGateway.generate(&identity(), false, &mut rand::rng());
-        let owned = Credential::MockGateway.generate(&identity(), true, &mut rand::rng());
+        let kept = Credential::MockGateway.generate(&identity(), false, &Record::default(), &mut rand::rng());
+        let owned = Credential::MockGateway.generate(&identity(), true, &Record::default(), &mut rand::rng());
 
         assert!(kept.metadata.owner_references.is_none());
         assert_eq!(owned.metadata.owner_references.as_ref().unwrap()[0].uid, "1");

@@ -7,6 +7,7 @@
 //! - [`stages`]: the order in which a plan is applied; [`servers`]: logins on PostgreSQL, MongoDB and RabbitMQ
 //! - [`apply`]: every write, only where it changes something; [`drift`]: what counts as a change
 //! - [`rollout`]: how far a workload is; [`status`]: conditions; [`error`]: what can go wrong
+//! - [`names`]: what databases are called on servers that platforms share
 //! - [`resource`]: kinds, names, labels and ownership of objects; [`quantity`]: Kubernetes quantities
 //! - [`run`]: watches and leader election; [`admin`]: health and metrics; [`settings`]: the command line
 //! - [`install`]: `apply` and `wait`, for the chart
@@ -22,6 +23,7 @@ pub mod dereference;
 pub mod drift;
 pub mod error;
 pub mod install;
+pub mod names;
 pub mod quantity;
 pub mod resource;
 pub mod rollout;

@@ -25,12 +25,16 @@ use rand::Rng;
 
 pub use self::program::Program;
 use crate::{
-    crd::{DeletionPolicy, EventPlatformSpec, ExposureType, Management, PaymentProvider, ServiceMonitorMode, Toggle},
+    crd::{
+        DeletionPolicy, DependencyStatus, EventPlatformSpec, ExposureType, Management, PaymentProvider,
+        ServiceMonitorMode, Toggle,
+    },
     credentials::{Credential, CredentialUpdate, SecretData},
     dereference::ClusterState,
     resource::{Identity, Kind, Resource},
     servers::Targets,
     settings::Settings,
+    status::dependencies,
     validate::Validated,
 };
 
@@ -60,6 +64,8 @@ pub struct Plan {
     pub foundation: Vec<Resource>,
     /// PostgreSQL, MongoDB and RabbitMQ.
     pub servers: Vec<Resource>,
+    /// What the status says of them.
+    pub dependencies: Vec<DependencyStatus>,
     /// What has to be on the servers.
     pub targets: Targets,
     /// One Job for each program with a schema.
@@ -166,6 +172,7 @@ impl Blueprint<'_> {
             credentials: Vec::new(),
             foundation: Vec::new(),
             servers: Vec::new(),
+            dependencies: dependencies(self),
             targets: Targets {
                 postgres: connections::postgres_target(self),
                 mongodb: connections::mongodb_target(self),

@@ -8,6 +8,7 @@ use super::{Blueprint, Plan, Program};
 use crate::{
     crd::EventPlatformSpec,
     credentials::{Credential, Record, SecretData},
+    names::Names,
     resource::{CONFIG_HASH_ANNOTATION, HASH_ANNOTATION, Identity, Kind, Resource},
     settings::Settings,
 };
@@ -273,19 +274,14 @@ fn external_servers_are_used_and_none_is_created() {
     .plan();
 
     assert!(!plan.resources().any(|resource| resource.kind == Kind::StatefulSet));
+    let prefix = Names::new(&Given::new(json!({})).identity).prefix;
     let user = derived(&plan, "demo-user-config", "database-url");
-    assert!(user.starts_with("postgres://shop_demo_user_service:"), "{user}");
-    assert!(
-        user.ends_with(
-            "@pg:6000/shop_demo_users?sslmode=verify-full&sslrootcert=/etc/eventplatform/authorities/postgres/ca.crt"
-        ),
-        "{user}"
-    );
+    assert!(user.starts_with(&format!("postgres://{prefix}user_service:")), "{user}");
+    let query = "sslmode=verify-full&sslrootcert=/etc/eventplatform/authorities/postgres/ca.crt";
+    assert!(user.ends_with(&format!("@pg:6000/{prefix}users?{query}")), "{user}");
     let event = derived(&plan, "demo-event-config", "mongodb-url");
-    assert!(
-        event.ends_with("@m1:1,m2:2/shop_demo_events?authSource=shop_demo_events&replicaSet=rs&tls=true"),
-        "{event}"
-    );
+    let query = format!("authSource={prefix}events&replicaSet=rs&tls=true");
+    assert!(event.ends_with(&format!("@m1:1,m2:2/{prefix}events?{query}")), "{event}");
     for config in ["demo-user-config", "demo-booking-config"] {
         assert_eq!(derived(&plan, config, "amqp-url"), "amqp://mq%20username:mq%20password@mq:5672/a%2Fb");
     }

@@ -61,7 +61,7 @@ pub struct ExternalPostgres {
     pub port: i32,
     /// A Secret with `username` and `password` of a role that may create roles and databases.
     pub credentials_secret_ref: SecretReference,
-    /// Prefix of database and role names, so that platforms can share a server. Default: namespace and name.
+    /// Prefix of database and role names, so that platforms can share a server. Default: namespace, name and a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 30), pattern(r"^[a-z_][a-z0-9_]*$"))]
     pub prefix: Option<String>,
@@ -140,7 +140,7 @@ pub struct ExternalMongodb {
     pub replica_set: Option<String>,
     /// A Secret with `username` and `password` of a user that may create users.
     pub credentials_secret_ref: SecretReference,
-    /// Prefix of database and user names, so that platforms can share a server. Default: namespace and name.
+    /// Prefix of database and user names, so that platforms can share a server. Default: namespace, name and a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 30), pattern(r"^[a-z_][a-z0-9_]*$"))]
     pub prefix: Option<String>,
@@ -213,10 +213,10 @@ pub struct ExternalRabbitmq {
     #[serde(default = "amqp_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// A virtual host for this platform alone.
-    #[serde(default = "amqp_vhost")]
+    /// A virtual host for this platform alone, which has to exist. Default: `namespace.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
-    pub vhost: String,
+    pub vhost: Option<String>,
     /// A Secret with `username` and `password` of a user with all permissions in that virtual host. The services share
     /// it, because AMQP cannot create users.
     pub credentials_secret_ref: SecretReference,
@@ -227,10 +227,6 @@ pub struct ExternalRabbitmq {
 
 fn amqp_port() -> i32 {
     5672
-}
-
-fn amqp_vhost() -> String {
-    "/".to_owned()
 }
 
 fn one() -> i32 {

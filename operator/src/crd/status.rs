@@ -97,4 +97,12 @@ pub struct DependencyStatus {
     /// The Secret with its credentials.
     #[schemars(length(max = 253))]
     pub secret_name: String,
+    /// On an external server: the prefix of the platform's databases and users. It is kept as long as the Secrets are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub prefix: Option<String>,
+    /// On an external RabbitMQ: the platform's virtual host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub vhost: Option<String>,
 }

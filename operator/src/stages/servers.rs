@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     resource::{Kind, Resource},
     rollout::{self, is_stuck},
-    servers::{ServerFailure, Targets},
+    servers::{Prepared, ServerFailure, Targets},
     status::Verdict,
 };
 
@@ -55,24 +55,28 @@ impl Stages<'_> {
         Ok(())
     }
 
-    /// Creates what is missing on the servers. Returns the servers that are not ready.
-    pub(super) async fn prepare_servers(&mut self) -> Failures {
-        let mut failures = Failures::new();
+    /// Creates what is missing on the servers. Returns the servers that are not ready, and what was found on the others.
+    pub(super) async fn prepare_servers(&mut self) -> (Failures, Prepared) {
+        let (mut failures, mut prepared) = (Failures::new(), Prepared::default());
         if self.report.stopped {
             self.report.dependencies_ready = Verdict::no("Stopped", "management is Stopped");
-            return failures;
+            return (failures, prepared);
         }
         let Targets { postgres, mongodb, rabbitmq } = &self.plan.targets;
         let (postgres, mongodb, rabbitmq) =
             join!(self.servers.postgres(postgres), self.servers.mongodb(mongodb), self.servers.rabbitmq(rabbitmq));
+        let rabbitmq = rabbitmq.map(|()| Prepared::default());
         let mut first_reason = None;
         for (server, result) in [("postgres", postgres), ("mongodb", mongodb), ("rabbitmq", rabbitmq)] {
+            if let Ok(found) = &result {
+                prepared.empty.extend(&found.empty);
+            }
             let progress = self.stateful_set(server).and_then(|set| rollout::progress(self.cluster, set));
             let (reason, message) = match (result, progress) {
-                (Ok(()), None) => continue,
-                (Ok(()), Some(progress)) => ("Starting", progress),
+                (Ok(_), None) => continue,
+                (Ok(_), Some(progress)) => ("Starting", progress),
                 (Err(failure), progress) => {
-                    if matches!(failure, ServerFailure::AuthFailed(_) | ServerFailure::Refused(_)) {
+                    if !matches!(failure, ServerFailure::Unreachable(_) | ServerFailure::NotReady(_)) {
                         self.report.degraded.push((failure.reason().to_owned(), failure.to_string()));
                     }
                     let starting = progress.is_some() && matches!(failure, ServerFailure::Unreachable(_));
@@ -88,7 +92,7 @@ impl Stages<'_> {
             None => Verdict::yes("Ready", "PostgreSQL, MongoDB and RabbitMQ are ready"),
             Some(reason) => Verdict::no(reason, messages.join("; ")),
         };
-        failures
+        (failures, prepared)
     }
 
     /// The StatefulSet of a managed server.

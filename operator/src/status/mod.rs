@@ -2,6 +2,8 @@
 
 mod programs;
 
+pub use self::programs::dependencies;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{

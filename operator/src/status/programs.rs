@@ -17,7 +17,10 @@ impl Report {
         self.stopped = blueprint.is_stopped();
         self.version = Some(blueprint.version().to_owned());
         self.url = Some(blueprint.public_url());
-        self.dependencies = dependencies(blueprint);
+        // What is in use stays until it is known what comes instead.
+        if self.dependencies.is_empty() {
+            self.dependencies = dependencies(blueprint);
+        }
     }
 
     /// Reports whether the programs serve, and the pods of each. Without a plan, those of whatever version is running.
@@ -61,17 +64,27 @@ fn deployment_of(plan: &Plan, program: Program) -> Option<&Resource> {
     resources.iter().find(|resource| resource.kind == Kind::Deployment)
 }
 
-fn dependencies(blueprint: &Blueprint<'_>) -> Vec<DependencyStatus> {
+/// The servers, and the names on them once the credentials are known.
+pub fn dependencies(blueprint: &Blueprint<'_>) -> Vec<DependencyStatus> {
+    let spec = blueprint.spec;
+    let name = |name: String| (!name.is_empty()).then_some(name);
+    let prefix = |prefix: &Option<String>| name(connections::prefix_or_own(blueprint, prefix.as_ref()));
+    let postgres = spec.postgres.external.as_ref().and_then(|external| prefix(&external.prefix));
+    let mongodb = spec.mongodb.external.as_ref().and_then(|external| prefix(&external.prefix));
+    let vhost = spec.rabbitmq.external.as_ref().map(|external| external.vhost.as_ref());
+    let vhost = vhost.and_then(|vhost| name(connections::vhost_or_own(blueprint, vhost)));
     let address = |(host, port): (String, u16)| format!("{host}:{port}");
     let servers = [
-        ("postgres", address(connections::postgres_endpoint(blueprint)), Credential::Postgres),
-        ("mongodb", connections::mongodb_hosts(blueprint).join(","), Credential::Mongodb),
-        ("rabbitmq", address(connections::rabbitmq_endpoint(blueprint)), Credential::Rabbitmq),
+        ("postgres", address(connections::postgres_endpoint(blueprint)), Credential::Postgres, postgres, None),
+        ("mongodb", connections::mongodb_hosts(blueprint).join(","), Credential::Mongodb, mongodb, None),
+        ("rabbitmq", address(connections::rabbitmq_endpoint(blueprint)), Credential::Rabbitmq, None, vhost),
     ];
-    let status = |(name, endpoint, credential): (&str, String, Credential)| DependencyStatus {
+    let status = |(name, endpoint, credential, prefix, vhost): (&str, String, Credential, _, _)| DependencyStatus {
         name: name.to_owned(),
         endpoint,
         secret_name: connections::secret_name(blueprint, credential),
+        prefix,
+        vhost,
     };
     servers.map(status).into()
 }

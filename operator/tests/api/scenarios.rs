@@ -1,7 +1,7 @@
 //! What the operator does in each scenario.
 
 use chrono::TimeDelta;
-use eventplatform_operator::servers::ServerFailure;
+use eventplatform_operator::{build::Program, servers::ServerFailure};
 use serde_json::json;
 
 use crate::cluster::{Cluster, Scenario, pause};
@@ -508,6 +508,104 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
     assert!(cluster.is_ready());
     assert!(image(&cluster).ends_with(":bad"));
     assert_eq!(cluster.api.list("jobs").len(), 5);
+}
+
+#[tokio::test]
+async fn an_emptied_database_is_migrated_again() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let job = |cluster: &Cluster| {
+        let jobs = cluster.api.list("jobs");
+        let of_booking =
+            |job: &&serde_json::Value| job["metadata"]["name"].as_str().unwrap().contains("booking-migrate");
+        jobs.iter().find(of_booking).map(|job| job["metadata"]["uid"].clone())
+    };
+    let before = job(&cluster);
+    cluster.empty_database(Program::Booking);
+
+    cluster.reconcile().await.unwrap();
+
+    assert_eq!(job(&cluster), None);
+    let (status, reason, message) = cluster.condition("SchemaCurrent");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Migrating"));
+    assert!(message.contains("the database of booking has been emptied"), "{message}");
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert_ne!(job(&cluster), before);
+}
+
+fn external_servers() -> serde_json::Value {
+    json!({
+        "postgres": {"external": {"host": "pg", "credentialsSecretRef": {"name": "db"}, "tls": {"mode": "Disable"}}},
+        "mongodb": {"external": {"hosts": ["mongo:1"], "credentialsSecretRef": {"name": "db"}, "tls": {"mode": "Disable"}}},
+        "rabbitmq": {"external": {"host": "mq", "credentialsSecretRef": {"name": "db"}, "tls": {"mode": "Disable"}}},
+    })
+}
+
+async fn on_external_servers() -> Cluster {
+    let mut cluster = Cluster::given(Scenario::Specified(external_servers())).await;
+    let data = json!({"username": "cm9vdA==", "password": "cm9vdA=="});
+    cluster.api.put("secrets", json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": data}));
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    cluster
+}
+
+/// Prefix on PostgreSQL and MongoDB, and virtual host, as the status says.
+fn names(cluster: &Cluster) -> (Option<String>, Option<String>, Option<String>) {
+    let mut dependencies = cluster.platform().status.unwrap().dependencies.into_iter();
+    let (postgres, mongodb) = (dependencies.next().unwrap().prefix, dependencies.next().unwrap().prefix);
+    (postgres, mongodb, dependencies.next().unwrap().vhost)
+}
+
+#[tokio::test]
+async fn names_on_external_servers_are_kept_when_a_platform_is_made_anew() {
+    let mut cluster = on_external_servers().await;
+    let (postgres, mongodb, vhost) = names(&cluster);
+    let prefix = postgres.clone().unwrap();
+    assert!(prefix.starts_with("shop_demo_") && prefix.len() > "shop_demo_".len(), "{prefix}");
+    assert_eq!((postgres, vhost.as_deref()), (mongodb, Some("shop.demo")));
+
+    cluster.delete_platform();
+    cluster.api.put(
+        "eventplatforms",
+        json!({"apiVersion": "platform.eventbooking.dev/v1alpha1", "kind": "EventPlatform", "metadata": {"name": "demo"},
+            "spec": external_servers()}),
+    );
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert_eq!(names(&cluster).0, Some(prefix));
+}
+
+#[tokio::test]
+async fn a_platform_of_an_older_release_keeps_its_names_on_external_servers() {
+    let mut cluster = on_external_servers().await;
+    cluster.api.remove("secrets", "demo-identity");
+    for secret in cluster.api.list("secrets") {
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        cluster.api.edit("secrets", name, |secret| secret["metadata"]["annotations"] = json!({}));
+    }
+    cluster.api.edit("eventplatforms", "demo", |platform| platform["status"] = json!(null));
+
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    let prefix = Some("shop_demo_".to_owned());
+    assert_eq!(names(&cluster), (prefix.clone(), prefix, Some("/".to_owned())));
+}
+
+#[tokio::test]
+async fn names_that_somebody_else_has_are_reported_and_pods_go_on() {
+    let mut cluster = on_external_servers().await;
+    let before = cluster.api.get("deployments", "demo-user").unwrap();
+    cluster.fail("postgres", Some(ServerFailure::NameTaken("role x exists".into())));
+
+    cluster.converge().await;
+
+    let (status, reason, message) = cluster.condition("Degraded");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "NameTaken"));
+    assert!(message.contains("role x exists"), "{message}");
+    assert_eq!(cluster.api.get("deployments", "demo-user").unwrap()["spec"], before["spec"]);
 }
 
 #[tokio::test]
