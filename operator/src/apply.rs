@@ -313,11 +313,13 @@ fn is_prunable(identity: &Identity, object: &Value) -> bool {
     owned && !is_credential && !is_leaving && identity.ownership(object) == Ownership::Ours
 }
 
-/// If a storage class forbids expansion, the API server answers 403 as it does without permission; only the text differs.
+/// Says how to go back if a storage class or quota refuses the expansion.
 fn expansion_error(claim: &str, error: kube::Error) -> Error {
-    match Error::from_api(&format!("PersistentVolumeClaim {claim}"), error) {
-        Error::Forbidden(message) if !message.contains("cannot patch resource") => {
-            Error::Refused { object: format!("expansion of PersistentVolumeClaim {claim}"), message }
+    let object = format!("the expansion of PersistentVolumeClaim {claim}");
+    match Error::from_api(&object, error) {
+        Error::Refused { object, message } => {
+            let message = format!("{message}; mend that, or set storage.size back to what status.dependencies names");
+            Error::Refused { object, message }
         }
         error => error,
     }

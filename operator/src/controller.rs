@@ -36,6 +36,8 @@ use crate::{
 
 /// The pause before the next look at a platform that is not ready. Its objects are watched, but its servers are not.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
+/// After this many failures in a row, about half a minute, the status names one that ends by itself as a rule.
+const PERSISTENT_FAILURES: u32 = 5;
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A platform as it is watched: one that cannot be decoded does not stop the others.
@@ -137,6 +139,11 @@ impl Operator {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the latest attempts have all failed.
+    fn persists(&self, platform: &EventPlatform) -> bool {
+        self.failures().get(&key(platform)).is_some_and(|in_a_row| *in_a_row >= PERSISTENT_FAILURES)
+    }
+
     /// Applies as much of a plan as is possible now.
     async fn apply(
         &self,
@@ -157,8 +164,8 @@ impl Operator {
             self.publish(platform, EventType::Normal, "Restored", note, Some(object)).await;
         }
         match result {
-            // It says nothing about the platform. The next attempt does.
-            Err(error) if error.is_transient() => return Ok(()),
+            // It says nothing about the platform. The next attempt does, unless it stays.
+            Err(error) if error.is_transient() && !self.persists(platform) => return Ok(()),
             Err(error) => report.degrade(error),
             Ok(()) => {}
         }

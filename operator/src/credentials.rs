@@ -300,14 +300,16 @@ impl Credential {
                     let key = SigningKey::from_bytes(&rng.random());
                     key.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key can be encoded").to_string()
                 }
-                Recipe::Ed25519Public(private) => match values.get(private).or(data.get(private)).and_then(private_key)
-                {
-                    Some(key) => {
-                        key.verifying_key().to_public_key_pem(LineEnding::LF).expect("an Ed25519 key can be encoded")
+                Recipe::Ed25519Public(private) => {
+                    match values.get(private).or(data.get(private)).and_then(|pem| private_key(pem)) {
+                        Some(key) => key
+                            .verifying_key()
+                            .to_public_key_pem(LineEnding::LF)
+                            .expect("an Ed25519 key can be encoded"),
+                        // Somebody put something else there; what reads it says so.
+                        None => continue,
                     }
-                    // Somebody put something else there; what reads it says so.
-                    None => continue,
-                },
+                }
             };
             values.insert(key.to_owned(), value.into_bytes());
         }
@@ -319,7 +321,7 @@ impl Credential {
     }
 }
 
-fn private_key(pem: &Vec<u8>) -> Option<SigningKey> {
+fn private_key(pem: &[u8]) -> Option<SigningKey> {
     SigningKey::from_pkcs8_pem(std::str::from_utf8(pem).ok()?).ok()
 }
 

@@ -149,6 +149,25 @@ pub async fn dereference(client: &Client, identity: &Identity, spec: &EventPlatf
     Ok(cluster)
 }
 
+/// The events about pods that could not be created, oldest first. An operator without the right to read them goes on.
+async fn list_creation_failures(client: &Client, identity: &Identity) -> Result<Vec<Value>> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("events.k8s.io", "v1", "Event"), "events");
+    let params = ListParams::default().fields("reason=FailedCreate");
+    let mut events: Vec<Value> = match api(client, identity, &resource).list(&params).await {
+        Ok(found) => found.items.iter().map(to_value).collect(),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            tracing::warn!(problem = status.message, "events cannot be read; the status says less about missing pods");
+            Vec::new()
+        }
+        Err(error) => return Err(Error::from_api("events", error)),
+    };
+    events.sort_by_key(|event| {
+        let times = [&event["series"]["lastObservedTime"], &event["deprecatedLastTimestamp"], &event["eventTime"]];
+        times.iter().find_map(|time| time.as_str()).unwrap_or_default().to_owned()
+    });
+    Ok(events)
+}
+
 /// A Secret without the platform's labels may have the name of a credential.
 async fn find_unlabelled_credentials(client: &Client, identity: &Identity, cluster: &mut ClusterState) -> Result<()> {
     let names = Credential::ALL.map(|credential| identity.resource_name(credential.suffix()));
@@ -180,7 +199,7 @@ pub async fn get(client: &Client, identity: &Identity, kind: Kind, name: &str) -
 async fn list_kind(client: &Client, identity: &Identity, kind: Kind, selector: &str) -> Result<Option<Vec<Value>>> {
     match list(client, identity, &kind.resource(), selector).await {
         Ok(objects) => Ok(Some(objects)),
-        Err(Error::Api(error)) if kind.is_optional() && is_not_found(&error) => Ok(None),
+        Err(Error::Api { source, .. }) if kind.is_optional() && is_not_found(&source) => Ok(None),
         Err(error) => Err(error),
     }
 }

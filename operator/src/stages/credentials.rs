@@ -1,7 +1,5 @@
 //! The credentials, before everything else.
 
-use serde_json::Value;
-
 use super::Stages;
 use crate::{
     credentials::{CredentialUpdate, Source},
@@ -45,8 +43,7 @@ impl Stages<'_> {
 
     async fn annotate_credential(&mut self, update: &CredentialUpdate) -> Result<()> {
         let present = self.cluster.get(Kind::Secret, &update.name).map(|secret| &secret["metadata"]["annotations"]);
-        let has =
-            |(key, value): (&String, &String)| present.is_some_and(|present| present[key] == Value::from(&**value));
+        let has = |(key, value): (&String, &String)| present.is_some_and(|present| present[key] == **value);
         if !update.annotations.iter().all(has) {
             let identity = self.blueprint.identity;
             let secret = self.applier.annotate_secret(identity, &update.name, &update.annotations).await?;

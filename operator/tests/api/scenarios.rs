@@ -700,6 +700,47 @@ async fn a_missing_permission_is_named() {
 }
 
 #[tokio::test]
+async fn a_quota_or_webhook_that_refuses_is_named_and_no_missing_right() {
+    for message in [
+        "services \"demo-user\" is forbidden: exceeded quota: compute, requested: services=1, used: services=9, limited: 9",
+        "admission webhook \"policy.example.org\" denied the request: this name cannot be used",
+    ] {
+        let mut cluster = Cluster::given(Scenario::Fresh).await;
+        cluster.api.deny(Some(("patch services", 403, message)));
+
+        cluster.converge().await;
+
+        let (_, reason, said) = cluster.condition("Degraded");
+        assert_eq!(reason, "Refused");
+        assert!(said.contains(message) && said.contains("rejects Service demo-"), "{said}");
+        cluster.api.deny(None);
+        cluster.converge().await;
+        assert!(cluster.is_ready());
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_api_server_that_stays_is_named_with_its_object() {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    cluster.specify(|spec| *spec = json!({"exposure": {"className": "nginx"}}));
+    let message = "Internal error occurred: failed calling webhook \"ingress.example.org\"";
+    cluster.api.deny(Some(("patch ingresses", 500, message)));
+
+    for _ in 0..5 {
+        assert!(cluster.reconcile().await.is_err());
+        assert_eq!(cluster.condition("Degraded").0, "False");
+    }
+    assert!(cluster.reconcile().await.is_err());
+
+    let (_, reason, said) = cluster.condition("Degraded");
+    assert_eq!(reason, "ApiUnavailable");
+    assert!(said.contains("Ingress demo") && said.contains("ingress.example.org"), "{said}");
+    cluster.api.deny(None);
+    cluster.reconcile().await.unwrap();
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+}
+
+#[tokio::test]
 async fn a_kind_that_the_cluster_does_not_know_is_named() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
 

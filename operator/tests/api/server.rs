@@ -41,8 +41,10 @@ struct State {
     events: Vec<String>,
     /// Every request fails after this many writes.
     crash_after: Option<usize>,
-    /// The forbidden `verb plural`.
-    forbidden: Option<String>,
+    /// The denied `verb plural`, and the answer to it.
+    denied: Option<(String, u16, String)>,
+    /// Whether volumes can be expanded.
+    rigid: bool,
     /// The Secret that somebody else writes just before the operator.
     contended: Option<String>,
 }
@@ -93,7 +95,22 @@ impl ApiServer {
 
     /// Denies a permission.
     pub(crate) fn forbid(&self, verb_and_plural: Option<&str>) {
-        self.state.lock().unwrap().forbidden = verb_and_plural.map(str::to_owned);
+        let denied = verb_and_plural.map(|what| {
+            let (verb, plural) = what.split_once(' ').unwrap();
+            (what, 403, format!("User \"system:serviceaccount:x:y\" cannot {verb} resource \"{plural}\""))
+        });
+        self.deny(denied.as_ref().map(|(what, code, message)| (*what, *code, message.as_str())));
+    }
+
+    /// Answers `verb plural` with a code and a message.
+    pub(crate) fn deny(&self, denied: Option<(&str, u16, &str)>) {
+        self.state.lock().unwrap().denied =
+            denied.map(|(what, code, message)| (what.to_owned(), code, message.to_owned()));
+    }
+
+    /// Makes the storage class of the volumes one that cannot expand them.
+    pub(crate) fn forbid_expansion(&self) {
+        self.state.lock().unwrap().rigid = true;
     }
 
     /// Makes somebody else write a Secret just before the operator's next write to it.
@@ -174,12 +191,9 @@ impl State {
         if UNKNOWN.iter().chain(&self.unknown).any(|unknown| *unknown == plural) {
             return failure(404, "NotFound", "the server could not find the requested resource");
         }
-        if self.forbidden.as_deref() == Some(&format!("{} {plural}", method.as_str().to_lowercase())) {
-            return failure(
-                403,
-                "Forbidden",
-                &format!("cannot {} resource \"{plural}\"", method.as_str().to_lowercase()),
-            );
+        let what = format!("{} {plural}", method.as_str().to_lowercase());
+        if let Some((_, code, message)) = self.denied.as_ref().filter(|(denied, ..)| *denied == what) {
+            return failure(*code, if *code == 403 { "Forbidden" } else { "InternalError" }, message);
         }
         if plural == "events" {
             self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());
@@ -218,6 +232,16 @@ impl State {
                     self.apply(key, &body, &query["fieldManager"], forced)
                 } else {
                     let Some(stored) = self.objects.get(&key) else { return failure(404, "NotFound", "not found") };
+                    let size = "/spec/resources/requests/storage";
+                    if self.rigid && body.pointer(size).is_some_and(|new| Some(new) != stored.object.pointer(size)) {
+                        let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions \
+                                   the pvc must support resize";
+                        return failure(
+                            403,
+                            "Forbidden",
+                            &format!("persistentvolumeclaims {:?} is forbidden: {why}", key.2),
+                        );
+                    }
                     let mut object = stored.object.clone();
                     let expected = &body["metadata"]["resourceVersion"];
                     if !expected.is_null() && *expected != object["metadata"]["resourceVersion"] {
@@ -296,7 +320,9 @@ impl State {
         default(&key.0, &mut object);
         let mut managers = before.as_ref().map(|stored| stored.managers.clone()).unwrap_or_default();
         managers.extend(written);
-        managers.values_mut().for_each(|fields| forget_owners(fields, &object));
+        for fields in managers.values_mut() {
+            forget_owners(fields, &object);
+        }
         let changed = before.as_ref().is_none_or(|before| content(&before.object) != content(&object));
         if before.is_none() {
             self.version += 1;
