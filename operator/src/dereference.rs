@@ -16,6 +16,7 @@ use crate::{
     credentials::{Credential, SecretData, secret_data},
     error::{Error, Result},
     resource::{Identity, Kind, Ownership},
+    rollout::lacks_pods,
 };
 
 /// What the cluster holds of a platform.
@@ -26,6 +27,8 @@ pub struct ClusterState {
     /// The PersistentVolumeClaims of the servers.
     pub claims: Vec<Value>,
     pub pods: Vec<Value>,
+    /// Events of StatefulSets and Jobs whose pods could not be created, oldest first.
+    pub creation_failures: Vec<Value>,
     /// The Secrets that the spec refers to. `None` if a Secret does not exist.
     pub references: BTreeMap<String, Option<SecretData>>,
     /// The kinds that the API server knows.
@@ -146,6 +149,9 @@ pub async fn dereference(client: &Client, identity: &Identity, spec: &EventPlatf
         }
     }
     find_unlabelled_credentials(client, identity, &mut cluster).await?;
+    if cluster.objects().any(|(kind, _, object)| lacks_pods(kind, object)) {
+        cluster.creation_failures = list_creation_failures(client, identity).await?;
+    }
     Ok(cluster)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     build::Program,
     error::Result,
     resource::{Kind, Resource},
-    rollout::{failure_log, is_current, is_rolled, progress},
+    rollout::{failure_log, is_current, is_rolled, job_failure, progress},
     servers::Prepared,
     status::Verdict,
 };
@@ -99,7 +99,9 @@ impl Stages<'_> {
             return Ok(Gate::Waiting(format!("{} waits for {server}: {failure}", program.name())));
         }
         self.apply(job).await?;
-        Ok(Gate::Waiting(format!("{} is being migrated by job {}", program.name(), job.name)))
+        let why = live.and_then(|live| job_failure(self.cluster, &live));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Ok(Gate::Waiting(format!("{} is being migrated by job {}{why}", program.name(), job.name)))
     }
 
     /// Whether a migrated database still has its schema. Deletes the Job if not, so that it is migrated again.

@@ -32,7 +32,8 @@ impl Report {
             let live = cluster.get(Kind::Deployment, &name);
             let available = live.and_then(|live| live["status"]["availableReplicas"].as_i64()).unwrap_or(0);
             if available == 0 {
-                missing.push(program.name());
+                let why = live.and_then(|live| rollout::failure(cluster, program.name(), live));
+                missing.push(format!("{}{}", program.name(), why.map(|why| format!(" ({why})")).unwrap_or_default()));
             }
             let deployment = plan.and_then(|plan| deployment_of(plan, program));
             let progress = deployment.and_then(|deployment| rollout::progress(cluster, deployment));

@@ -82,6 +82,8 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     /// Whether Jobs fail.
     pub(crate) migrations_fail: bool,
+    /// Whether Jobs do not end.
+    pub(crate) migrations_hang: bool,
     /// A StatefulSet whose pods do not change.
     pub(crate) slow: Option<&'static str>,
     operator: Arc<Operator>,
@@ -93,7 +95,8 @@ impl Cluster {
         let servers = Arc::new(FakeServers::default());
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let operator = operator(&api, &servers, &clock);
-        let mut cluster = Self { api, servers, clock, migrations_fail: false, slow: None, operator };
+        let mut cluster =
+            Self { api, servers, clock, migrations_fail: false, migrations_hang: false, slow: None, operator };
         let spec = if let Scenario::Specified(spec) = &scenario { spec.clone() } else { json!({}) };
         cluster.api.put(
             "eventplatforms",
@@ -204,7 +207,7 @@ impl Cluster {
                 }
             }
         }
-        for job in self.api.list("jobs") {
+        for job in self.api.list("jobs").into_iter().filter(|_| !self.migrations_hang) {
             let type_ = if self.migrations_fail { "Failed" } else { "Complete" };
             let since = self.clock.now().to_rfc3339();
             if job["status"]["conditions"][0]["type"] != type_ {

@@ -510,6 +510,84 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
     assert_eq!(cluster.api.list("jobs").len(), 5);
 }
 
+/// A pod of a migration that cannot start, and one of a server that cannot be created.
+#[tokio::test]
+async fn what_keeps_a_migration_from_running_is_named_at_once() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    cluster.migrations_hang = true;
+    cluster.specify(|spec| *spec = json!({"image": {"tag": "wrong"}}));
+    cluster.reconcile().await.unwrap();
+    let job = |cluster: &Cluster, program: &str| {
+        let mut jobs = cluster.api.list("jobs").into_iter();
+        jobs.find(|job| {
+            let name = job["metadata"]["name"].as_str().unwrap();
+            name.contains(&format!("{program}-migrate")) && job.get("status").is_none()
+        })
+        .unwrap()
+    };
+    let name = job(&cluster, "booking")["metadata"]["name"].clone();
+    let labels = json!({
+        "app.kubernetes.io/instance": "demo", "app.kubernetes.io/managed-by": "eventplatform-operator",
+        "app.kubernetes.io/component": "booking-migrate", "batch.kubernetes.io/job-name": name,
+    });
+    let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"x:wrong\""}});
+    cluster.api.put(
+        "pods",
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "booking-migrate-x", "labels": labels},
+            "status": {"containerStatuses": [{"state": waiting}]}}),
+    );
+    let event = |note: &str, time: &str| {
+        json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": time}, "reason": "FailedCreate",
+            "regarding": {"uid": job(&cluster, "user")["metadata"]["uid"]}, "note": note, "deprecatedLastTimestamp": time})
+    };
+    cluster.api.put("events", event("exceeded quota: pods=5", "2026-01-01T00:00:02Z"));
+    cluster.api.put("events", event("older words", "2026-01-01T00:00:01Z"));
+
+    cluster.reconcile().await.unwrap();
+
+    let (_, reason, message) = cluster.condition("SchemaCurrent");
+    assert_eq!(reason, "Migrating");
+    assert!(message.contains("ImagePullBackOff Back-off pulling image \"x:wrong\""), "{message}");
+    assert!(message.contains("exceeded quota: pods=5") && !message.contains("older words"), "{message}");
+}
+
+#[tokio::test]
+async fn what_keeps_pods_from_being_created_is_named() {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    cluster.api.edit("deployments", "demo-user", |deployment| {
+        let message = "pods \"demo-user-x\" is forbidden: exceeded quota: pods=5";
+        deployment["status"] = json!({
+            "observedGeneration": deployment["metadata"]["generation"], "replicas": 0,
+            "conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}],
+        });
+    });
+    let uid = cluster.api.get("statefulsets", "demo-mongodb").unwrap()["metadata"]["uid"].clone();
+    let set_pods = |count: i64| {
+        cluster.api.edit("statefulsets", "demo-mongodb", |set| {
+            for field in ["replicas", "readyReplicas", "updatedReplicas"] {
+                set["status"][field] = json!(count);
+            }
+        });
+    };
+    set_pods(0);
+    cluster.api.put(
+        "events",
+        json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "reason": "FailedCreate",
+            "regarding": {"uid": uid}, "note": "violates PodSecurity"}),
+    );
+
+    cluster.reconcile().await.unwrap();
+
+    let (_, _, message) = cluster.condition("DependenciesReady");
+    assert!(message.contains("demo-mongodb has 0 of 1 pods ready: violates PodSecurity"), "{message}");
+    let platform = cluster.platform();
+    assert_eq!(cluster.condition("Available").1, "NoPods", "{platform:?}");
+    set_pods(1);
+    cluster.reconcile().await.unwrap();
+    let (_, _, message) = cluster.condition("Ready");
+    assert!(message.contains("exceeded quota"), "{message}");
+}
+
 #[tokio::test]
 async fn an_emptied_database_is_migrated_again() {
     let mut cluster = Cluster::given(Scenario::Ready).await;

@@ -195,7 +195,7 @@ impl State {
         if let Some((_, code, message)) = self.denied.as_ref().filter(|(denied, ..)| *denied == what) {
             return failure(*code, if *code == 403 { "Forbidden" } else { "InternalError" }, message);
         }
-        if plural == "events" {
+        if plural == "events" && method != Method::GET {
             self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());
             return (201, body);
         }
@@ -210,7 +210,10 @@ impl State {
             return failure(500, "InternalError", "the connection is gone");
         }
         match (method.as_str(), name) {
-            ("GET", None) => (200, self.list(&plural, query.get("labelSelector").map_or("", String::as_str))),
+            ("GET", None) => {
+                let selector = |kind: &str| query.get(kind).map_or("", String::as_str);
+                (200, self.list(&plural, selector("labelSelector"), selector("fieldSelector")))
+            }
             ("GET", Some(name)) => match self.objects.get(&(plural, namespace, name)) {
                 Some(stored) => (200, stored.object.clone()),
                 None => failure(404, "NotFound", "not found"),
@@ -275,12 +278,15 @@ impl State {
         self.store(key.clone(), object, None);
     }
 
-    fn list(&self, plural: &str, selector: &str) -> Value {
+    fn list(&self, plural: &str, labels: &str, fields: &str) -> Value {
+        let terms = |selector: &str| -> Vec<(String, String)> {
+            let terms = selector.split(',').filter_map(|term| term.split_once('='));
+            terms.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        };
+        let (labels, fields) = (terms(labels), terms(fields));
         let matches = |object: &Value| {
-            selector.split(',').filter(|term| !term.is_empty()).all(|term| {
-                let (key, value) = term.split_once('=').unwrap();
-                object["metadata"]["labels"][key] == value
-            })
+            labels.iter().all(|(key, value)| object["metadata"]["labels"][key] == **value)
+                && fields.iter().all(|(key, value)| object[key] == **value)
         };
         let items: Vec<Value> = self
             .objects
