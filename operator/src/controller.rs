@@ -195,7 +195,7 @@ impl Operator {
                 tracing::warn!(platform = key(platform), reason = error.reason(), problem = %error, "waiting for a change");
                 resync
             }
-            Ok(()) if report.is_ready() || report.paused => resync,
+            Ok(()) if report.is_ready() || report.paused || report.is_at_rest() => resync,
             Ok(()) => PROGRESS_INTERVAL.min(resync),
         };
         self.failures().remove(&key(platform));

@@ -67,8 +67,13 @@ impl ClusterState {
         made || self.claims.iter().any(|claim| claim["metadata"].get("deletionTimestamp").is_none())
     }
 
-    /// Whether pods of the programs still exist.
+    /// Whether pods of the programs still exist. A Deployment does not count those that are ending, although they still work
+    /// on what was asked of them.
     pub fn programs_running(&self, identity: &Identity) -> bool {
+        let ended = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if Program::ALL.iter().any(|program| self.pods_of(program.name()).any(|pod| !ended(pod))) {
+            return true;
+        }
         let mut deployments = Program::ALL
             .iter()
             .filter_map(|program| self.get(Kind::Deployment, &identity.resource_name(program.name())));

@@ -50,6 +50,9 @@ impl Stages<'_> {
         self.apply_credentials().await?;
         self.report.dependencies.clone_from(&plan.dependencies);
         self.apply_all(&plan.foundation).await?;
+        if self.report.stopped && self.blueprint.programs_running {
+            self.report.pending.push("the servers stop once the pods of the programs have ended".to_owned());
+        }
         self.apply_servers().await?;
         self.delete_stuck_pods().await?;
         let (failures, prepared) = self.prepare_servers().await;

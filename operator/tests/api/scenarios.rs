@@ -406,6 +406,29 @@ async fn stopped_means_no_pods_and_no_data_lost() {
 }
 
 #[tokio::test]
+async fn the_servers_stop_once_the_pods_of_the_programs_have_ended() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let labels = json!({
+        "app.kubernetes.io/instance": "demo", "app.kubernetes.io/managed-by": "eventplatform-operator",
+        "app.kubernetes.io/component": "booking",
+    });
+    let metadata = json!({"name": "draining", "labels": labels, "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": "Running"}});
+    cluster.api.put("pods", pod);
+
+    cluster.specify(|spec| *spec = json!({"management": "Stopped"}));
+    cluster.converge().await;
+
+    assert_eq!(cluster.api.get("deployments", "demo-booking").unwrap()["spec"]["replicas"], 0);
+    assert_eq!(cluster.api.get("statefulsets", "demo-postgres").unwrap()["spec"]["replicas"], 1);
+    assert_eq!(cluster.reconcile().await.unwrap(), pause(3));
+    cluster.api.remove("pods", "draining");
+    cluster.converge().await;
+    assert_eq!(cluster.api.get("statefulsets", "demo-postgres").unwrap()["spec"]["replicas"], 0);
+    assert_eq!(cluster.reconcile().await.unwrap(), pause(20));
+}
+
+#[tokio::test]
 async fn what_somebody_deletes_or_changes_is_restored_with_an_event() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.edit("deployments", "demo-user", |object| {
