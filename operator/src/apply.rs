@@ -236,13 +236,36 @@ impl Applier {
         delete(&api(&self.client, identity, &resource), "Pod", pod, DeleteParams::default()).await
     }
 
+    /// Adds annotations to a volume's claim. Returns whether any was missing.
+    pub async fn annotate_claim(
+        &self,
+        identity: &Identity,
+        claim: &Value,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<bool> {
+        let present = &claim["metadata"]["annotations"];
+        if annotations.iter().all(|(key, value)| present[key] == **value) {
+            return Ok(false);
+        }
+        let name = claim["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let answer = self.patch_claim(identity, name, &patch).await;
+        answer.map_err(|error| Error::from_api(&format!("PersistentVolumeClaim {name}"), error))?;
+        Ok(true)
+    }
+
+    async fn patch_claim(&self, identity: &Identity, name: &str, patch: &Value) -> kube::Result<()> {
+        let gvk = GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "persistentvolumeclaims");
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        api(&self.client, identity, &resource).patch(name, &params, &Patch::Merge(patch)).await.map(drop)
+    }
+
     /// Expands the volumes of a StatefulSet to the size in its template, which Kubernetes does not do. Returns whether any
     /// was too small.
     pub async fn expand_claims(&self, identity: &Identity, set: &Resource, claims: &[Value]) -> Result<bool> {
         let desired = set.object["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"].clone();
         let size = |value: &Value| value.as_str().and_then(quantity::parse);
-        let gvk = GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim");
-        let resource = ApiResource::from_gvk_with_plural(&gvk, "persistentvolumeclaims");
         let mut expanded = false;
         for claim in claims {
             let name = claim["metadata"]["name"].as_str().unwrap_or_default();
@@ -251,9 +274,7 @@ impl Applier {
                 continue;
             }
             let patch = json!({ "spec": { "resources": { "requests": { "storage": desired } } } });
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            let answer = api(&self.client, identity, &resource).patch(name, &params, &Patch::Merge(&patch)).await;
-            answer.map_err(|error| expansion_error(name, error))?;
+            self.patch_claim(identity, name, &patch).await.map_err(|error| expansion_error(name, error))?;
             expanded = true;
         }
         Ok(expanded)

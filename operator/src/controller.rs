@@ -32,6 +32,7 @@ use crate::{
     stages::Stages,
     status::{Report, transitions},
     validate::validate,
+    versions,
 };
 
 /// The pause before the next look at a platform that is not ready. Its objects are watched, but its servers are not.
@@ -71,7 +72,8 @@ pub async fn reconcile(guarded: Arc<GuardedPlatform>, operator: Arc<Operator>) -
     let mut report = Report::new(platform.metadata.generation, platform.status.as_ref());
     let work = async {
         let mut cluster = dereference(operator.client(), &identity, &platform.spec).await?;
-        let blueprint = Blueprint::new(&identity, &platform.spec, &operator.settings, &cluster);
+        let images = versions::images(&identity, &platform.spec, &operator.settings, &cluster);
+        let blueprint = Blueprint::new(&identity, &platform.spec, &operator.settings, &images, &cluster);
         let Some(validated) = validate(&blueprint, &cluster, &mut report)? else { return Ok(()) };
         let plan = build(&validated, &mut rand::rng());
         operator.apply(&validated.blueprint, &plan, &mut cluster, &mut report).await

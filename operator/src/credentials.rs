@@ -16,7 +16,10 @@ use kube::core::ObjectMeta;
 use rand::{Rng, RngExt, distr::Alphanumeric};
 use serde_json::{Value, json};
 
-use crate::{names::Names, resource::Identity};
+use crate::{
+    names::Names,
+    resource::{Identity, KEEP_ANNOTATIONS},
+};
 
 /// The content of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -239,7 +242,8 @@ impl Credential {
     ) -> CredentialUpdate {
         let name = identity.resource_name(self.suffix());
         let complete = record.complete().0.into_iter().collect::<Vec<_>>().join(",");
-        let annotations = BTreeMap::from([(RECORD_ANNOTATION.to_owned(), complete)]);
+        let mut annotations = BTreeMap::from([(RECORD_ANNOTATION.to_owned(), complete)]);
+        annotations.extend(KEEP_ANNOTATIONS.map(|(key, value)| (key.to_owned(), value.to_owned())));
         let Some(secret) = existing else {
             let mut secret = self.generate(identity, owned, record, rng);
             // A new platform has no objects before it has all of its Secrets. In an older one, the record must not be

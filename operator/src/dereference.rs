@@ -80,6 +80,12 @@ impl ClusterState {
         deployments.any(|deployment| deployment["status"]["replicas"].as_i64().unwrap_or(0) > 0)
     }
 
+    /// The volumes of a server.
+    pub fn claims_of(&self, server: &str) -> impl Iterator<Item = &Value> {
+        let server = Value::from(server);
+        self.claims.iter().filter(move |claim| claim["metadata"]["labels"]["app.kubernetes.io/component"] == server)
+    }
+
     pub fn pods_of<'a>(&'a self, component: &'a str) -> impl Iterator<Item = &'a Value> {
         self.pods.iter().filter(move |pod| pod["metadata"]["labels"]["app.kubernetes.io/component"] == component)
     }

@@ -8,6 +8,7 @@
 //! - [`apply`]: every write, only where it changes something; [`drift`]: what counts as a change
 //! - [`rollout`]: how far a workload is; [`status`]: conditions; [`error`]: what can go wrong
 //! - [`names`]: what databases are called on servers that platforms share
+//! - [`versions`]: images of the servers, and which steps between them are taken
 //! - [`resource`]: kinds, names, labels and ownership of objects; [`quantity`]: Kubernetes quantities
 //! - [`run`]: watches and leader election; [`admin`]: health and metrics; [`settings`]: the command line
 //! - [`install`]: `apply` and `wait`, for the chart
@@ -33,3 +34,4 @@ pub mod settings;
 pub mod stages;
 pub mod status;
 pub mod validate;
+pub mod versions;

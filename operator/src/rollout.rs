@@ -81,12 +81,17 @@ pub fn is_current(cluster: &ClusterState, resource: &Resource) -> bool {
 /// Whether every pod of a StatefulSet has started with the desired configuration. It may have failed since.
 pub fn is_rolled(set: &Resource, live: &Value) -> bool {
     let config = |set: &Value| set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION].clone();
+    config(live) == config(&set.object) && is_complete(live)
+}
+
+/// Whether every pod of a StatefulSet has started with the configuration it has now. It may have failed since.
+pub fn is_complete(live: &Value) -> bool {
     let status = &live["status"];
     let observed = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
     // The current revision becomes the updated one once all of its pods were ready.
     let complete = status["currentRevision"] == status["updateRevision"];
     let updated = status["updatedReplicas"].as_i64().unwrap_or(0) >= live["spec"]["replicas"].as_i64().unwrap_or(1);
-    config(live) == config(&set.object) && observed && complete && updated
+    observed && complete && updated
 }
 
 /// Why a pod does not start, if its status says so.

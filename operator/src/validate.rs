@@ -48,6 +48,9 @@ pub fn validate<'a>(
 
 fn check<'a>(blueprint: &Blueprint<'a>, cluster: &ClusterState, report: &mut Report) -> Result<Option<Validated<'a>>> {
     check_spec(blueprint)?;
+    for refused in blueprint.images.values().filter_map(|server| server.refused.clone()) {
+        report.degraded.push(("MajorStepRefused".to_owned(), refused));
+    }
     let references = resolve_references(blueprint, cluster)?;
     let (credentials, record) = find_credentials(blueprint, cluster)?;
     if let Some(secret) = credentials.values().find(|secret| is_leaving(blueprint, secret)) {

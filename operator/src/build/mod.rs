@@ -36,6 +36,7 @@ use crate::{
     settings::Settings,
     status::dependencies,
     validate::Validated,
+    versions::ServerImage,
 };
 
 /// Everything that decides what a platform consists of.
@@ -49,6 +50,8 @@ pub struct Blueprint<'a> {
     pub credentials: &'a BTreeMap<Credential, SecretData>,
     /// The Secrets that the spec refers to, by name. Complete when objects are built.
     pub references: &'a BTreeMap<String, SecretData>,
+    /// The images of the managed servers.
+    pub images: &'a BTreeMap<&'static str, ServerImage>,
     /// Whether pods of the programs still exist. While stopping, the servers wait for them.
     pub programs_running: bool,
     /// Whether the cluster has ServiceMonitors.
@@ -110,6 +113,7 @@ impl<'a> Blueprint<'a> {
         identity: &'a Identity,
         spec: &'a EventPlatformSpec,
         settings: &'a Settings,
+        images: &'a BTreeMap<&'static str, ServerImage>,
         cluster: &ClusterState,
     ) -> Self {
         Self {
@@ -118,6 +122,7 @@ impl<'a> Blueprint<'a> {
             settings,
             credentials: &NO_CREDENTIALS,
             references: &NO_REFERENCES,
+            images,
             programs_running: cluster.programs_running(identity),
             knows_service_monitor: cluster.kinds.contains(&Kind::ServiceMonitor),
         }
@@ -139,6 +144,11 @@ impl Blueprint<'_> {
     pub fn image(&self, program: Program) -> String {
         let registry = self.spec.image.registry.as_deref().unwrap_or(&self.settings.image_registry);
         format!("{registry}/{}:{}", program.image(), self.version())
+    }
+
+    /// The image of a managed server.
+    pub fn server_image(&self, server: &str) -> &str {
+        self.images.get(server).map_or("", |server| &server.image)
     }
 
     /// The origin that browsers see.

@@ -8,9 +8,11 @@ use super::{Blueprint, Plan, Program};
 use crate::{
     crd::EventPlatformSpec,
     credentials::{Credential, Record, SecretData},
+    dereference::ClusterState,
     names::Names,
     resource::{CONFIG_HASH_ANNOTATION, HASH_ANNOTATION, Identity, Kind, Resource},
     settings::Settings,
+    versions::{self, ServerImage},
 };
 
 /// A platform with all of its credentials and references.
@@ -20,6 +22,7 @@ struct Given {
     settings: Settings,
     credentials: BTreeMap<Credential, SecretData>,
     references: BTreeMap<String, SecretData>,
+    images: BTreeMap<&'static str, ServerImage>,
     programs_running: bool,
 }
 
@@ -33,10 +36,14 @@ impl Given {
             let keys = ["username", "password", "api-key", "webhook-secret", "email", "ca.crt"];
             (name.to_owned(), keys.map(|key| (key.to_owned(), format!("{name} {key}").into_bytes())).into())
         });
+        let spec: EventPlatformSpec = serde_json::from_value(spec).unwrap();
+        let settings = Settings::default();
+        let images = versions::images(&identity, &spec, &settings, &ClusterState::default());
         Self {
             identity,
-            spec: serde_json::from_value(spec).unwrap(),
-            settings: Settings::default(),
+            spec,
+            settings,
+            images,
             credentials: credentials.into(),
             references: references.into(),
             programs_running: true,
@@ -50,6 +57,7 @@ impl Given {
             settings: &self.settings,
             credentials: &self.credentials,
             references: &self.references,
+            images: &self.images,
             programs_running: self.programs_running,
             knows_service_monitor: true,
         }
@@ -285,6 +293,26 @@ fn external_servers_are_used_and_none_is_created() {
     for config in ["demo-user-config", "demo-booking-config"] {
         assert_eq!(derived(&plan, config, "amqp-url"), "amqp://mq%20username:mq%20password@mq:5672/a%2Fb");
     }
+}
+
+#[test]
+fn queues_of_several_nodes_get_a_member_on_each() {
+    let one = Given::new(json!({})).plan();
+    let three = Given::new(json!({"rabbitmq": {"managed": {"replicas": 3}}})).plan();
+    let config = |plan: &Plan| find(plan, Kind::ConfigMap, "demo-rabbitmq-config")["data"]["advanced.config"].clone();
+    let env = |plan: &Plan| {
+        let set = find(plan, Kind::StatefulSet, "demo-rabbitmq");
+        set["spec"]["template"]["spec"]["containers"][0]["env"].to_string()
+    };
+
+    assert_eq!(
+        config(&three),
+        "[{rabbit, [\n  {quorum_membership_reconciliation_enabled, true},\n  \
+         {quorum_membership_reconciliation_auto_remove, false},\n  \
+         {quorum_membership_reconciliation_target_group_size, 3}\n]}].\n"
+    );
+    assert!(env(&three).contains("/etc/eventplatform/rabbitmq/advanced.config"));
+    assert!(config(&one).is_null() && !env(&one).contains("advanced.config"));
 }
 
 #[test]

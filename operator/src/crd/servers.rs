@@ -110,7 +110,7 @@ pub struct ManagedMongodb {
     #[serde(default = "one")]
     #[x_kube(
         validation = Rule::new("self == 1 || self == 3").message("mongodb.managed.members must be 1 or 3"),
-        validation = Rule::new("self >= oldSelf").message("mongodb.managed.members may grow from 1 to 3 but not shrink")
+        validation = Rule::new("self >= oldSelf").message("mongodb.managed.members may grow from 1 to 3 but not shrink: what is left would have no majority; to run one member, dump the databases and load them into a new platform")
     )]
     pub members: i32,
     /// The volume of each member.
@@ -185,7 +185,7 @@ pub struct ManagedRabbitmq {
     #[serde(default = "one")]
     #[x_kube(
         validation = Rule::new("self == 1 || self == 3").message("rabbitmq.managed.replicas must be 1 or 3"),
-        validation = Rule::new("self >= oldSelf").message("rabbitmq.managed.replicas may grow from 1 to 3 but not shrink")
+        validation = Rule::new("self >= oldSelf").message("rabbitmq.managed.replicas may grow from 1 to 3 but not shrink: queues would lose their majority; to run one node, make a new platform")
     )]
     pub replicas: i32,
     /// The volume of each node.
@@ -271,14 +271,12 @@ pub type Credentials = SecretReference;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size. It can grow if the storage class allows expansion, and cannot shrink.
+    /// Size. It can grow if the storage class allows expansion, and cannot shrink below the size of the volumes.
     #[serde(default = "default_size")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(
         validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
-            .message("storage.size must be a quantity above 0, such as 10Gi"),
-        validation = Rule::new("!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0")
-            .message("storage.size may grow but not shrink")
+            .message("storage.size must be a quantity above 0, such as 10Gi")
     )]
     pub size: String,
     /// Its storage class. Default: the cluster's.

@@ -49,6 +49,7 @@ impl Stages<'_> {
         let plan = self.plan;
         self.apply_credentials().await?;
         self.report.dependencies.clone_from(&plan.dependencies);
+        self.report.observe_volumes(self.cluster);
         self.apply_all(&plan.foundation).await?;
         if self.report.stopped && self.blueprint.programs_running {
             self.report.pending.push("the servers stop once the pods of the programs have ended".to_owned());

@@ -69,6 +69,17 @@ impl Stages<'_> {
         let changes =
             resources.iter().any(|resource| resource.kind == Kind::Deployment && !is_current(self.cluster, resource));
         let live = self.cluster.get(Kind::StatefulSet, &set.name);
+        let nodes = set.object["spec"]["replicas"].as_i64().unwrap_or(1);
+        let is_new =
+            self.cluster.get(Kind::Deployment, &self.blueprint.identity.resource_name(program.name())).is_none();
+        // A queue that is declared while nodes are away has members on the others only.
+        if program.uses_rabbitmq()
+            && is_new
+            && nodes > 1
+            && let Some(progress) = progress(self.cluster, set)
+        {
+            return Some(format!("{} waits for every node of rabbitmq: {progress}", program.name()));
+        }
         if !program.uses_rabbitmq() || !changes || live.is_some_and(|live| is_rolled(set, live)) {
             return None;
         }

@@ -6,8 +6,9 @@ use crate::{
     crd::{DependencyStatus, Management, ServiceStatus},
     credentials::Credential,
     dereference::ClusterState,
+    quantity,
     resource::{Kind, Resource},
-    rollout,
+    rollout, versions,
 };
 
 impl Report {
@@ -20,6 +21,15 @@ impl Report {
         // What is in use stays until it is known what comes instead.
         if self.dependencies.is_empty() {
             self.dependencies = dependencies(blueprint);
+        }
+    }
+
+    /// Reports the sizes of the servers' volumes.
+    pub fn observe_volumes(&mut self, cluster: &ClusterState) {
+        for dependency in &mut self.dependencies {
+            let claims = cluster.claims_of(&dependency.name);
+            let sizes = claims.filter_map(|claim| claim["spec"]["resources"]["requests"]["storage"].as_str());
+            dependency.storage = sizes.min_by_key(|size| quantity::parse(size)).map(str::to_owned);
         }
     }
 
@@ -83,7 +93,10 @@ pub fn dependencies(blueprint: &Blueprint<'_>) -> Vec<DependencyStatus> {
     let status = |(name, endpoint, credential, prefix, vhost): (&str, String, Credential, _, _)| DependencyStatus {
         name: name.to_owned(),
         endpoint,
+        image: blueprint.images.get(name).map(|server| server.image.clone()),
+        version: blueprint.images.get(name).and_then(|server| versions::version(&server.image)).map(str::to_owned),
         secret_name: connections::secret_name(blueprint, credential),
+        storage: None,
         prefix,
         vhost,
     };

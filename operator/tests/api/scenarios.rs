@@ -751,6 +751,138 @@ async fn volumes_grow_and_their_stateful_set_is_made_anew_around_them() {
 }
 
 #[tokio::test]
+async fn volumes_that_cannot_grow_are_reported_and_keep_nothing_else_from_changing() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    cluster.api.forbid_expansion();
+
+    let resources = json!({"limits": {"memory": "2Gi"}});
+    cluster.specify(|spec| {
+        *spec = json!({"postgres": {"managed": {"storage": {"size": "20Gi"}, "resources": resources}}});
+    });
+    cluster.converge().await;
+
+    let (status, reason, message) = cluster.condition("Degraded");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Refused"));
+    assert!(message.contains("data-demo-postgres-0") && message.contains("must support resize"), "{message}");
+    let set = cluster.api.get("statefulsets", "demo-postgres").unwrap();
+    assert_eq!(set["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"], "2Gi");
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "10Gi");
+    assert_eq!(cluster.platform().status.unwrap().dependencies[0].storage.as_deref(), Some("10Gi"));
+    cluster.specify(|spec| *spec = json!({"postgres": {"managed": {"storage": {"size": "10Gi"}}}}));
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+}
+
+#[tokio::test]
+async fn what_outlives_a_platform_is_not_pruned_by_argo_cd() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    cluster.converge().await;
+
+    let credentials = cluster.api.list("secrets").into_iter();
+    let credentials = credentials.filter(|secret| secret["metadata"].get("ownerReferences").is_none());
+    let kept: Vec<_> = credentials.chain(cluster.api.list("persistentvolumeclaims")).collect();
+    assert_eq!(kept.len(), 8 + 3);
+    for object in kept {
+        let annotations = &object["metadata"]["annotations"];
+        assert_eq!(annotations["argocd.argoproj.io/sync-options"], "Prune=false,Delete=false", "{object:#}");
+        assert_eq!(annotations["argocd.argoproj.io/compare-options"], "IgnoreExtraneous");
+    }
+}
+
+#[tokio::test]
+async fn a_major_step_of_a_server_is_refused_and_the_old_version_goes_on() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let image = |cluster: &Cluster| {
+        let set = cluster.api.get("statefulsets", "demo-postgres").unwrap();
+        set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+    };
+    let with = |image: &str| json!({"postgres": {"managed": {"image": image}}});
+
+    cluster.specify(|spec| *spec = with("docker.io/library/postgres:18"));
+    cluster.converge().await;
+
+    let (status, reason, message) = cluster.condition("Degraded");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "MajorStepRefused"));
+    assert!(message.contains("postgres:18 is a major step from docker.io/library/postgres:17"), "{message}");
+    assert_eq!(image(&cluster), "docker.io/library/postgres:17");
+    cluster.specify(|spec| *spec = with("docker.io/library/postgres:17.2"));
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert_eq!(image(&cluster), "docker.io/library/postgres:17.2");
+    let postgres = cluster.platform().status.unwrap().dependencies.remove(0);
+    assert_eq!(postgres.version.as_deref(), Some("17.2"));
+
+    // What wrote the data is known without the platform, too.
+    cluster.delete_platform();
+    cluster.api.put(
+        "eventplatforms",
+        json!({"apiVersion": "platform.eventbooking.dev/v1alpha1", "kind": "EventPlatform", "metadata": {"name": "demo"},
+            "spec": with("docker.io/library/postgres:16")}),
+    );
+    cluster.converge().await;
+    assert_eq!(cluster.condition("Degraded").1, "MajorStepRefused");
+    assert_eq!(image(&cluster), "docker.io/library/postgres:17.2");
+}
+
+#[tokio::test]
+async fn servers_are_updated_one_at_a_time() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let requests = json!({"requests": {"memory": "512Mi"}});
+    let managed = json!({"managed": {"resources": requests}});
+    cluster.slow = Some("demo-postgres");
+    cluster.specify(|spec| *spec = json!({"postgres": managed, "mongodb": managed, "rabbitmq": managed}));
+    let is_updated = |cluster: &Cluster, name: &str| {
+        let set = cluster.api.get("statefulsets", name).unwrap();
+        set["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["memory"] == "512Mi"
+    };
+
+    cluster.converge().await;
+
+    assert!(is_updated(&cluster, "demo-postgres"));
+    assert!(!is_updated(&cluster, "demo-mongodb") && !is_updated(&cluster, "demo-rabbitmq"));
+    assert!(!cluster.is_ready());
+    cluster.slow = None;
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert!(is_updated(&cluster, "demo-mongodb") && is_updated(&cluster, "demo-rabbitmq"));
+}
+
+#[tokio::test]
+async fn rabbitmq_grows_by_one_node_at_a_time() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let replicas =
+        |cluster: &Cluster| cluster.api.get("statefulsets", "demo-rabbitmq").unwrap()["spec"]["replicas"].clone();
+    cluster.slow = Some("demo-rabbitmq");
+    cluster.specify(|spec| *spec = json!({"rabbitmq": {"managed": {"replicas": 3}}}));
+
+    cluster.converge().await;
+    assert_eq!(replicas(&cluster), 2);
+    cluster.slow = None;
+    cluster.settle();
+    cluster.slow = Some("demo-rabbitmq");
+    cluster.converge().await;
+    assert_eq!(replicas(&cluster), 3);
+    cluster.slow = None;
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+}
+
+#[tokio::test]
+async fn new_programs_wait_for_every_node_of_rabbitmq() {
+    let mut cluster = Cluster::given(Scenario::Specified(json!({"rabbitmq": {"managed": {"replicas": 3}}}))).await;
+    cluster.slow = Some("demo-rabbitmq");
+
+    cluster.converge().await;
+    assert!(cluster.api.get("deployments", "demo-booking").is_none());
+    assert!(cluster.api.get("deployments", "demo-frontend").is_some());
+    cluster.slow = None;
+    cluster.converge().await;
+
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+}
+
+#[tokio::test]
 async fn an_absent_reference_is_a_condition_and_stops_nothing() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
 

@@ -25,10 +25,10 @@ const PROBE: &str =
 pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
     let managed = blueprint.spec.postgres.managed.as_ref()?;
     let secret = blueprint.identity.resource_name(Credential::Postgres.suffix());
-    let image = managed.image.as_ref().unwrap_or(&blueprint.settings.postgres_image);
+    let image = blueprint.server_image("postgres");
     let container = Container {
         name: "postgres".to_owned(),
-        image: Some(image.clone()),
+        image: Some(image.to_owned()),
         args: Some(ARGUMENTS.map(str::to_owned).into()),
         env: Some(vec![
             pod::env("PGDATA", "/var/lib/postgresql/data/pgdata"),
