@@ -65,6 +65,7 @@ pub async fn reconcile(guarded: Arc<GuardedPlatform>, operator: Arc<Operator>) -
         }
     };
     let Some(identity) = identity(platform).filter(|_| platform.metadata.deletion_timestamp.is_none()) else {
+        operator.failures().remove(&key(platform));
         // The garbage collector deletes what a platform owns.
         return Ok(Action::await_change());
     };

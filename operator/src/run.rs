@@ -7,7 +7,7 @@ use futures::{StreamExt, future::ready};
 use kube::{
     Api, Client, Resource as _,
     api::ListParams,
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject, DynamicResourceScope, PartialObjectMeta},
     runtime::{
         Controller, controller,
         events::{Recorder, Reporter},
@@ -117,13 +117,15 @@ pub async fn control(client: Client, settings: Settings, health: Health) {
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
     for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional() && *kind != Kind::Secret) {
         let resource = kind.resource();
-        controller = controller.owns_with(dynamic(&client, namespace.as_deref(), kind), resource, ours.clone());
+        controller =
+            controller.owns_with(dynamic::<DynamicObject>(&client, namespace.as_deref(), kind), resource, ours.clone());
     }
     // Generated credentials have no owner under Retain, and the Secrets that a spec refers to are somebody else's.
     let store = controller.store();
-    let secrets = dynamic(&client, namespace.as_deref(), Kind::Secret);
+    // Only their metadata: what every other Secret of the cluster holds does not concern the operator.
+    let secrets: Api<PartialObjectMeta<DynamicObject>> = dynamic(&client, namespace.as_deref(), Kind::Secret);
     let listed = store.clone();
-    let mapper = move |secret: DynamicObject| platforms_of_secret(&secret, &store);
+    let mapper = move |secret: PartialObjectMeta<DynamicObject>| platforms_of_secret(&secret, &store);
     controller = controller.watches_with(secrets, Kind::Secret.resource(), watcher::Config::default(), mapper);
     let operator = Operator::new(client, Arc::new(NetworkServers), settings, Clock::system(), Some(recorder));
     let reconciling = controller.run(reconcile, error_policy, Arc::new(operator)).for_each(|result| {
@@ -143,7 +145,10 @@ pub async fn control(client: Client, settings: Settings, health: Health) {
     tokio::join!(reconciling, list);
 }
 
-fn dynamic(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<DynamicObject> {
+fn dynamic<K>(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<K>
+where
+    K: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind.resource()),
         None => Api::all_with(client.clone(), &kind.resource()),
@@ -151,7 +156,10 @@ fn dynamic(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<DynamicO
 }
 
 /// The platform that a Secret was generated for, and those whose spec refers to it.
-fn platforms_of_secret(secret: &DynamicObject, store: &Store<GuardedPlatform>) -> Vec<ObjectRef<GuardedPlatform>> {
+fn platforms_of_secret(
+    secret: &PartialObjectMeta<DynamicObject>,
+    store: &Store<GuardedPlatform>,
+) -> Vec<ObjectRef<GuardedPlatform>> {
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let labels = secret.metadata.labels.as_ref();
     let label = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);

@@ -296,6 +296,41 @@ fn external_servers_are_used_and_none_is_created() {
 }
 
 #[test]
+fn another_pull_policy_restarts_no_server() {
+    let given = Given::new(json!({}));
+    let always =
+        Given { credentials: given.credentials.clone(), ..Given::new(json!({"image": {"pullPolicy": "Always"}})) };
+    let (before, after) = (given.plan(), always.plan());
+    let policy = |plan: &Plan| {
+        let deployment = find(plan, Kind::Deployment, "demo-user");
+        deployment["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"].clone()
+    };
+
+    assert_eq!((policy(&before), policy(&after)), (json!("IfNotPresent"), json!("Always")));
+    for server in ["demo-postgres", "demo-mongodb", "demo-rabbitmq"] {
+        assert_eq!(find(&before, Kind::StatefulSet, server), find(&after, Kind::StatefulSet, server));
+    }
+}
+
+#[test]
+fn labels_in_the_spec_replace_none_of_the_operators() {
+    let labels = json!({"release": "prometheus", "app.kubernetes.io/managed-by": "somebody"});
+    let plan = Given::new(json!({"monitoring": {"labels": labels}})).plan();
+
+    let labels = &find(&plan, Kind::ServiceMonitor, "demo")["metadata"]["labels"];
+    assert_eq!(labels["release"], "prometheus");
+    assert_eq!(labels["app.kubernetes.io/managed-by"], "eventplatform-operator");
+}
+
+#[test]
+fn pods_that_are_not_ready_keep_no_node_from_being_drained() {
+    let plan = Given::new(json!({"services": {"user": {"replicas": 2}}})).plan();
+
+    let budget = find(&plan, Kind::PodDisruptionBudget, "demo-user");
+    assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+}
+
+#[test]
 fn queues_of_several_nodes_get_a_member_on_each() {
     let one = Given::new(json!({})).plan();
     let three = Given::new(json!({"rabbitmq": {"managed": {"replicas": 3}}})).plan();

@@ -10,7 +10,7 @@ pub struct EventPlatformStatus {
     /// The generation of the spec that was reconciled.
     #[serde(default)]
     pub observed_generation: Option<i64>,
-    /// The desired version of the programs.
+    /// The version that all programs run. While they are being updated, the one before.
     #[serde(default)]
     #[schemars(length(max = 128))]
     pub version: Option<String>,

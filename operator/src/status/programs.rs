@@ -16,7 +16,6 @@ impl Report {
     pub fn describe(&mut self, blueprint: &Blueprint<'_>) {
         self.paused = blueprint.spec.management == Management::Paused;
         self.stopped = blueprint.is_stopped();
-        self.version = Some(blueprint.version().to_owned());
         self.url = Some(blueprint.public_url());
         // What is in use stays until it is known what comes instead.
         if self.dependencies.is_empty() {
@@ -62,12 +61,25 @@ impl Report {
             });
             self.pending.extend(progress);
         }
+        if let Some(plan) = plan
+            && plan.programs.iter().all(|(program, _)| is_rolled_out(cluster, plan, *program))
+            && !self.stopped
+        {
+            self.version = Some(blueprint.version().to_owned());
+        }
         self.available = match missing.as_slice() {
             _ if self.stopped => Verdict::no("Stopped", "management is Stopped: no pods run"),
             [] => Verdict::yes("Serving", "every program has a ready pod"),
             missing => Verdict::no("NoPods", format!("no ready pod of: {}", missing.join(", "))),
         };
     }
+}
+
+/// Whether every pod of a program is of the desired version.
+fn is_rolled_out(cluster: &ClusterState, plan: &Plan, program: Program) -> bool {
+    deployment_of(plan, program).is_some_and(|deployment| {
+        rollout::is_current(cluster, deployment) && rollout::progress(cluster, deployment).is_none()
+    })
 }
 
 fn deployment_of(plan: &Plan, program: Program) -> Option<&Resource> {

@@ -503,6 +503,7 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
     cluster.converge().await;
 
     assert_eq!(image(&cluster), old);
+    assert!(old.ends_with(&format!(":{}", cluster.platform().status.unwrap().version.unwrap())), "{old}");
     assert_eq!(cluster.condition("SchemaCurrent").1, "MigrationFailed");
     assert_eq!(cluster.condition("Available").0, "True");
     let (_, reason, message) = cluster.condition("Degraded");
@@ -530,6 +531,7 @@ async fn a_failed_migration_leaves_the_old_version_serving() {
     cluster.converge().await;
     assert!(cluster.is_ready());
     assert!(image(&cluster).ends_with(":bad"));
+    assert_eq!(cluster.platform().status.unwrap().version.as_deref(), Some("bad"));
     assert_eq!(cluster.api.list("jobs").len(), 5);
 }
 

@@ -1,7 +1,7 @@
 //! An API server in memory, with enough of server-side apply, defaults and versions to detect changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -38,6 +38,8 @@ struct State {
     objects: BTreeMap<Key, Stored>,
     version: u64,
     writes: Vec<String>,
+    /// Names of the Secrets whose data was given away.
+    disclosed: BTreeSet<String>,
     events: Vec<String>,
     /// Every request fails after this many writes.
     crash_after: Option<usize>,
@@ -72,6 +74,11 @@ impl ApiServer {
     /// What was written since the last call, as `verb plural/name`.
     pub(crate) fn take_writes(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().writes)
+    }
+
+    /// Names of the Secrets whose data was given away.
+    pub(crate) fn disclosed(&self) -> BTreeSet<String> {
+        self.state.lock().unwrap().disclosed.clone()
     }
 
     /// Reasons of the events since the last call.
@@ -161,6 +168,8 @@ impl ApiServer {
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let content_type = parts.headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
+        let accept = parts.headers.get("accept").map_or("", |value| value.to_str().unwrap());
+        let metadata_only = accept.contains("as=PartialObjectMetadata");
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         if query.get("watch").is_some_and(|watch| watch == "true") {
@@ -168,8 +177,12 @@ impl ApiServer {
             let silence = stream::pending::<Result<Bytes, Infallible>>();
             return Response::new(axum::body::Body::from_stream(silence));
         }
-        let (code, answer) =
+        let (code, mut answer) =
             self.state.lock().unwrap().handle(&parts.method, parts.uri.path(), &query, &content_type, body);
+        if metadata_only {
+            drop_content(&mut answer);
+        }
+        self.state.lock().unwrap().disclosed.extend(disclosed(&answer));
         Response::builder().status(code).body(serde_json::to_vec(&answer).unwrap().into()).unwrap()
     }
 }
@@ -355,6 +368,22 @@ fn forget_owners(fields: &mut Value, object: &Value) {
     if let Some(Value::Array(managed)) = fields.pointer_mut("/metadata/ownerReferences") {
         managed.retain(|owner| owners.iter().any(|left| left["uid"] == owner["uid"]));
     }
+}
+
+/// Leaves the metadata of listed objects.
+fn drop_content(list: &mut Value) {
+    for object in list["items"].as_array_mut().into_iter().flatten() {
+        object.as_object_mut().unwrap().retain(|key, _| key == "metadata");
+        object["kind"] = json!("PartialObjectMetadata");
+        object["apiVersion"] = json!("meta.k8s.io/v1");
+    }
+}
+
+/// Names of the objects with data in an answer.
+fn disclosed(answer: &Value) -> Vec<String> {
+    let objects = answer["items"].as_array().into_iter().flatten().chain([answer]);
+    let with_data = objects.filter(|object| object["data"].is_object());
+    with_data.filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
 
 fn managed_fields(managers: &Managers) -> Value {

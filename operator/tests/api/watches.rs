@@ -54,6 +54,25 @@ async fn a_platform_that_cannot_be_decoded_is_counted_and_does_not_stop_the_othe
 }
 
 #[tokio::test]
+async fn what_the_secrets_of_others_hold_is_not_read() {
+    let api = ApiServer::default();
+    let secret = |name: &str| {
+        let data = json!({ "email": "YUBi", "password": "bG9uZ2VyIHRoYW4gdGhhdA==" });
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "data": data })
+    };
+    api.put("secrets", secret("stranger"));
+    api.put("secrets", secret("root"));
+    api.put("eventplatforms", platform("demo", &json!({ "admin": { "credentialsSecretRef": { "name": "root" } } })));
+
+    let control = tokio::spawn(control(api.client(), settings(), Health::default()));
+
+    until(|| api.get("services", "demo-user").is_some()).await;
+    assert!(api.disclosed().contains("root"));
+    assert!(!api.disclosed().contains("stranger"));
+    control.abort();
+}
+
+#[tokio::test]
 async fn an_operator_is_not_ready_before_it_has_listed_the_platforms() {
     let api = ApiServer::default();
     api.put("eventplatforms", platform("demo", &json!({})));
