@@ -1,5 +1,5 @@
-//! Without its guards the platform fails here: each guard that a promise rests on is taken away, and the checker has to
-//! find the invariant broken that rests on it. With all guards in place, the same stories break none.
+//! Mutation tests of the fault suite: each guard that an invariant rests on is removed in turn, and the checker has to
+//! report that invariant as violated. With all guards in place, the same stories violate none.
 //!
 //! The guards are whole in the sources. The programs here are built from a copy, to which the patches in
 //! `tests/faults/mutants` are applied: `switch.patch` has them take the name of a guard at `/mutant` of the admin
@@ -134,7 +134,7 @@ async fn take_guards_away(mutants: Binaries) -> Result<()> {
         lab.world.mend().await?;
         lab.takes_away("", program).await?;
     }
-    ensure!(survivors.is_empty(), "nobody misses {survivors:?}");
+    ensure!(survivors.is_empty(), "mutants that the checker did not detect: {survivors:?}");
     Ok(())
 }
 

@@ -87,7 +87,7 @@ impl Provocation {
         }
     }
 
-    /// Tells the story once. Whatever fails on the way, the next telling makes up for.
+    /// Runs the story once. The caller repeats it, so a failure on the way does no harm.
     pub(crate) async fn tell(self, world: &World, work: &Arc<Workload>, rng: &mut StdRng) -> Result<()> {
         let person = work.people.choose(rng).context("nobody is there")?.clone();
         let story = Story { world, work, person };

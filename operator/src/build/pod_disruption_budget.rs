@@ -28,6 +28,8 @@ fn budget(blueprint: &Blueprint<'_>, component: &str) -> PodDisruptionBudget {
         metadata: blueprint.identity.metadata(component, component),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
+            // A pod that is not ready anyway must not keep a node from being drained.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             selector: Some(blueprint.identity.selector(component)),
             ..Default::default()
         }),

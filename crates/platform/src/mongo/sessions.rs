@@ -266,7 +266,7 @@ impl Sessions {
             tracing::info!(
                 replica = replica.id,
                 sessions = replica.sessions.len(),
-                "killed the sessions of a replica that is gone or rests"
+                "killed the sessions of a replica without a heartbeat"
             );
             replicas.delete_one(doc! { "_id": replica.id, "seen_at": replica.seen_at }).await?;
         }

@@ -38,7 +38,7 @@ impl WorkFailure {
 
 impl From<Error> for WorkFailure {
     fn from(error: Error) -> Self {
-        // A server that cannot be found is no conflict: who waits for it should not hold a message or a request.
+        // A server that cannot be reached is not a conflict: waiting for it here would block a message or a request.
         let absent = matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. });
         if !absent && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(&error)) {
             Self::Conflict(error)

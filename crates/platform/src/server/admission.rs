@@ -56,7 +56,7 @@ fn limited_to<S: Clone + Send + Sync + 'static>(min: usize, max: usize, table: A
 async fn admit(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> ApiResult<Response> {
     let waiting = tokio::time::timeout(QUEUE_TIMEOUT, limiter.permits.clone().acquire_owned());
     let Ok(Ok(permit)) = waiting.await else {
-        let detail = "too many are here at once; ask again in a moment, with the same Idempotency-Key if you sent one";
+        let detail = "too many requests at once; try again in a moment, with the same Idempotency-Key if you sent one";
         return Err(ApiError::too_many_requests(OVERLOADED, detail, RETRY_AFTER_SECONDS));
     };
     let admitted = Admitted { limiter, begun: Instant::now(), permit: Some(permit) };

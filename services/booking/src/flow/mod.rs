@@ -71,7 +71,7 @@ pub struct Run<'a> {
     retry_after_seconds: Option<u32>,
     /// Why the attempt fails, if its charge moves no money.
     failure: (&'static str, String),
-    /// Why another service was of no use.
+    /// Why another service gave no usable answer.
     unavailable: Option<anyhow::Error>,
 }
 
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
     /// event-service gave no usable answer.
     fn event_service_silent(&mut self, cause: impl Into<anyhow::Error>) -> StepOutcome {
         let cause = cause.into();
-        tracing::warn!(booking_id = self.record.booking.id, error = format!("{cause:#}"), "event-service is of no use");
+        tracing::warn!(booking_id = self.record.booking.id, error = format!("{cause:#}"), "event-service unavailable");
         self.unavailable = Some(cause);
         self.learned(|known| known.event_service_silent = true)
     }

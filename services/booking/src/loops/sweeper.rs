@@ -28,7 +28,7 @@ const BATCH: usize = 64;
 const MAX_RUNS: usize = 256;
 /// The pause while that many run, or while others run what is due.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
-/// The longest time between two claims of account deletions that the other loop does not ask for.
+/// The longest time between two claims of account deletions, unless the saga sweeper wakes this loop.
 const DELETION_HEARTBEAT: Duration = Duration::from_secs(600);
 /// The pause between two attempts of account deletions that are under way.
 const DELETION_PAUSE: Duration = Duration::from_secs(1);

@@ -74,7 +74,7 @@ impl Store {
         Ok((snapshot, now))
     }
 
-    /// A reservation of the event with what else a batch needs to know that concerns nothing else.
+    /// The snapshot for a batch that concerns only this reservation. `None` if the event does not have it.
     async fn read_reservation(
         &self,
         session: &mut ClientSession,
