@@ -11,9 +11,13 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use crate::crowd::Operation;
+
+/// Requests under way in an open loop: fewer than a service keeps connections. Those that wait for a place count with
+/// their wait.
+const MAX_OPEN: usize = 256;
 
 /// What one run showed.
 #[derive(Default)]
@@ -91,15 +95,16 @@ pub(crate) async fn open_loop(per_second: f64, length: Duration, operation: &Ope
     let (started, operation) = (Instant::now(), operation.clone());
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
     let number = (per_second * length.as_secs_f64()).ceil() as usize;
-    let runtime = Handle::current();
+    let (runtime, places) = (Handle::current(), Arc::new(Semaphore::new(MAX_OPEN)));
     // A thread of its own: the timers of the runtime go by whole milliseconds.
     let begin_all = move || {
         let mut operations = JoinSet::new();
         for n in 0..number {
             let due = started + Duration::from_secs_f64(count(n) / per_second);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let operation = operation.clone();
+            let (operation, places) = (operation.clone(), places.clone());
             let begin = async move {
+                let _place = places.acquire().await;
                 let outcome = operation.run(n).await;
                 (due.elapsed(), outcome)
             };
