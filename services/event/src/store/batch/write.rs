@@ -45,7 +45,7 @@ impl Store {
             writes.push(self.reservation_move(*id, &[Held, Confirmed], Released, now)?);
         }
         let expected = writes.len();
-        // They change nothing; a match shows in the count.
+        // Updates without upsert that set nothing: they only count.
         let reservations = self.reservations.namespace();
         let probe = |filter| update(reservations.clone(), filter, doc! { "$setOnInsert": { "seats": 0_i64 } });
         writes.extend(absent.into_iter().map(probe));
@@ -66,8 +66,8 @@ impl Store {
         Err(WorkFailure::conflict(format!("{matched} documents matched instead of {expected}")))
     }
 
-    /// The write of the event, if its counters are still as they were read. The snapshot ensures that already; the
-    /// condition is a second line of defence.
+    /// The write of the event, if its counters are still as they were read. MongoDB aborts the second
+    /// of two transactions that write one event; this condition would catch it if it did not.
     fn event_write(&self, as_read: &Event, change: &EventChange) -> Result<Option<WriteModel>> {
         let mut guard = record::counters(as_read);
         guard.insert("_id", &as_read.id);
