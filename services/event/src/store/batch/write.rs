@@ -25,13 +25,14 @@ use crate::{
 impl Store {
     /// Writes all of an outcome but the pending notification, in one command where the server has it. `event` is the event as it was read.
     ///
-    /// It is a conflict if something is no longer as it was read, or if a reservation matches one of `absent`.
+    /// It is a conflict if something is no longer as it was read, or if a reservation matches one of the filters
+    /// `must_be_absent`.
     pub(super) async fn write_outcome(
         &self,
         session: &mut ClientSession,
         event: Option<&Event>,
         outcome: &BatchOutcome,
-        absent: Vec<Document>,
+        must_be_absent: Vec<Document>,
         now: DateTime<Utc>,
     ) -> WorkResult<()> {
         let mut writes: Vec<WriteModel> = Vec::new();
@@ -48,7 +49,7 @@ impl Store {
         // Updates without upsert that set nothing: they only count.
         let reservations = self.reservations.namespace();
         let probe = |filter| update(reservations.clone(), filter, doc! { "$setOnInsert": { "seats": 0_i64 } });
-        writes.extend(absent.into_iter().map(probe));
+        writes.extend(must_be_absent.into_iter().map(probe));
         for reservation in &outcome.inserts {
             writes.push(self.reservations.insert_one_model(ReservationRecord::from(reservation))?.into());
         }
