@@ -11,6 +11,7 @@ use uuid::Uuid;
 pub const DEADLINE: &str = "x-deadline-ms";
 
 /// Body of `PUT /api/events/{event_id}/decrease_capacity`. Idempotent by `reservation_id`.
+/// It takes available seats; the event's `capacity`, its seats in all, stays.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecreaseCapacity {

@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
             ChargeState::Cancelled => Charge::Cancelled,
         };
         if state == Charge::Succeeded && self.known.charge != state {
-            metrics::counter!("eventplatform_payments_total", "outcome" => "charged").increment(1);
+            count_payment("charged");
         }
         self.learned(|known| known.charge = state)
     }
@@ -227,10 +227,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Counts a step of a booking, after its commit.
 fn count_booking(outcome: &'static str) {
     metrics::counter!("eventplatform_bookings_total", "outcome" => outcome).increment(1);
 }
 
+/// Counts what became of an attempt to pay: a charge when the gateway tells of it, a failure after its commit.
 fn count_payment(outcome: &'static str) {
     metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
 }

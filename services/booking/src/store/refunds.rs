@@ -53,6 +53,7 @@ impl Store {
 
 impl UnitOfWork {
     /// Orders the refund of an attempt, leased to the caller for `lease`. Returns an earlier order if there is one.
+    /// [`Self::cancel_event_bookings`] orders those of a cancelled event itself, all at once.
     pub async fn order_refund(
         &mut self,
         payment_id: i32,

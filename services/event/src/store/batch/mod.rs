@@ -74,9 +74,9 @@ impl Store {
         let users = operations.iter().filter_map(Operation::user_id);
         let states: &[_] =
             if read::counts_sold(event.as_ref(), operations) { &["held", "confirmed"] } else { &["held"] };
-        let seats = |user_id| states.iter().map(move |state| read::seats_of(event_id, user_id, state));
-        let seats = users.flat_map(seats).collect();
-        match self.write_outcome(session, event.as_ref(), &outcome, seats, now).await {
+        let seats_of = |user_id| states.iter().map(move |state| read::seats_of(event_id, user_id, state));
+        let must_be_absent = users.flat_map(seats_of).collect();
+        match self.write_outcome(session, event.as_ref(), &outcome, must_be_absent, now).await {
             Ok(()) => Ok(Some(outcome)),
             Err(WorkFailure::Conflict(error)) if !error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
                 restart(session).await?;

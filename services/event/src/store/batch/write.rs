@@ -25,13 +25,14 @@ use crate::{
 impl Store {
     /// Writes all of an outcome but the pending notification, in one command where the server has it. `event` is the event as it was read.
     ///
-    /// It is a conflict if something is no longer as it was read, or if a reservation matches one of `absent`.
+    /// It is a conflict if something is no longer as it was read, or if a reservation matches one of the filters
+    /// `must_be_absent`.
     pub(super) async fn write_outcome(
         &self,
         session: &mut ClientSession,
         event: Option<&Event>,
         outcome: &BatchOutcome,
-        absent: Vec<Document>,
+        must_be_absent: Vec<Document>,
         now: DateTime<Utc>,
     ) -> WorkResult<()> {
         let mut writes: Vec<WriteModel> = Vec::new();
@@ -45,10 +46,10 @@ impl Store {
             writes.push(self.reservation_move(*id, &[Held, Confirmed], Released, now)?);
         }
         let expected = writes.len();
-        // They change nothing; a match shows in the count.
+        // Updates without upsert that set nothing: they only count.
         let reservations = self.reservations.namespace();
         let probe = |filter| update(reservations.clone(), filter, doc! { "$setOnInsert": { "seats": 0_i64 } });
-        writes.extend(absent.into_iter().map(probe));
+        writes.extend(must_be_absent.into_iter().map(probe));
         for reservation in &outcome.inserts {
             writes.push(self.reservations.insert_one_model(ReservationRecord::from(reservation))?.into());
         }
@@ -66,8 +67,8 @@ impl Store {
         Err(WorkFailure::conflict(format!("{matched} documents matched instead of {expected}")))
     }
 
-    /// The write of the event, if its counters are still as they were read. The snapshot ensures that already; the
-    /// condition is a second line of defence.
+    /// The write of the event, if its counters are still as they were read. MongoDB aborts the second
+    /// of two transactions that write one event; this condition would catch it if it did not.
     fn event_write(&self, as_read: &Event, change: &EventChange) -> Result<Option<WriteModel>> {
         let mut guard = record::counters(as_read);
         guard.insert("_id", &as_read.id);
