@@ -12,7 +12,7 @@ use crate::{
     crowd::{Crowd, Scenario},
     load::{Run, closed_loop, count, open_loop},
     peers::Peers,
-    usage::Meter,
+    usage::{GroupCommits, Meter},
 };
 
 /// Shares of the knee, in percent, at which latencies are measured in an open loop.
@@ -44,6 +44,7 @@ pub(crate) struct Figures {
     pub(crate) cpu_ms: BTreeMap<&'static str, f64>,
     /// PostgreSQL's calls to fsync per operation.
     pub(crate) fsyncs: f64,
+    pub(crate) group_commits: GroupCommits,
     /// Processors that other work on the machine took.
     pub(crate) others: f64,
 }
@@ -142,6 +143,7 @@ async fn measure(crowd: &std::sync::Arc<Crowd>, meter: &Meter, scenario: Scenari
         cpu_ms: used.cpu.into_iter().map(|(part, seconds)| (part, seconds * 1000.0 / done)).collect(),
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         fsyncs: used.fsyncs as f64 / done,
+        group_commits: used.group_commits,
         others: used.others / seconds,
     })
 }

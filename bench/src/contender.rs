@@ -24,6 +24,8 @@ pub(crate) struct Contender {
     pub(crate) programs: Vec<(&'static str, i32)>,
     /// Its RabbitMQ, which no other contender uses.
     pub(crate) rabbitmq: i32,
+    /// Where event-service counts its group commits. The seed's stack has none.
+    pub(crate) event_metrics: Option<String>,
 }
 
 /// Starts the platform, one replica of each program, on the servers that all contenders share.
@@ -48,6 +50,7 @@ pub(crate) async fn platform(stack: &Stack) -> Result<Contender> {
         notifications: at(Program::Notification),
         programs: try_join_all(PROGRAMS.map(pid)).await?,
         rabbitmq: stack.rabbitmq.pid().await.context("RabbitMQ has ended")?,
+        event_metrics: Some(format!("http://{}/metrics", stack.program(Program::Event).admin)),
     })
 }
 

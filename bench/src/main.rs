@@ -4,6 +4,7 @@
 //! - [`contender`]: what the load and the accounts need to know of each; [`peers`]: the seed's stack
 //! - [`crowd`]: people, events and what they do; [`load`]: in a closed and in an open loop
 //! - [`compare`]: blocks of load, in turn; [`cost`]: commands of one paid booking; [`report`]: the tables
+//! - [`scale`]: what follows from the results for higher rates, by a simulation of queues
 //! - [`usage`]: processor time, memory and calls to fsync; [`wire`]: proxies that count commands
 
 mod compare;
@@ -13,26 +14,30 @@ mod crowd;
 mod load;
 mod peers;
 mod report;
+mod scale;
 mod usage;
 mod wire;
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use eventplatform_tests::{
     paths,
     servers::{Durability, Servers},
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{peers::Peers, report::Report};
+use crate::{peers::Peers, report::Report, scale::ScaleArgs};
 
 /// Compares the platform with the seed's stack, and counts what a paid booking costs.
 ///
 /// `make bench` builds both first. The servers are its own and write to the disk; everything listens on 127.0.0.1.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How long it takes: some 25 minutes, or 6.
     #[arg(long, value_enum, default_value_t = Form::Full)]
     form: Form,
@@ -48,6 +53,11 @@ struct Args {
     /// Folder of bench.json and bench.md; `bench` in cargo's target folder if absent.
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Scale(ScaleArgs),
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
@@ -89,7 +99,10 @@ impl Plan {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(Command::Scale(scale_args)) = args.command.take() {
+        return scale::run(scale_args);
+    }
     let out = match &args.out {
         Some(out) => out.clone(),
         None => paths::cargo_target()?.join("bench"),

@@ -96,6 +96,7 @@ impl Peers {
             notifications: at(self.ports.notifications),
             programs: PROGRAMS.into_iter().zip(self.processes.iter().map(Process::pid)).collect(),
             rabbitmq: servers.rabbitmq.pid().await.context("RabbitMQ has ended")?,
+            event_metrics: None,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::{
     cost::{Cost, WireCost},
     crowd::Scenario,
     peers,
-    usage::{MONGODB, POSTGRES, RABBITMQ},
+    usage::{self, GroupCommits, MONGODB, POSTGRES, RABBITMQ},
     wire::{COMMITS, Counts},
 };
 
@@ -26,6 +26,8 @@ const NO_STATEMENTS: [&str; 5] = [COMMITS, "BEGIN", "COMMIT", "ROLLBACK", "hello
 pub(crate) struct Report {
     conditions: String,
     clients: u32,
+    /// How long PostgreSQL takes to commit next to nothing, in milliseconds.
+    commit_ms: f64,
     pub(crate) cost: Option<Cost>,
     pub(crate) pairs: Vec<Pair>,
 }
@@ -37,6 +39,7 @@ impl Report {
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
         let mut connection = PgConnection::connect(&servers.postgres.url()).await?;
         let postgres: String = sqlx::query_scalar("show server_version").fetch_one(&mut connection).await?;
+        let commit_ms = usage::commit_ms(&mut connection).await?;
         connection.close().await?;
         let conditions = format!(
             "{}, version {}, {} cores ({}), load, contenders and servers on the same ones. PostgreSQL {postgres} with fsync, \
@@ -50,7 +53,7 @@ impl Report {
             plan.clients,
             plan.open_loop.as_secs(),
         );
-        Ok(Self { conditions, clients: plan.clients, cost: None, pairs: Vec::new() })
+        Ok(Self { conditions, clients: plan.clients, commit_ms, cost: None, pairs: Vec::new() })
     }
 
     /// Writes `bench.json` and `bench.md`.
@@ -72,6 +75,7 @@ impl Report {
             text += &self.throughput();
             text += &self.latency();
             text += &self.resources();
+            text += &self.group_commits();
             text += &self.memory();
         }
         if let Some(cost) = &self.cost {
@@ -137,6 +141,22 @@ impl Report {
         text
     }
 
+    fn group_commits(&self) -> String {
+        let mut text = format!(
+            "\nA commit of next to nothing takes PostgreSQL {:.1} ms.\n\n### event-service's group commits in the closed \
+             loop\n\n| | operations in a group | ms for a group |\n|---|---:|---:|\n",
+            self.commit_ms
+        );
+        for scenario in [Scenario::Hot, Scenario::Pay] {
+            let of = |value: fn(&GroupCommits) -> f64| {
+                median(self.values(|pair| value(&pair.platform.scenarios[&scenario].group_commits)))
+            };
+            let (size, ms) = (of(|it| it.operations / it.groups), of(|it| it.seconds * 1000.0 / it.groups));
+            let _ = writeln!(text, "| {} | {size:.1} | {ms:.1} |", scenario.title());
+        }
+        text
+    }
+
     fn memory(&self) -> String {
         let mut text = format!(
             "\n### Resident memory of the programs, MiB\n\n| | platform | {} | ratio |\n|---|---:|---:|---:|\n",
@@ -194,7 +214,7 @@ fn programs_of(parts: &std::collections::BTreeMap<&'static str, f64>) -> f64 {
     programs.map(|(_, value)| value).sum()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.get(middle) {

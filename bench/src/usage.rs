@@ -1,10 +1,15 @@
-//! What a contender and the servers use: processor time and resident memory from `/proc`, and PostgreSQL's calls to
-//! fsync.
+//! What a contender and the servers use: processor time and resident memory from `/proc`, PostgreSQL's calls to fsync,
+//! and event-service's group commits.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use eventplatform_tests::servers::Servers;
+use eventplatform_tests::{api, servers::Servers};
+use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use crate::contender::Contender;
@@ -20,6 +25,7 @@ pub(crate) const RABBITMQ: &str = "RabbitMQ";
 pub(crate) struct Meter {
     parts: Vec<(&'static str, i32)>,
     postgres_url: String,
+    event_metrics: Option<String>,
 }
 
 /// Totals of one moment, or what was used between two.
@@ -30,6 +36,17 @@ pub(crate) struct Usage {
     pub(crate) others: f64,
     /// PostgreSQL's calls to fsync for its log.
     pub(crate) fsyncs: i64,
+    pub(crate) group_commits: GroupCommits,
+}
+
+/// event-service's transactions on the counters of an event; all zero of a contender that has none.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct GroupCommits {
+    pub(crate) groups: f64,
+    /// Holds, confirmations and releases, all groups together.
+    pub(crate) operations: f64,
+    /// Seconds, all groups together.
+    pub(crate) seconds: f64,
 }
 
 impl Meter {
@@ -38,7 +55,8 @@ impl Meter {
         parts.push((POSTGRES, servers.postgres.pid().await.context("PostgreSQL has ended")?));
         parts.push((MONGODB, servers.mongodb.pid().await.context("MongoDB has ended")?));
         parts.push((RABBITMQ, contender.rabbitmq));
-        Ok(Self { parts, postgres_url: servers.postgres.url() })
+        let event_metrics = contender.event_metrics.clone();
+        Ok(Self { parts, postgres_url: servers.postgres.url(), event_metrics })
     }
 
     pub(crate) async fn read(&self) -> Result<Usage> {
@@ -46,6 +64,10 @@ impl Meter {
             cpu: self.parts.iter().map(|(name, pid)| (*name, tree_cpu_seconds(*pid))).collect(),
             others: busy_seconds() - tree_cpu_seconds(std::process::id().cast_signed()),
             fsyncs: fsyncs(&self.postgres_url).await?,
+            group_commits: match &self.event_metrics {
+                Some(url) => GroupCommits::parse(&api::http_client().get(url).send().await?.text().await?),
+                None => GroupCommits::default(),
+            },
         })
     }
 
@@ -61,8 +83,44 @@ impl Usage {
         for (name, seconds) in &mut self.cpu {
             *seconds -= before.cpu[name];
         }
+        self.group_commits = self.group_commits.since(before.group_commits);
         Self { others: self.others - before.others, fsyncs: self.fsyncs - before.fsyncs, ..self }
     }
+}
+
+impl GroupCommits {
+    /// Reads the metrics of event-service. It shows none of these before the first group.
+    fn parse(metrics: &str) -> Self {
+        let value = |name: &str| {
+            let lines = metrics.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            lines.filter_map(|value| value.parse::<f64>().ok()).sum()
+        };
+        Self {
+            groups: value("eventplatform_capacity_batch_size_count"),
+            operations: value("eventplatform_capacity_batch_size_sum"),
+            seconds: value("eventplatform_capacity_batch_seconds_sum"),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            groups: self.groups - before.groups,
+            operations: self.operations - before.operations,
+            seconds: self.seconds - before.seconds,
+        }
+    }
+}
+
+/// How long PostgreSQL takes to commit a transaction that writes one small record: the median of 200, in milliseconds.
+pub(crate) async fn commit_ms(connection: &mut PgConnection) -> Result<f64> {
+    let mut durations = Vec::new();
+    for _ in 0..200 {
+        let begun = Instant::now();
+        sqlx::query("select pg_logical_emit_message(true, 'bench', '')").execute(&mut *connection).await?;
+        durations.push(begun.elapsed());
+    }
+    durations.sort();
+    Ok(durations.get(durations.len() / 2).map_or(f64::NAN, Duration::as_secs_f64) * 1000.0)
 }
 
 /// PostgreSQL's calls to fsync for its log so far. Its processes tell their counts once a second while they work, and
@@ -121,4 +179,22 @@ fn resident_mib(pid: i32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GroupCommits;
+
+    #[test]
+    fn group_commits_are_read_from_the_metrics() {
+        let metrics = "# TYPE eventplatform_capacity_batch_seconds histogram\n\
+                       eventplatform_capacity_batch_seconds_bucket{le=\"0.005\"} 3\n\
+                       eventplatform_capacity_batch_seconds_sum 0.5\neventplatform_capacity_batch_seconds_count 4\n\
+                       eventplatform_capacity_batch_size{quantile=\"0.5\"} 9\n\
+                       eventplatform_capacity_batch_size_sum 32\neventplatform_capacity_batch_size_count 4\n";
+
+        let read = GroupCommits::parse(metrics);
+
+        assert_eq!([read.groups, read.operations, read.seconds].map(|value| value.to_string()), ["4", "32", "0.5"]);
+    }
 }
