@@ -71,7 +71,9 @@ impl Model {
             // A queue is one process of Erlang, which uses one core.
             ("RabbitMQ's queue", 1_000.0 / self.constants.rabbitmq * count(layout.queues)),
         ];
-        limits.iter_mut().for_each(|(_, per_second)| *per_second *= self.assumed.utilization);
+        for (_, per_second) in &mut limits {
+            *per_second *= self.assumed.utilization;
+        }
         limits.sort_by(|one, other| one.1.total_cmp(&other.1));
         limits
     }

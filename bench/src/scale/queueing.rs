@@ -128,7 +128,7 @@ impl Simulation<'_> {
             self.lanes[station][lane].waiting.push_back(job);
             self.serve(station, lane);
         } else {
-            self.seconds[job] = (self.now - arrived).as_secs_f64();
+            self.seconds[job] = self.now.saturating_sub(arrived).as_secs_f64();
         }
     }
 
