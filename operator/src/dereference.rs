@@ -11,12 +11,11 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    build::Program,
     crd::{EventPlatformSpec, PaymentProvider, Tls},
     credentials::{Credential, SecretData, secret_data},
     error::{Error, Result},
+    program::Program,
     resource::{Identity, Kind, Ownership},
-    rollout::lacks_pods,
 };
 
 /// What the cluster holds of a platform.
@@ -239,4 +238,14 @@ pub fn api(client: &Client, identity: &Identity, resource: &ApiResource) -> Api<
 /// An object as plain JSON.
 pub fn to_value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).expect("an object that came as JSON is JSON")
+}
+
+/// Whether a StatefulSet or Job has fewer pods than it should have, so that an event may say why.
+fn lacks_pods(kind: Kind, live: &Value) -> bool {
+    let count = |field: &str| live["status"][field].as_i64().unwrap_or(0);
+    match kind {
+        Kind::StatefulSet => count("replicas") < live["spec"]["replicas"].as_i64().unwrap_or(1),
+        Kind::Job => count("active") + count("succeeded") + count("failed") == 0,
+        _ => false,
+    }
 }

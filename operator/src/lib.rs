@@ -3,7 +3,7 @@
 //! - [`crd`]: the resource and its rules; [`crdgen`]: its definition as YAML
 //! - [`controller`]: `reconcile` (dereference → validate → build → apply → status) and the error policy
 //! - [`dereference`]: every read; [`validate`]: what the API server cannot check
-//! - [`build`]: every object of a platform, pure; [`credentials`]: the generated passwords and keys
+//! - [`build`]: every object of a platform, pure; [`program`]: the six programs; [`credentials`]: the generated passwords and keys
 //! - [`stages`]: the order in which a plan is applied; [`servers`]: logins on PostgreSQL, MongoDB and RabbitMQ
 //! - [`apply`]: every write, only where it changes something; [`drift`]: what counts as a change
 //! - [`rollout`]: how far a workload is; [`status`]: conditions; [`error`]: what can go wrong
@@ -25,6 +25,7 @@ pub mod drift;
 pub mod error;
 pub mod install;
 pub mod names;
+pub mod program;
 pub mod quantity;
 pub mod resource;
 pub mod rollout;

@@ -55,16 +55,6 @@ pub fn creation_failure(cluster: &ClusterState, workload: &Value) -> Option<Stri
     message.as_str().map(str::to_owned)
 }
 
-/// Whether a StatefulSet or Job has fewer pods than it should have, so that an event may say why.
-pub fn lacks_pods(kind: Kind, live: &Value) -> bool {
-    let count = |field: &str| live["status"][field].as_i64().unwrap_or(0);
-    match kind {
-        Kind::StatefulSet => count("replicas") < live["spec"]["replicas"].as_i64().unwrap_or(1),
-        Kind::Job => count("active") + count("succeeded") + count("failed") == 0,
-        _ => false,
-    }
-}
-
 /// What keeps the pods of a Job from running.
 pub fn job_failure(cluster: &ClusterState, job: &Value) -> Option<String> {
     let of_job = |pod: &&Value| pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] == job["metadata"]["name"];

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 
 use crate::{
-    build::{Blueprint, Program},
+    build::Blueprint,
     crd::Resources,
     credentials::{Credential, Record, SecretData},
     dereference::{ClusterState, references},
     error::{Error, Result},
+    program::Program,
     quantity,
     resource::{Kind, Ownership},
     status::Report,

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use eventplatform_operator::{
-    build::Program,
+    program::Program,
     servers::{Account, NetworkServers, PostgresTarget, Prepared, RabbitmqTarget, ServerFailure, Servers},
 };
 use platform::config::Secret;

@@ -4,9 +4,10 @@ use platform::config::Secret;
 use url::form_urlencoded::byte_serialize;
 
 use crate::{
-    build::{Blueprint, Program, program::AUTHORITIES_DIR},
+    build::{Blueprint, program::AUTHORITIES_DIR},
     crd::{Tls, TlsMode},
     credentials::Credential,
+    program::Program,
     servers::{Account, MongodbTarget, PostgresTarget, RabbitmqTarget, TlsTarget},
 };
 

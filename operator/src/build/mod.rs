@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 
-pub use self::program::Program;
 use crate::{
     crd::{
         DeletionPolicy, DependencyStatus, EventPlatformSpec, ExposureType, Management, PaymentProvider,
@@ -31,6 +30,7 @@ use crate::{
     },
     credentials::{Credential, CredentialUpdate, SecretData},
     dereference::ClusterState,
+    program::Program,
     resource::{Identity, Kind, Resource},
     servers::Targets,
     settings::Settings,

@@ -5,7 +5,10 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::build::{Blueprint, Program, deployment};
+use crate::{
+    build::{Blueprint, deployment},
+    program::Program,
+};
 
 pub fn of_program(blueprint: &Blueprint<'_>, program: Program) -> Option<PodDisruptionBudget> {
     let autoscaling = program.service(blueprint).autoscaling;

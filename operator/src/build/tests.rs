@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Blueprint, Plan, Program};
+use super::{Blueprint, Plan};
+use crate::program::Program;
 use crate::{
     crd::EventPlatformSpec,
     credentials::{Credential, Record, SecretData},

@@ -12,7 +12,7 @@ use ::mongodb as driver;
 use futures::future::BoxFuture;
 use platform::config::Secret;
 
-use crate::build::Program;
+use crate::program::Program;
 
 /// Time limit for all work on one server.
 pub const TIMEOUT: Duration = Duration::from_secs(15);

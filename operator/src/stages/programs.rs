@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{Failures, Stages};
 use crate::{
-    build::Program,
     error::Result,
+    program::Program,
     resource::{Kind, Resource},
     rollout::{failure_log, is_current, is_rolled, job_failure, progress},
     servers::Prepared,

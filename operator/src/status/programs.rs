@@ -2,10 +2,11 @@
 
 use super::{Report, Verdict};
 use crate::{
-    build::{Blueprint, Plan, Program, connections, deployment},
+    build::{Blueprint, Plan, connections, deployment},
     crd::{DependencyStatus, Management, ServiceStatus},
     credentials::Credential,
     dereference::ClusterState,
+    program::Program,
     quantity,
     resource::{Kind, Resource},
     rollout, versions,

@@ -9,10 +9,10 @@ use std::{
 
 use chrono::DateTime;
 use eventplatform_operator::{
-    build::Program,
     controller::{Operator, error_policy, reconcile},
     crd::EventPlatform,
     error::Error,
+    program::Program,
     servers::{MongodbTarget, PostgresTarget, Prepared, RabbitmqTarget, ServerFailure, Servers},
     settings::Settings,
 };

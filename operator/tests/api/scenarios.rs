@@ -1,7 +1,7 @@
 //! What the operator does in each scenario.
 
 use chrono::TimeDelta;
-use eventplatform_operator::{build::Program, servers::ServerFailure};
+use eventplatform_operator::{program::Program, servers::ServerFailure};
 use serde_json::json;
 
 use crate::cluster::{Cluster, Scenario, pause};
