@@ -71,13 +71,19 @@ fn choose(server: &str, explicit: Option<&str>, default: &str, recorded: Option<
     }
 }
 
-/// The version in an image's tag, such as 17.2. `None` if the tag does not begin with a number.
+/// The longest number of a major version. Longer ones are dates or hashes.
+const MAX_MAJOR_DIGITS: usize = 3;
+
+/// The version in an image's tag, such as 17.2. `None` if the tag does not begin with one, as a hash does not.
 pub fn version(image: &str) -> Option<&str> {
     let (name, _) = image.split_once('@').unwrap_or((image, ""));
     let (_, tag) = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
     let end = tag.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(tag.len());
-    let version = tag[..end].trim_end_matches('.');
-    version.starts_with(|c: char| c.is_ascii_digit()).then_some(version)
+    let (version, rest) = tag.split_at(end);
+    let version = version.trim_end_matches('.');
+    let major = version.split('.').next()?;
+    let is_version = (1..=MAX_MAJOR_DIGITS).contains(&major.len()) && (rest.is_empty() || rest.starts_with('-'));
+    is_version.then_some(version)
 }
 
 fn major(image: &str) -> Option<&str> {
@@ -89,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_what_the_tag_begins_with() {
+    fn the_version_is_the_one_that_the_tag_begins_with() {
         for (image, expected) in [
             ("docker.io/library/postgres:17", Some("17")),
             ("postgres:17.2-alpine", Some("17.2")),
@@ -97,6 +103,8 @@ mod tests {
             ("registry:5000/mongo", None),
             ("postgres@sha256:abc", None),
             ("rabbitmq:management", None),
+            ("mine:248921f88ceb", None),
+            ("mine:20261128", None),
         ] {
             assert_eq!(version(image), expected, "{image}");
         }
