@@ -10,8 +10,7 @@ use k8s_openapi::{
 use serde_json::json;
 
 use crate::{
-    build::{Blueprint, deployment, pod, secret},
-    program::Program,
+    build::{Blueprint, Program, deployment, pod, secret},
     resource::hash,
 };
 
