@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bson::doc;
 use eventplatform_tests::paths;
-use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
+use eventplatform_tests::people::{GOOD_CARD, NewEvent, Person};
 use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::stack::Options;
 use futures::future::try_join_all;
@@ -236,10 +236,26 @@ impl Lab {
         revived.and(booked.map(drop))
     }
 
+    /// event-service has released the seats when the payment comes, and the booking does not know.
     async fn pays_late(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        self.pays(&booking, LATE_CARD).await;
-        self.world.end_hold(&booking).await
+        let id: String = sqlx::query_scalar(
+            "update bookings set expires_at = now() + interval '1 minute', next_check_at = now() + interval '1 minute'
+             where id = $1 returning reservation_id::text",
+        )
+        .bind(number(&booking))
+        .fetch_one(&self.world.bookings)
+        .await?;
+        self.world.end_hold(&booking).await?;
+        let released = doc! { "_id": id, "state": "released" };
+        eventplatform_tests::wait::until("the seats are released", QUIET_LIMIT, async || {
+            let reservations = self.world.events.collection::<bson::Document>("reservations");
+            ensure!(reservations.find_one(released.clone()).await?.is_some(), "not yet");
+            Ok(())
+        })
+        .await?;
+        self.pays(&booking, GOOD_CARD).await;
+        Ok(())
     }
 
     async fn calls_off_an_event(&mut self) -> Result<()> {
