@@ -23,7 +23,7 @@ use crate::{
 const BATCH_SIZE: u32 = 500;
 /// The shortest pause between rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The longest pause. A hold that is shorter may be released that much later.
+/// The longest pause. A hold that is shorter may be released that much later; deletions wake their loop.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState) {
@@ -38,9 +38,15 @@ pub fn start(lifecycle: &Lifecycle, state: &AppState) {
         }
     });
     let cancelling = state.clone();
-    repeat(lifecycle, "account_deletions", Schedule::every(INTERVAL), move || {
+    let schedule = Schedule::every(INTERVAL).or_woken_by(state.deletions.clone());
+    repeat(lifecycle, "account_deletions", schedule, move || {
         let state = cancelling.clone();
-        async move { cancel_events_of_deleted_accounts(&state).await.map(next_round) }
+        async move {
+            match pause(state.store.until_first_account_deletion().await?) {
+                Some(pause) => Ok(pause),
+                None => cancel_events_of_deleted_accounts(&state).await.map(next_round),
+            }
+        }
     });
     let sweeping = state.clone();
     repeat(lifecycle, "expired_holds", Schedule::every(INTERVAL), move || {
