@@ -7,7 +7,6 @@ use platform::{
     task::{Schedule, repeat},
     telemetry::mark_gauges_updated,
 };
-
 use strum::VariantArray;
 
 use crate::{domain::FindingKind, state::AppState};
