@@ -23,15 +23,20 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 
-pub use self::program::Program;
 use crate::{
-    crd::{DeletionPolicy, EventPlatformSpec, ExposureType, Management, PaymentProvider, ServiceMonitorMode, Toggle},
+    crd::{
+        DeletionPolicy, DependencyStatus, EventPlatformSpec, ExposureType, Management, PaymentProvider,
+        ServiceMonitorMode, Toggle,
+    },
     credentials::{Credential, CredentialUpdate, SecretData},
     dereference::ClusterState,
+    program::Program,
     resource::{Identity, Kind, Resource},
     servers::Targets,
     settings::Settings,
+    status::dependencies,
     validate::Validated,
+    versions::ServerImage,
 };
 
 /// Everything that decides what a platform consists of.
@@ -45,6 +50,8 @@ pub struct Blueprint<'a> {
     pub credentials: &'a BTreeMap<Credential, SecretData>,
     /// The Secrets that the spec refers to, by name. Complete when objects are built.
     pub references: &'a BTreeMap<String, SecretData>,
+    /// The images of the managed servers.
+    pub images: &'a BTreeMap<&'static str, ServerImage>,
     /// Whether pods of the programs still exist. While stopping, the servers wait for them.
     pub programs_running: bool,
     /// Whether the cluster has ServiceMonitors.
@@ -60,6 +67,8 @@ pub struct Plan {
     pub foundation: Vec<Resource>,
     /// PostgreSQL, MongoDB and RabbitMQ.
     pub servers: Vec<Resource>,
+    /// What the status says of them.
+    pub dependencies: Vec<DependencyStatus>,
     /// What has to be on the servers.
     pub targets: Targets,
     /// One Job for each program with a schema.
@@ -87,8 +96,9 @@ impl Plan {
 pub fn build(validated: &Validated<'_>, rng: &mut impl Rng) -> Plan {
     let Blueprint { identity, spec, .. } = validated.blueprint;
     let owned = spec.deletion.policy == DeletionPolicy::Delete;
+    let existing = |credential| validated.credentials.get(&credential);
     let updates = Credential::ALL
-        .map(|credential| credential.update(identity, validated.credentials.get(&credential), owned, rng));
+        .map(|credential| credential.update(identity, existing(credential), owned, &validated.record, rng));
     let credentials = updates.iter().map(|update| (update.credential, update.data.clone())).collect();
     let blueprint = Blueprint { credentials: &credentials, references: &validated.references, ..validated.blueprint };
     Plan { credentials: updates.into(), ..blueprint.plan() }
@@ -103,6 +113,7 @@ impl<'a> Blueprint<'a> {
         identity: &'a Identity,
         spec: &'a EventPlatformSpec,
         settings: &'a Settings,
+        images: &'a BTreeMap<&'static str, ServerImage>,
         cluster: &ClusterState,
     ) -> Self {
         Self {
@@ -111,6 +122,7 @@ impl<'a> Blueprint<'a> {
             settings,
             credentials: &NO_CREDENTIALS,
             references: &NO_REFERENCES,
+            images,
             programs_running: cluster.programs_running(identity),
             knows_service_monitor: cluster.kinds.contains(&Kind::ServiceMonitor),
         }
@@ -132,6 +144,11 @@ impl Blueprint<'_> {
     pub fn image(&self, program: Program) -> String {
         let registry = self.spec.image.registry.as_deref().unwrap_or(&self.settings.image_registry);
         format!("{registry}/{}:{}", program.image(), self.version())
+    }
+
+    /// The image of a managed server.
+    pub fn server_image(&self, server: &str) -> &str {
+        self.images.get(server).map_or("", |server| &server.image)
     }
 
     /// The origin that browsers see.
@@ -165,6 +182,7 @@ impl Blueprint<'_> {
             credentials: Vec::new(),
             foundation: Vec::new(),
             servers: Vec::new(),
+            dependencies: dependencies(self),
             targets: Targets {
                 postgres: connections::postgres_target(self),
                 mongodb: connections::mongodb_target(self),

@@ -2,6 +2,8 @@
 
 mod programs;
 
+pub use self::programs::dependencies;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
@@ -95,6 +97,11 @@ impl Report {
     /// Whether everything is as specified.
     pub fn is_ready(&self) -> bool {
         self.ready().holds()
+    }
+
+    /// Whether the platform is stopped, and nothing is left to do for that.
+    pub fn is_at_rest(&self) -> bool {
+        self.stopped && self.pending.is_empty() && self.degraded.is_empty()
     }
 
     fn ready(&self) -> Verdict {

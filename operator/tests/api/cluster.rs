@@ -2,7 +2,7 @@
 //! that can be restarted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +12,8 @@ use eventplatform_operator::{
     controller::{Operator, error_policy, reconcile},
     crd::EventPlatform,
     error::Error,
-    servers::{MongodbTarget, PostgresTarget, RabbitmqTarget, ServerFailure, Servers},
+    program::Program,
+    servers::{MongodbTarget, PostgresTarget, Prepared, RabbitmqTarget, ServerFailure, Servers},
     settings::Settings,
 };
 use futures::future::BoxFuture;
@@ -32,26 +33,30 @@ use crate::server::ApiServer;
 #[derive(Default)]
 pub(crate) struct FakeServers {
     failures: Mutex<BTreeMap<&'static str, ServerFailure>>,
+    /// The programs whose databases somebody has emptied.
+    emptied: Mutex<BTreeSet<Program>>,
 }
 
 impl FakeServers {
-    fn answer(&self, server: &str) -> BoxFuture<'_, Result<(), ServerFailure>> {
-        let failure = self.failures.lock().unwrap().get(server).cloned();
-        Box::pin(async move { failure.map_or(Ok(()), Err) })
+    fn answer(&self, server: &str) -> Result<Prepared, ServerFailure> {
+        match self.failures.lock().unwrap().get(server).cloned() {
+            Some(failure) => Err(failure),
+            None => Ok(Prepared { empty: self.emptied.lock().unwrap().clone() }),
+        }
     }
 }
 
 impl Servers for FakeServers {
-    fn postgres<'a>(&'a self, _: &'a PostgresTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        self.answer("postgres")
+    fn postgres<'a>(&'a self, _: &'a PostgresTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
+        Box::pin(async { self.answer("postgres") })
     }
 
-    fn mongodb<'a>(&'a self, _: &'a MongodbTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        self.answer("mongodb")
+    fn mongodb<'a>(&'a self, _: &'a MongodbTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
+        Box::pin(async { self.answer("mongodb") })
     }
 
     fn rabbitmq<'a>(&'a self, _: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        self.answer("rabbitmq")
+        Box::pin(async { self.answer("rabbitmq").map(drop) })
     }
 }
 
@@ -77,6 +82,8 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     /// Whether Jobs fail.
     pub(crate) migrations_fail: bool,
+    /// Whether Jobs do not end.
+    pub(crate) migrations_hang: bool,
     /// A StatefulSet whose pods do not change.
     pub(crate) slow: Option<&'static str>,
     operator: Arc<Operator>,
@@ -88,7 +95,8 @@ impl Cluster {
         let servers = Arc::new(FakeServers::default());
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let operator = operator(&api, &servers, &clock);
-        let mut cluster = Self { api, servers, clock, migrations_fail: false, slow: None, operator };
+        let mut cluster =
+            Self { api, servers, clock, migrations_fail: false, migrations_hang: false, slow: None, operator };
         let spec = if let Scenario::Specified(spec) = &scenario { spec.clone() } else { json!({}) };
         cluster.api.put(
             "eventplatforms",
@@ -117,6 +125,11 @@ impl Cluster {
             Some(failure) => failures.insert(server, failure),
             None => failures.remove(server),
         };
+    }
+
+    /// Empties the database of a program. Its next migration fills it again.
+    pub(crate) fn empty_database(&self, program: Program) {
+        self.servers.emptied.lock().unwrap().insert(program);
     }
 
     /// Replaces the operator with one that has no memory.
@@ -194,10 +207,13 @@ impl Cluster {
                 }
             }
         }
-        for job in self.api.list("jobs") {
+        for job in self.api.list("jobs").into_iter().filter(|_| !self.migrations_hang) {
             let type_ = if self.migrations_fail { "Failed" } else { "Complete" };
             let since = self.clock.now().to_rfc3339();
             if job["status"]["conditions"][0]["type"] != type_ {
+                let component = job["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap();
+                let of = |program: &Program| component == format!("{}-migrate", program.name());
+                self.servers.emptied.lock().unwrap().retain(|program| !of(program));
                 let condition = json!({
                     "type": type_, "status": "True", "lastTransitionTime": since,
                     "message": "Job has reached the specified backoff limit",

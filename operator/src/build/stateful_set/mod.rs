@@ -23,7 +23,7 @@ use crate::{
         Blueprint,
         pod::{self, SERVER_UID},
     },
-    crd::{DeletionPolicy, Resources, Storage},
+    crd::{DeletionPolicy, PullPolicy, Resources, Storage},
     credentials::Credential,
     resource::CONFIG_HASH_ANNOTATION,
 };
@@ -124,7 +124,8 @@ fn pod_spec(blueprint: &Blueprint<'_>, server: Server<'_>) -> PodSpec {
     }
     let resources = pod::resources(server.resources, &pod::default_resources("100m", "256Mi", "1Gi"));
     let complete = |container: Container| Container {
-        image_pull_policy: Some(blueprint.spec.image.pull_policy.into_str().to_owned()),
+        // The spec's policy is for the programs' images; to change it must not restart databases.
+        image_pull_policy: Some(PullPolicy::IfNotPresent.into_str().to_owned()),
         resources: Some(resources.clone()),
         security_context: Some(pod::container_security()),
         volume_mounts: Some(mounts.clone()),
