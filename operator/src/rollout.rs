@@ -84,6 +84,12 @@ pub fn is_complete(live: &Value) -> bool {
     observed && complete && updated
 }
 
+/// Whether a StatefulSet has pods, and all of them are ready with the configuration it has now.
+pub fn is_serving(live: &Value) -> bool {
+    let ready = live["status"]["readyReplicas"].as_i64().unwrap_or(0);
+    ready > 0 && ready >= live["spec"]["replicas"].as_i64().unwrap_or(1) && is_complete(live)
+}
+
 /// Why a pod does not start, if its status says so.
 pub fn pod_failure(pod: &Value) -> Option<String> {
     let statuses = ["initContainerStatuses", "containerStatuses"];

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::{
     crd::EventPlatformSpec,
     dereference::ClusterState,
+    program::Program,
     resource::{Identity, Kind},
+    rollout::is_serving,
     settings::Settings,
 };
 
@@ -47,28 +51,56 @@ pub fn images(
 fn recorded(identity: &Identity, cluster: &ClusterState, server: &str) -> Option<String> {
     let mut of_server = cluster.claims_of(server);
     let on_volume = of_server.find_map(|claim| claim["metadata"]["annotations"][IMAGE_ANNOTATION].as_str());
-    let set = || cluster.get(Kind::StatefulSet, &identity.resource_name(server));
-    let image = on_volume.or_else(|| set()?.pointer("/spec/template/spec/containers/0/image")?.as_str());
-    image.map(str::to_owned)
+    on_volume.or_else(|| adopted(identity, cluster, server)).map(str::to_owned)
 }
 
+/// The image that a server runs. `None` until all of its pods are ready with what its StatefulSet says: an image that
+/// cannot be pulled, or does not start, has not run.
+pub fn running<'a>(identity: &Identity, cluster: &'a ClusterState, server: &str) -> Option<&'a str> {
+    let live = cluster.get(Kind::StatefulSet, &identity.resource_name(server))?;
+    if is_serving(live) { image_of(live) } else { None }
+}
+
+/// The image of a server that has run before images were recorded. It may be down or stopped now.
+fn adopted<'a>(identity: &Identity, cluster: &'a ClusterState, server: &str) -> Option<&'a str> {
+    let live = cluster.get(Kind::StatefulSet, &identity.resource_name(server))?;
+    let status = &live["status"];
+    // Of a server on its way to another revision, it is not known which of the two its ready pods have.
+    let is_rolled_out = status["currentRevision"] == status["updateRevision"];
+    let has_ready_pods = status["readyReplicas"].as_i64().unwrap_or(0) > 0;
+    if is_rolled_out && (has_ready_pods || has_migrated(identity, cluster, server)) { image_of(live) } else { None }
+}
+
+/// Whether a schema was ever migrated on a server. A program with a schema is made only after that.
+fn has_migrated(identity: &Identity, cluster: &ClusterState, server: &str) -> bool {
+    let uses = |program: &Program| match server {
+        "postgres" => program.uses_postgres(),
+        "mongodb" => program.uses_mongodb(),
+        _ => false,
+    };
+    let made = |program: Program| cluster.get(Kind::Deployment, &identity.resource_name(program.name())).is_some();
+    Program::ALL.into_iter().filter(uses).any(made)
+}
+
+fn image_of(set: &Value) -> Option<&str> {
+    set.pointer("/spec/template/spec/containers/0/image")?.as_str()
+}
+
+/// A step between versions that are both known and not of one major version is not taken. All others are.
 fn choose(server: &str, explicit: Option<&str>, default: &str, recorded: Option<&str>) -> ServerImage {
     let wished = explicit.unwrap_or(default);
-    let recorded = recorded.unwrap_or(wished);
-    let keep = |refused| ServerImage { image: recorded.to_owned(), refused };
-    match (major(recorded), major(wished)) {
-        _ if wished == recorded => keep(None),
-        (Some(from), Some(to)) if from != to => keep(explicit.map(|wished| {
-            format!(
-                "{server}.managed.image {wished} is a major step from {recorded}, which goes on: version {to} may not open \
-                 what version {from} has written. Set it back to a version {from}, or make a new platform of version {to} \
-                 and move the data"
-            )
-        })),
-        // A default that changed to something unknown is no wish of anybody's.
-        (None, _) | (_, None) if explicit.is_none() => keep(None),
-        _ => ServerImage { image: wished.to_owned(), refused: None },
-    }
+    let step = recorded.and_then(|recorded| Some((recorded, major(recorded)?, major(wished)?)));
+    let Some((recorded, from, to)) = step.filter(|(_, from, to)| from != to) else {
+        return ServerImage { image: wished.to_owned(), refused: None };
+    };
+    let refused = explicit.map(|wished| {
+        format!(
+            "{server}.managed.image {wished} is a major step from {recorded}, which goes on: version {to} may not open \
+             what version {from} has written. Set it back to a version {from}, or make a new platform of version {to} \
+             and move the data"
+        )
+    });
+    ServerImage { image: recorded.to_owned(), refused }
 }
 
 /// The longest number of a major version. Longer ones are dates or hashes.
@@ -92,6 +124,8 @@ fn major(image: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -125,10 +159,61 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_version_is_taken_only_from_the_spec() {
+    fn an_image_without_a_version_is_always_taken() {
         let image = |explicit, default, recorded| choose("postgres", explicit, default, recorded).image;
 
         assert_eq!(image(Some("mine@sha256:1"), "postgres:17", Some("postgres:17")), "mine@sha256:1");
-        assert_eq!(image(None, "mine@sha256:1", Some("postgres:17")), "postgres:17");
+        assert_eq!(image(None, "mine@sha256:1", Some("postgres:17")), "mine@sha256:1");
+        assert_eq!(image(None, "postgres:17", Some("mine@sha256:1")), "postgres:17");
+    }
+
+    /// A cluster with the StatefulSet of PostgreSQL.
+    fn with_postgres(status: &Value) -> (Identity, ClusterState) {
+        let identity = Identity { name: "demo".into(), namespace: "shop".into(), uid: "uid".into() };
+        let mut cluster = ClusterState::default();
+        let spec = json!({ "replicas": 1, "template": { "spec": { "containers": [{ "image": "postgres:16" }] } } });
+        let set = json!({ "metadata": { "generation": 2 }, "spec": spec, "status": status });
+        cluster.put(Kind::StatefulSet, "demo-postgres", set);
+        (identity, cluster)
+    }
+
+    #[test]
+    fn an_image_runs_once_every_pod_is_ready_with_it() {
+        let ready = json!({
+            "observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1,
+            "currentRevision": "a", "updateRevision": "a",
+        });
+        let (identity, cluster) = with_postgres(&ready);
+        assert_eq!(running(&identity, &cluster, "postgres"), Some("postgres:16"));
+
+        for (field, value) in [
+            ("observedGeneration", json!(1)),
+            ("readyReplicas", json!(null)),
+            ("updatedReplicas", json!(null)),
+            ("currentRevision", json!("older")),
+        ] {
+            let mut status = ready.clone();
+            status[field] = value;
+            let (identity, cluster) = with_postgres(&status);
+            assert_eq!(running(&identity, &cluster, "postgres"), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_record_is_adopted_with_what_it_has_run() {
+        let status = |ready: i64, current: &str| json!({ "readyReplicas": ready, "currentRevision": current, "updateRevision": "a" });
+        let adopted = |status: &Value, migrated: bool| {
+            let (identity, mut cluster) = with_postgres(status);
+            if migrated {
+                cluster.put(Kind::Deployment, "demo-user", json!({}));
+            }
+            recorded(&identity, &cluster, "postgres")
+        };
+
+        assert_eq!(adopted(&status(1, "a"), false).as_deref(), Some("postgres:16"));
+        // It is down or stopped, and has run before.
+        assert_eq!(adopted(&status(0, "a"), true).as_deref(), Some("postgres:16"));
+        assert_eq!(adopted(&status(0, "a"), false), None, "it has never run");
+        assert_eq!(adopted(&status(0, "older"), true), None, "its image may never have run");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     rollout::{self, is_complete, is_current, is_stuck, progress},
     servers::{Prepared, ServerFailure, Targets},
     status::Verdict,
-    versions::IMAGE_ANNOTATION,
+    versions::{self, IMAGE_ANNOTATION},
 };
 
 /// The size of the volumes in a StatefulSet.
@@ -31,14 +31,17 @@ impl Stages<'_> {
         Ok(())
     }
 
-    /// Volumes outlive their StatefulSet. The image is recorded before it opens what is on them.
+    /// Volumes outlive their StatefulSet, so they say what has opened them. An image that has not run is not recorded: it
+    /// may be a mistake that somebody is about to correct.
     async fn annotate_claims(&mut self) -> Result<()> {
-        for (server, image) in self.blueprint.images {
+        let identity = self.blueprint.identity;
+        for server in self.blueprint.images.keys() {
             let mut annotations: BTreeMap<_, _> =
                 KEEP_ANNOTATIONS.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-            annotations.insert(IMAGE_ANNOTATION.to_owned(), image.image.clone());
+            let image = versions::running(identity, self.cluster, server);
+            annotations.extend(image.map(|image| (IMAGE_ANNOTATION.to_owned(), image.to_owned())));
             for claim in self.cluster.claims_of(server) {
-                self.applier.annotate_claim(self.blueprint.identity, claim, &annotations).await?;
+                self.applier.annotate_claim(identity, claim, &annotations).await?;
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use eventplatform_operator::{
     crd::EventPlatform,
     error::Error,
     program::Program,
+    resource::hash,
     servers::{MongodbTarget, PostgresTarget, Prepared, RabbitmqTarget, ServerFailure, Servers},
     settings::Settings,
 };
@@ -86,6 +87,8 @@ pub(crate) struct Cluster {
     pub(crate) migrations_hang: bool,
     /// A StatefulSet whose pods do not change.
     pub(crate) slow: Option<&'static str>,
+    /// Images that cannot be pulled.
+    pub(crate) missing_images: Vec<&'static str>,
     operator: Arc<Operator>,
 }
 
@@ -95,8 +98,16 @@ impl Cluster {
         let servers = Arc::new(FakeServers::default());
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let operator = operator(&api, &servers, &clock);
-        let mut cluster =
-            Self { api, servers, clock, migrations_fail: false, migrations_hang: false, slow: None, operator };
+        let mut cluster = Self {
+            api,
+            servers,
+            clock,
+            migrations_fail: false,
+            migrations_hang: false,
+            slow: None,
+            missing_images: Vec::new(),
+            operator,
+        };
         let spec = if let Scenario::Specified(spec) = &scenario { spec.clone() } else { json!({}) };
         cluster.api.put(
             "eventplatforms",
@@ -186,26 +197,34 @@ impl Cluster {
     }
 
     fn versions(&self) -> Vec<String> {
-        let plurals =
-            ["deployments", "statefulsets", "jobs", "secrets", "services", "eventplatforms", "networkpolicies"];
+        let plurals = [
+            "deployments",
+            "statefulsets",
+            "persistentvolumeclaims",
+            "pods",
+            "jobs",
+            "secrets",
+            "services",
+            "eventplatforms",
+            "networkpolicies",
+        ];
         let objects = plurals.iter().flat_map(|plural| self.api.list(plural));
         objects.map(|object| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Does the work of the cluster's controllers.
     pub(crate) fn settle(&self) {
-        for plural in ["deployments", "statefulsets"] {
-            for object in self.api.list(plural).into_iter().filter(|object| !self.is_slow(object)) {
-                let replicas = object["spec"]["replicas"].clone();
-                let status = json!({
-                    "observedGeneration": object["metadata"]["generation"], "replicas": replicas,
-                    "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
-                });
-                self.write_status(plural, &object, status);
-                if plural == "statefulsets" {
-                    self.make_claim(&object);
-                }
-            }
+        for deployment in self.api.list("deployments") {
+            let replicas = &deployment["spec"]["replicas"];
+            let status = json!({
+                "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas,
+                "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
+            });
+            self.write_status("deployments", &deployment, status);
+        }
+        for set in self.api.list("statefulsets").into_iter().filter(|set| !self.is_slow(set)) {
+            self.roll_out(&set);
+            self.make_claim(&set);
         }
         for job in self.api.list("jobs").into_iter().filter(|_| !self.migrations_hang) {
             let type_ = if self.migrations_fail { "Failed" } else { "Complete" };
@@ -221,6 +240,34 @@ impl Cluster {
                 self.write_status("jobs", &job, json!({ "conditions": [condition] }));
             }
         }
+    }
+
+    /// Starts the pods of a StatefulSet with its latest revision. Its first pod is an object only while it cannot start: it
+    /// is then not replaced, whatever the set says, until somebody deletes it.
+    fn roll_out(&self, set: &Value) {
+        let template = &set["spec"]["template"];
+        let (revision, replicas) = (hash(template), set["spec"]["replicas"].as_i64().unwrap_or(1));
+        let pod = format!("{}-0", set["metadata"]["name"].as_str().unwrap());
+        let image = template["spec"]["containers"][0]["image"].as_str().unwrap();
+        let stuck = self.api.get("pods", &pod).map(|pod| pod["metadata"]["labels"]["controller-revision-hash"].clone());
+        let starts = match &stuck {
+            _ if replicas == 0 => true,
+            Some(stuck) if *stuck != *revision => false,
+            _ => !self.missing_images.contains(&image),
+        };
+        match (&stuck, starts) {
+            (None, false) => self.api.put("pods", unpullable(&pod, set, &revision, image)),
+            (Some(_), true) => self.api.remove("pods", &pod),
+            _ => {}
+        }
+        let outdated = i64::from(!starts && stuck.is_some_and(|stuck| stuck != *revision));
+        let current = set["status"]["currentRevision"].as_str().filter(|_| !starts).unwrap_or(&revision);
+        let status = json!({
+            "observedGeneration": set["metadata"]["generation"], "replicas": replicas,
+            "updatedReplicas": replicas - outdated, "readyReplicas": replicas - i64::from(!starts),
+            "currentRevision": current, "updateRevision": revision,
+        });
+        self.write_status("statefulsets", set, status);
     }
 
     fn is_slow(&self, object: &Value) -> bool {
@@ -254,6 +301,19 @@ impl Cluster {
             }
         }
     }
+}
+
+/// A pod whose image cannot be pulled.
+fn unpullable(name: &str, set: &Value, revision: &str, image: &str) -> Value {
+    let mut labels = set["spec"]["template"]["metadata"]["labels"].clone();
+    labels["controller-revision-hash"] = json!(revision);
+    let waiting = json!({ "reason": "ImagePullBackOff", "message": format!("Back-off pulling image {image:?}") });
+    let owner = json!({ "kind": "StatefulSet", "name": set["metadata"]["name"], "uid": set["metadata"]["uid"] });
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "labels": labels, "ownerReferences": [owner] },
+        "status": { "phase": "Pending", "containerStatuses": [{ "state": { "waiting": waiting } }] },
+    })
 }
 
 fn operator(api: &ApiServer, servers: &Arc<FakeServers>, clock: &Clock) -> Arc<Operator> {

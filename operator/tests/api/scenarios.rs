@@ -794,10 +794,7 @@ async fn what_outlives_a_platform_is_not_pruned_by_argo_cd() {
 #[tokio::test]
 async fn a_major_step_of_a_server_is_refused_and_the_old_version_goes_on() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
-    let image = |cluster: &Cluster| {
-        let set = cluster.api.get("statefulsets", "demo-postgres").unwrap();
-        set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
-    };
+    let image = |cluster: &Cluster| server_image(cluster, "postgres");
     let with = |image: &str| json!({"postgres": {"managed": {"image": image}}});
 
     cluster.specify(|spec| *spec = with("docker.io/library/postgres:18"));
@@ -824,6 +821,94 @@ async fn a_major_step_of_a_server_is_refused_and_the_old_version_goes_on() {
     cluster.converge().await;
     assert_eq!(cluster.condition("Degraded").1, "MajorStepRefused");
     assert_eq!(image(&cluster), "docker.io/library/postgres:17.2");
+}
+
+/// The image in the StatefulSet of a server.
+fn server_image(cluster: &Cluster, server: &str) -> String {
+    let set = cluster.api.get("statefulsets", &format!("demo-{server}")).unwrap();
+    set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+}
+
+/// The image that is recorded on the volume of a server.
+fn recorded_image(cluster: &Cluster, server: &str) -> Option<String> {
+    let claim = cluster.api.get("persistentvolumeclaims", &format!("data-demo-{server}-0")).unwrap();
+    claim["metadata"]["annotations"]["platform.eventbooking.dev/image"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_mistyped_image_of_a_new_platform_can_be_corrected() {
+    for (server, mistyped, right) in [
+        ("postgres", "postgres:71", "postgres:17"),
+        ("postgres", "postgres:sevnteen", "postgres:17"),
+        ("mongodb", "mongo:80", "mongo:8.0"),
+        ("rabbitmq", "rabbitmq:44-management", "rabbitmq:4.1-management"),
+    ] {
+        let with = |image: &str| json!({server: {"managed": {"image": image}}});
+        let mut cluster = Cluster::given(Scenario::Specified(with(mistyped))).await;
+        cluster.missing_images = vec![mistyped];
+
+        cluster.converge().await;
+
+        assert!(!cluster.is_ready(), "{mistyped}");
+        let (_, _, message) = cluster.condition("DependenciesReady");
+        assert!(message.contains(&format!("ImagePullBackOff Back-off pulling image {mistyped:?}")), "{message}");
+        assert_eq!(recorded_image(&cluster, server), None, "{mistyped} has never run");
+        cluster.specify(|spec| *spec = with(right));
+        cluster.converge().await;
+        assert!(cluster.is_ready(), "{mistyped}: {:?} {:?}", cluster.condition("Ready"), cluster.condition("Degraded"));
+        assert_eq!(server_image(&cluster, server), right);
+        assert_eq!(recorded_image(&cluster, server).as_deref(), Some(right));
+    }
+}
+
+#[tokio::test]
+async fn a_mistyped_image_of_a_running_platform_can_be_corrected() {
+    for mistyped in ["postgres:17.99", "postgres:sevnteen"] {
+        let mut cluster = Cluster::given(Scenario::Ready).await;
+        let default = server_image(&cluster, "postgres");
+        assert_eq!(recorded_image(&cluster, "postgres").as_ref(), Some(&default));
+        cluster.missing_images = vec![mistyped];
+        cluster.specify(|spec| *spec = json!({"postgres": {"managed": {"image": mistyped}}}));
+
+        cluster.converge().await;
+
+        assert!(!cluster.is_ready(), "{mistyped}");
+        assert_eq!(server_image(&cluster, "postgres"), mistyped);
+        assert_eq!(recorded_image(&cluster, "postgres").as_ref(), Some(&default), "{mistyped} has never run");
+        // What last ran still decides which step is a major one.
+        cluster.specify(|spec| *spec = json!({"postgres": {"managed": {"image": "postgres:18"}}}));
+        cluster.converge().await;
+        assert_eq!(cluster.condition("Degraded").1, "MajorStepRefused");
+        assert!(cluster.condition("Degraded").2.contains(&default));
+        cluster.specify(|spec| *spec = json!({}));
+        cluster.converge().await;
+        assert!(cluster.is_ready(), "{mistyped}: {:?} {:?}", cluster.condition("Ready"), cluster.condition("Degraded"));
+        assert_eq!(server_image(&cluster, "postgres"), default);
+        assert_eq!(recorded_image(&cluster, "postgres").as_ref(), Some(&default));
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_record_is_adopted_with_what_it_runs() {
+    let with = |image: &str| json!({"postgres": {"managed": {"image": image}}});
+    for management in ["Managed", "Stopped"] {
+        let mut cluster = Cluster::given(Scenario::Specified(with("postgres:16"))).await;
+        cluster.converge().await;
+        cluster.specify(|spec| spec["management"] = json!(management));
+        cluster.converge().await;
+        // As a release without records has left it, when this one with another default takes over.
+        cluster.api.edit("persistentvolumeclaims", "data-demo-postgres-0", |claim| {
+            claim["metadata"]["annotations"].as_object_mut().unwrap().remove("platform.eventbooking.dev/image");
+        });
+        cluster.restart_operator();
+
+        cluster.specify(|spec| *spec = json!({}));
+        cluster.converge().await;
+
+        assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+        assert_eq!(server_image(&cluster, "postgres"), "postgres:16", "{management}");
+        assert_eq!(recorded_image(&cluster, "postgres").as_deref(), Some("postgres:16"));
+    }
 }
 
 #[tokio::test]
