@@ -22,7 +22,8 @@ use serde_json::json;
 
 use crate::{
     apply::Applier,
-    build::{Blueprint, Plan, build},
+    blueprint::Blueprint,
+    build::{Plan, build},
     crd::{ConditionStatus, EventPlatform, EventPlatformStatus},
     dereference::{ClusterState, dereference},
     error::{Error, Result},

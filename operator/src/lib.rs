@@ -3,6 +3,7 @@
 //! - [`crd`]: the resource and its rules; [`crdgen`]: its definition as YAML
 //! - [`controller`]: `reconcile` (dereference → validate → build → apply → status) and the error policy
 //! - [`dereference`]: every read; [`validate`]: what the API server cannot check
+//! - [`blueprint`]: what a platform is built from
 //! - [`build`]: every object of a platform, pure; [`program`]: the six programs; [`credentials`]: the generated passwords and keys
 //! - [`stages`]: the order in which a plan is applied; [`servers`]: logins on PostgreSQL, MongoDB and RabbitMQ
 //! - [`apply`]: every write, only where it changes something; [`drift`]: what counts as a change
@@ -15,6 +16,7 @@
 
 pub mod admin;
 pub mod apply;
+pub mod blueprint;
 pub mod build;
 pub mod controller;
 pub mod crd;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 
 use crate::{
-    build::Blueprint,
+    blueprint::{Blueprint, Validated},
     crd::Resources,
     credentials::{Credential, Record, SecretData},
     dereference::{ClusterState, references},
@@ -15,19 +15,6 @@ use crate::{
     resource::{Kind, Ownership},
     status::Report,
 };
-
-/// A platform that can be built.
-#[derive(Clone, Debug)]
-pub struct Validated<'a> {
-    /// Without credentials and references.
-    pub blueprint: Blueprint<'a>,
-    /// The content of every Secret that the spec refers to, by name.
-    pub references: BTreeMap<String, SecretData>,
-    /// The Secrets of the generated credentials that exist.
-    pub credentials: BTreeMap<Credential, Value>,
-    /// What was ever generated.
-    pub record: Record,
-}
 
 /// Checks a spec against what the cluster holds. `None` while nothing may be written.
 pub fn validate<'a>(

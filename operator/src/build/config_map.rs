@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::build::{Blueprint, connections::pod_host};
+use crate::{blueprint::Blueprint, build::connections::pod_host};
 
 /// Suffix of the ConfigMap with RabbitMQ's configuration.
 pub const RABBITMQ_SUFFIX: &str = "rabbitmq-config";

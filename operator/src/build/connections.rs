@@ -4,7 +4,8 @@ use platform::config::Secret;
 use url::form_urlencoded::byte_serialize;
 
 use crate::{
-    build::{Blueprint, program::AUTHORITIES_DIR},
+    blueprint::Blueprint,
+    build::program::AUTHORITIES_DIR,
     crd::{Tls, TlsMode},
     credentials::Credential,
     program::Program,

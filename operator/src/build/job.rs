@@ -10,7 +10,8 @@ use k8s_openapi::{
 use serde_json::json;
 
 use crate::{
-    build::{Blueprint, deployment, pod, secret},
+    blueprint::Blueprint,
+    build::{deployment, pod, secret},
     program::Program,
     resource::hash,
 };

@@ -5,10 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::{
-    build::{Blueprint, deployment},
-    program::Program,
-};
+use crate::{blueprint::Blueprint, build::deployment, program::Program};
 
 pub fn of_program(blueprint: &Blueprint<'_>, program: Program) -> Option<PodDisruptionBudget> {
     let autoscaling = program.service(blueprint).autoscaling;

@@ -3,7 +3,8 @@
 use contracts::{env, payment::Provider};
 
 use crate::{
-    build::{Blueprint, connections},
+    blueprint::Blueprint,
+    build::connections,
     crd::{PaymentProvider, Service, TlsMode},
     credentials::Credential,
     program::Program,

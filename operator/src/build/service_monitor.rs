@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    build::Blueprint,
+    blueprint::Blueprint,
     resource::{Kind, Resource},
 };
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Blueprint, Plan};
-use crate::program::Program;
+use super::Plan;
 use crate::{
+    blueprint::Blueprint,
     crd::EventPlatformSpec,
     credentials::{Credential, Record, SecretData},
     dereference::ClusterState,
     names::Names,
+    program::Program,
     resource::{CONFIG_HASH_ANNOTATION, HASH_ANNOTATION, Identity, Kind, Resource},
     settings::Settings,
     versions::{self, ServerImage},

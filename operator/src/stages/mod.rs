@@ -13,7 +13,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     apply::{Applier, Outcome},
-    build::{Blueprint, Plan},
+    blueprint::Blueprint,
+    build::Plan,
     dereference::ClusterState,
     error::Result,
     resource::Resource,

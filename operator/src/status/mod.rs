@@ -2,8 +2,6 @@
 
 mod programs;
 
-pub use self::programs::dependencies;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{

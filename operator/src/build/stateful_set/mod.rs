@@ -19,10 +19,8 @@ use k8s_openapi::{
 };
 
 use crate::{
-    build::{
-        Blueprint,
-        pod::{self, SERVER_UID},
-    },
+    blueprint::Blueprint,
+    build::pod::{self, SERVER_UID},
     crd::{DeletionPolicy, PullPolicy, Resources, Storage},
     credentials::Credential,
     resource::CONFIG_HASH_ANNOTATION,

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::{Server, bash, exec_probe, init_container, pod_name, tcp_probe};
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint,
         connections::{MANAGED_ADMIN, REPLICA_SET},
         pod,
     },

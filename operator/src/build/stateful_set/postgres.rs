@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::{CREDENTIALS_DIR, Server, exec_probe, tcp_probe};
 use crate::{
-    build::{Blueprint, connections::POSTGRES_ADMIN, pod},
+    blueprint::Blueprint,
+    build::{connections::POSTGRES_ADMIN, pod},
     credentials::Credential,
 };
 

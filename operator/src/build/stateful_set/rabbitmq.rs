@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{Server, exec_probe, init_container, pod_name, tcp_probe};
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint,
         config_map::{ADVANCED_CONFIG, DEFINITIONS_DIR, RABBITMQ_DIR, RABBITMQ_SUFFIX, rabbitmq_conf, rabbitmq_files},
         connections::MANAGED_ADMIN,
         pod,
