@@ -2,7 +2,7 @@
 //! something.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -178,14 +178,33 @@ impl Applier {
         self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
     }
 
-    /// Sets or removes the owner of a generated credential, and nothing else: its data has another field manager.
-    pub async fn set_owner(&self, identity: &Identity, name: &str, owned: bool) -> Result<Value> {
-        let owners = if owned { json!([identity.owner_reference()]) } else { json!([]) };
+    /// Adds annotations to a generated credential.
+    pub async fn annotate_secret(
+        &self,
+        identity: &Identity,
+        name: &str,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Value> {
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
+        self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
+    }
+
+    /// Sets or removes the platform's owner reference of a generated credential. A conflict if somebody else has written
+    /// the Secret since it was read.
+    ///
+    /// No server-side apply: that removes only what no other field manager owns, and the reference belongs to the manager
+    /// that created the Secret.
+    pub async fn set_owner(&self, identity: &Identity, secret: &Value, owned: bool) -> Result<Value> {
+        let name = secret["metadata"]["name"].as_str().unwrap_or_default();
+        let others = secret["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default().into_iter();
+        let mut owners: Vec<Value> = others.filter(|owner| owner["uid"] != *identity.uid).collect();
+        owners.extend(owned.then(|| json!(identity.owner_reference())));
         let patch = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": name, "ownerReferences": owners },
+            "metadata": { "resourceVersion": secret["metadata"]["resourceVersion"], "ownerReferences": owners },
         });
-        self.patch_secret(identity, name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
+        let params = PatchParams { field_manager: Some(CREDENTIALS_MANAGER.to_owned()), ..PatchParams::default() };
+        self.patch_secret(identity, name, &params, &Patch::Merge(&patch)).await
     }
 
     async fn patch_secret<P: Serialize + std::fmt::Debug>(
@@ -217,13 +236,36 @@ impl Applier {
         delete(&api(&self.client, identity, &resource), "Pod", pod, DeleteParams::default()).await
     }
 
+    /// Adds annotations to a volume's claim. Returns whether any was missing.
+    pub async fn annotate_claim(
+        &self,
+        identity: &Identity,
+        claim: &Value,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<bool> {
+        let present = &claim["metadata"]["annotations"];
+        if annotations.iter().all(|(key, value)| present[key] == **value) {
+            return Ok(false);
+        }
+        let name = claim["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let answer = self.patch_claim(identity, name, &patch).await;
+        answer.map_err(|error| Error::from_api(&format!("PersistentVolumeClaim {name}"), error))?;
+        Ok(true)
+    }
+
+    async fn patch_claim(&self, identity: &Identity, name: &str, patch: &Value) -> kube::Result<()> {
+        let gvk = GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "persistentvolumeclaims");
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        api(&self.client, identity, &resource).patch(name, &params, &Patch::Merge(patch)).await.map(drop)
+    }
+
     /// Expands the volumes of a StatefulSet to the size in its template, which Kubernetes does not do. Returns whether any
     /// was too small.
     pub async fn expand_claims(&self, identity: &Identity, set: &Resource, claims: &[Value]) -> Result<bool> {
         let desired = set.object["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"].clone();
         let size = |value: &Value| value.as_str().and_then(quantity::parse);
-        let gvk = GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim");
-        let resource = ApiResource::from_gvk_with_plural(&gvk, "persistentvolumeclaims");
         let mut expanded = false;
         for claim in claims {
             let name = claim["metadata"]["name"].as_str().unwrap_or_default();
@@ -232,9 +274,7 @@ impl Applier {
                 continue;
             }
             let patch = json!({ "spec": { "resources": { "requests": { "storage": desired } } } });
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            let answer = api(&self.client, identity, &resource).patch(name, &params, &Patch::Merge(&patch)).await;
-            answer.map_err(|error| expansion_error(name, error))?;
+            self.patch_claim(identity, name, &patch).await.map_err(|error| expansion_error(name, error))?;
             expanded = true;
         }
         Ok(expanded)
@@ -294,11 +334,13 @@ fn is_prunable(identity: &Identity, object: &Value) -> bool {
     owned && !is_credential && !is_leaving && identity.ownership(object) == Ownership::Ours
 }
 
-/// If a storage class forbids expansion, the API server answers 403 as it does without permission; only the text differs.
+/// Says how to go back if a storage class or quota refuses the expansion.
 fn expansion_error(claim: &str, error: kube::Error) -> Error {
-    match Error::from_api(&format!("PersistentVolumeClaim {claim}"), error) {
-        Error::Forbidden(message) if !message.contains("cannot patch resource") => {
-            Error::Refused { object: format!("expansion of PersistentVolumeClaim {claim}"), message }
+    let object = format!("the expansion of PersistentVolumeClaim {claim}");
+    match Error::from_api(&object, error) {
+        Error::Refused { object, message } => {
+            let message = format!("{message}; mend that, or set storage.size back to what status.dependencies names");
+            Error::Refused { object, message }
         }
         error => error,
     }

@@ -22,7 +22,8 @@ use serde_json::json;
 
 use crate::{
     apply::Applier,
-    build::{Blueprint, Plan, build},
+    blueprint::Blueprint,
+    build::{Plan, build},
     crd::{ConditionStatus, EventPlatform, EventPlatformStatus},
     dereference::{ClusterState, dereference},
     error::{Error, Result},
@@ -32,10 +33,13 @@ use crate::{
     stages::Stages,
     status::{Report, transitions},
     validate::validate,
+    versions,
 };
 
 /// The pause before the next look at a platform that is not ready. Its objects are watched, but its servers are not.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
+/// After this many failures in a row, about half a minute, the status names one that ends by itself as a rule.
+const PERSISTENT_FAILURES: u32 = 5;
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A platform as it is watched: one that cannot be decoded does not stop the others.
@@ -62,6 +66,7 @@ pub async fn reconcile(guarded: Arc<GuardedPlatform>, operator: Arc<Operator>) -
         }
     };
     let Some(identity) = identity(platform).filter(|_| platform.metadata.deletion_timestamp.is_none()) else {
+        operator.failures().remove(&key(platform));
         // The garbage collector deletes what a platform owns.
         return Ok(Action::await_change());
     };
@@ -69,7 +74,8 @@ pub async fn reconcile(guarded: Arc<GuardedPlatform>, operator: Arc<Operator>) -
     let mut report = Report::new(platform.metadata.generation, platform.status.as_ref());
     let work = async {
         let mut cluster = dereference(operator.client(), &identity, &platform.spec).await?;
-        let blueprint = Blueprint::new(&identity, &platform.spec, &operator.settings, &cluster);
+        let images = versions::images(&identity, &platform.spec, &operator.settings, &cluster);
+        let blueprint = Blueprint::new(&identity, &platform.spec, &operator.settings, &images, &cluster);
         let Some(validated) = validate(&blueprint, &cluster, &mut report)? else { return Ok(()) };
         let plan = build(&validated, &mut rand::rng());
         operator.apply(&validated.blueprint, &plan, &mut cluster, &mut report).await
@@ -137,6 +143,11 @@ impl Operator {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the latest attempts have all failed.
+    fn persists(&self, platform: &EventPlatform) -> bool {
+        self.failures().get(&key(platform)).is_some_and(|in_a_row| *in_a_row >= PERSISTENT_FAILURES)
+    }
+
     /// Applies as much of a plan as is possible now.
     async fn apply(
         &self,
@@ -157,8 +168,8 @@ impl Operator {
             self.publish(platform, EventType::Normal, "Restored", note, Some(object)).await;
         }
         match result {
-            // It says nothing about the platform. The next attempt does.
-            Err(error) if error.is_transient() => return Ok(()),
+            // It says nothing about the platform. The next attempt does, unless it stays.
+            Err(error) if error.is_transient() && !self.persists(platform) => return Ok(()),
             Err(error) => report.degrade(error),
             Ok(()) => {}
         }
@@ -188,7 +199,7 @@ impl Operator {
                 tracing::warn!(platform = key(platform), reason = error.reason(), problem = %error, "waiting for a change");
                 resync
             }
-            Ok(()) if report.is_ready() || report.paused => resync,
+            Ok(()) if report.is_ready() || report.paused || report.is_at_rest() => resync,
             Ok(()) => PROGRESS_INTERVAL.min(resync),
         };
         self.failures().remove(&key(platform));

@@ -1,19 +1,25 @@
 //! Passwords and keys that the operator generates: once, where there are none, and never over existing data. Only logins
 //! that it sets on a server itself are generated again when they are missing.
+//!
+//! An annotation of the Secrets lists every value that was ever generated, so that one that is lost is told apart from
+//! one that a newer release adds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::{
     SigningKey,
-    pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
+    pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::core::ObjectMeta;
 use rand::{Rng, RngExt, distr::Alphanumeric};
 use serde_json::{Value, json};
 
-use crate::resource::Identity;
+use crate::{
+    names::Names,
+    resource::{Identity, KEEP_ANNOTATIONS},
+};
 
 /// The content of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -35,6 +41,8 @@ pub enum Credential {
     BookingServiceKey,
     /// What booking-service and the mock gateway share.
     MockGateway,
+    /// What the platform calls its own on external servers, and the id by which it knows that again.
+    Identity,
 }
 
 /// How a value of a credential is generated.
@@ -51,6 +59,77 @@ enum Recipe {
     Ed25519Private,
     /// The public half of the key under the given name.
     Ed25519Public(&'static str),
+    /// Of [`Names`].
+    Prefix,
+    Vhost,
+}
+
+/// Annotation with the [`Record`].
+const RECORD_ANNOTATION: &str = "platform.eventbooking.dev/generated";
+
+/// What releases without a [`Record`] generated.
+const UNRECORDED: [(Credential, &[&str]); 7] = [
+    (Credential::Postgres, &["admin-password", "user-password", "booking-password", "mock-gateway-password"]),
+    (Credential::Mongodb, &["admin-password", "event-password", "notification-password", "keyfile"]),
+    (
+        Credential::Rabbitmq,
+        &[
+            "admin-password",
+            "user-password",
+            "event-password",
+            "booking-password",
+            "notification-password",
+            "erlang-cookie",
+        ],
+    ),
+    (Credential::SigningKeys, &["key-0001.pem"]),
+    (Credential::RefreshTokenKey, &["refresh-token.key"]),
+    (Credential::BookingServiceKey, &["private.pem", "public.pem"]),
+    (Credential::MockGateway, &["api-key", "webhook-secret"]),
+];
+
+/// Every value that was ever generated for a platform, as `suffix/key`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Record(BTreeSet<String>);
+
+impl Record {
+    /// What the existing Secrets say, and what they hold. Without a word, and in an `established` platform, it is what
+    /// releases without a record generated.
+    pub fn of(secrets: &BTreeMap<Credential, Value>, established: bool) -> Self {
+        let annotations =
+            secrets.values().filter_map(|secret| secret["metadata"]["annotations"][RECORD_ANNOTATION].as_str());
+        let mut entries: BTreeSet<String> =
+            annotations.flat_map(|record| record.split(',')).map(str::to_owned).collect();
+        if entries.is_empty() && established {
+            let unrecorded = UNRECORDED.iter().flat_map(|(of, keys)| keys.iter().map(|key| entry(*of, key)));
+            entries.extend(unrecorded);
+        }
+        for (credential, secret) in secrets {
+            let data = secret_data(secret);
+            let held = credential.recipes().iter().filter(|(key, _)| data.contains_key(*key));
+            entries.extend(held.map(|(key, _)| entry(*credential, key)));
+        }
+        Self(entries)
+    }
+
+    /// Whether anything in the Secret was ever generated.
+    pub fn knows(&self, credential: Credential) -> bool {
+        credential.recipes().iter().any(|(key, _)| self.has(credential, key))
+    }
+
+    fn has(&self, credential: Credential, key: &str) -> bool {
+        self.0.contains(&entry(credential, key))
+    }
+
+    /// With everything that this release generates.
+    fn complete(&self) -> Self {
+        let all = Credential::ALL.into_iter().flat_map(|of| of.recipes().iter().map(move |(key, _)| entry(of, key)));
+        Self(self.0.iter().cloned().chain(all).collect())
+    }
+}
+
+fn entry(credential: Credential, key: &str) -> String {
+    format!("{}/{key}", credential.suffix())
 }
 
 /// What has to be written so that a credential is complete and has the right owner.
@@ -63,8 +142,10 @@ pub struct CredentialUpdate {
     pub data: SecretData,
     /// The existing Secret, or the one to create.
     pub secret: Source,
-    /// Logins to add to the existing Secret.
-    pub logins: SecretData,
+    /// Values to add to the existing Secret: logins, and what no earlier release generated.
+    pub missing: SecretData,
+    /// The annotations that the Secret has once all of them are written.
+    pub annotations: BTreeMap<String, String>,
     /// Whether to add (`true`) or to remove (`false`) the owner of the existing Secret.
     pub set_owner: Option<bool>,
 }
@@ -77,7 +158,7 @@ pub enum Source {
 }
 
 impl Credential {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Postgres,
         Self::Mongodb,
         Self::Rabbitmq,
@@ -85,6 +166,7 @@ impl Credential {
         Self::RefreshTokenKey,
         Self::BookingServiceKey,
         Self::MockGateway,
+        Self::Identity,
     ];
 
     /// Suffix of the Secret's name after the platform's.
@@ -97,6 +179,7 @@ impl Credential {
             Self::RefreshTokenKey => "refresh-token-key",
             Self::BookingServiceKey => "booking-service-key",
             Self::MockGateway => "mock-gateway-credentials",
+            Self::Identity => "identity",
         }
     }
 
@@ -131,35 +214,19 @@ impl Credential {
                 &[("private.pem", Recipe::Ed25519Private), ("public.pem", Recipe::Ed25519Public("private.pem"))]
             }
             Self::MockGateway => &[("api-key", Recipe::Password), ("webhook-secret", Recipe::Password)],
+            Self::Identity => &[("id", Recipe::Password), ("prefix", Recipe::Prefix), ("vhost", Recipe::Vhost)],
         }
     }
 
     /// A new Secret with generated content. The platform owns it only if it is deleted with it (`owned`).
-    pub fn generate(self, identity: &Identity, owned: bool, rng: &mut impl Rng) -> Secret {
-        let mut keys: BTreeMap<&str, SigningKey> = BTreeMap::new();
-        let mut data = BTreeMap::new();
-        for (name, recipe) in self.recipes() {
-            let value = match recipe {
-                Recipe::Login | Recipe::Password => random_password(rng),
-                Recipe::Keyfile => random_keyfile(rng),
-                Recipe::Ed25519Private => {
-                    let key = keys.entry(name).or_insert_with(|| SigningKey::from_bytes(&rng.random()));
-                    key.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key can be encoded").to_string()
-                }
-                Recipe::Ed25519Public(private) => {
-                    let key = keys.entry(private).or_insert_with(|| SigningKey::from_bytes(&rng.random()));
-                    key.verifying_key().to_public_key_pem(LineEnding::LF).expect("an Ed25519 key can be encoded")
-                }
-            };
-            data.insert((*name).to_owned(), ByteString(value.into_bytes()));
-        }
+    pub fn generate(self, identity: &Identity, owned: bool, record: &Record, rng: &mut impl Rng) -> Secret {
         Secret {
             metadata: ObjectMeta {
                 owner_references: owned.then(|| vec![identity.owner_reference()]),
                 ..identity.metadata(self.suffix(), "credentials")
             },
             type_: Some("Opaque".to_owned()),
-            data: Some(data),
+            data: Some(byte_strings(&self.missing_values(identity, &SecretData::new(), record, rng))),
             ..Default::default()
         }
     }
@@ -170,51 +237,96 @@ impl Credential {
         identity: &Identity,
         existing: Option<&Value>,
         owned: bool,
+        record: &Record,
         rng: &mut impl Rng,
     ) -> CredentialUpdate {
         let name = identity.resource_name(self.suffix());
+        let complete = record.complete().0.into_iter().collect::<Vec<_>>().join(",");
+        let mut annotations = BTreeMap::from([(RECORD_ANNOTATION.to_owned(), complete)]);
+        annotations.extend(KEEP_ANNOTATIONS.map(|(key, value)| (key.to_owned(), value.to_owned())));
         let Some(secret) = existing else {
-            let secret = self.generate(identity, owned, rng);
+            let mut secret = self.generate(identity, owned, record, rng);
+            // A new platform has no objects before it has all of its Secrets. In an older one, the record must not be
+            // ahead of the Secrets.
+            if record.0.is_empty() {
+                secret.metadata.annotations = Some(annotations.clone());
+            }
             let data = secret.data.clone().unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
             return CredentialUpdate {
                 credential: self,
                 name,
                 data: data.collect(),
                 secret: Source::New(Box::new(secret)),
-                logins: SecretData::new(),
+                missing: SecretData::new(),
+                annotations,
                 set_owner: None,
             };
         };
         let mut data = secret_data(secret);
-        let logins = self.missing_logins(&data, rng);
-        data.extend(logins.clone());
-        let has_owner = secret["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+        let missing = self.missing_values(identity, &data, record, rng);
+        data.extend(missing.clone());
+        let mut owners = secret["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let has_owner = owners.any(|owner| owner["uid"] == *identity.uid);
         CredentialUpdate {
             credential: self,
             name,
             data,
             secret: Source::Existing(secret.clone()),
-            logins,
+            missing,
+            annotations,
             set_owner: (has_owner != owned).then_some(owned),
         }
     }
 
-    /// The missing or empty keys of an existing Secret, if one of them cannot be generated again. Its logins are among
-    /// them: the Secret has to be restored from a backup, which has them too.
-    pub fn lost_keys(self, secret: &Value) -> Vec<String> {
+    /// The missing or empty keys of an existing Secret, if one of them was there before and cannot be generated again. Its
+    /// logins are among them: the Secret has to be restored from a backup, which has them too.
+    pub fn lost_keys(self, secret: &Value, record: &Record) -> Vec<String> {
         let data = secret_data(secret);
-        let lost = self.missing(&data).any(|(_, recipe)| recipe != Recipe::Login);
-        self.missing(&data).filter(|_| lost).map(|(name, _)| name.to_owned()).collect()
+        let missing = || self.missing(&data).filter(|(key, _)| record.has(self, key));
+        let lost = missing().any(|(_, recipe)| recipe != Recipe::Login);
+        missing().filter(|_| lost).map(|(key, _)| key.to_owned()).collect()
     }
 
-    /// New passwords for the missing or empty logins of an existing Secret that has lost nothing else.
-    fn missing_logins(self, data: &SecretData, rng: &mut impl Rng) -> SecretData {
-        self.missing(data).map(|(name, _)| (name.to_owned(), random_password(rng).into_bytes())).collect()
+    /// New values for the missing or empty keys. The halves of a key pair belong together, also where one is there.
+    fn missing_values(self, identity: &Identity, data: &SecretData, record: &Record, rng: &mut impl Rng) -> SecretData {
+        // A platform that had credentials before it had recorded names uses those of its time.
+        let is_older = !record.0.is_empty() && !record.knows(Self::Identity);
+        let names = if is_older { Names::of_older_release(identity) } else { Names::new(identity) };
+        let mut values = SecretData::new();
+        // Private keys come first in the recipes.
+        for (key, recipe) in self.missing(data) {
+            let value = match recipe {
+                Recipe::Login | Recipe::Password => random_password(rng),
+                Recipe::Keyfile => random_keyfile(rng),
+                Recipe::Prefix => names.prefix.clone(),
+                Recipe::Vhost => names.vhost.clone(),
+                Recipe::Ed25519Private => {
+                    let key = SigningKey::from_bytes(&rng.random());
+                    key.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key can be encoded").to_string()
+                }
+                Recipe::Ed25519Public(private) => {
+                    match values.get(private).or(data.get(private)).and_then(|pem| private_key(pem)) {
+                        Some(key) => key
+                            .verifying_key()
+                            .to_public_key_pem(LineEnding::LF)
+                            .expect("an Ed25519 key can be encoded"),
+                        // Somebody put something else there; what reads it says so.
+                        None => continue,
+                    }
+                }
+            };
+            values.insert(key.to_owned(), value.into_bytes());
+        }
+        values
     }
 
     fn missing(self, data: &SecretData) -> impl Iterator<Item = (&'static str, Recipe)> {
         self.recipes().iter().copied().filter(move |(name, _)| data.get(*name).is_none_or(Vec::is_empty))
     }
+}
+
+fn private_key(pem: &[u8]) -> Option<SigningKey> {
+    SigningKey::from_pkcs8_pem(std::str::from_utf8(pem).ok()?).ok()
 }
 
 /// The content of a Secret from the API server.
@@ -252,11 +364,16 @@ mod tests {
     }
 
     fn generate(credential: Credential) -> Value {
-        json!(credential.generate(&identity(), false, &mut rand::rng()))
+        json!(credential.generate(&identity(), false, &Record::default(), &mut rand::rng()))
     }
 
     fn update(credential: Credential, secret: &Value) -> CredentialUpdate {
-        credential.update(&identity(), Some(secret), false, &mut rand::rng())
+        credential.update(&identity(), Some(secret), false, &complete(), &mut rand::rng())
+    }
+
+    /// Everything was generated before.
+    fn complete() -> Record {
+        Record::default().complete()
     }
 
     #[test]
@@ -278,7 +395,7 @@ mod tests {
 
         assert_eq!(update.data, secret_data(&secret));
         assert_eq!(update.secret, Source::Existing(secret));
-        assert!(update.logins.is_empty() && update.set_owner.is_none());
+        assert!(update.missing.is_empty() && update.set_owner.is_none());
     }
 
     #[test]
@@ -287,7 +404,7 @@ mod tests {
         secret["data"]["user-password"] = json!("");
         secret["data"].as_object_mut().unwrap().remove("admin-password");
 
-        assert_eq!(Credential::Postgres.lost_keys(&secret), ["admin-password", "user-password"]);
+        assert_eq!(Credential::Postgres.lost_keys(&secret, &complete()), ["admin-password", "user-password"]);
     }
 
     #[test]
@@ -298,9 +415,40 @@ mod tests {
 
         let update = update(Credential::Rabbitmq, &secret);
 
-        assert!(Credential::Rabbitmq.lost_keys(&secret).is_empty());
-        assert_eq!(update.logins.keys().collect::<Vec<_>>(), ["booking-password", "user-password"]);
-        assert!(update.logins.iter().all(|(name, password)| password.len() == 40 && update.data[name] == *password));
+        assert!(Credential::Rabbitmq.lost_keys(&secret, &complete()).is_empty());
+        assert_eq!(update.missing.keys().collect::<Vec<_>>(), ["booking-password", "user-password"]);
+        assert!(update.missing.iter().all(|(name, password)| password.len() == 40 && update.data[name] == *password));
+    }
+
+    #[test]
+    fn what_no_release_has_generated_is_not_lost() {
+        let mut secrets: BTreeMap<_, _> =
+            Credential::ALL.into_iter().map(|credential| (credential, generate(credential))).collect();
+        let all = Record::of(&secrets, true);
+        assert_eq!(all, complete());
+        secrets.remove(&Credential::MockGateway);
+        let key = secrets.get_mut(&Credential::BookingServiceKey).unwrap();
+        key["data"].as_object_mut().unwrap().remove("public.pem");
+        let record = "postgres-credentials/admin-password,booking-service-key/private.pem";
+        key["metadata"]["annotations"] = json!({ RECORD_ANNOTATION: record });
+
+        let record = Record::of(&secrets, true);
+
+        assert!(!record.knows(Credential::MockGateway) && record.knows(Credential::SigningKeys));
+        let key = &secrets[&Credential::BookingServiceKey];
+        assert!(Credential::BookingServiceKey.lost_keys(key, &record).is_empty());
+        let update = Credential::BookingServiceKey.update(&identity(), Some(key), false, &record, &mut rand::rng());
+        let text = |name: &str| String::from_utf8(update.data[name].clone()).unwrap();
+        let private = SigningKey::from_pkcs8_pem(&text("private.pem")).unwrap();
+        assert_eq!(private.verifying_key().to_public_key_pem(LineEnding::LF).unwrap(), text("public.pem"));
+    }
+
+    #[test]
+    fn without_a_record_what_older_releases_generated_is_lost() {
+        let secrets = [(Credential::SigningKeys, generate(Credential::SigningKeys))].into();
+
+        assert!(Record::of(&secrets, true).knows(Credential::MockGateway));
+        assert!(!Record::of(&secrets, false).knows(Credential::MockGateway));
     }
 
     #[test]
@@ -321,19 +469,21 @@ mod tests {
             let data = secret["data"].as_object_mut().unwrap();
             data.retain(|name, _| name != key && name != "user-password");
 
-            assert!(credential.lost_keys(&secret).contains(&key.to_owned()), "{credential:?} {key}");
+            assert!(credential.lost_keys(&secret, &complete()).contains(&key.to_owned()), "{credential:?} {key}");
         }
     }
 
     #[test]
     fn the_deletion_policy_decides_over_the_owner() {
-        let kept = Credential::MockGateway.generate(&identity(), false, &mut rand::rng());
-        let owned = Credential::MockGateway.generate(&identity(), true, &mut rand::rng());
+        let kept = Credential::MockGateway.generate(&identity(), false, &Record::default(), &mut rand::rng());
+        let owned = Credential::MockGateway.generate(&identity(), true, &Record::default(), &mut rand::rng());
 
         assert!(kept.metadata.owner_references.is_none());
         assert_eq!(owned.metadata.owner_references.as_ref().unwrap()[0].uid, "1");
         let set_owner = |secret: &Secret, owned| {
-            Credential::MockGateway.update(&identity(), Some(&json!(secret)), owned, &mut rand::rng()).set_owner
+            Credential::MockGateway
+                .update(&identity(), Some(&json!(secret)), owned, &complete(), &mut rand::rng())
+                .set_owner
         };
         assert_eq!((set_owner(&kept, true), set_owner(&owned, false)), (Some(true), Some(false)));
         assert_eq!((set_owner(&kept, false), set_owner(&owned, true)), (None, None));
@@ -341,10 +491,7 @@ mod tests {
 
     #[test]
     fn the_public_key_belongs_to_the_private_one() {
-        use ed25519_dalek::{
-            VerifyingKey,
-            pkcs8::{DecodePrivateKey, DecodePublicKey},
-        };
+        use ed25519_dalek::{VerifyingKey, pkcs8::DecodePublicKey};
 
         let data = secret_data(&generate(Credential::BookingServiceKey));
         let text = |key: &str| String::from_utf8(data[key].clone()).unwrap();

@@ -11,10 +11,10 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    build::Program,
     crd::{EventPlatformSpec, PaymentProvider, Tls},
     credentials::{Credential, SecretData, secret_data},
     error::{Error, Result},
+    program::Program,
     resource::{Identity, Kind, Ownership},
 };
 
@@ -26,6 +26,8 @@ pub struct ClusterState {
     /// The PersistentVolumeClaims of the servers.
     pub claims: Vec<Value>,
     pub pods: Vec<Value>,
+    /// Events of StatefulSets and Jobs whose pods could not be created, oldest first.
+    pub creation_failures: Vec<Value>,
     /// The Secrets that the spec refers to. `None` if a Secret does not exist.
     pub references: BTreeMap<String, Option<SecretData>>,
     /// The kinds that the API server knows.
@@ -64,12 +66,23 @@ impl ClusterState {
         made || self.claims.iter().any(|claim| claim["metadata"].get("deletionTimestamp").is_none())
     }
 
-    /// Whether pods of the programs still exist.
+    /// Whether pods of the programs still exist. A Deployment does not count those that are ending, although they still work
+    /// on what was asked of them.
     pub fn programs_running(&self, identity: &Identity) -> bool {
+        let ended = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if Program::ALL.iter().any(|program| self.pods_of(program.name()).any(|pod| !ended(pod))) {
+            return true;
+        }
         let mut deployments = Program::ALL
             .iter()
             .filter_map(|program| self.get(Kind::Deployment, &identity.resource_name(program.name())));
         deployments.any(|deployment| deployment["status"]["replicas"].as_i64().unwrap_or(0) > 0)
+    }
+
+    /// The volumes of a server.
+    pub fn claims_of(&self, server: &str) -> impl Iterator<Item = &Value> {
+        let server = Value::from(server);
+        self.claims.iter().filter(move |claim| claim["metadata"]["labels"]["app.kubernetes.io/component"] == server)
     }
 
     pub fn pods_of<'a>(&'a self, component: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -146,7 +159,29 @@ pub async fn dereference(client: &Client, identity: &Identity, spec: &EventPlatf
         }
     }
     find_unlabelled_credentials(client, identity, &mut cluster).await?;
+    if cluster.objects().any(|(kind, _, object)| lacks_pods(kind, object)) {
+        cluster.creation_failures = list_creation_failures(client, identity).await?;
+    }
     Ok(cluster)
+}
+
+/// The events about pods that could not be created, oldest first. An operator without the right to read them goes on.
+async fn list_creation_failures(client: &Client, identity: &Identity) -> Result<Vec<Value>> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("events.k8s.io", "v1", "Event"), "events");
+    let params = ListParams::default().fields("reason=FailedCreate");
+    let mut events: Vec<Value> = match api(client, identity, &resource).list(&params).await {
+        Ok(found) => found.items.iter().map(to_value).collect(),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            tracing::warn!(problem = status.message, "events cannot be read; the status says less about missing pods");
+            Vec::new()
+        }
+        Err(error) => return Err(Error::from_api("events", error)),
+    };
+    events.sort_by_key(|event| {
+        let times = [&event["series"]["lastObservedTime"], &event["deprecatedLastTimestamp"], &event["eventTime"]];
+        times.iter().find_map(|time| time.as_str()).unwrap_or_default().to_owned()
+    });
+    Ok(events)
 }
 
 /// A Secret without the platform's labels may have the name of a credential.
@@ -180,7 +215,7 @@ pub async fn get(client: &Client, identity: &Identity, kind: Kind, name: &str) -
 async fn list_kind(client: &Client, identity: &Identity, kind: Kind, selector: &str) -> Result<Option<Vec<Value>>> {
     match list(client, identity, &kind.resource(), selector).await {
         Ok(objects) => Ok(Some(objects)),
-        Err(Error::Api(error)) if kind.is_optional() && is_not_found(&error) => Ok(None),
+        Err(Error::Api { source, .. }) if kind.is_optional() && is_not_found(&source) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -203,4 +238,14 @@ pub fn api(client: &Client, identity: &Identity, resource: &ApiResource) -> Api<
 /// An object as plain JSON.
 pub fn to_value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).expect("an object that came as JSON is JSON")
+}
+
+/// Whether a StatefulSet or Job has fewer pods than it should have, so that an event may say why.
+fn lacks_pods(kind: Kind, live: &Value) -> bool {
+    let count = |field: &str| live["status"][field].as_i64().unwrap_or(0);
+    match kind {
+        Kind::StatefulSet => count("replicas") < live["spec"]["replicas"].as_i64().unwrap_or(1),
+        Kind::Job => count("active") + count("succeeded") + count("failed") == 0,
+        _ => false,
+    }
 }

@@ -32,8 +32,8 @@ pub enum Error {
     /// In seconds.
     #[error("a reconcile took longer than {0} s")]
     TimedOut(u64),
-    #[error("the API server cannot be used: {0}")]
-    Api(#[source] Box<kube::Error>),
+    #[error("the API server fails on {object}: {source}")]
+    Api { object: String, source: Box<kube::Error> },
 }
 
 impl Error {
@@ -49,7 +49,7 @@ impl Error {
             Self::Refused { .. } => "Refused",
             Self::KindUnknown { .. } => "KindUnknown",
             Self::TimedOut(_) => "TimedOut",
-            Self::Api(_) => "ApiUnavailable",
+            Self::Api { .. } => "ApiUnavailable",
         }
     }
 
@@ -61,22 +61,29 @@ impl Error {
         )
     }
 
-    /// Whether it ends by itself. The status leaves it out.
+    /// Whether it ends by itself, as a rule. The status leaves it out until it has failed several times in a row.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::Api(_))
+        matches!(self, Self::Conflict(_) | Self::Api { .. })
     }
 
     /// Classifies the API server's answer to a request about `object`.
     pub fn from_api(object: &str, error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) if status.code == 403 => Self::Forbidden(status.message),
+            kube::Error::Api(status) if status.code == 403 && is_about_rights(&status.message) => {
+                Self::Forbidden(status.message)
+            }
             kube::Error::Api(status) if status.code == 409 => Self::Conflict(status.message),
-            kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
                 Self::Refused { object: object.to_owned(), message: status.message }
             }
-            error => Self::Api(Box::new(error)),
+            error => Self::Api { object: object.to_owned(), source: Box::new(error) },
         }
     }
+}
+
+/// Whether a 403 is about the operator's rights. Quotas, policies and webhooks answer 403 too; only the text differs.
+fn is_about_rights(message: &str) -> bool {
+    !message.contains("admission webhook") && message.contains("cannot ")
 }
 
 fn lost(secret: &str, keys: &[String]) -> String {

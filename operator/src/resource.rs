@@ -26,6 +26,12 @@ pub const MANAGED_BY: &str = "eventplatform-operator";
 pub const HASH_ANNOTATION: &str = "platform.eventbooking.dev/hash";
 /// Annotation of pods with the hash of the configuration and secrets that they read at startup.
 pub const CONFIG_HASH_ANNOTATION: &str = "platform.eventbooking.dev/config-hash";
+/// Annotations of what has no owner and must outlive the platform. Argo CD takes it for an application's by the label
+/// `app.kubernetes.io/instance`, and would prune it.
+pub const KEEP_ANNOTATIONS: [(&str, &str); 2] = [
+    ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false"),
+    ("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+];
 pub const OWNER_API_VERSION: &str = "platform.eventbooking.dev/v1alpha1";
 
 /// The kinds of objects that a platform is made of.
@@ -257,6 +263,19 @@ impl Resource {
         object["metadata"]["annotations"][HASH_ANNOTATION] = hash(&object).into();
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         Self { kind, name, object }
+    }
+
+    /// The object with another value at `pointer`, if there is one.
+    #[must_use]
+    pub fn with(&self, pointer: &str, value: Value) -> Self {
+        let mut object = self.object.clone();
+        if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(HASH_ANNOTATION);
+        }
+        if let Some(place) = object.pointer_mut(pointer) {
+            *place = value;
+        }
+        Self::new(self.kind, &object)
     }
 
     /// The hash of the object as it is desired.

@@ -33,9 +33,33 @@ pub fn progress(cluster: &ClusterState, workload: &Resource) -> Option<String> {
         return None;
     }
     let component = workload.object["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default();
-    let failure = cluster.pods_of(component).find_map(pod_failure);
-    let failure = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+    let failure = failure(cluster, component, live).map(|failure| format!(": {failure}")).unwrap_or_default();
     Some(format!("{} has {updated} of {desired} pods ready{failure}", workload.name))
+}
+
+/// Why the pods of a component do not start, or cannot be created.
+pub fn failure(cluster: &ClusterState, component: &str, live: &Value) -> Option<String> {
+    cluster.pods_of(component).find_map(pod_failure).or_else(|| creation_failure(cluster, live))
+}
+
+/// Why the pods of a Deployment, StatefulSet or Job cannot be created: a quota, a webhook or a policy says so.
+pub fn creation_failure(cluster: &ClusterState, workload: &Value) -> Option<String> {
+    // A Deployment repeats what its ReplicaSet says. The others have no condition for it.
+    let mut conditions = workload["status"]["conditions"].as_array().into_iter().flatten();
+    let condition = conditions.find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True");
+    let event = || {
+        let of_workload = |event: &&Value| event["regarding"]["uid"] == workload["metadata"]["uid"];
+        cluster.creation_failures.iter().rev().find(of_workload).map(|event| &event["note"])
+    };
+    let message = condition.map(|condition| &condition["message"]).or_else(event)?;
+    message.as_str().map(str::to_owned)
+}
+
+/// What keeps the pods of a Job from running.
+pub fn job_failure(cluster: &ClusterState, job: &Value) -> Option<String> {
+    let of_job = |pod: &&Value| pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] == job["metadata"]["name"];
+    let pod = cluster.pods.iter().filter(of_job).find_map(pod_failure);
+    pod.or_else(|| creation_failure(cluster, job))
 }
 
 /// Whether an object was applied as it is now desired.
@@ -47,12 +71,23 @@ pub fn is_current(cluster: &ClusterState, resource: &Resource) -> bool {
 /// Whether every pod of a StatefulSet has started with the desired configuration. It may have failed since.
 pub fn is_rolled(set: &Resource, live: &Value) -> bool {
     let config = |set: &Value| set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION].clone();
+    config(live) == config(&set.object) && is_complete(live)
+}
+
+/// Whether every pod of a StatefulSet has started with the configuration it has now. It may have failed since.
+pub fn is_complete(live: &Value) -> bool {
     let status = &live["status"];
     let observed = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
     // The current revision becomes the updated one once all of its pods were ready.
     let complete = status["currentRevision"] == status["updateRevision"];
     let updated = status["updatedReplicas"].as_i64().unwrap_or(0) >= live["spec"]["replicas"].as_i64().unwrap_or(1);
-    config(live) == config(&set.object) && observed && complete && updated
+    observed && complete && updated
+}
+
+/// Whether a StatefulSet has pods, and all of them are ready with the configuration it has now.
+pub fn is_serving(live: &Value) -> bool {
+    let ready = live["status"]["readyReplicas"].as_i64().unwrap_or(0);
+    ready > 0 && ready >= live["spec"]["replicas"].as_i64().unwrap_or(1) && is_complete(live)
 }
 
 /// Why a pod does not start, if its status says so.

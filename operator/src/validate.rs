@@ -5,26 +5,16 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 
 use crate::{
-    build::{Blueprint, Program},
+    blueprint::{Blueprint, Validated},
     crd::Resources,
-    credentials::{Credential, SecretData},
+    credentials::{Credential, Record, SecretData},
     dereference::{ClusterState, references},
     error::{Error, Result},
+    program::Program,
     quantity,
     resource::{Kind, Ownership},
     status::Report,
 };
-
-/// A platform that can be built.
-#[derive(Clone, Debug)]
-pub struct Validated<'a> {
-    /// Without credentials and references.
-    pub blueprint: Blueprint<'a>,
-    /// The content of every Secret that the spec refers to, by name.
-    pub references: BTreeMap<String, SecretData>,
-    /// The Secrets of the generated credentials that exist.
-    pub credentials: BTreeMap<Credential, Value>,
-}
 
 /// Checks a spec against what the cluster holds. `None` while nothing may be written.
 pub fn validate<'a>(
@@ -46,14 +36,17 @@ pub fn validate<'a>(
 
 fn check<'a>(blueprint: &Blueprint<'a>, cluster: &ClusterState, report: &mut Report) -> Result<Option<Validated<'a>>> {
     check_spec(blueprint)?;
+    for refused in blueprint.images.values().filter_map(|server| server.refused.clone()) {
+        report.degraded.push(("MajorStepRefused".to_owned(), refused));
+    }
     let references = resolve_references(blueprint, cluster)?;
-    let credentials = find_credentials(blueprint, cluster)?;
+    let (credentials, record) = find_credentials(blueprint, cluster)?;
     if let Some(secret) = credentials.values().find(|secret| is_leaving(blueprint, secret)) {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
         report.pending.push(format!("Secret {name} of a deleted platform of this name is still being deleted"));
         return Ok(None);
     }
-    Ok(Some(Validated { blueprint: *blueprint, references, credentials }))
+    Ok(Some(Validated { blueprint: *blueprint, references, credentials, record }))
 }
 
 /// Whether a Secret belongs to a deleted platform of the same name.
@@ -144,27 +137,31 @@ pub fn resolve_references(blueprint: &Blueprint<'_>, cluster: &ClusterState) -> 
     if faults.is_empty() { Ok(resolved) } else { Err(Error::ReferenceMissing(faults)) }
 }
 
-/// The existing Secrets of the generated credentials. Fails if one is lost or belongs to somebody else.
-fn find_credentials(blueprint: &Blueprint<'_>, cluster: &ClusterState) -> Result<BTreeMap<Credential, Value>> {
+/// The existing Secrets of the generated credentials, and what was ever generated. Fails if something of that is lost, or a
+/// Secret belongs to somebody else.
+fn find_credentials(
+    blueprint: &Blueprint<'_>,
+    cluster: &ClusterState,
+) -> Result<(BTreeMap<Credential, Value>, Record)> {
     let identity = blueprint.identity;
     let established = cluster.is_established(identity);
-    let mut found = BTreeMap::new();
-    for credential in Credential::ALL {
-        let name = identity.resource_name(credential.suffix());
-        let Some(secret) = cluster.get(Kind::Secret, &name) else {
-            if established {
-                return Err(Error::CredentialLost { secret: name, keys: Vec::new() });
-            }
-            continue;
-        };
-        if identity.ownership(secret) == Ownership::Foreign {
-            return Err(Error::NameTaken { kind: Kind::Secret.name().to_owned(), name });
-        }
-        let keys = credential.lost_keys(secret);
-        if !keys.is_empty() && !is_leaving(blueprint, secret) {
-            return Err(Error::CredentialLost { secret: name, keys });
-        }
-        found.insert(credential, secret.clone());
+    let name = |credential: Credential| identity.resource_name(credential.suffix());
+    let secret = |credential| Some((credential, cluster.get(Kind::Secret, &name(credential))?.clone()));
+    let found: BTreeMap<Credential, Value> = Credential::ALL.into_iter().filter_map(secret).collect();
+    if let Some((credential, _)) = found.iter().find(|(_, secret)| identity.ownership(secret) == Ownership::Foreign) {
+        return Err(Error::NameTaken { kind: Kind::Secret.name().to_owned(), name: name(*credential) });
     }
-    Ok(found)
+    let record = Record::of(&found, established);
+    for credential in Credential::ALL {
+        let keys = match found.get(&credential) {
+            Some(secret) if is_leaving(blueprint, secret) => continue,
+            Some(secret) => credential.lost_keys(secret, &record),
+            None if established && record.knows(credential) => Vec::new(),
+            None => continue,
+        };
+        if !keys.is_empty() || !found.contains_key(&credential) {
+            return Err(Error::CredentialLost { secret: name(credential), keys });
+        }
+    }
+    Ok((found, record))
 }

@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use eventplatform_operator::{crd::EventPlatform, crdgen, resource::Kind};
+use eventplatform_operator::{admin, crd::EventPlatform, crdgen, resource::Kind};
 use kube::core::cel::Validator;
 use serde_json::Value;
 
@@ -135,14 +135,17 @@ fn operations() -> String {
 #[test]
 fn every_alert_says_what_is_wrong_and_names_a_section_that_says_what_to_do() {
     let (alerts, operations) = (yaml("files/alerts.yaml"), operations());
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
 
     for alert in alerts.as_array().unwrap() {
         let name = alert["alert"].as_str().unwrap();
         assert!(names.insert(name), "{name} is there twice");
         assert!(alert["for"].is_string() && alert["expr"].is_string(), "{name}");
         assert!(["warning", "critical"].contains(&alert["labels"]["severity"].as_str().unwrap()), "{name}");
-        assert!(alert["annotations"]["summary"].as_str().unwrap().ends_with('.'), "{name}");
+        let summary = alert["annotations"]["summary"].as_str().unwrap();
+        assert!(summary.ends_with('.'), "{name}");
+        let of_platform = alert["expr"].as_str().unwrap().contains("by (platform_namespace, platform)");
+        assert_eq!(of_platform, summary.contains("{{ $labels.platform_namespace }}/{{ $labels.platform }}"), "{name}");
         let runbook = alert["annotations"]["runbook"].as_str().unwrap();
         let section = runbook.strip_prefix("docs/operations.md, ").unwrap().trim_matches('"');
         let mut headings = operations.lines().filter_map(|line| line.strip_prefix("##"));
@@ -153,11 +156,18 @@ fn every_alert_says_what_is_wrong_and_names_a_section_that_says_what_to_do() {
 
 /// Those of the services are looked for on a running platform: tests/e2e/metrics.rs.
 #[test]
-fn the_alerts_name_the_operators_metric_as_it_is() {
+fn the_alerts_name_the_operators_metrics_as_they_are() {
     let alerts = chart("files/alerts.yaml");
     let named = alerts.split(|c: char| !c.is_ascii_lowercase() && c != '_');
 
-    let of_operator: Vec<&str> = named.filter(|word| word.starts_with("eventplatform_operator_")).collect();
+    let of_operator: BTreeSet<&str> = named.filter(|word| word.starts_with("eventplatform_operator_")).collect();
 
-    assert_eq!(of_operator, [eventplatform_operator::run::DEGRADED_PLATFORMS]);
+    let known = [
+        admin::LEADING,
+        admin::PLATFORM_CONDITION,
+        admin::UNDECODABLE_PLATFORM,
+        admin::WATCHING,
+        admin::WATCH_FAILURES,
+    ];
+    assert_eq!(of_operator, BTreeSet::from(known));
 }

@@ -15,9 +15,15 @@ pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The code without comments, and without the tests at its end.
+/// The code without comments, and without its tests.
 pub(crate) fn without_tests(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut parts = text.split("#[cfg(test)]\nmod tests");
+    let mut code = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // Tests in a file of their own are only declared. The others end with a brace in the first column.
+        let end = if part.starts_with(';') { 1 } else { part.find("\n}").map_or(part.len(), |at| at + "\n}".len()) };
+        code.push_str(&part[end..]);
+    }
     code.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .fold(String::new(), |code, line| code + line + "\n")
@@ -121,5 +127,13 @@ mod tests {
 
         assert_eq!(found, ["a", "b", "c", "e", "h"]);
         assert!(names_crate("sqlx::query!()", "sqlx") && !names_crate("crate::sqlx::x", "sqlx"));
+    }
+    #[test]
+    fn only_the_tests_of_a_file_are_left_out() {
+        let declared = "mod a;\n#[cfg(test)]\nmod tests;\nuse crate::b::X;\n";
+        let inline = "use crate::c::Y;\n#[cfg(test)]\nmod tests {\n    use crate::d::Z;\n}\nuse crate::e::V;\n";
+
+        assert_eq!(without_tests(declared), "mod a;\n\nuse crate::b::X;\n");
+        assert_eq!(without_tests(inline), "use crate::c::Y;\n\nuse crate::e::V;\n");
     }
 }

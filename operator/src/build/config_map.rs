@@ -1,13 +1,17 @@
 //! ConfigMaps: RabbitMQ's configuration. All other settings are environment variables.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::build::{Blueprint, connections::pod_host};
+use crate::{blueprint::Blueprint, build::connections::pod_host};
 
 /// Suffix of the ConfigMap with RabbitMQ's configuration.
 pub const RABBITMQ_SUFFIX: &str = "rabbitmq-config";
 /// Mount path of RabbitMQ's configuration.
 pub const RABBITMQ_DIR: &str = "/etc/eventplatform/rabbitmq";
+/// Name of RabbitMQ's configuration in Erlang terms, which a cluster of several nodes has.
+pub const ADVANCED_CONFIG: &str = "advanced.config";
 /// Mount path of RabbitMQ's definitions.
 pub const DEFINITIONS_DIR: &str = "/etc/eventplatform/rabbitmq-definitions";
 
@@ -16,9 +20,28 @@ pub fn rabbitmq(blueprint: &Blueprint<'_>) -> Option<ConfigMap> {
     let managed = blueprint.spec.rabbitmq.managed.as_ref()?;
     Some(ConfigMap {
         metadata: blueprint.identity.metadata(RABBITMQ_SUFFIX, "rabbitmq"),
-        data: Some([("rabbitmq.conf".to_owned(), rabbitmq_conf(blueprint, managed.replicas))].into()),
+        data: Some(rabbitmq_files(blueprint, managed.replicas)),
         ..Default::default()
     })
+}
+
+/// RabbitMQ's configuration files by their names.
+pub fn rabbitmq_files(blueprint: &Blueprint<'_>, replicas: i32) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::from([("rabbitmq.conf".to_owned(), rabbitmq_conf(blueprint, replicas))]);
+    if replicas > 1 {
+        files.insert(ADVANCED_CONFIG.to_owned(), advanced_config(replicas));
+    }
+    files
+}
+
+/// Gives every quorum queue a member on each node, also those that were declared while nodes were away. Releases before 3.13
+/// ignore these settings here, and would not start with them in `rabbitmq.conf`.
+fn advanced_config(replicas: i32) -> String {
+    format!(
+        "[{{rabbit, [\n  {{quorum_membership_reconciliation_enabled, true}},\n  \
+         {{quorum_membership_reconciliation_auto_remove, false}},\n  \
+         {{quorum_membership_reconciliation_target_group_size, {replicas}}}\n]}}].\n"
+    )
 }
 
 /// The text of `rabbitmq.conf`. It lists the nodes, so that RabbitMQ needs no access to the Kubernetes API.

@@ -4,10 +4,11 @@ use platform::config::Secret;
 use url::form_urlencoded::byte_serialize;
 
 use crate::{
-    build::{Blueprint, Program, program::AUTHORITIES_DIR},
+    blueprint::Blueprint,
+    build::program::AUTHORITIES_DIR,
     crd::{Tls, TlsMode},
     credentials::Credential,
-    resource::hash,
+    program::Program,
     servers::{Account, MongodbTarget, PostgresTarget, RabbitmqTarget, TlsTarget},
 };
 
@@ -70,15 +71,24 @@ pub fn secret_name(blueprint: &Blueprint<'_>, credential: Credential) -> String 
 fn prefixed(blueprint: &Blueprint<'_>, external: Option<&Option<String>>, name: &str) -> String {
     match external {
         None => name.to_owned(),
-        Some(Some(prefix)) => format!("{prefix}{name}"),
-        Some(None) => {
-            let whole = format!("{}_{}", blueprint.identity.namespace, blueprint.identity.name).replace('-', "_");
-            // PostgreSQL and MongoDB allow 63 characters. The hash keeps truncated names unique.
-            let short: String = whole.chars().take(30).collect();
-            let tail = if short == whole { String::new() } else { hash(&whole.into())[..6].to_owned() };
-            format!("{short}{tail}_{name}")
-        }
+        Some(prefix) => format!("{}{name}", prefix_or_own(blueprint, prefix.as_ref())),
     }
+}
+
+/// The prefix in the spec, or the platform's own.
+pub fn prefix_or_own(blueprint: &Blueprint<'_>, prefix: Option<&String>) -> String {
+    prefix.cloned().unwrap_or_else(|| blueprint.credential(Credential::Identity, "prefix"))
+}
+
+/// The virtual host in the spec, or the platform's own.
+pub fn vhost_or_own(blueprint: &Blueprint<'_>, vhost: Option<&String>) -> String {
+    vhost.cloned().unwrap_or_else(|| blueprint.credential(Credential::Identity, "vhost"))
+}
+
+/// The mark on what the platform creates on servers that others may use too.
+fn owner(blueprint: &Blueprint<'_>) -> String {
+    let id = blueprint.credential(Credential::Identity, "id");
+    format!("EventPlatform {}/{} {id}", blueprint.identity.namespace, blueprint.identity.name)
 }
 
 /// The role and the database of a program on PostgreSQL.
@@ -162,7 +172,10 @@ fn amqp(blueprint: &Blueprint<'_>, user: &str, password: &str) -> String {
             let user = encode(&blueprint.reference(name, "username"));
             let password = encode(&blueprint.reference(name, "password"));
             let scheme = if external.tls.mode == TlsMode::VerifyFull { "amqps" } else { "amqp" };
-            format!("{scheme}://{user}:{password}@{host}:{port}/{}", encode(&external.vhost))
+            format!(
+                "{scheme}://{user}:{password}@{host}:{port}/{}",
+                encode(&vhost_or_own(blueprint, external.vhost.as_ref()))
+            )
         }
     }
 }
@@ -178,7 +191,7 @@ pub fn postgres_target(blueprint: &Blueprint<'_>) -> PostgresTarget {
     let accounts = blueprint.programs().into_iter().filter(|program| program.uses_postgres()).map(|program| {
         let (user, database) = postgres_names(blueprint, program);
         let password = Secret::new(blueprint.credential(Credential::Postgres, &password_key(program)));
-        Account { user, password, database }
+        Account { program, user, password, database }
     });
     let (admin, password, tls) = match &blueprint.spec.postgres.external {
         None => (POSTGRES_ADMIN.to_owned(), blueprint.credential(Credential::Postgres, "admin-password"), None),
@@ -188,7 +201,15 @@ pub fn postgres_target(blueprint: &Blueprint<'_>) -> PostgresTarget {
             (blueprint.reference(name, "username"), blueprint.reference(name, "password"), tls)
         }
     };
-    PostgresTarget { host, port, admin, password: Secret::new(password), tls, accounts: accounts.collect() }
+    PostgresTarget {
+        host,
+        port,
+        admin,
+        password: Secret::new(password),
+        tls,
+        accounts: accounts.collect(),
+        owner: blueprint.spec.postgres.external.as_ref().map(|_| owner(blueprint)),
+    }
 }
 
 /// What the operator does on MongoDB.
@@ -196,7 +217,7 @@ pub fn mongodb_target(blueprint: &Blueprint<'_>) -> MongodbTarget {
     let accounts = blueprint.programs().into_iter().filter(|program| program.uses_mongodb()).map(|program| {
         let password = Secret::new(blueprint.credential(Credential::Mongodb, &password_key(program)));
         let database = mongodb_database(blueprint, program);
-        Account { user: mongodb_user(blueprint, program), password, database }
+        Account { program, user: mongodb_user(blueprint, program), password, database }
     });
     let accounts = accounts.collect();
     let hosts = mongodb_hosts(blueprint);
@@ -209,6 +230,7 @@ pub fn mongodb_target(blueprint: &Blueprint<'_>) -> MongodbTarget {
             password: Secret::new(blueprint.credential(Credential::Mongodb, "admin-password")),
             tls: None,
             accounts,
+            owner: None,
         },
         Some(external) => {
             let name = &external.credentials_secret_ref.name;
@@ -220,6 +242,7 @@ pub fn mongodb_target(blueprint: &Blueprint<'_>) -> MongodbTarget {
                 password: Secret::new(blueprint.reference(name, "password")),
                 tls: tls_target(blueprint, &external.tls),
                 accounts,
+                owner: Some(owner(blueprint)),
             }
         }
     }
@@ -229,7 +252,8 @@ pub fn mongodb_target(blueprint: &Blueprint<'_>) -> MongodbTarget {
 pub fn rabbitmq_target(blueprint: &Blueprint<'_>) -> RabbitmqTarget {
     let password = blueprint.credential(Credential::Rabbitmq, "admin-password");
     let tls = blueprint.spec.rabbitmq.external.as_ref().and_then(|external| tls_target(blueprint, &external.tls));
-    RabbitmqTarget { url: Secret::new(amqp(blueprint, MANAGED_ADMIN, &password)), tls }
+    let owner = blueprint.spec.rabbitmq.external.as_ref().map(|_| owner(blueprint));
+    RabbitmqTarget { url: Secret::new(amqp(blueprint, MANAGED_ADMIN, &password)), tls, owner }
 }
 
 fn tls_target(blueprint: &Blueprint<'_>, tls: &Tls) -> Option<TlsTarget> {

@@ -9,11 +9,13 @@ use k8s_openapi::{
 };
 
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint, Program, pod,
+        pod,
         program::{ADMIN_PORT, DRAIN_SECONDS, HTTP_PORT, SHUTDOWN_DELAY_SECONDS},
         secret,
     },
+    program::Program,
     resource::{CONFIG_HASH_ANNOTATION, hash},
 };
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::autoscaling::v2::{
     ResourceMetricSource,
 };
 
-use crate::build::{Blueprint, Program};
+use crate::{blueprint::Blueprint, program::Program};
 
 /// The autoscaler of a program, if its spec has one. A stopped platform has none: it would start pods again.
 pub fn autoscaler(blueprint: &Blueprint<'_>, program: Program) -> Option<HorizontalPodAutoscaler> {

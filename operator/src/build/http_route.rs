@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint, Program,
         ingress::{ROUTES, metadata},
         program::HTTP_PORT,
     },
+    program::Program,
     resource::{Kind, Resource},
 };
 

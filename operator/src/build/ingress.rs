@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::{
 };
 use kube::core::ObjectMeta;
 
-use crate::build::{Blueprint, Program};
+use crate::{blueprint::Blueprint, program::Program};
 
 /// The program that answers each path prefix. `/` is the frontend and takes everything else.
 pub const ROUTES: [(&str, Program); 6] = [

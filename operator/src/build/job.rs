@@ -10,7 +10,9 @@ use k8s_openapi::{
 use serde_json::json;
 
 use crate::{
-    build::{Blueprint, Program, deployment, pod, secret},
+    blueprint::Blueprint,
+    build::{deployment, pod, secret},
+    program::Program,
     resource::hash,
 };
 

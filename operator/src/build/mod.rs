@@ -2,6 +2,7 @@
 
 pub mod config_map;
 pub mod connections;
+pub mod dependencies;
 pub mod deployment;
 pub mod horizontal_pod_autoscaler;
 pub mod http_route;
@@ -19,37 +20,16 @@ pub mod stateful_set;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use rand::Rng;
 
-pub use self::program::Program;
 use crate::{
-    crd::{DeletionPolicy, EventPlatformSpec, ExposureType, Management, PaymentProvider, ServiceMonitorMode, Toggle},
-    credentials::{Credential, CredentialUpdate, SecretData},
-    dereference::ClusterState,
-    resource::{Identity, Kind, Resource},
+    blueprint::{Blueprint, Validated},
+    crd::{DeletionPolicy, DependencyStatus, ExposureType, ServiceMonitorMode, Toggle},
+    credentials::{Credential, CredentialUpdate},
+    program::Program,
+    resource::Resource,
     servers::Targets,
-    settings::Settings,
-    validate::Validated,
 };
-
-/// Everything that decides what a platform consists of.
-#[derive(Clone, Copy, Debug)]
-pub struct Blueprint<'a> {
-    pub identity: &'a Identity,
-    pub spec: &'a EventPlatformSpec,
-    /// Supplies what the spec leaves out.
-    pub settings: &'a Settings,
-    /// The generated credentials. Complete when objects are built.
-    pub credentials: &'a BTreeMap<Credential, SecretData>,
-    /// The Secrets that the spec refers to, by name. Complete when objects are built.
-    pub references: &'a BTreeMap<String, SecretData>,
-    /// Whether pods of the programs still exist. While stopping, the servers wait for them.
-    pub programs_running: bool,
-    /// Whether the cluster has ServiceMonitors.
-    pub knows_service_monitor: bool,
-}
 
 /// The objects of a platform, by the stage in which they are applied.
 #[derive(Clone, Debug)]
@@ -60,6 +40,8 @@ pub struct Plan {
     pub foundation: Vec<Resource>,
     /// PostgreSQL, MongoDB and RabbitMQ.
     pub servers: Vec<Resource>,
+    /// What the status says of them.
+    pub dependencies: Vec<DependencyStatus>,
     /// What has to be on the servers.
     pub targets: Targets,
     /// One Job for each program with a schema.
@@ -87,84 +69,22 @@ impl Plan {
 pub fn build(validated: &Validated<'_>, rng: &mut impl Rng) -> Plan {
     let Blueprint { identity, spec, .. } = validated.blueprint;
     let owned = spec.deletion.policy == DeletionPolicy::Delete;
+    let existing = |credential| validated.credentials.get(&credential);
     let updates = Credential::ALL
-        .map(|credential| credential.update(identity, validated.credentials.get(&credential), owned, rng));
+        .map(|credential| credential.update(identity, existing(credential), owned, &validated.record, rng));
     let credentials = updates.iter().map(|update| (update.credential, update.data.clone())).collect();
     let blueprint = Blueprint { credentials: &credentials, references: &validated.references, ..validated.blueprint };
     Plan { credentials: updates.into(), ..blueprint.plan() }
 }
 
-static NO_CREDENTIALS: BTreeMap<Credential, SecretData> = BTreeMap::new();
-static NO_REFERENCES: BTreeMap<String, SecretData> = BTreeMap::new();
-
-impl<'a> Blueprint<'a> {
-    /// A blueprint that lacks credentials and references.
-    pub fn new(
-        identity: &'a Identity,
-        spec: &'a EventPlatformSpec,
-        settings: &'a Settings,
-        cluster: &ClusterState,
-    ) -> Self {
-        Self {
-            identity,
-            spec,
-            settings,
-            credentials: &NO_CREDENTIALS,
-            references: &NO_REFERENCES,
-            programs_running: cluster.programs_running(identity),
-            knows_service_monitor: cluster.kinds.contains(&Kind::ServiceMonitor),
-        }
-    }
-}
-
 impl Blueprint<'_> {
-    /// The programs that run. The mock gateway does only where it takes the payments.
-    pub fn programs(&self) -> Vec<Program> {
-        let mock = self.spec.payments.provider == PaymentProvider::Mock;
-        Program::ALL.into_iter().filter(|program| mock || *program != Program::MockGateway).collect()
-    }
-
-    /// Tag of the platform's images.
-    pub fn version(&self) -> &str {
-        self.spec.image.tag.as_deref().unwrap_or(&self.settings.image_tag)
-    }
-
-    pub fn image(&self, program: Program) -> String {
-        let registry = self.spec.image.registry.as_deref().unwrap_or(&self.settings.image_registry);
-        format!("{registry}/{}:{}", program.image(), self.version())
-    }
-
-    /// The origin that browsers see.
-    pub fn public_url(&self) -> String {
-        let exposure = &self.spec.exposure;
-        match (&exposure.url, &exposure.host) {
-            (Some(url), _) => url.clone(),
-            (None, Some(host)) if exposure.tls.is_some() => format!("https://{host}"),
-            (None, Some(host)) => format!("http://{host}"),
-            (None, None) => "http://localhost:8080".to_owned(),
-        }
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.spec.management == Management::Stopped
-    }
-
-    /// A generated credential as text.
-    fn credential(&self, credential: Credential, key: &str) -> String {
-        text(self.credentials.get(&credential), key)
-    }
-
-    /// A key of a Secret that the spec refers to, as text.
-    fn reference(&self, name: &str, key: &str) -> String {
-        text(self.references.get(name), key)
-    }
-
     /// Every object of the platform but the credentials.
     pub fn plan(&self) -> Plan {
         let mut plan = Plan {
             credentials: Vec::new(),
             foundation: Vec::new(),
             servers: Vec::new(),
+            dependencies: dependencies::dependencies(self),
             targets: Targets {
                 postgres: connections::postgres_target(self),
                 mongodb: connections::mongodb_target(self),
@@ -203,9 +123,4 @@ impl Blueprint<'_> {
         }
         plan
     }
-}
-
-fn text(data: Option<&SecretData>, key: &str) -> String {
-    let bytes = data.and_then(|data| data.get(key)).map(Vec::as_slice).unwrap_or_default();
-    String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n']).to_owned()
 }

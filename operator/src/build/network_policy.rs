@@ -14,11 +14,13 @@ use k8s_openapi::{
 };
 
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint, Program, job,
+        job,
         program::{ADMIN_PORT, HTTP_PORT},
     },
     crd::{PaymentProvider, Peer},
+    program::Program,
 };
 
 /// The `app.kubernetes.io/name` of the operator's pods in the chart.

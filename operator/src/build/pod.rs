@@ -11,7 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::{build::Blueprint, crd::Resources};
+use crate::{blueprint::Blueprint, crd::Resources};
 
 /// The user of the platform's own images.
 pub const PROGRAM_UID: i64 = 65532;

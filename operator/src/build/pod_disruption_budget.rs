@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::build::{Blueprint, Program, deployment};
+use crate::{blueprint::Blueprint, build::deployment, program::Program};
 
 pub fn of_program(blueprint: &Blueprint<'_>, program: Program) -> Option<PodDisruptionBudget> {
     let autoscaling = program.service(blueprint).autoscaling;
@@ -28,6 +28,8 @@ fn budget(blueprint: &Blueprint<'_>, component: &str) -> PodDisruptionBudget {
         metadata: blueprint.identity.metadata(component, component),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
+            // A pod that is not ready anyway must not keep a node from being drained.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             selector: Some(blueprint.identity.selector(component)),
             ..Default::default()
         }),

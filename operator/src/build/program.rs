@@ -1,12 +1,13 @@
-//! The programs of the platform and the settings of each.
+//! The settings of each program.
 
 use contracts::{env, payment::Provider};
-use strum::IntoStaticStr;
 
 use crate::{
-    build::{Blueprint, connections},
+    blueprint::Blueprint,
+    build::connections,
     crd::{PaymentProvider, Service, TlsMode},
     credentials::Credential,
+    program::Program,
 };
 
 /// Mount path of a program's derived Secret.
@@ -26,62 +27,7 @@ pub const SHUTDOWN_DELAY_SECONDS: i32 = 10;
 /// How long requests in flight may take after that.
 pub const DRAIN_SECONDS: i32 = 20;
 
-/// A program that the operator deploys.
-#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd)]
-#[strum(serialize_all = "kebab-case")]
-pub enum Program {
-    /// user-service
-    User,
-    /// event-service
-    Event,
-    /// mock-gateway; before booking-service, which calls it
-    MockGateway,
-    /// booking-service
-    Booking,
-    /// notification-service
-    Notification,
-    /// The static site
-    Frontend,
-}
-
 impl Program {
-    /// In the order in which they are deployed.
-    pub const ALL: [Self; 6] =
-        [Self::User, Self::Event, Self::MockGateway, Self::Booking, Self::Notification, Self::Frontend];
-
-    /// The name in the spec, the status and object names.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
-    pub fn image(self) -> &'static str {
-        match self {
-            Self::User => "user-service",
-            Self::Event => "event-service",
-            Self::MockGateway => "mock-gateway",
-            Self::Booking => "booking-service",
-            Self::Notification => "notification-service",
-            Self::Frontend => "frontend",
-        }
-    }
-
-    /// Whether it has a `migrate` command.
-    pub fn migrates(self) -> bool {
-        self != Self::Frontend
-    }
-
-    pub fn uses_postgres(self) -> bool {
-        matches!(self, Self::User | Self::Booking | Self::MockGateway)
-    }
-
-    pub fn uses_mongodb(self) -> bool {
-        matches!(self, Self::Event | Self::Notification)
-    }
-
-    pub fn uses_rabbitmq(self) -> bool {
-        matches!(self, Self::User | Self::Event | Self::Booking | Self::Notification)
-    }
-
     pub fn service(self, blueprint: &Blueprint<'_>) -> Service {
         let services = &blueprint.spec.services;
         match self {
@@ -93,11 +39,6 @@ impl Program {
             Self::Frontend => &services.frontend,
         }
         .clone()
-    }
-
-    /// Suffix of the derived Secret's name.
-    pub fn secret_suffix(self) -> String {
-        format!("{}-config", self.name())
     }
 
     /// The settings, without the variables in the spec.

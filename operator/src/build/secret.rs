@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint, Program,
         connections::{MANAGED_ADMIN, authorities},
         pod,
         program::{AUTHORITIES_DIR, SECRETS_DIR, SIGNING_KEYS_DIR, TRUSTED_KEYS_DIR},
     },
     credentials::{Credential, SecretData, byte_strings, encode_data},
+    program::Program,
     resource::hash,
 };
 

@@ -5,9 +5,9 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::build::{
-    Blueprint,
-    program::{ADMIN_PORT, HTTP_PORT},
+use crate::{
+    blueprint::Blueprint,
+    build::program::{ADMIN_PORT, HTTP_PORT},
 };
 
 pub fn services(blueprint: &Blueprint<'_>) -> Vec<Service> {

@@ -4,12 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Blueprint, Plan, Program};
+use super::Plan;
 use crate::{
+    blueprint::Blueprint,
     crd::EventPlatformSpec,
-    credentials::{Credential, SecretData},
+    credentials::{Credential, Record, SecretData},
+    dereference::ClusterState,
+    names::Names,
+    program::Program,
     resource::{CONFIG_HASH_ANNOTATION, HASH_ANNOTATION, Identity, Kind, Resource},
     settings::Settings,
+    versions::{self, ServerImage},
 };
 
 /// A platform with all of its credentials and references.
@@ -19,22 +24,28 @@ struct Given {
     settings: Settings,
     credentials: BTreeMap<Credential, SecretData>,
     references: BTreeMap<String, SecretData>,
+    images: BTreeMap<&'static str, ServerImage>,
     programs_running: bool,
 }
 
 impl Given {
     fn new(spec: Value) -> Self {
         let identity = Identity { name: "demo".into(), namespace: "shop".into(), uid: "u-1".into() };
-        let credentials = Credential::ALL
-            .map(|credential| (credential, credential.update(&identity, None, false, &mut rand::rng()).data));
+        let credentials = Credential::ALL.map(|credential| {
+            (credential, credential.update(&identity, None, false, &Record::default(), &mut rand::rng()).data)
+        });
         let references = ["db", "mongo", "mq", "stripe", "root", "ca"].map(|name| {
             let keys = ["username", "password", "api-key", "webhook-secret", "email", "ca.crt"];
             (name.to_owned(), keys.map(|key| (key.to_owned(), format!("{name} {key}").into_bytes())).into())
         });
+        let spec: EventPlatformSpec = serde_json::from_value(spec).unwrap();
+        let settings = Settings::default();
+        let images = versions::images(&identity, &spec, &settings, &ClusterState::default());
         Self {
             identity,
-            spec: serde_json::from_value(spec).unwrap(),
-            settings: Settings::default(),
+            spec,
+            settings,
+            images,
             credentials: credentials.into(),
             references: references.into(),
             programs_running: true,
@@ -48,6 +59,7 @@ impl Given {
             settings: &self.settings,
             credentials: &self.credentials,
             references: &self.references,
+            images: &self.images,
             programs_running: self.programs_running,
             knows_service_monitor: true,
         }
@@ -272,22 +284,72 @@ fn external_servers_are_used_and_none_is_created() {
     .plan();
 
     assert!(!plan.resources().any(|resource| resource.kind == Kind::StatefulSet));
+    let prefix = Names::new(&Given::new(json!({})).identity).prefix;
     let user = derived(&plan, "demo-user-config", "database-url");
-    assert!(user.starts_with("postgres://shop_demo_user_service:"), "{user}");
-    assert!(
-        user.ends_with(
-            "@pg:6000/shop_demo_users?sslmode=verify-full&sslrootcert=/etc/eventplatform/authorities/postgres/ca.crt"
-        ),
-        "{user}"
-    );
+    assert!(user.starts_with(&format!("postgres://{prefix}user_service:")), "{user}");
+    let query = "sslmode=verify-full&sslrootcert=/etc/eventplatform/authorities/postgres/ca.crt";
+    assert!(user.ends_with(&format!("@pg:6000/{prefix}users?{query}")), "{user}");
     let event = derived(&plan, "demo-event-config", "mongodb-url");
-    assert!(
-        event.ends_with("@m1:1,m2:2/shop_demo_events?authSource=shop_demo_events&replicaSet=rs&tls=true"),
-        "{event}"
-    );
+    let query = format!("authSource={prefix}events&replicaSet=rs&tls=true");
+    assert!(event.ends_with(&format!("@m1:1,m2:2/{prefix}events?{query}")), "{event}");
     for config in ["demo-user-config", "demo-booking-config"] {
         assert_eq!(derived(&plan, config, "amqp-url"), "amqp://mq%20username:mq%20password@mq:5672/a%2Fb");
     }
+}
+
+#[test]
+fn another_pull_policy_restarts_no_server() {
+    let given = Given::new(json!({}));
+    let always =
+        Given { credentials: given.credentials.clone(), ..Given::new(json!({"image": {"pullPolicy": "Always"}})) };
+    let (before, after) = (given.plan(), always.plan());
+    let policy = |plan: &Plan| {
+        let deployment = find(plan, Kind::Deployment, "demo-user");
+        deployment["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"].clone()
+    };
+
+    assert_eq!((policy(&before), policy(&after)), (json!("IfNotPresent"), json!("Always")));
+    for server in ["demo-postgres", "demo-mongodb", "demo-rabbitmq"] {
+        assert_eq!(find(&before, Kind::StatefulSet, server), find(&after, Kind::StatefulSet, server));
+    }
+}
+
+#[test]
+fn labels_in_the_spec_replace_none_of_the_operators() {
+    let labels = json!({"release": "prometheus", "app.kubernetes.io/managed-by": "somebody"});
+    let plan = Given::new(json!({"monitoring": {"labels": labels}})).plan();
+
+    let labels = &find(&plan, Kind::ServiceMonitor, "demo")["metadata"]["labels"];
+    assert_eq!(labels["release"], "prometheus");
+    assert_eq!(labels["app.kubernetes.io/managed-by"], "eventplatform-operator");
+}
+
+#[test]
+fn pods_that_are_not_ready_keep_no_node_from_being_drained() {
+    let plan = Given::new(json!({"services": {"user": {"replicas": 2}}})).plan();
+
+    let budget = find(&plan, Kind::PodDisruptionBudget, "demo-user");
+    assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+}
+
+#[test]
+fn queues_of_several_nodes_get_a_member_on_each() {
+    let one = Given::new(json!({})).plan();
+    let three = Given::new(json!({"rabbitmq": {"managed": {"replicas": 3}}})).plan();
+    let config = |plan: &Plan| find(plan, Kind::ConfigMap, "demo-rabbitmq-config")["data"]["advanced.config"].clone();
+    let env = |plan: &Plan| {
+        let set = find(plan, Kind::StatefulSet, "demo-rabbitmq");
+        set["spec"]["template"]["spec"]["containers"][0]["env"].to_string()
+    };
+
+    assert_eq!(
+        config(&three),
+        "[{rabbit, [\n  {quorum_membership_reconciliation_enabled, true},\n  \
+         {quorum_membership_reconciliation_auto_remove, false},\n  \
+         {quorum_membership_reconciliation_target_group_size, 3}\n]}].\n"
+    );
+    assert!(env(&three).contains("/etc/eventplatform/rabbitmq/advanced.config"));
+    assert!(config(&one).is_null() && !env(&one).contains("advanced.config"));
 }
 
 #[test]

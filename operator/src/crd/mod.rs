@@ -46,6 +46,33 @@ pub const MAX_NAME_LENGTH: usize = 30;
         .message("metadata.name must have 30 characters or fewer, so that the names of the objects made from it fit"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must start with a letter and hold lower-case letters, digits and dashes only"),
+    validation = Rule::new(
+        "!has(self.spec.postgres.managed) || !has(oldSelf.spec.postgres.managed) \
+         || !isQuantity(self.spec.postgres.managed.storage.size) || !isQuantity(oldSelf.spec.postgres.managed.storage.size) \
+         || quantity(self.spec.postgres.managed.storage.size).compareTo(quantity(oldSelf.spec.postgres.managed.storage.size)) >= 0 \
+         || (has(self.status) && has(self.status.dependencies) && self.status.dependencies.exists(server, server.name == 'postgres' \
+         && has(server.storage) && isQuantity(server.storage) \
+         && quantity(self.spec.postgres.managed.storage.size).compareTo(quantity(server.storage)) >= 0))"
+    )
+    .message("postgres.managed.storage.size may grow but not shrink below the size of its volumes"),
+    validation = Rule::new(
+        "!has(self.spec.mongodb.managed) || !has(oldSelf.spec.mongodb.managed) \
+         || !isQuantity(self.spec.mongodb.managed.storage.size) || !isQuantity(oldSelf.spec.mongodb.managed.storage.size) \
+         || quantity(self.spec.mongodb.managed.storage.size).compareTo(quantity(oldSelf.spec.mongodb.managed.storage.size)) >= 0 \
+         || (has(self.status) && has(self.status.dependencies) && self.status.dependencies.exists(server, server.name == 'mongodb' \
+         && has(server.storage) && isQuantity(server.storage) \
+         && quantity(self.spec.mongodb.managed.storage.size).compareTo(quantity(server.storage)) >= 0))"
+    )
+    .message("mongodb.managed.storage.size may grow but not shrink below the size of its volumes"),
+    validation = Rule::new(
+        "!has(self.spec.rabbitmq.managed) || !has(oldSelf.spec.rabbitmq.managed) \
+         || !isQuantity(self.spec.rabbitmq.managed.storage.size) || !isQuantity(oldSelf.spec.rabbitmq.managed.storage.size) \
+         || quantity(self.spec.rabbitmq.managed.storage.size).compareTo(quantity(oldSelf.spec.rabbitmq.managed.storage.size)) >= 0 \
+         || (has(self.status) && has(self.status.dependencies) && self.status.dependencies.exists(server, server.name == 'rabbitmq' \
+         && has(server.storage) && isQuantity(server.storage) \
+         && quantity(self.spec.rabbitmq.managed.storage.size).compareTo(quantity(server.storage)) >= 0))"
+    )
+    .message("rabbitmq.managed.storage.size may grow but not shrink below the size of its volumes"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),

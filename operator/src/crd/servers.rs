@@ -61,7 +61,7 @@ pub struct ExternalPostgres {
     pub port: i32,
     /// A Secret with `username` and `password` of a role that may create roles and databases.
     pub credentials_secret_ref: SecretReference,
-    /// Prefix of database and role names, so that platforms can share a server. Default: namespace and name.
+    /// Prefix of database and role names, so that platforms can share a server. Default: namespace, name and a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 30), pattern(r"^[a-z_][a-z0-9_]*$"))]
     pub prefix: Option<String>,
@@ -110,7 +110,7 @@ pub struct ManagedMongodb {
     #[serde(default = "one")]
     #[x_kube(
         validation = Rule::new("self == 1 || self == 3").message("mongodb.managed.members must be 1 or 3"),
-        validation = Rule::new("self >= oldSelf").message("mongodb.managed.members may grow from 1 to 3 but not shrink")
+        validation = Rule::new("self >= oldSelf").message("mongodb.managed.members may grow from 1 to 3 but not shrink: what is left would have no majority; to run one member, dump the databases and load them into a new platform")
     )]
     pub members: i32,
     /// The volume of each member.
@@ -140,7 +140,7 @@ pub struct ExternalMongodb {
     pub replica_set: Option<String>,
     /// A Secret with `username` and `password` of a user that may create users.
     pub credentials_secret_ref: SecretReference,
-    /// Prefix of database and user names, so that platforms can share a server. Default: namespace and name.
+    /// Prefix of database and user names, so that platforms can share a server. Default: namespace, name and a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 30), pattern(r"^[a-z_][a-z0-9_]*$"))]
     pub prefix: Option<String>,
@@ -185,7 +185,7 @@ pub struct ManagedRabbitmq {
     #[serde(default = "one")]
     #[x_kube(
         validation = Rule::new("self == 1 || self == 3").message("rabbitmq.managed.replicas must be 1 or 3"),
-        validation = Rule::new("self >= oldSelf").message("rabbitmq.managed.replicas may grow from 1 to 3 but not shrink")
+        validation = Rule::new("self >= oldSelf").message("rabbitmq.managed.replicas may grow from 1 to 3 but not shrink: queues would lose their majority; to run one node, make a new platform")
     )]
     pub replicas: i32,
     /// The volume of each node.
@@ -213,10 +213,10 @@ pub struct ExternalRabbitmq {
     #[serde(default = "amqp_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// A virtual host for this platform alone.
-    #[serde(default = "amqp_vhost")]
+    /// A virtual host for this platform alone, which has to exist. Default: `namespace.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
-    pub vhost: String,
+    pub vhost: Option<String>,
     /// A Secret with `username` and `password` of a user with all permissions in that virtual host. The services share
     /// it, because AMQP cannot create users.
     pub credentials_secret_ref: SecretReference,
@@ -227,10 +227,6 @@ pub struct ExternalRabbitmq {
 
 fn amqp_port() -> i32 {
     5672
-}
-
-fn amqp_vhost() -> String {
-    "/".to_owned()
 }
 
 fn one() -> i32 {
@@ -275,14 +271,12 @@ pub type Credentials = SecretReference;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size. It can grow if the storage class allows expansion, and cannot shrink.
+    /// Size. It can grow if the storage class allows expansion, and cannot shrink below the size of the volumes.
     #[serde(default = "default_size")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(
         validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
-            .message("storage.size must be a quantity above 0, such as 10Gi"),
-        validation = Rule::new("!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0")
-            .message("storage.size may grow but not shrink")
+            .message("storage.size must be a quantity above 0, such as 10Gi")
     )]
     pub size: String,
     /// Its storage class. Default: the cluster's.

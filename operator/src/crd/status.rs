@@ -10,7 +10,7 @@ pub struct EventPlatformStatus {
     /// The generation of the spec that was reconciled.
     #[serde(default)]
     pub observed_generation: Option<i64>,
-    /// The desired version of the programs.
+    /// The version that all programs run. While they are being updated, the one before.
     #[serde(default)]
     #[schemars(length(max = 128))]
     pub version: Option<String>,
@@ -97,4 +97,24 @@ pub struct DependencyStatus {
     /// The Secret with its credentials.
     #[schemars(length(max = 253))]
     pub secret_name: String,
+    /// On a managed server: its image, from which no major step is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub image: Option<String>,
+    /// On a managed server: the version in the tag of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub version: Option<String>,
+    /// On a managed server: the size of its smallest volume. The spec's size may go back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    pub storage: Option<String>,
+    /// On an external server: the prefix of the platform's databases and users. It is kept as long as the Secrets are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub prefix: Option<String>,
+    /// On an external RabbitMQ: the platform's virtual host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub vhost: Option<String>,
 }

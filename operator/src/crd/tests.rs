@@ -97,6 +97,18 @@ fn storage_grows_but_never_shrinks_nor_changes_its_class() {
     accepts_change(sized("1Gi"), sized("1.5Gi"));
     accepts_change(sized("1Gi"), sized("1024Mi"));
     rejects_change(sized("1Gi"), sized("900Mi"), "may grow but not shrink");
+    // Back to what the volumes have, if they could not grow.
+    let with_volume = |size: &str| {
+        let mut platform = platform(sized(size));
+        platform["status"]["dependencies"] = json!([
+            {"name": "mongodb", "endpoint": "e", "secretName": "s", "storage": "1Gi"},
+            {"name": "postgres", "endpoint": "e", "secretName": "s", "storage": "1Mi"},
+        ]);
+        platform
+    };
+    assert_eq!(rejections(Some(&with_volume("2Gi")), &with_volume("1Gi")), Vec::<String>::new());
+    let below = rejections(Some(&with_volume("2Gi")), &with_volume("900Mi"));
+    assert!(below.iter().any(|message| message.contains("may grow but not shrink")), "{below:?}");
     rejects_change(classed("fast"), classed("slow"), "className cannot be changed");
     rejects_change(
         sized("1Gi"),

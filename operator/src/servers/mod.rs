@@ -6,20 +6,23 @@ mod mongodb;
 mod postgres;
 mod rabbitmq;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use ::mongodb as driver;
 use futures::future::BoxFuture;
 use platform::config::Secret;
+
+use crate::program::Program;
 
 /// Time limit for all work on one server.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 /// Time limit for one connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A user and its own database.
+/// A program's user and database.
 #[derive(Clone, Debug)]
 pub struct Account {
+    pub program: Program,
     pub user: String,
     pub password: Secret,
     pub database: String,
@@ -42,6 +45,8 @@ pub struct PostgresTarget {
     pub password: Secret,
     pub tls: Option<TlsTarget>,
     pub accounts: Vec<Account>,
+    /// The mark on the roles. `None` on a server of the platform's own.
+    pub owner: Option<String>,
 }
 
 /// A MongoDB replica set and the accounts on it.
@@ -58,6 +63,8 @@ pub struct MongodbTarget {
     pub password: Secret,
     pub tls: Option<TlsTarget>,
     pub accounts: Vec<Account>,
+    /// The mark on the users. `None` on a replica set of the platform's own.
+    pub owner: Option<String>,
 }
 
 /// A RabbitMQ broker. Its definitions hold its users.
@@ -65,6 +72,8 @@ pub struct MongodbTarget {
 pub struct RabbitmqTarget {
     pub url: Secret,
     pub tls: Option<TlsTarget>,
+    /// The mark on the virtual host. `None` on a broker of the platform's own.
+    pub owner: Option<String>,
 }
 
 /// The servers of a platform and what has to be on them.
@@ -73,6 +82,13 @@ pub struct Targets {
     pub postgres: PostgresTarget,
     pub mongodb: MongodbTarget,
     pub rabbitmq: RabbitmqTarget,
+}
+
+/// What was found on a server that is ready.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Prepared {
+    /// The programs whose databases hold nothing.
+    pub empty: BTreeSet<Program>,
 }
 
 /// Why a server is not ready.
@@ -88,6 +104,9 @@ pub enum ServerFailure {
     /// It answers, but rejects a request.
     #[error("{0}")]
     Refused(String),
+    /// What the platform would create is there already, and somebody else's.
+    #[error("{0}")]
+    NameTaken(String),
 }
 
 impl ServerFailure {
@@ -98,6 +117,7 @@ impl ServerFailure {
             Self::AuthFailed(_) => "AuthFailed",
             Self::NotReady(_) => "Starting",
             Self::Refused(_) => "Refused",
+            Self::NameTaken(_) => "NameTaken",
         }
     }
 }
@@ -105,10 +125,10 @@ impl ServerFailure {
 /// Prepares the servers for the programs.
 pub trait Servers: Send + Sync {
     /// Creates missing roles and databases.
-    fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<(), ServerFailure>>;
+    fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>>;
     /// Initiates the replica set and creates missing users.
-    fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<(), ServerFailure>>;
-    /// Checks that a user can log in.
+    fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>>;
+    /// Checks that a user can log in, and that a shared virtual host is the platform's.
     fn rabbitmq<'a>(&'a self, target: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>>;
 }
 
@@ -117,11 +137,11 @@ pub trait Servers: Send + Sync {
 pub struct NetworkServers;
 
 impl Servers for NetworkServers {
-    fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
+    fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
         Box::pin(bounded("PostgreSQL", postgres::prepare(target.clone())))
     }
 
-    fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
+    fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
         Box::pin(bounded("MongoDB", mongodb::prepare(target.clone())))
     }
 
@@ -131,9 +151,10 @@ impl Servers for NetworkServers {
 }
 
 /// Runs `work` in its own task: a driver's futures must not be dropped midway.
-async fn bounded<F>(server: &str, work: F) -> Result<(), ServerFailure>
+async fn bounded<T, F>(server: &str, work: F) -> Result<T, ServerFailure>
 where
-    F: Future<Output = Result<(), ServerFailure>> + Send + 'static,
+    T: Send + 'static,
+    F: Future<Output = Result<T, ServerFailure>> + Send + 'static,
 {
     match tokio::time::timeout(TIMEOUT, tokio::spawn(work)).await {
         Ok(Ok(result)) => result,

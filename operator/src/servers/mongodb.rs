@@ -1,4 +1,9 @@
 //! MongoDB: initiates the replica set once, adds its members one by one, and creates a user for each program.
+//!
+//! A user on a replica set that others use too carries the platform's mark in its custom data. Without that mark, an existing
+//! user is never changed: it may belong to another platform.
+
+use std::collections::BTreeSet;
 
 use bson::{Document, doc};
 use mongodb::{
@@ -6,7 +11,7 @@ use mongodb::{
     options::{ClientOptions, Credential, ServerAddress, Tls, TlsOptions},
 };
 
-use super::{Account, CONNECT_TIMEOUT, MongodbTarget, ServerFailure, authority_file, is_mongodb_auth};
+use super::{Account, CONNECT_TIMEOUT, MongodbTarget, Prepared, ServerFailure, authority_file, is_mongodb_auth};
 
 /// The state of a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,7 +24,7 @@ enum Member {
 }
 
 /// Initiates and grows a managed replica set, and creates missing users.
-pub(super) async fn prepare(target: MongodbTarget) -> Result<(), ServerFailure> {
+pub(super) async fn prepare(target: MongodbTarget) -> Result<Prepared, ServerFailure> {
     let admin = match &target.initiate {
         None => client(&target, &target.hosts, false, Some((&target.admin, "admin"))).await?,
         Some(set) => {
@@ -123,41 +128,99 @@ fn with_next_member(mut config: Document, hosts: &[String]) -> Option<Document> 
     Some(config)
 }
 
-async fn create_accounts(admin: &Client, target: &MongodbTarget) -> Result<(), ServerFailure> {
+async fn create_accounts(admin: &Client, target: &MongodbTarget) -> Result<Prepared, ServerFailure> {
     admin.database("admin").run_command(doc! { "ping": 1 }).await.map_err(|error| failure(&error))?;
+    let mut empty = BTreeSet::new();
     for account in &target.accounts {
-        if !can_log_in(target, account).await {
-            create_or_update_user(admin, account).await?;
+        let is_empty = match is_empty(target, account).await {
+            Ok(is_empty) => {
+                mark_user(admin, target, account).await?;
+                is_empty
+            }
+            Err(ServerFailure::AuthFailed(_)) => {
+                create_or_take_user(admin, target, account).await?;
+                is_empty(target, account).await?
+            }
+            // That says nothing about the user.
+            Err(failure) => return Err(failure),
+        };
+        if is_empty {
+            empty.insert(account.program);
+        }
+    }
+    Ok(Prepared { empty })
+}
+
+/// Logs in as the user of a program. Returns whether its database has no collections.
+async fn is_empty(target: &MongodbTarget, account: &Account) -> Result<bool, ServerFailure> {
+    let direct = target.initiate.is_some() && target.hosts.len() == 1;
+    let mut own = target.clone();
+    own.password = account.password.clone();
+    own.replica_set = target.replica_set.clone().or_else(|| target.initiate.clone().filter(|_| !direct));
+    let client = client(&own, &target.hosts, direct, Some((&account.user, &account.database))).await?;
+    let collections = client.database(&account.database).list_collection_names().await;
+    client.shutdown().await;
+    collections.map(|collections| collections.is_empty()).map_err(|error| failure(&error))
+}
+
+/// The user of a program as the server describes it.
+async fn user(admin: &Client, account: &Account) -> Result<Option<Document>, ServerFailure> {
+    let database = admin.database(&account.database);
+    let found = database.run_command(doc! { "usersInfo": &account.user }).await.map_err(|error| failure(&error))?;
+    let users = found.get_array("users").map(Vec::as_slice).unwrap_or_default();
+    Ok(users.first().and_then(|user| user.as_document().cloned()))
+}
+
+/// The mark of a user.
+fn mark(user: &Document) -> Option<&str> {
+    user.get_document("customData").ok()?.get_str("owner").ok()
+}
+
+/// What makes the user of a program the platform's. `None` if it is somebody else's.
+fn verb(found: Option<&Document>, owner: Option<&str>) -> Option<&'static str> {
+    match (found, owner) {
+        (None, _) => Some("createUser"),
+        // Nobody else uses a replica set of the platform's own.
+        (Some(_), None) => Some("updateUser"),
+        (Some(user), Some(owner)) => (mark(user) == Some(owner)).then_some("updateUser"),
+    }
+}
+
+/// Marks the user of an older release, which knows its password and so is the platform's.
+async fn mark_user(admin: &Client, target: &MongodbTarget, account: &Account) -> Result<(), ServerFailure> {
+    let Some(owner) = &target.owner else { return Ok(()) };
+    let found = user(admin, account).await?;
+    if found.is_some_and(|user| mark(&user).is_none()) {
+        let command = doc! { "updateUser": &account.user, "customData": { "owner": owner } };
+        // Without the right to mark it, the user works all the same.
+        if let Err(error) = admin.database(&account.database).run_command(command).await {
+            tracing::warn!(user = account.user, %error, "a user cannot be marked as the platform's");
         }
     }
     Ok(())
 }
 
-async fn can_log_in(target: &MongodbTarget, account: &Account) -> bool {
-    let direct = target.initiate.is_some() && target.hosts.len() == 1;
-    let mut own = target.clone();
-    own.password = account.password.clone();
-    own.replica_set = target.replica_set.clone().or_else(|| target.initiate.clone().filter(|_| !direct));
-    let Ok(client) = client(&own, &target.hosts, direct, Some((&account.user, &account.database))).await else {
-        return false;
+/// Creates the user of a program, or sets the password of its own.
+async fn create_or_take_user(admin: &Client, target: &MongodbTarget, account: &Account) -> Result<(), ServerFailure> {
+    let found = user(admin, account).await?;
+    let Some(verb) = verb(found.as_ref(), target.owner.as_deref()) else {
+        let (user, database, owner) = (&account.user, &account.database, target.owner.as_deref().unwrap_or_default());
+        return Err(ServerFailure::NameTaken(format!(
+            "MongoDB: user {user} of {database} exists and is not marked as this platform's; nothing was changed. Set \
+             mongodb.external.prefix of one of the platforms, or if it is this platform's own, run as the administrator: \
+             db.getSiblingDB('{database}').updateUser('{user}', {{customData: {{owner: '{owner}'}}}})"
+        )));
     };
-    let answer = client.database(&account.database).run_command(doc! { "ping": 1 }).await;
-    client.shutdown().await;
-    answer.is_ok()
-}
-
-/// Creates the user of a program, or sets the password of an existing one.
-async fn create_or_update_user(admin: &Client, account: &Account) -> Result<(), ServerFailure> {
-    let database = admin.database(&account.database);
-    let found = database.run_command(doc! { "usersInfo": &account.user }).await.map_err(|error| failure(&error))?;
-    let exists = found.get_array("users").is_ok_and(|users| !users.is_empty());
-    let verb = if exists { "updateUser" } else { "createUser" };
     let roles = vec![
         doc! { "role": "readWrite", "db": &account.database },
         // collMod sets the validators.
         doc! { "role": "dbAdmin", "db": &account.database },
     ];
-    let command = doc! { verb: &account.user, "pwd": account.password.expose(), "roles": roles };
+    let mut command = doc! { verb: &account.user, "pwd": account.password.expose(), "roles": roles };
+    if let Some(owner) = &target.owner {
+        command.insert("customData", doc! { "owner": owner });
+    }
+    let database = admin.database(&account.database);
     database.run_command(command).await.map(drop).map_err(|error| failure(&error))
 }
 
@@ -222,6 +285,18 @@ mod tests {
         assert!(matches!(decide(&[Uninitiated, Unreachable, Uninitiated]), Decision::Wait(_)));
         assert!(matches!(decide(&[Uninitiated, Other, Unreachable]), Decision::Wait(_)));
         assert_eq!(decide(&[Unreachable, Unreachable, Unreachable]), Decision::Unreachable);
+    }
+
+    #[test]
+    fn only_a_marked_user_is_changed_where_others_have_users_too() {
+        let unmarked = doc! { "user": "event_service", "customData": {} };
+        let marked = doc! { "user": "event_service", "customData": { "owner": "one" } };
+
+        assert_eq!(verb(None, Some("one")), Some("createUser"));
+        assert_eq!(verb(Some(&marked), Some("one")), Some("updateUser"));
+        assert_eq!(verb(Some(&marked), Some("other")), None);
+        assert_eq!(verb(Some(&unmarked), Some("one")), None);
+        assert_eq!(verb(Some(&unmarked), None), Some("updateUser"));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     apply::{Applier, Outcome},
-    build::{Blueprint, Plan},
+    blueprint::Blueprint,
+    build::Plan,
     dereference::ClusterState,
     error::Result,
     resource::Resource,
@@ -48,11 +49,16 @@ impl Stages<'_> {
     async fn run_in_order(&mut self) -> Result<()> {
         let plan = self.plan;
         self.apply_credentials().await?;
+        self.report.dependencies.clone_from(&plan.dependencies);
+        self.report.observe_volumes(self.cluster);
         self.apply_all(&plan.foundation).await?;
+        if self.report.stopped && self.blueprint.programs_running {
+            self.report.pending.push("the servers stop once the pods of the programs have ended".to_owned());
+        }
         self.apply_servers().await?;
         self.delete_stuck_pods().await?;
-        let failures = self.prepare_servers().await;
-        let complete = self.apply_programs(&failures).await?;
+        let (failures, prepared) = self.prepare_servers().await;
+        let complete = self.apply_programs(&failures, &prepared).await?;
         for resource in &plan.exposure {
             // A new platform gets its ingress only once there is a program behind it.
             if complete || self.cluster.get(resource.kind, &resource.name).is_some() {

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::{Failures, Stages};
 use crate::{
-    build::Program,
     error::Result,
+    program::Program,
     resource::{Kind, Resource},
-    rollout::{failure_log, is_current, is_rolled, progress},
+    rollout::{failure_log, is_current, is_rolled, job_failure, progress},
+    servers::Prepared,
     status::Verdict,
 };
 
@@ -27,7 +28,7 @@ enum Gate {
 
 impl Stages<'_> {
     /// Migrates and applies each program whose gates are open. Returns whether all were applied.
-    pub(super) async fn apply_programs(&mut self, failures: &Failures) -> Result<bool> {
+    pub(super) async fn apply_programs(&mut self, failures: &Failures, prepared: &Prepared) -> Result<bool> {
         let plan = self.plan;
         let stopped = self.report.stopped;
         let mut waiting = Vec::new();
@@ -35,7 +36,7 @@ impl Stages<'_> {
         let mut held = Vec::new();
         for (program, resources) in &plan.programs {
             let gate = match plan.migration(*program) {
-                Some(job) if !stopped => self.migrate(*program, job, failures).await?,
+                Some(job) if !stopped => self.migrate(*program, job, failures, prepared).await?,
                 _ => Gate::Open,
             };
             match gate {
@@ -68,6 +69,17 @@ impl Stages<'_> {
         let changes =
             resources.iter().any(|resource| resource.kind == Kind::Deployment && !is_current(self.cluster, resource));
         let live = self.cluster.get(Kind::StatefulSet, &set.name);
+        let nodes = set.object["spec"]["replicas"].as_i64().unwrap_or(1);
+        let is_new =
+            self.cluster.get(Kind::Deployment, &self.blueprint.identity.resource_name(program.name())).is_none();
+        // A queue that is declared while nodes are away has members on the others only.
+        if program.uses_rabbitmq()
+            && is_new
+            && nodes > 1
+            && let Some(progress) = progress(self.cluster, set)
+        {
+            return Some(format!("{} waits for every node of rabbitmq: {progress}", program.name()));
+        }
         if !program.uses_rabbitmq() || !changes || live.is_some_and(|live| is_rolled(set, live)) {
             return None;
         }
@@ -75,11 +87,17 @@ impl Stages<'_> {
         Some(format!("{} waits for rabbitmq: {progress}", program.name()))
     }
 
-    async fn migrate(&mut self, program: Program, job: &Resource, failures: &Failures) -> Result<Gate> {
+    async fn migrate(
+        &mut self,
+        program: Program,
+        job: &Resource,
+        failures: &Failures,
+        prepared: &Prepared,
+    ) -> Result<Gate> {
         let live = self.cluster.get(Kind::Job, &job.name).cloned();
         if let Some(live) = &live {
             if condition(live, "Complete").is_some() {
-                return Ok(Gate::Open);
+                return self.check_database(program, job, live, prepared).await;
             }
             if let Some(failed) = condition(live, "Failed") {
                 return self.failed_migration(program, job, live, failed).await;
@@ -92,7 +110,29 @@ impl Stages<'_> {
             return Ok(Gate::Waiting(format!("{} waits for {server}: {failure}", program.name())));
         }
         self.apply(job).await?;
-        Ok(Gate::Waiting(format!("{} is being migrated by job {}", program.name(), job.name)))
+        let why = live.and_then(|live| job_failure(self.cluster, &live));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Ok(Gate::Waiting(format!("{} is being migrated by job {}{why}", program.name(), job.name)))
+    }
+
+    /// Whether a migrated database still has its schema. Deletes the Job if not, so that it is migrated again.
+    async fn check_database(
+        &mut self,
+        program: Program,
+        job: &Resource,
+        live: &Value,
+        prepared: &Prepared,
+    ) -> Result<Gate> {
+        if !prepared.empty.contains(&program) {
+            return Ok(Gate::Open);
+        }
+        let identity = self.blueprint.identity;
+        self.applier.delete(identity, Kind::Job, &job.name, live, DeleteParams::background()).await?;
+        self.cluster.remove(Kind::Job, &job.name);
+        Ok(Gate::Waiting(format!(
+            "the database of {} has been emptied: it has lost its data, and is migrated again",
+            program.name()
+        )))
     }
 
     /// Says why a migration failed. Deletes its Job when it is time to retry.

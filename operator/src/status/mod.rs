@@ -97,6 +97,11 @@ impl Report {
         self.ready().holds()
     }
 
+    /// Whether the platform is stopped, and nothing is left to do for that.
+    pub fn is_at_rest(&self) -> bool {
+        self.stopped && self.pending.is_empty() && self.degraded.is_empty()
+    }
+
     fn ready(&self) -> Verdict {
         if self.paused {
             return Verdict::unknown("Paused", "management is Paused; set it to Managed to resume reconciliation");

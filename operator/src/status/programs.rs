@@ -2,10 +2,12 @@
 
 use super::{Report, Verdict};
 use crate::{
-    build::{Blueprint, Plan, Program, connections, deployment},
-    crd::{DependencyStatus, Management, ServiceStatus},
-    credentials::Credential,
+    blueprint::Blueprint,
+    build::{Plan, dependencies::dependencies, deployment},
+    crd::{Management, ServiceStatus},
     dereference::ClusterState,
+    program::Program,
+    quantity,
     resource::{Kind, Resource},
     rollout,
 };
@@ -15,9 +17,20 @@ impl Report {
     pub fn describe(&mut self, blueprint: &Blueprint<'_>) {
         self.paused = blueprint.spec.management == Management::Paused;
         self.stopped = blueprint.is_stopped();
-        self.version = Some(blueprint.version().to_owned());
         self.url = Some(blueprint.public_url());
-        self.dependencies = dependencies(blueprint);
+        // What is in use stays until it is known what comes instead.
+        if self.dependencies.is_empty() {
+            self.dependencies = dependencies(blueprint);
+        }
+    }
+
+    /// Reports the sizes of the servers' volumes.
+    pub fn observe_volumes(&mut self, cluster: &ClusterState) {
+        for dependency in &mut self.dependencies {
+            let claims = cluster.claims_of(&dependency.name);
+            let sizes = claims.filter_map(|claim| claim["spec"]["resources"]["requests"]["storage"].as_str());
+            dependency.storage = sizes.min_by_key(|size| quantity::parse(size)).map(str::to_owned);
+        }
     }
 
     /// Reports whether the programs serve, and the pods of each. Without a plan, those of whatever version is running.
@@ -29,7 +42,8 @@ impl Report {
             let live = cluster.get(Kind::Deployment, &name);
             let available = live.and_then(|live| live["status"]["availableReplicas"].as_i64()).unwrap_or(0);
             if available == 0 {
-                missing.push(program.name());
+                let why = live.and_then(|live| rollout::failure(cluster, program.name(), live));
+                missing.push(format!("{}{}", program.name(), why.map(|why| format!(" ({why})")).unwrap_or_default()));
             }
             let deployment = plan.and_then(|plan| deployment_of(plan, program));
             let progress = deployment.and_then(|deployment| rollout::progress(cluster, deployment));
@@ -48,6 +62,12 @@ impl Report {
             });
             self.pending.extend(progress);
         }
+        if let Some(plan) = plan
+            && plan.programs.iter().all(|(program, _)| is_rolled_out(cluster, plan, *program))
+            && !self.stopped
+        {
+            self.version = Some(blueprint.version().to_owned());
+        }
         self.available = match missing.as_slice() {
             _ if self.stopped => Verdict::no("Stopped", "management is Stopped: no pods run"),
             [] => Verdict::yes("Serving", "every program has a ready pod"),
@@ -56,22 +76,14 @@ impl Report {
     }
 }
 
+/// Whether every pod of a program is of the desired version.
+fn is_rolled_out(cluster: &ClusterState, plan: &Plan, program: Program) -> bool {
+    deployment_of(plan, program).is_some_and(|deployment| {
+        rollout::is_current(cluster, deployment) && rollout::progress(cluster, deployment).is_none()
+    })
+}
+
 fn deployment_of(plan: &Plan, program: Program) -> Option<&Resource> {
     let resources = plan.programs.iter().find(|(of, _)| *of == program).map(|(_, resources)| resources)?;
     resources.iter().find(|resource| resource.kind == Kind::Deployment)
-}
-
-fn dependencies(blueprint: &Blueprint<'_>) -> Vec<DependencyStatus> {
-    let address = |(host, port): (String, u16)| format!("{host}:{port}");
-    let servers = [
-        ("postgres", address(connections::postgres_endpoint(blueprint)), Credential::Postgres),
-        ("mongodb", connections::mongodb_hosts(blueprint).join(","), Credential::Mongodb),
-        ("rabbitmq", address(connections::rabbitmq_endpoint(blueprint)), Credential::Rabbitmq),
-    ];
-    let status = |(name, endpoint, credential): (&str, String, Credential)| DependencyStatus {
-        name: name.to_owned(),
-        endpoint,
-        secret_name: connections::secret_name(blueprint, credential),
-    };
-    servers.map(status).into()
 }

@@ -2,7 +2,7 @@
 //! that can be restarted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +12,9 @@ use eventplatform_operator::{
     controller::{Operator, error_policy, reconcile},
     crd::EventPlatform,
     error::Error,
-    servers::{MongodbTarget, PostgresTarget, RabbitmqTarget, ServerFailure, Servers},
+    program::Program,
+    resource::hash,
+    servers::{MongodbTarget, PostgresTarget, Prepared, RabbitmqTarget, ServerFailure, Servers},
     settings::Settings,
 };
 use futures::future::BoxFuture;
@@ -32,26 +34,30 @@ use crate::server::ApiServer;
 #[derive(Default)]
 pub(crate) struct FakeServers {
     failures: Mutex<BTreeMap<&'static str, ServerFailure>>,
+    /// The programs whose databases somebody has emptied.
+    emptied: Mutex<BTreeSet<Program>>,
 }
 
 impl FakeServers {
-    fn answer(&self, server: &str) -> BoxFuture<'_, Result<(), ServerFailure>> {
-        let failure = self.failures.lock().unwrap().get(server).cloned();
-        Box::pin(async move { failure.map_or(Ok(()), Err) })
+    fn answer(&self, server: &str) -> Result<Prepared, ServerFailure> {
+        match self.failures.lock().unwrap().get(server).cloned() {
+            Some(failure) => Err(failure),
+            None => Ok(Prepared { empty: self.emptied.lock().unwrap().clone() }),
+        }
     }
 }
 
 impl Servers for FakeServers {
-    fn postgres<'a>(&'a self, _: &'a PostgresTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        self.answer("postgres")
+    fn postgres<'a>(&'a self, _: &'a PostgresTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
+        Box::pin(async { self.answer("postgres") })
     }
 
-    fn mongodb<'a>(&'a self, _: &'a MongodbTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        self.answer("mongodb")
+    fn mongodb<'a>(&'a self, _: &'a MongodbTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
+        Box::pin(async { self.answer("mongodb") })
     }
 
     fn rabbitmq<'a>(&'a self, _: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        self.answer("rabbitmq")
+        Box::pin(async { self.answer("rabbitmq").map(drop) })
     }
 }
 
@@ -77,8 +83,12 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     /// Whether Jobs fail.
     pub(crate) migrations_fail: bool,
+    /// Whether Jobs do not end.
+    pub(crate) migrations_hang: bool,
     /// A StatefulSet whose pods do not change.
     pub(crate) slow: Option<&'static str>,
+    /// Images that cannot be pulled.
+    pub(crate) missing_images: Vec<&'static str>,
     operator: Arc<Operator>,
 }
 
@@ -88,7 +98,16 @@ impl Cluster {
         let servers = Arc::new(FakeServers::default());
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let operator = operator(&api, &servers, &clock);
-        let mut cluster = Self { api, servers, clock, migrations_fail: false, slow: None, operator };
+        let mut cluster = Self {
+            api,
+            servers,
+            clock,
+            migrations_fail: false,
+            migrations_hang: false,
+            slow: None,
+            missing_images: Vec::new(),
+            operator,
+        };
         let spec = if let Scenario::Specified(spec) = &scenario { spec.clone() } else { json!({}) };
         cluster.api.put(
             "eventplatforms",
@@ -117,6 +136,11 @@ impl Cluster {
             Some(failure) => failures.insert(server, failure),
             None => failures.remove(server),
         };
+    }
+
+    /// Empties the database of a program. Its next migration fills it again.
+    pub(crate) fn empty_database(&self, program: Program) {
+        self.servers.emptied.lock().unwrap().insert(program);
     }
 
     /// Replaces the operator with one that has no memory.
@@ -173,31 +197,42 @@ impl Cluster {
     }
 
     fn versions(&self) -> Vec<String> {
-        let plurals =
-            ["deployments", "statefulsets", "jobs", "secrets", "services", "eventplatforms", "networkpolicies"];
+        let plurals = [
+            "deployments",
+            "statefulsets",
+            "persistentvolumeclaims",
+            "pods",
+            "jobs",
+            "secrets",
+            "services",
+            "eventplatforms",
+            "networkpolicies",
+        ];
         let objects = plurals.iter().flat_map(|plural| self.api.list(plural));
         objects.map(|object| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Does the work of the cluster's controllers.
     pub(crate) fn settle(&self) {
-        for plural in ["deployments", "statefulsets"] {
-            for object in self.api.list(plural).into_iter().filter(|object| !self.is_slow(object)) {
-                let replicas = object["spec"]["replicas"].clone();
-                let status = json!({
-                    "observedGeneration": object["metadata"]["generation"], "replicas": replicas,
-                    "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
-                });
-                self.write_status(plural, &object, status);
-                if plural == "statefulsets" {
-                    self.make_claim(&object);
-                }
-            }
+        for deployment in self.api.list("deployments") {
+            let replicas = &deployment["spec"]["replicas"];
+            let status = json!({
+                "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas,
+                "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
+            });
+            self.write_status("deployments", &deployment, status);
         }
-        for job in self.api.list("jobs") {
+        for set in self.api.list("statefulsets").into_iter().filter(|set| !self.is_slow(set)) {
+            self.roll_out(&set);
+            self.make_claim(&set);
+        }
+        for job in self.api.list("jobs").into_iter().filter(|_| !self.migrations_hang) {
             let type_ = if self.migrations_fail { "Failed" } else { "Complete" };
             let since = self.clock.now().to_rfc3339();
             if job["status"]["conditions"][0]["type"] != type_ {
+                let component = job["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap();
+                let of = |program: &Program| component == format!("{}-migrate", program.name());
+                self.servers.emptied.lock().unwrap().retain(|program| !of(program));
                 let condition = json!({
                     "type": type_, "status": "True", "lastTransitionTime": since,
                     "message": "Job has reached the specified backoff limit",
@@ -205,6 +240,34 @@ impl Cluster {
                 self.write_status("jobs", &job, json!({ "conditions": [condition] }));
             }
         }
+    }
+
+    /// Starts the pods of a StatefulSet with its latest revision. Its first pod is an object only while it cannot start: it
+    /// is then not replaced, whatever the set says, until somebody deletes it.
+    fn roll_out(&self, set: &Value) {
+        let template = &set["spec"]["template"];
+        let (revision, replicas) = (hash(template), set["spec"]["replicas"].as_i64().unwrap_or(1));
+        let pod = format!("{}-0", set["metadata"]["name"].as_str().unwrap());
+        let image = template["spec"]["containers"][0]["image"].as_str().unwrap();
+        let stuck = self.api.get("pods", &pod).map(|pod| pod["metadata"]["labels"]["controller-revision-hash"].clone());
+        let starts = match &stuck {
+            _ if replicas == 0 => true,
+            Some(stuck) if *stuck != *revision => false,
+            _ => !self.missing_images.contains(&image),
+        };
+        match (&stuck, starts) {
+            (None, false) => self.api.put("pods", unpullable(&pod, set, &revision, image)),
+            (Some(_), true) => self.api.remove("pods", &pod),
+            _ => {}
+        }
+        let outdated = i64::from(!starts && stuck.is_some_and(|stuck| stuck != *revision));
+        let current = set["status"]["currentRevision"].as_str().filter(|_| !starts).unwrap_or(&revision);
+        let status = json!({
+            "observedGeneration": set["metadata"]["generation"], "replicas": replicas,
+            "updatedReplicas": replicas - outdated, "readyReplicas": replicas - i64::from(!starts),
+            "currentRevision": current, "updateRevision": revision,
+        });
+        self.write_status("statefulsets", set, status);
     }
 
     fn is_slow(&self, object: &Value) -> bool {
@@ -238,6 +301,19 @@ impl Cluster {
             }
         }
     }
+}
+
+/// A pod whose image cannot be pulled.
+fn unpullable(name: &str, set: &Value, revision: &str, image: &str) -> Value {
+    let mut labels = set["spec"]["template"]["metadata"]["labels"].clone();
+    labels["controller-revision-hash"] = json!(revision);
+    let waiting = json!({ "reason": "ImagePullBackOff", "message": format!("Back-off pulling image {image:?}") });
+    let owner = json!({ "kind": "StatefulSet", "name": set["metadata"]["name"], "uid": set["metadata"]["uid"] });
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "labels": labels, "ownerReferences": [owner] },
+        "status": { "phase": "Pending", "containerStatuses": [{ "state": { "waiting": waiting } }] },
+    })
 }
 
 fn operator(api: &ApiServer, servers: &Arc<FakeServers>, clock: &Clock) -> Arc<Operator> {

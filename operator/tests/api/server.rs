@@ -1,7 +1,7 @@
 //! An API server in memory, with enough of server-side apply, defaults and versions to detect changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -19,20 +19,34 @@ type Key = (String, String, String);
 #[derive(Clone)]
 struct Stored {
     object: Value,
-    /// What each field manager has applied last.
-    applied: BTreeMap<String, Value>,
+    /// The fields of each field manager, by its name and whether it applies them or writes them otherwise.
+    managers: Managers,
+}
+
+type Managers = BTreeMap<(String, Operation), Value>;
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Operation {
+    Apply,
+    Update,
 }
 
 #[derive(Default)]
 struct State {
+    /// Kinds in plural that the server does not know, besides [`UNKNOWN`].
+    unknown: Vec<&'static str>,
     objects: BTreeMap<Key, Stored>,
     version: u64,
     writes: Vec<String>,
+    /// Names of the Secrets whose data was given away.
+    disclosed: BTreeSet<String>,
     events: Vec<String>,
     /// Every request fails after this many writes.
     crash_after: Option<usize>,
-    /// The forbidden `verb plural`.
-    forbidden: Option<String>,
+    /// The denied `verb plural`, and the answer to it.
+    denied: Option<(String, u16, String)>,
+    /// Whether volumes can be expanded.
+    rigid: bool,
     /// The Secret that somebody else writes just before the operator.
     contended: Option<String>,
 }
@@ -43,7 +57,7 @@ pub(crate) struct ApiServer {
     state: Arc<Mutex<State>>,
 }
 
-/// Kinds that the server does not know.
+/// Kinds that the server never knows.
 const UNKNOWN: [&str; 2] = ["httproutes", "servicemonitors"];
 
 impl ApiServer {
@@ -62,6 +76,11 @@ impl ApiServer {
         std::mem::take(&mut self.state.lock().unwrap().writes)
     }
 
+    /// Names of the Secrets whose data was given away.
+    pub(crate) fn disclosed(&self) -> BTreeSet<String> {
+        self.state.lock().unwrap().disclosed.clone()
+    }
+
     /// Reasons of the events since the last call.
     pub(crate) fn take_events(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().events)
@@ -74,9 +93,31 @@ impl ApiServer {
         state.crash_after = writes;
     }
 
+    /// Uninstalls the definition of a kind, or installs it again.
+    pub(crate) fn forget_kind(&self, plural: &'static str, forgotten: bool) {
+        let unknown = &mut self.state.lock().unwrap().unknown;
+        unknown.retain(|known| *known != plural);
+        unknown.extend(forgotten.then_some(plural));
+    }
+
     /// Denies a permission.
     pub(crate) fn forbid(&self, verb_and_plural: Option<&str>) {
-        self.state.lock().unwrap().forbidden = verb_and_plural.map(str::to_owned);
+        let denied = verb_and_plural.map(|what| {
+            let (verb, plural) = what.split_once(' ').unwrap();
+            (what, 403, format!("User \"system:serviceaccount:x:y\" cannot {verb} resource \"{plural}\""))
+        });
+        self.deny(denied.as_ref().map(|(what, code, message)| (*what, *code, message.as_str())));
+    }
+
+    /// Answers `verb plural` with a code and a message.
+    pub(crate) fn deny(&self, denied: Option<(&str, u16, &str)>) {
+        self.state.lock().unwrap().denied =
+            denied.map(|(what, code, message)| (what.to_owned(), code, message.to_owned()));
+    }
+
+    /// Makes the storage class of the volumes one that cannot expand them.
+    pub(crate) fn forbid_expansion(&self) {
+        self.state.lock().unwrap().rigid = true;
     }
 
     /// Makes somebody else write a Secret just before the operator's next write to it.
@@ -127,6 +168,8 @@ impl ApiServer {
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let content_type = parts.headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
+        let accept = parts.headers.get("accept").map_or("", |value| value.to_str().unwrap());
+        let metadata_only = accept.contains("as=PartialObjectMetadata");
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         if query.get("watch").is_some_and(|watch| watch == "true") {
@@ -134,8 +177,12 @@ impl ApiServer {
             let silence = stream::pending::<Result<Bytes, Infallible>>();
             return Response::new(axum::body::Body::from_stream(silence));
         }
-        let (code, answer) =
+        let (code, mut answer) =
             self.state.lock().unwrap().handle(&parts.method, parts.uri.path(), &query, &content_type, body);
+        if metadata_only {
+            drop_content(&mut answer);
+        }
+        self.state.lock().unwrap().disclosed.extend(disclosed(&answer));
         Response::builder().status(code).body(serde_json::to_vec(&answer).unwrap().into()).unwrap()
     }
 }
@@ -154,17 +201,14 @@ impl State {
         let (namespace, plural) = (parts[at + 1].to_owned(), parts[at + 2].to_owned());
         let name = parts.get(at + 3).map(|name| (*name).to_owned());
         let subresource = parts.get(at + 4).copied();
-        if UNKNOWN.contains(&plural.as_str()) {
+        if UNKNOWN.iter().chain(&self.unknown).any(|unknown| *unknown == plural) {
             return failure(404, "NotFound", "the server could not find the requested resource");
         }
-        if self.forbidden.as_deref() == Some(&format!("{} {plural}", method.as_str().to_lowercase())) {
-            return failure(
-                403,
-                "Forbidden",
-                &format!("cannot {} resource \"{plural}\"", method.as_str().to_lowercase()),
-            );
+        let what = format!("{} {plural}", method.as_str().to_lowercase());
+        if let Some((_, code, message)) = self.denied.as_ref().filter(|(denied, ..)| *denied == what) {
+            return failure(*code, if *code == 403 { "Forbidden" } else { "InternalError" }, message);
         }
-        if plural == "events" {
+        if plural == "events" && method != Method::GET {
             self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());
             return (201, body);
         }
@@ -179,7 +223,10 @@ impl State {
             return failure(500, "InternalError", "the connection is gone");
         }
         match (method.as_str(), name) {
-            ("GET", None) => (200, self.list(&plural, query.get("labelSelector").map_or("", String::as_str))),
+            ("GET", None) => {
+                let selector = |kind: &str| query.get(kind).map_or("", String::as_str);
+                (200, self.list(&plural, selector("labelSelector"), selector("fieldSelector")))
+            }
             ("GET", Some(name)) => match self.objects.get(&(plural, namespace, name)) {
                 Some(stored) => (200, stored.object.clone()),
                 None => failure(404, "NotFound", "not found"),
@@ -190,7 +237,8 @@ impl State {
                 if self.objects.contains_key(&key) {
                     return failure(409, "AlreadyExists", "already exists");
                 }
-                (201, self.store(key, body, None))
+                let manager = (query["fieldManager"].clone(), Operation::Update);
+                (201, self.store(key, body.clone(), Some((manager, body))))
             }
             ("PATCH", Some(name)) => {
                 let key = (plural, namespace, name);
@@ -200,13 +248,29 @@ impl State {
                     self.apply(key, &body, &query["fieldManager"], forced)
                 } else {
                     let Some(stored) = self.objects.get(&key) else { return failure(404, "NotFound", "not found") };
+                    let size = "/spec/resources/requests/storage";
+                    if self.rigid && body.pointer(size).is_some_and(|new| Some(new) != stored.object.pointer(size)) {
+                        let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions \
+                                   the pvc must support resize";
+                        return failure(
+                            403,
+                            "Forbidden",
+                            &format!("persistentvolumeclaims {:?} is forbidden: {why}", key.2),
+                        );
+                    }
                     let mut object = stored.object.clone();
                     let expected = &body["metadata"]["resourceVersion"];
                     if !expected.is_null() && *expected != object["metadata"]["resourceVersion"] {
                         return failure(409, "Conflict", "the object has been modified");
                     }
                     merge_patch(&mut object, &body);
-                    (200, self.store(key, object, None))
+                    let manager = query.get("fieldManager").map(|name| (name.clone(), Operation::Update));
+                    let fields = manager.map(|manager| {
+                        let mut fields = stored.managers.get(&manager).cloned().unwrap_or_default();
+                        merge_patch(&mut fields, &body);
+                        (manager, fields)
+                    });
+                    (200, self.store(key, object, fields))
                 }
             }
             ("DELETE", Some(name)) => match self.objects.remove(&(plural, namespace, name)) {
@@ -227,12 +291,15 @@ impl State {
         self.store(key.clone(), object, None);
     }
 
-    fn list(&self, plural: &str, selector: &str) -> Value {
+    fn list(&self, plural: &str, labels: &str, fields: &str) -> Value {
+        let terms = |selector: &str| -> Vec<(String, String)> {
+            let terms = selector.split(',').filter_map(|term| term.split_once('='));
+            terms.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        };
+        let (labels, fields) = (terms(labels), terms(fields));
         let matches = |object: &Value| {
-            selector.split(',').filter(|term| !term.is_empty()).all(|term| {
-                let (key, value) = term.split_once('=').unwrap();
-                object["metadata"]["labels"][key] == value
-            })
+            labels.iter().all(|(key, value)| object["metadata"]["labels"][key] == **value)
+                && fields.iter().all(|(key, value)| object[key] == **value)
         };
         let items: Vec<Value> = self
             .objects
@@ -256,21 +323,25 @@ impl State {
             if !forced {
                 return failure(409, "Conflict", "conflict with another manager");
             }
+            let own = (manager.to_owned(), Operation::Apply);
             let others: Vec<&Value> =
-                before.applied.iter().filter(|(other, _)| *other != manager).map(|(_, value)| value).collect();
-            if let Some(previous) = before.applied.get(manager) {
+                before.managers.iter().filter(|(other, _)| **other != own).map(|(_, value)| value).collect();
+            if let Some(previous) = before.managers.get(&own) {
                 drop_missing(&mut object, previous, patch, &others);
             }
         }
         merge_apply(&mut object, patch);
-        (200, self.store(key, object, Some((manager.to_owned(), patch.clone()))))
+        (200, self.store(key, object, Some(((manager.to_owned(), Operation::Apply), patch.clone()))))
     }
 
-    fn store(&mut self, key: Key, mut object: Value, applied: Option<(String, Value)>) -> Value {
+    fn store(&mut self, key: Key, mut object: Value, written: Option<((String, Operation), Value)>) -> Value {
         let before = self.objects.get(&key).cloned();
         default(&key.0, &mut object);
-        let mut managers = before.as_ref().map(|stored| stored.applied.clone()).unwrap_or_default();
-        managers.extend(applied);
+        let mut managers = before.as_ref().map(|stored| stored.managers.clone()).unwrap_or_default();
+        managers.extend(written);
+        for fields in managers.values_mut() {
+            forget_owners(fields, &object);
+        }
         let changed = before.as_ref().is_none_or(|before| content(&before.object) != content(&object));
         if before.is_none() {
             self.version += 1;
@@ -286,15 +357,39 @@ impl State {
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         }
         object["metadata"]["managedFields"] = managed_fields(&managers);
-        self.objects.insert(key, Stored { object: object.clone(), applied: managers });
+        self.objects.insert(key, Stored { object: object.clone(), managers });
         object
     }
 }
 
-fn managed_fields(managers: &BTreeMap<String, Value>) -> Value {
-    let entry = |(manager, applied): (&String, &Value)| {
-        let replicas = if applied["spec"].get("replicas").is_some() { json!({ "f:replicas": {} }) } else { json!({}) };
-        json!({ "manager": manager, "operation": "Apply", "fieldsV1": { "f:spec": replicas } })
+/// Nobody manages an owner reference that is gone.
+fn forget_owners(fields: &mut Value, object: &Value) {
+    let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+    if let Some(Value::Array(managed)) = fields.pointer_mut("/metadata/ownerReferences") {
+        managed.retain(|owner| owners.iter().any(|left| left["uid"] == owner["uid"]));
+    }
+}
+
+/// Leaves the metadata of listed objects.
+fn drop_content(list: &mut Value) {
+    for object in list["items"].as_array_mut().into_iter().flatten() {
+        object.as_object_mut().unwrap().retain(|key, _| key == "metadata");
+        object["kind"] = json!("PartialObjectMetadata");
+        object["apiVersion"] = json!("meta.k8s.io/v1");
+    }
+}
+
+/// Names of the objects with data in an answer.
+fn disclosed(answer: &Value) -> Vec<String> {
+    let objects = answer["items"].as_array().into_iter().flatten().chain([answer]);
+    let with_data = objects.filter(|object| object["data"].is_object());
+    with_data.filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned)).collect()
+}
+
+fn managed_fields(managers: &Managers) -> Value {
+    let entry = |((manager, operation), fields): (&(String, Operation), &Value)| {
+        let replicas = if fields["spec"].get("replicas").is_some() { json!({ "f:replicas": {} }) } else { json!({}) };
+        json!({ "manager": manager, "operation": format!("{operation:?}"), "fieldsV1": { "f:spec": replicas } })
     };
     managers.iter().map(entry).collect()
 }
@@ -340,11 +435,37 @@ fn merge_apply(target: &mut Value, patch: &Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
             for (key, value) in patch {
-                merge_apply(target.entry(key.clone()).or_insert(Value::Null), value);
+                let target = target.entry(key.clone()).or_insert(Value::Null);
+                match (key.as_str(), value) {
+                    ("ownerReferences", Value::Array(owners)) => merge_owners(target, owners),
+                    _ => merge_apply(target, value),
+                }
             }
         }
         (target, patch) => *target = patch.clone(),
     }
+}
+
+/// Owner references are a map by their uid, unlike the other lists here.
+fn merge_owners(target: &mut Value, patch: &[Value]) {
+    let mut owners = target.as_array().cloned().unwrap_or_default();
+    for owner in patch {
+        owners.retain(|present| present["uid"] != owner["uid"]);
+        owners.push(owner.clone());
+    }
+    *target = owners.into();
+}
+
+/// Removes the owner references that a manager applied before, applies no longer, and shares with nobody.
+fn drop_missing_owners(target: &mut Value, previous: &[Value], patch: &Value, others: &[&Value]) {
+    let Some(target) = target.as_array_mut() else { return };
+    let has = |list: &Value, owner: &Value| {
+        list.as_array().is_some_and(|owners| owners.iter().any(|other| other["uid"] == owner["uid"]))
+    };
+    target.retain(|owner| {
+        let dropped = previous.iter().any(|before| before["uid"] == owner["uid"]) && !has(patch, owner);
+        !dropped || others.iter().any(|other| has(other, owner))
+    });
 }
 
 /// Removes what a manager applied before, applies no longer, and shares with nobody.
@@ -356,7 +477,10 @@ fn drop_missing(target: &mut Value, previous: &Value, patch: &Value, others: &[&
             (None, Some(_)) if others.is_empty() => {
                 target.remove(key);
             }
-            (Some(patch), Some(value)) => drop_missing(value, before, patch, &others),
+            (Some(patch), Some(value)) => match before {
+                Value::Array(before) if key == "ownerReferences" => drop_missing_owners(value, before, patch, &others),
+                _ => drop_missing(value, before, patch, &others),
+            },
             _ => {}
         }
     }

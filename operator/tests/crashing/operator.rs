@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use eventplatform_operator::{run::control, settings::Settings};
+use eventplatform_operator::{admin::Health, run::control, settings::Settings};
 use http::{Method, Request, Response};
 use kube::client::{Body, ClientBuilder};
 use tower::{Service, layer::layer_fn};
@@ -42,7 +42,7 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     let config = kube::Config::infer().await.context("no way to the API server")?;
     let client = ClientBuilder::try_from(config)?.with_layer(&layer_fn(Crashing)).build();
-    control(client, settings).await;
+    control(client, settings, Health::default()).await;
     anyhow::bail!("the controller ended")
 }
 

@@ -19,11 +19,9 @@ use k8s_openapi::{
 };
 
 use crate::{
-    build::{
-        Blueprint,
-        pod::{self, SERVER_UID},
-    },
-    crd::{DeletionPolicy, Resources, Storage},
+    blueprint::Blueprint,
+    build::pod::{self, SERVER_UID},
+    crd::{DeletionPolicy, PullPolicy, Resources, Storage},
     credentials::Credential,
     resource::CONFIG_HASH_ANNOTATION,
 };
@@ -124,7 +122,8 @@ fn pod_spec(blueprint: &Blueprint<'_>, server: Server<'_>) -> PodSpec {
     }
     let resources = pod::resources(server.resources, &pod::default_resources("100m", "256Mi", "1Gi"));
     let complete = |container: Container| Container {
-        image_pull_policy: Some(blueprint.spec.image.pull_policy.into_str().to_owned()),
+        // The spec's policy is for the programs' images; to change it must not restart databases.
+        image_pull_policy: Some(PullPolicy::IfNotPresent.into_str().to_owned()),
         resources: Some(resources.clone()),
         security_context: Some(pod::container_security()),
         volume_mounts: Some(mounts.clone()),

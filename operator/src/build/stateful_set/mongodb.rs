@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::{Server, bash, exec_probe, init_container, pod_name, tcp_probe};
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint,
         connections::{MANAGED_ADMIN, REPLICA_SET},
         pod,
     },
@@ -31,10 +31,10 @@ const PROBE: &str = "exec mongosh --quiet --norc 'mongodb://127.0.0.1:27017/admi
 pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
     let managed = blueprint.spec.mongodb.managed.as_ref()?;
     let secret = blueprint.identity.resource_name(Credential::Mongodb.suffix());
-    let image = managed.image.as_ref().unwrap_or(&blueprint.settings.mongodb_image);
+    let image = blueprint.server_image("mongodb");
     let container = Container {
         name: "mongodb".to_owned(),
-        image: Some(image.clone()),
+        image: Some(image.to_owned()),
         command: Some(bash(START)),
         env: Some(vec![
             pod_name(),

@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::{CREDENTIALS_DIR, Server, exec_probe, tcp_probe};
 use crate::{
-    build::{Blueprint, connections::POSTGRES_ADMIN, pod},
+    blueprint::Blueprint,
+    build::{connections::POSTGRES_ADMIN, pod},
     credentials::Credential,
 };
 
@@ -25,10 +26,10 @@ const PROBE: &str =
 pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
     let managed = blueprint.spec.postgres.managed.as_ref()?;
     let secret = blueprint.identity.resource_name(Credential::Postgres.suffix());
-    let image = managed.image.as_ref().unwrap_or(&blueprint.settings.postgres_image);
+    let image = blueprint.server_image("postgres");
     let container = Container {
         name: "postgres".to_owned(),
-        image: Some(image.clone()),
+        image: Some(image.to_owned()),
         args: Some(ARGUMENTS.map(str::to_owned).into()),
         env: Some(vec![
             pod::env("PGDATA", "/var/lib/postgresql/data/pgdata"),
@@ -39,7 +40,8 @@ pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
             pod::env_from_secret("PGPASSWORD", &secret, "admin-password"),
         ]),
         ports: Some(vec![pod::port("postgres", 5432)]),
-        startup_probe: Some(exec_probe(PROBE, 2, 5, 90)),
+        // Recovery after a crash may take long, and begins anew whenever it is killed.
+        startup_probe: Some(exec_probe(PROBE, 2, 5, 1800)),
         readiness_probe: Some(exec_probe(PROBE, 10, 5, 3)),
         liveness_probe: Some(tcp_probe("postgres", 20, 6)),
         ..Default::default()

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::{Server, exec_probe, init_container, pod_name, tcp_probe};
 use crate::{
+    blueprint::Blueprint,
     build::{
-        Blueprint,
-        config_map::{DEFINITIONS_DIR, RABBITMQ_DIR, RABBITMQ_SUFFIX, rabbitmq_conf},
+        config_map::{ADVANCED_CONFIG, DEFINITIONS_DIR, RABBITMQ_DIR, RABBITMQ_SUFFIX, rabbitmq_conf, rabbitmq_files},
         connections::MANAGED_ADMIN,
         pod,
         secret::{DEFINITIONS_SUFFIX, definitions},
@@ -33,22 +33,30 @@ pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
     let managed = blueprint.spec.rabbitmq.managed.as_ref()?;
     let identity = blueprint.identity;
     let secret = identity.resource_name(Credential::Rabbitmq.suffix());
-    let image = managed.image.as_ref().unwrap_or(&blueprint.settings.rabbitmq_image);
+    let image = blueprint.server_image("rabbitmq");
     // The kubelet fills in the pod's name.
     let host = format!("$(POD_NAME).{}.{}.svc", identity.resource_name("rabbitmq-nodes"), identity.namespace);
+    // Another variable would restart the single nodes of older releases.
+    let advanced = (managed.replicas > 1)
+        .then(|| pod::env("RABBITMQ_ADVANCED_CONFIG_FILE", format!("{RABBITMQ_DIR}/{ADVANCED_CONFIG}")));
     let container = Container {
         name: "rabbitmq".to_owned(),
-        image: Some(image.clone()),
-        env: Some(vec![
-            pod_name(),
-            pod::env("HOME", "/var/lib/rabbitmq"),
-            pod::env("RABBITMQ_USE_LONGNAME", "true"),
-            pod::env("RABBITMQ_NODENAME", format!("rabbit@{host}")),
-            pod::env("RABBITMQ_CONFIG_FILE", format!("{RABBITMQ_DIR}/rabbitmq.conf")),
-            pod::env("RABBITMQ_LOGS", "-"),
-            pod::env("RABBITMQ_ADMIN_USERNAME", MANAGED_ADMIN),
-            pod::env_from_secret("RABBITMQ_ADMIN_PASSWORD", &secret, "admin-password"),
-        ]),
+        image: Some(image.to_owned()),
+        env: Some(
+            [
+                pod_name(),
+                pod::env("HOME", "/var/lib/rabbitmq"),
+                pod::env("RABBITMQ_USE_LONGNAME", "true"),
+                pod::env("RABBITMQ_NODENAME", format!("rabbit@{host}")),
+                pod::env("RABBITMQ_CONFIG_FILE", format!("{RABBITMQ_DIR}/rabbitmq.conf")),
+                pod::env("RABBITMQ_LOGS", "-"),
+                pod::env("RABBITMQ_ADMIN_USERNAME", MANAGED_ADMIN),
+                pod::env_from_secret("RABBITMQ_ADMIN_PASSWORD", &secret, "admin-password"),
+            ]
+            .into_iter()
+            .chain(advanced)
+            .collect(),
+        ),
         ports: Some(vec![pod::port("amqp", 5672), pod::port("epmd", 4369), pod::port("cluster", 25672)]),
         // rabbitmqctl starts an Erlang VM each time, so these probes are rare and slow.
         startup_probe: Some(exec_probe(PROBE, 10, 20, 30)),
@@ -68,7 +76,7 @@ pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
         storage: &managed.storage,
         resources: managed.resources.as_ref(),
         credential: Credential::Rabbitmq,
-        config_hash: Some(hash(&json!([definitions(blueprint), rabbitmq_conf(blueprint, managed.replicas)]))),
+        config_hash: Some(config_hash(blueprint, managed.replicas)),
         grace_seconds: 120,
         data_dir: "/var/lib/rabbitmq",
         writable: &["/tmp", "/var/log/rabbitmq"],
@@ -79,4 +87,13 @@ pub(super) fn server<'a>(blueprint: &Blueprint<'a>) -> Option<Server<'a>> {
         init: Some(init_container("cookie", image, INIT)),
         container,
     })
+}
+
+/// Hash of what RabbitMQ reads at startup.
+fn config_hash(blueprint: &Blueprint<'_>, replicas: i32) -> String {
+    match replicas {
+        // As in older releases, so that an upgrade restarts no single node.
+        ..=1 => hash(&json!([definitions(blueprint), rabbitmq_conf(blueprint, replicas)])),
+        _ => hash(&json!([definitions(blueprint), rabbitmq_files(blueprint, replicas)])),
+    }
 }
