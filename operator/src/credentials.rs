@@ -29,6 +29,8 @@ pub enum Credential {
     Rabbitmq,
     /// The keys that sign access tokens.
     SigningKeys,
+    /// The keys that sign the codes of tickets.
+    TicketKeys,
     /// The key of refresh tokens.
     RefreshTokenKey,
     /// The key with which booking-service signs its calls of event-service.
@@ -51,6 +53,7 @@ enum Recipe {
     Ed25519Private,
     /// The public half of the key under the given name.
     Ed25519Public(&'static str),
+    P256Private,
 }
 
 /// What has to be written so that a credential is complete and has the right owner.
@@ -77,11 +80,12 @@ pub enum Source {
 }
 
 impl Credential {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Postgres,
         Self::Mongodb,
         Self::Rabbitmq,
         Self::SigningKeys,
+        Self::TicketKeys,
         Self::RefreshTokenKey,
         Self::BookingServiceKey,
         Self::MockGateway,
@@ -94,6 +98,7 @@ impl Credential {
             Self::Mongodb => "mongodb-credentials",
             Self::Rabbitmq => "rabbitmq-credentials",
             Self::SigningKeys => "signing-keys",
+            Self::TicketKeys => "ticket-keys",
             Self::RefreshTokenKey => "refresh-token-key",
             Self::BookingServiceKey => "booking-service-key",
             Self::MockGateway => "mock-gateway-credentials",
@@ -126,6 +131,7 @@ impl Credential {
                 ("erlang-cookie", Recipe::Password),
             ],
             Self::SigningKeys => &[("key-0001.pem", Recipe::Ed25519Private)],
+            Self::TicketKeys => &[("ticket-0001.pem", Recipe::P256Private)],
             Self::RefreshTokenKey => &[("refresh-token.key", Recipe::Password)],
             Self::BookingServiceKey => {
                 &[("private.pem", Recipe::Ed25519Private), ("public.pem", Recipe::Ed25519Public("private.pem"))]
@@ -149,6 +155,9 @@ impl Credential {
                 Recipe::Ed25519Public(private) => {
                     let key = keys.entry(private).or_insert_with(|| SigningKey::from_bytes(&rng.random()));
                     key.verifying_key().to_public_key_pem(LineEnding::LF).expect("an Ed25519 key can be encoded")
+                }
+                Recipe::P256Private => {
+                    random_p256_key(rng).to_pkcs8_pem(LineEnding::LF).expect("a P-256 key can be encoded").to_string()
                 }
             };
             data.insert((*name).to_owned(), ByteString(value.into_bytes()));
@@ -237,6 +246,15 @@ fn random_password(rng: &mut impl Rng) -> String {
     rng.sample_iter(Alphanumeric).take(40).map(char::from).collect()
 }
 
+/// Bytes that are no key, which practically never come, are drawn again.
+fn random_p256_key(rng: &mut impl Rng) -> p256::SecretKey {
+    loop {
+        if let Ok(key) = p256::SecretKey::from_slice(&rng.random::<[u8; 32]>()) {
+            return key;
+        }
+    }
+}
+
 fn random_keyfile(rng: &mut impl Rng) -> String {
     let mut bytes = [0_u8; 567];
     rng.fill(&mut bytes[..]);
@@ -311,6 +329,7 @@ mod tests {
             (Credential::Mongodb, "keyfile"),
             (Credential::Rabbitmq, "erlang-cookie"),
             (Credential::SigningKeys, "key-0001.pem"),
+            (Credential::TicketKeys, "ticket-0001.pem"),
             (Credential::RefreshTokenKey, "refresh-token.key"),
             (Credential::BookingServiceKey, "private.pem"),
             (Credential::BookingServiceKey, "public.pem"),

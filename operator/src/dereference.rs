@@ -64,6 +64,18 @@ impl ClusterState {
         made || self.claims.iter().any(|claim| claim["metadata"].get("deletionTimestamp").is_none())
     }
 
+    /// Whether an established platform had this credential. Ticket keys came with a later version than the others: a
+    /// platform that is older has none, and its booking-service mounts none.
+    pub fn had_credential(&self, identity: &Identity, credential: Credential) -> bool {
+        if credential != Credential::TicketKeys {
+            return true;
+        }
+        let secret = identity.resource_name(credential.suffix());
+        let booking = self.get(Kind::Deployment, &identity.resource_name(Program::Booking.name()));
+        let volumes = booking.and_then(|booking| booking["spec"]["template"]["spec"]["volumes"].as_array());
+        volumes.into_iter().flatten().any(|volume| volume["secret"]["secretName"] == secret)
+    }
+
     /// Whether pods of the programs still exist.
     pub fn programs_running(&self, identity: &Identity) -> bool {
         let mut deployments = Program::ALL

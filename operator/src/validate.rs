@@ -152,7 +152,7 @@ fn find_credentials(blueprint: &Blueprint<'_>, cluster: &ClusterState) -> Result
     for credential in Credential::ALL {
         let name = identity.resource_name(credential.suffix());
         let Some(secret) = cluster.get(Kind::Secret, &name) else {
-            if established {
+            if established && cluster.had_credential(identity, credential) {
                 return Err(Error::CredentialLost { secret: name, keys: Vec::new() });
             }
             continue;

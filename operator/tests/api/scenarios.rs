@@ -138,6 +138,26 @@ async fn a_lost_secret_is_not_regenerated_over_old_volumes() {
     assert!(cluster.is_ready());
 }
 
+#[tokio::test]
+async fn a_platform_from_before_ticket_keys_gets_them_and_lost_ones_are_reported() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    let kept = cluster.api.get("secrets", "demo-ticket-keys").unwrap();
+    cluster.api.remove("secrets", "demo-ticket-keys");
+
+    cluster.converge().await;
+    let lost = cluster.condition("Degraded");
+    cluster.api.edit("deployments", "demo-booking", |deployment| {
+        let volumes = deployment["spec"]["template"]["spec"]["volumes"].as_array_mut().unwrap();
+        volumes.retain(|volume| volume["name"] != "ticket-keys");
+    });
+    cluster.converge().await;
+
+    assert_eq!(lost.1, "CredentialLost");
+    assert!(lost.2.contains("demo-ticket-keys"), "{}", lost.2);
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    assert_ne!(cluster.api.get("secrets", "demo-ticket-keys").unwrap()["data"], kept["data"]);
+}
+
 /// A platform from an older release: its RabbitMQ has no login of user-service.
 async fn of_an_older_release() -> Cluster {
     let cluster = Cluster::given(Scenario::Ready).await;
