@@ -3,10 +3,11 @@
 //! - [`sweeper`]: finishes interrupted bookings, payments, refunds and account deletions
 //! - [`reconciler`]: compares bookings and payments with event-service, the gateway and the outbox
 //! - [`relay`]: publishes the outbox; [`consumer`]: handles incoming messages
-//! - [`backfill`]: adds search keys to rows that an older version wrote
+//! - [`backfill`]: adds search keys and tickets to bookings of older versions; [`key_reload`]: reads the ticket keys again
 
 pub mod backfill;
 pub mod consumer;
+pub mod key_reload;
 pub mod reconciler;
 pub mod relay;
 pub mod sweeper;
@@ -18,6 +19,7 @@ use crate::state::AppState;
 pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
     sweeper::start(state, lifecycle);
     backfill::start(state, lifecycle);
+    key_reload::start(state, lifecycle);
     reconciler::start(state, lifecycle);
     relay::start(state, bus, lifecycle);
     consumer::start(state, bus, lifecycle);

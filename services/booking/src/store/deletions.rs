@@ -56,7 +56,8 @@ impl Store {
         .await
     }
 
-    /// Blanks name and e-mail address in all bookings of a user, and deletes the stored responses to the user's requests.
+    /// Blanks name and e-mail address in all bookings of a user, and the names of all holders of their tickets. Deletes the
+    /// stored responses to the user's requests, and the door links that the user made.
     ///
     /// The attendee key is set too, or else the backfill would add one.
     pub async fn erase_personal_data(&self, user_id: i32) -> sqlx::Result<()> {
@@ -73,6 +74,14 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        sqlx::query!(
+            "update tickets set holder_name = '', version = version + 1
+             where booking_id in (select id from bookings where user_id = $1) and holder_name <> ''",
+            user_id,
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("delete from door_links where created_by = $1", user_id).execute(&mut *tx).await?;
         sqlx::query!("delete from idempotency_keys where user_id = $1 and status is not null", user_id)
             .execute(&mut *tx)
             .await?;
@@ -110,6 +119,7 @@ impl Store {
                      where b.user_id = $1 and (
                          b.status = 'Pending' or (b.status = 'Confirmed' and (b.event_starts_at < $2) is not true)
                          or b.release_pending or b.user_name <> '' or b.user_email <> ''
+                         or exists (select from tickets t where t.booking_id = b.id and t.holder_name <> '')
                          or exists (select from payments p
                                     where p.booking_id = b.id
                                         and (p.state = 'started' or (p.state = 'succeeded' and p.settled_at is null)))

@@ -8,10 +8,12 @@
 //! - [`outbox`]: messages to publish and consumed messages
 //! - [`reconciliation`]: what the reconciler compares, and its findings
 //! - [`deletions`]: deleted accounts
+//! - [`tickets`], [`door_links`]: what is checked at the door, and who may check it
 //! - [`events`]: changes of all bookings of an event; [`sales`]: attendees and sales for organizers
 
 mod bookings;
 mod deletions;
+mod door_links;
 mod events;
 mod outbox;
 mod payments;
@@ -19,6 +21,7 @@ mod reconciliation;
 mod refunds;
 mod sagas;
 mod sales;
+mod tickets;
 
 use platform::{
     idempotency::{self, StoredAnswer, Ticket},
@@ -34,8 +37,9 @@ pub use self::{
     reconciliation::ReconcileRun,
     sagas::{ClaimedSaga, NewAttempt},
     sales::UnindexedAttendee,
+    tickets::Attendance,
 };
-use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};
+use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState, TicketState};
 
 /// Lease of a claimed row, in seconds. Work on a row may take longer: every change is a compare-and-set, so a second
 /// worker changes nothing.
@@ -115,4 +119,4 @@ macro_rules! stored_as_text {
     )+};
 }
 
-stored_as_text!(AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState);
+stored_as_text!(AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState, TicketState);

@@ -90,7 +90,7 @@ async fn a_deletion_cancels_and_refunds_future_bookings_and_erases_names() {
     app.cancel_request(ALICE, ended).send().await;
     let theirs = app.booking_request(BOB, &event, 1).key("k").send().await.id();
     app.cancel_request(ALICE, within_deadline).send().await.assert_refused(409, "cancel_deadline_passed");
-    assert_eq!(app.tables_with("User 11").await, ["bookings"]);
+    assert_eq!(app.tables_with("User 11").await, ["bookings", "tickets"]);
 
     app.deletes_account(ALICE).await;
     app.sweeps().await;
