@@ -37,7 +37,7 @@ pub use self::{
     reconciliation::{ReconcileRun, ScanState},
     sagas::{ClaimedSaga, NewAttempt, NextDue},
     sales::UnindexedAttendee,
-    tickets::Attendance,
+    tickets::{Attendance, CheckIn},
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState, TicketState};
 
