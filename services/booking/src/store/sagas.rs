@@ -133,7 +133,6 @@ impl From<Row> for SagaRecord {
             amount: row.payment_amount.unwrap_or_default(),
             currency: row.payment_currency.unwrap_or_default(),
             settled_at: row.settled_at,
-            refund_state: row.refund_state,
             refund_reason: row.refund_reason,
         });
         let refund = row.refund_id.zip(row.payment_id).map(|(id, payment_id)| Refund {
