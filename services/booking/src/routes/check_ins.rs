@@ -68,21 +68,21 @@ pub(super) struct AttendanceResponse {
 }
 
 /// What names the ticket.
-enum Shown {
+enum Reference {
     Code(String),
     Id(i32),
 }
 
 impl CreateCheckIn {
-    fn validate(self) -> ApiResult<(Scan, Shown)> {
+    fn validate(self) -> ApiResult<(Scan, Reference)> {
         let invalid = |field, fault| ApiError::invalid(vec![FieldError::new(field, fault)]);
         let device = self.device.as_deref().map(parse_label).transpose().map_err(|fault| invalid("device", fault))?;
-        let shown = match (self.code, self.ticket_id) {
-            (Some(code), None) => Shown::Code(code),
-            (None, Some(id)) => Shown::Id(id),
+        let reference = match (self.code, self.ticket_id) {
+            (Some(code), None) => Reference::Code(code),
+            (None, Some(id)) => Reference::Id(id),
             _ => return Err(invalid("code", "give either this or ticket_id")),
         };
-        Ok((Scan { event_id: self.event_id, scan_id: self.scan_id, device }, shown))
+        Ok((Scan { event_id: self.event_id, scan_id: self.scan_id, device }, reference))
     }
 }
 
@@ -100,9 +100,10 @@ pub(super) async fn create_check_in(
     body: JsonBody<CreateCheckIn>,
 ) -> ApiResult<Json<CheckInResponse>> {
     staff.require_any_event()?;
-    let (scan, shown) = body.parse()?.validate()?;
-    staff.require_event(&state, &scan.event_id).await?;
-    let result = check_in(&state, &scan, &shown).await;
+    let body = body.parse()?;
+    staff.require_event(&state, &body.event_id).await?;
+    let (scan, reference) = body.validate()?;
+    let result = check_in(&state, &scan, &reference).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "checked_in");
     metrics::counter!("eventplatform_check_ins_total", "outcome" => outcome).increment(1);
     result.map(|ticket| Json(ticket.into()))
@@ -142,9 +143,9 @@ pub(super) async fn get_attendance(
 }
 
 /// Of several scans at once, the compare-and-set lets one succeed. The others read the ticket again.
-async fn check_in(state: &AppState, scan: &Scan, shown: &Shown) -> ApiResult<Ticket> {
+async fn check_in(state: &AppState, scan: &Scan, reference: &Reference) -> ApiResult<Ticket> {
     for _ in 0..MAX_ATTEMPTS {
-        let ticket = find_ticket(state, scan, shown).await?;
+        let ticket = find_ticket(state, scan, reference).await?;
         if ticket.was_checked_in_by(scan) {
             return Ok(ticket);
         }
@@ -159,14 +160,14 @@ async fn check_in(state: &AppState, scan: &Scan, shown: &Shown) -> ApiResult<Tic
     Err(ticket_changed())
 }
 
-async fn find_ticket(state: &AppState, scan: &Scan, shown: &Shown) -> ApiResult<Ticket> {
-    match shown {
-        Shown::Code(code) => {
+async fn find_ticket(state: &AppState, scan: &Scan, reference: &Reference) -> ApiResult<Ticket> {
+    match reference {
+        Reference::Code(code) => {
             let code_id = state.ticket_keys.verify(code).ok_or(CheckInRefusal::Forged)?;
             Ok(state.store.find_ticket_by_code(code_id).await?.ok_or(CheckInRefusal::Replaced)?)
         }
         // Ids can be guessed, so that they say nothing of tickets of other events.
-        Shown::Id(id) => {
+        Reference::Id(id) => {
             let ticket = state.store.find_ticket(*id).await?.filter(|ticket| ticket.event_id == scan.event_id);
             ticket.ok_or_else(ticket_not_found)
         }

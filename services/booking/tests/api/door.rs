@@ -196,6 +196,8 @@ async fn whatever_is_scanned_is_answered_with_a_refusal() {
     for nowhere in ["", "\0", "a/../b", "%00", long.as_str()] {
         app.scan(nowhere, whole).send().await.assert_refused(404, "event_not_found");
         app.scan(nowhere, whole).bearer(link).send().await.assert_refused(403, "not_this_door");
+        let unfit = app.scan_by(nowhere, whole, "", Uuid::new_v4());
+        unfit.bearer(link).send().await.assert_refused(403, "not_this_door");
     }
     assert_eq!(app.attendance(&event).await, (0, 1));
 }
