@@ -35,6 +35,8 @@ pub enum Credential {
     Rabbitmq,
     /// The keys that sign access tokens.
     SigningKeys,
+    /// The keys that sign the codes of tickets.
+    TicketKeys,
     /// The key of refresh tokens.
     RefreshTokenKey,
     /// The key with which booking-service signs its calls of event-service.
@@ -59,6 +61,7 @@ enum Recipe {
     Ed25519Private,
     /// The public half of the key under the given name.
     Ed25519Public(&'static str),
+    P256Private,
     /// Of [`Names`].
     Prefix,
     Vhost,
@@ -163,6 +166,7 @@ impl Credential {
         Self::Mongodb,
         Self::Rabbitmq,
         Self::SigningKeys,
+        Self::TicketKeys,
         Self::RefreshTokenKey,
         Self::BookingServiceKey,
         Self::MockGateway,
@@ -176,6 +180,7 @@ impl Credential {
             Self::Mongodb => "mongodb-credentials",
             Self::Rabbitmq => "rabbitmq-credentials",
             Self::SigningKeys => "signing-keys",
+            Self::TicketKeys => "ticket-keys",
             Self::RefreshTokenKey => "refresh-token-key",
             Self::BookingServiceKey => "booking-service-key",
             Self::MockGateway => "mock-gateway-credentials",
@@ -209,6 +214,7 @@ impl Credential {
                 ("erlang-cookie", Recipe::Password),
             ],
             Self::SigningKeys => &[("key-0001.pem", Recipe::Ed25519Private)],
+            Self::TicketKeys => &[("ticket-0001.pem", Recipe::P256Private)],
             Self::RefreshTokenKey => &[("refresh-token.key", Recipe::Password)],
             Self::BookingServiceKey => {
                 &[("private.pem", Recipe::Ed25519Private), ("public.pem", Recipe::Ed25519Public("private.pem"))]
@@ -304,6 +310,9 @@ impl Credential {
                     let key = SigningKey::from_bytes(&rng.random());
                     key.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key can be encoded").to_string()
                 }
+                Recipe::P256Private => {
+                    random_p256_key(rng).to_pkcs8_pem(LineEnding::LF).expect("a P-256 key can be encoded").to_string()
+                }
                 Recipe::Ed25519Public(private) => {
                     match values.get(private).or(data.get(private)).and_then(|pem| private_key(pem)) {
                         Some(key) => key
@@ -347,6 +356,15 @@ pub fn encode_data(data: &SecretData) -> Value {
 /// 40 letters and digits: 238 bits, and safe in URLs and shells.
 fn random_password(rng: &mut impl Rng) -> String {
     rng.sample_iter(Alphanumeric).take(40).map(char::from).collect()
+}
+
+/// Bytes that are no key, which practically never come, are drawn again.
+fn random_p256_key(rng: &mut impl Rng) -> p256::SecretKey {
+    loop {
+        if let Ok(key) = p256::SecretKey::from_slice(&rng.random::<[u8; 32]>()) {
+            return key;
+        }
+    }
 }
 
 fn random_keyfile(rng: &mut impl Rng) -> String {
@@ -459,6 +477,7 @@ mod tests {
             (Credential::Mongodb, "keyfile"),
             (Credential::Rabbitmq, "erlang-cookie"),
             (Credential::SigningKeys, "key-0001.pem"),
+            (Credential::TicketKeys, "ticket-0001.pem"),
             (Credential::RefreshTokenKey, "refresh-token.key"),
             (Credential::BookingServiceKey, "private.pem"),
             (Credential::BookingServiceKey, "public.pem"),

@@ -87,7 +87,17 @@ async fn without_a_token_only_events_are_shown() {
     for path in ["/api/events", "/users/events"] {
         visitor.get(path).await.unwrap().expect(StatusCode::OK).unwrap();
     }
-    for path in ["/users/me", "/users", "/bookings", "/bookings/1", "/payments/1", "/notifications/1"] {
+    visitor.get("/tickets/keys").await.unwrap().expect(StatusCode::OK).unwrap();
+    for path in [
+        "/users/me",
+        "/users",
+        "/bookings",
+        "/bookings/1",
+        "/payments/1",
+        "/tickets?event_id=x",
+        "/tickets/x",
+        "/notifications/1",
+    ] {
         let answer = visitor.get(path).await.unwrap();
         assert_eq!(answer.status, 401, "{path}: {}", answer.body);
     }

@@ -16,6 +16,7 @@ mod metrics;
 mod replicas;
 mod schema;
 mod slow_clients;
+mod tickets;
 
 use eventplatform_tests::stack::{Options, Stack};
 use tokio::sync::OnceCell;

@@ -1,5 +1,5 @@
-//! Users who register, book, pay, cancel, let holds expire, look at what is not theirs, delete their accounts, and never
-//! give up.
+//! Users who register, book, pay, cancel, let holds expire, show their tickets at the door, look at what is not theirs,
+//! delete their accounts, and never give up.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +57,8 @@ pub(crate) struct Workload {
     /// Renewed whenever somebody has as many of its seats as one person may have.
     free: Mutex<String>,
     priced: String,
+    /// Begins soon, so that its tickets are checked in; renewed like `free`.
+    tonight: Mutex<String>,
     /// The event of which somebody last had all the seats that one person may have.
     used_up: Mutex<Option<String>>,
     contested: Mutex<String>,
@@ -77,6 +79,7 @@ impl Workload {
             journal: Arc::default(),
             free: Mutex::new(organizer.creates(generous(NewEvent::free(MANY))).await?),
             priced: organizer.creates(generous(NewEvent::priced(MANY, 1500))).await?,
+            tonight: Mutex::new(organizer.creates(tonight()).await?),
             contested: Mutex::new(organizer.creates(NewEvent::priced(FEW, 700)).await?),
             contests: AtomicU32::new(0),
             used_up: Mutex::default(),
@@ -93,9 +96,10 @@ impl Workload {
             journal: self.journal.clone(),
             people: self.people.clone(),
             organizer: self.organizer.clone(),
-            free: Mutex::new(self.free()),
+            free: Mutex::new(current(&self.free)),
             priced: self.priced.clone(),
-            contested: Mutex::new(self.contested.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            tonight: Mutex::new(current(&self.tonight)),
+            contested: Mutex::new(current(&self.contested)),
             contests: AtomicU32::new(0),
             used_up: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -126,7 +130,8 @@ impl Workload {
         sleep(Duration::from_millis(rng.random_range(0..1000))).await;
         while !self.stopped() {
             match rng.random_range(0..100) {
-                0..58 => drop(self.book_free(&mut rng).await),
+                0..55 => drop(self.book_free(&mut rng).await),
+                55..58 => self.enter(&mut rng).await.unwrap_or_default(),
                 58..72 => self.buy(&self.priced, &mut rng).await,
                 72..80 => drop(self.book(&self.priced, &mut rng).await),
                 80..86 => self.cancel(&mut rng).await,
@@ -139,23 +144,72 @@ impl Workload {
         }
     }
 
-    fn free(&self) -> String {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Books what costs nothing.
+    async fn book_free(&self, rng: &mut StdRng) -> Option<(Person, Value)> {
+        self.book_current(&self.free, generous(NewEvent::free(MANY)), rng).await
     }
 
-    /// Books what costs nothing. One person may have but so many seats of an event; then there is a new one.
-    async fn book_free(&self, rng: &mut StdRng) -> Option<(Person, Value)> {
-        let event = self.free();
+    /// Books the current event of a kind. One person may have but so many seats of an event; then there is a new one.
+    async fn book_current(&self, kind: &Mutex<String>, next: NewEvent, rng: &mut StdRng) -> Option<(Person, Value)> {
+        let event = current(kind);
         let booked = self.book(&event, rng).await;
         if booked.is_none() && self.is_used_up(&event) {
-            let body = generous(NewEvent::free(MANY)).body();
-            let (_, reply) = self.insist(&self.organizer, "/api/events", &body, rng).await?;
-            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            if *free == event {
-                reply.body["id"].as_str()?.clone_into(&mut free);
+            let (_, reply) = self.insist(&self.organizer, "/api/events", &next.body(), rng).await?;
+            let mut kind = kind.lock().unwrap_or_else(PoisonError::into_inner);
+            if *kind == event {
+                reply.body["id"].as_str()?.clone_into(&mut kind);
             }
         }
         booked
+    }
+
+    /// Books an event that begins soon, and shows the same ticket at two doors at once.
+    async fn enter(&self, rng: &mut StdRng) -> Option<()> {
+        let (person, booking) = self.book_current(&self.tonight, tonight(), rng).await?;
+        let code = self.ticket_code(&person, &booking, rng).await?;
+        self.show_at_two_doors(&booking, &code, rng).await?;
+        self.journal.count("entered");
+        Some(())
+    }
+
+    /// The code of the first ticket, once the booking has any.
+    pub(crate) async fn ticket_code(&self, person: &Person, booking: &Value, rng: &mut StdRng) -> Option<String> {
+        let path = format!("/bookings/{}", booking["id"]);
+        // A replica of an older version shows no tickets.
+        let is_settled = |reply: &Reply| {
+            let may_get_tickets = ["Pending", "Confirmed"].map(Value::from).contains(&reply.body["status"]);
+            reply.status == 200 && (!may_get_tickets || reply.body["tickets"][0]["code"].is_string())
+        };
+        let seen = self.persist(|| person.request(Method::GET, &path), is_settled, rng).await?;
+        seen.body["tickets"][0]["code"].as_str().map(str::to_owned)
+    }
+
+    /// Scans a ticket twice at once: one scan lets it in, and gets the same answer when it is sent again.
+    pub(crate) async fn show_at_two_doors(&self, booking: &Value, code: &str, rng: &mut StdRng) -> Option<()> {
+        let scans = [Uuid::from_u128(rng.random()), Uuid::from_u128(rng.random())]
+            .map(|scan_id| json!({ "event_id": booking["event_id"], "code": code, "scan_id": scan_id }));
+        let mut other = StdRng::seed_from_u64(rng.random());
+        let (one, another) = tokio::join!(self.scan(&scans[0], rng), self.scan(&scans[1], &mut other));
+        let (one, another) = (one?, another?);
+        let admitted = [&one, &another].iter().filter(|reply| reply.status == 200).count();
+        if admitted != 1 {
+            let what = format!("{admitted} scans of one ticket of booking {} succeeded", booking["id"]);
+            self.journal.violated([Violation::new(16, what)]);
+        }
+        let (scan, first) = if one.status == 200 { (&scans[0], one) } else { (&scans[1], another) };
+        let again = self.scan(scan, rng).await?;
+        if (again.status, &again.body) != (first.status, &first.body) {
+            let what = format!("the scan {scan} was answered {} and then {}", first.body, again.body);
+            self.journal.violated([Violation::new(16, what)]);
+        }
+        Some(())
+    }
+
+    /// Sends a scan until it is decided.
+    async fn scan(&self, scan: &Value, rng: &mut StdRng) -> Option<Reply> {
+        let is_decided = |reply: &Reply| reply.status == 200 || code(&reply.body) == "already_checked_in";
+        let send = || self.organizer.request(Method::POST, "/tickets/check-ins").json(scan);
+        self.persist(send, is_decided, rng).await
     }
 
     /// Whether somebody was refused because of the seats that they have of the event.
@@ -245,7 +299,7 @@ impl Workload {
 
     /// Wants one of the few seats that many want; now and then there is a new event, and the old one is called off.
     async fn contest(&self, rng: &mut StdRng) {
-        let event = self.contested.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let event = current(&self.contested);
         if self.contests.fetch_add(1, Ordering::Relaxed) % CONTESTED == CONTESTED - 1 {
             return self.renew_contest(&event, rng).await;
         }
@@ -329,7 +383,7 @@ impl Workload {
     /// Gives their id if they were told that the account is deleted.
     pub(crate) async fn leave(&self, rng: &mut StdRng) -> Option<i32> {
         let (leaver, name) = self.arrive(rng).await?;
-        self.book_for(&leaver, &self.free(), rng).await;
+        self.book_for(&leaver, &current(&self.free), rng).await;
         let booking = self.book_for(&leaver, &self.priced, rng).await?;
         let card = if rng.random() { GOOD_CARD } else { LATE_CARD };
         self.pay(&leaver, &booking, card, rng).await;
@@ -365,7 +419,7 @@ impl Workload {
     /// request may still be under way.
     async fn book_once_more(&self, leaver: &Person, rng: &mut StdRng) -> Option<()> {
         let key = Uuid::from_u128(rng.random()).to_string();
-        let body = json!({ "event_id": self.free(), "seats": 1 });
+        let body = json!({ "event_id": current(&self.free), "seats": 1 });
         let request = leaver.request(Method::POST, "/bookings").header("idempotency-key", &key).json(&body);
         let reply = Reply::to(request.timeout(PATIENCE)).await.ok()?;
         if reply.status == 201 {
@@ -455,6 +509,15 @@ impl Workload {
             }
         }
     }
+}
+
+fn current(event: &Mutex<String>) -> String {
+    event.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// A free event whose tickets can be checked in.
+pub(crate) fn tonight() -> NewEvent {
+    generous(NewEvent::free(MANY)).tonight()
 }
 
 /// One booking may have as many seats as the platform allows, and one person hold as many.

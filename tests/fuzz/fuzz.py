@@ -123,13 +123,15 @@ class Known:
             "notification_id": ["00000000-0000-4000-8000-000000000000"],
             "reservation_id": [f"00000000-0000-4000-8000-{number:012}" for number in range(20)],
             "provider": ["mock"],
+            "ticket": ["1", "ticket-1.AAAA", "x.y", "%00"],
+            "ticket_id": [1, 2, 2**31],
         }
         # Only somebody whom nobody else needs is disabled or demoted.
         self.victim_id = victim.id
 
     def value(self, chance, path, name):
         if name == "id":
-            name = {"/bookings": "booking_id", "/payments": "payment_id", "/users": "user_id"}.get(
+            name = {"/bookings": "booking_id", "/payments": "payment_id", "/tickets": "ticket_id", "/users": "user_id"}.get(
                 "/" + path.split("/")[1], "notification_id"
             )
         values = self.values.get(name)

@@ -141,6 +141,7 @@ impl Settings {
             ("JWKS_URL", self.peer(caller, Program::User, "/.well-known/jwks.json")),
             ("EVENT_SERVICE_URL", self.peer(caller, Program::Event, "")),
             ("SERVICE_KEY_FILE", self.secrets.service_key().into()),
+            ("TICKET_KEYS_DIR", self.secrets.ticket_keys().into()),
             ("PAYMENT_PROVIDER", "mock".into()),
             ("PAYMENT_API_URL", self.peer(caller, Program::MockGateway, "")),
             ("PAYMENT_API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),

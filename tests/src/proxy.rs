@@ -66,6 +66,7 @@ pub fn origin_routes(replicas: impl Fn(Program) -> Vec<SocketAddr>) -> Vec<Route
         ("/api/events", Program::Event),
         ("/bookings", Program::Booking),
         ("/payments", Program::Booking),
+        ("/tickets", Program::Booking),
         ("/notifications", Program::Notification),
         ("/", Program::Frontend),
     ]

@@ -20,12 +20,17 @@ impl Secrets {
     /// Opens the folder, making what is not there yet.
     pub fn ensure(dir: &Path) -> Result<Self> {
         let secrets = Self { dir: dir.to_owned() };
-        for folder in [secrets.signing_keys(), secrets.trusted_keys()] {
+        for folder in [secrets.signing_keys(), secrets.trusted_keys(), secrets.ticket_keys()] {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let signing_key = secrets.signing_keys().join("key-1.pem");
         if !signing_key.exists() {
             write_key(&signing_key, &new_key())?;
+        }
+        let ticket_key = secrets.ticket_keys().join("ticket-1.pem");
+        if !ticket_key.exists() {
+            let key = p256::SecretKey::from_slice(&rand::random::<[u8; 32]>())?;
+            write_private(&ticket_key, &key.to_pkcs8_pem(LineEnding::LF)?)?;
         }
         if !secrets.service_key().exists() {
             let key = new_key();
@@ -44,6 +49,11 @@ impl Secrets {
     /// Folder of the public keys that event-service trusts, `<service>.pem`.
     pub fn trusted_keys(&self) -> PathBuf {
         self.dir.join("trusted-keys")
+    }
+
+    /// Folder of the private keys that sign tickets, `<kid>.pem`.
+    pub fn ticket_keys(&self) -> PathBuf {
+        self.dir.join("ticket-keys")
     }
 
     /// booking-service's private key.

@@ -40,6 +40,8 @@ pub const SERVICE_KEY_FILE: &str = "SERVICE_KEY_FILE";
 pub const TRUSTED_SERVICE_KEYS_DIR: &str = "TRUSTED_SERVICE_KEYS_DIR";
 /// Folder with the keys that sign access tokens.
 pub const SIGNING_KEYS_DIR: &str = "SIGNING_KEYS_DIR";
+/// Folder with the keys that sign the codes of tickets.
+pub const TICKET_KEYS_DIR: &str = "TICKET_KEYS_DIR";
 /// File with the key for refresh tokens.
 pub const REFRESH_TOKEN_KEY_FILE: &str = "REFRESH_TOKEN_KEY_FILE";
 /// E-mail address of the first administrator.

@@ -1,10 +1,13 @@
 //! Refusals: one `application/problem+json` shape (RFC 9457) with a stable `code`.
 
+use std::collections::BTreeMap;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::trace::RequestContext;
 
@@ -60,6 +63,7 @@ pub struct ApiError {
     code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
+    members: BTreeMap<&'static str, Value>,
     retry_after_seconds: Option<u32>,
     transient: bool,
     cause: Option<anyhow::Error>,
@@ -107,6 +111,10 @@ pub struct Problem {
     /// The fields at fault, for `invalid_request`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What else programs need to know of some problems.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "api", schemars(skip))]
+    pub members: BTreeMap<&'static str, Value>,
 }
 
 impl ApiError {
@@ -117,6 +125,7 @@ impl ApiError {
             code: code.into(),
             detail: detail.into(),
             errors: Vec::new(),
+            members: BTreeMap::new(),
             retry_after_seconds: None,
             transient: false,
             cause: None,
@@ -195,6 +204,13 @@ impl ApiError {
         self
     }
 
+    /// Adds a member to the body (RFC 9457, 3.2).
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.members.insert(name, value.into());
+        self
+    }
+
     /// Adds a Retry-After header, in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
@@ -230,6 +246,7 @@ impl ApiError {
             detail: self.detail.clone(),
             request_id: RequestContext::current().map(|context| context.request_id),
             errors: self.errors.clone(),
+            members: self.members.clone(),
         }
     }
 

@@ -71,6 +71,12 @@ pub fn write_private_key(folder: &Path, name: &str) {
     fs::write(folder.join(format!("{name}.pem")), pem.as_bytes()).unwrap();
 }
 
+/// Writes `<name>.pem`, a new P-256 key for the codes of tickets, into a folder.
+pub fn write_ticket_key(folder: &Path, name: &str) {
+    let key = p256::SecretKey::from_slice(&rand::random::<[u8; 32]>()).unwrap();
+    fs::write(folder.join(format!("{name}.pem")), key.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes()).unwrap();
+}
+
 /// Writes `booking-service.pem`, which signs, and `trusted/booking-service.pem`, which verifies.
 pub fn write_service_keys(folder: &Path) {
     let key = SigningKey::from_bytes(&[9; 32]);

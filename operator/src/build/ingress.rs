@@ -9,11 +9,12 @@ use kube::core::ObjectMeta;
 use crate::{blueprint::Blueprint, program::Program};
 
 /// The program that answers each path prefix. `/` is the frontend and takes everything else.
-pub const ROUTES: [(&str, Program); 6] = [
+pub const ROUTES: [(&str, Program); 7] = [
     ("/users", Program::User),
     ("/api/events", Program::Event),
     ("/bookings", Program::Booking),
     ("/payments", Program::Booking),
+    ("/tickets", Program::Booking),
     ("/notifications", Program::Notification),
     ("/", Program::Frontend),
 ];

@@ -14,6 +14,8 @@ use crate::{
 pub const SECRETS_DIR: &str = "/etc/eventplatform/secrets";
 /// Mount path of user-service's signing keys.
 pub const SIGNING_KEYS_DIR: &str = "/etc/eventplatform/signing-keys";
+/// Mount path of booking-service's ticket keys.
+pub const TICKET_KEYS_DIR: &str = "/etc/eventplatform/ticket-keys";
 /// Mount path of the public keys of services that may call event-service.
 pub const TRUSTED_KEYS_DIR: &str = "/etc/eventplatform/trusted-service-keys";
 /// Mount path of the CA certificates of external servers.
@@ -176,6 +178,7 @@ fn booking(blueprint: &Blueprint<'_>) -> Vec<(String, String)> {
         pair(env::JWKS_URL, jwks_url(blueprint)),
         pair(env::EVENT_SERVICE_URL, url(blueprint, Program::Event)),
         file(env::SERVICE_KEY_FILE, "service-key.pem"),
+        pair(env::TICKET_KEYS_DIR, TICKET_KEYS_DIR),
         file(env::PAYMENT_API_KEY_FILE, "payment-api-key"),
         file(env::PAYMENT_WEBHOOK_SECRET_FILE, "payment-webhook-secret"),
     ];

@@ -11,7 +11,7 @@ use crate::{
     build::{
         connections::{MANAGED_ADMIN, authorities},
         pod,
-        program::{AUTHORITIES_DIR, SECRETS_DIR, SIGNING_KEYS_DIR, TRUSTED_KEYS_DIR},
+        program::{AUTHORITIES_DIR, SECRETS_DIR, SIGNING_KEYS_DIR, TICKET_KEYS_DIR, TRUSTED_KEYS_DIR},
     },
     credentials::{Credential, SecretData, byte_strings, encode_data},
     program::Program,
@@ -56,11 +56,20 @@ fn program_data(blueprint: &Blueprint<'_>, program: Program) -> SecretData {
     data
 }
 
+/// The keys that a program reads from a folder of their own, and the folder: keys can be added there to rotate them.
+fn keys_mounted_by(program: Program) -> Option<(Credential, &'static str)> {
+    match program {
+        Program::User => Some((Credential::SigningKeys, SIGNING_KEYS_DIR)),
+        Program::Booking => Some((Credential::TicketKeys, TICKET_KEYS_DIR)),
+        Program::Event | Program::MockGateway | Program::Notification | Program::Frontend => None,
+    }
+}
+
 /// Hash of every secret that a program reads. A changed secret rolls its readers and no other pods.
 pub fn program_hash(blueprint: &Blueprint<'_>, program: Program) -> String {
     let mut data = vec![encode_data(&program_data(blueprint, program))];
-    if program == Program::User {
-        data.extend(blueprint.credentials.get(&Credential::SigningKeys).map(encode_data));
+    if let Some((credential, _)) = keys_mounted_by(program) {
+        data.extend(blueprint.credentials.get(&credential).map(encode_data));
     }
     for (_, name) in authorities(blueprint, program) {
         data.extend(blueprint.references.get(&name).map(encode_data));
@@ -115,8 +124,8 @@ pub fn mounts(blueprint: &Blueprint<'_>, program: Program) -> (Vec<Volume>, Vec<
     if !program_data(blueprint, program).is_empty() {
         mount("secrets", &derived, SECRETS_DIR, None);
     }
-    if program == Program::User {
-        mount("signing-keys", &identity.resource_name(Credential::SigningKeys.suffix()), SIGNING_KEYS_DIR, None);
+    if let Some((credential, path)) = keys_mounted_by(program) {
+        mount(credential.suffix(), &identity.resource_name(credential.suffix()), path, None);
     }
     if program == Program::Event {
         mount("trusted-service-keys", &derived, TRUSTED_KEYS_DIR, Some(&["booking-service.pem"]));

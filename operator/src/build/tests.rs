@@ -469,6 +469,7 @@ fn the_ingress_routes_by_path_and_never_to_an_admin_port() {
             "/api/events demo-event http",
             "/bookings demo-booking http",
             "/payments demo-booking http",
+            "/tickets demo-booking http",
             "/notifications demo-notification http",
             "/ demo-frontend http",
         ]

@@ -138,6 +138,26 @@ async fn a_lost_secret_is_not_regenerated_over_old_volumes() {
     assert!(cluster.is_ready());
 }
 
+#[tokio::test]
+async fn a_platform_from_before_ticket_keys_gets_them_and_lost_ones_are_reported() {
+    let mut cluster = Cluster::given(Scenario::Ready).await;
+    cluster.api.remove("secrets", "demo-ticket-keys");
+    for secret in cluster.api.list("secrets") {
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        cluster.api.edit("secrets", name, |secret| secret["metadata"]["annotations"] = json!({}));
+    }
+
+    cluster.converge().await;
+    let (ready, made) = (cluster.is_ready(), cluster.api.get("secrets", "demo-ticket-keys"));
+    cluster.api.remove("secrets", "demo-ticket-keys");
+    cluster.converge().await;
+
+    assert!(ready && made.is_some());
+    let lost = cluster.condition("Degraded");
+    assert_eq!(lost.1, "CredentialLost");
+    assert!(lost.2.contains("demo-ticket-keys"), "{}", lost.2);
+}
+
 /// A platform from an older release: its RabbitMQ has no login of user-service.
 async fn of_an_older_release() -> Cluster {
     let cluster = Cluster::given(Scenario::Ready).await;

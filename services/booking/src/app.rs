@@ -22,6 +22,7 @@ use url::Url;
 use crate::{
     clients::{event_service::EventClient, gateway::stripe::Stripe},
     config::{Command, Config},
+    crypto::ticket_keys::TicketKeys,
     loops, routes,
     state::{AppState, Policy},
     store::Store,
@@ -54,6 +55,7 @@ impl App {
         let verifier = Verifier::new(access_keys.clone(), ServiceKeys::none(NAME), cookies, clock.clone());
         let key_file = config.service_key_file.as_deref().context("set SERVICE_KEY_FILE")?;
         let signer = ServiceTokenSigner::from_file(NAME, key_file, clock.clone())?;
+        let ticket_keys_dir = config.ticket_keys_dir.as_deref().context("set TICKET_KEYS_DIR")?;
         let event_timeout = Duration::from_secs(config.event_timeout_seconds);
         let state = AppState {
             idempotency: PgIdempotency::new(pool.clone()),
@@ -62,6 +64,7 @@ impl App {
             gateway: Arc::new(payment_gateway(config, http)?),
             publishable_key: config.payment_publishable_key.as_deref().map(Into::into),
             verifier,
+            ticket_keys: TicketKeys::from_dir(ticket_keys_dir, clock.clone())?,
             clock,
             policy: Policy {
                 hold_seconds: config.hold_seconds,

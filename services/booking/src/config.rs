@@ -27,6 +27,10 @@ pub struct Config {
     /// File with this service's Ed25519 key (PKCS#8 PEM), which signs its calls to event-service.
     #[arg(long, env = contracts::env::SERVICE_KEY_FILE)]
     pub service_key_file: Option<PathBuf>,
+    /// Folder with the keys that sign the codes of tickets, `<kid>.pem` (P-256, PKCS#8). The last by name signs; the
+    /// others still verify.
+    #[arg(long, env = contracts::env::TICKET_KEYS_DIR)]
+    pub ticket_keys_dir: Option<PathBuf>,
     /// How long seats are held for payment, in seconds.
     #[arg(long, env = "HOLD_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub hold_seconds: u32,

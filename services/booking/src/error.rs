@@ -2,12 +2,13 @@
 
 use contracts::problem::OVERLOADED;
 use platform::{ApiError, error::FieldError};
+use serde_json::json;
 use thiserror::Error;
 
 use crate::{
     clients::event_service::{CallFailure, Refusal},
     domain::{
-        Booking, BookingStatus, CancelRefusal, ForbiddenTransition, PayRefusal, Payment,
+        Booking, BookingStatus, CancelRefusal, CheckInRefusal, ForbiddenTransition, PayRefusal, Payment, RenameRefusal,
         payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
     },
 };
@@ -90,12 +91,66 @@ impl From<CancelRefusal> for ApiError {
             CancelRefusal::PaymentInProgress => {
                 return Self::conflict("payment_in_progress", refusal.to_string()).transient();
             }
+            CancelRefusal::CheckedIn => "already_checked_in",
             CancelRefusal::DeadlinePassed => "cancel_deadline_passed",
             CancelRefusal::Expired => "booking_expired",
             CancelRefusal::Rejected => "booking_rejected",
         };
         Self::conflict(code, refusal.to_string())
     }
+}
+
+impl From<CheckInRefusal> for ApiError {
+    fn from(refusal: CheckInRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            CheckInRefusal::Forged => Self::unprocessable("ticket_forged", detail),
+            CheckInRefusal::Replaced => Self::conflict("ticket_replaced", detail),
+            CheckInRefusal::Void => Self::conflict("ticket_void", detail),
+            CheckInRefusal::OtherEvent => Self::conflict("other_event", detail),
+            CheckInRefusal::TooEarly(opens_at) => Self::conflict("too_early", detail).with("opens_at", json!(opens_at)),
+            CheckInRefusal::ScanIdReused => Self::unprocessable("scan_id_reused", detail),
+            CheckInRefusal::AlreadyCheckedIn { at, device } => {
+                Self::conflict("already_checked_in", detail).with("checked_in_at", json!(at)).with("device", device)
+            }
+        }
+    }
+}
+
+impl From<RenameRefusal> for ApiError {
+    fn from(refusal: RenameRefusal) -> Self {
+        let code = match refusal {
+            RenameRefusal::Void => "ticket_void",
+            RenameRefusal::AlreadyCheckedIn => "already_checked_in",
+            RenameRefusal::EventStarted => "event_started",
+        };
+        Self::conflict(code, refusal.to_string())
+    }
+}
+
+/// There is no such ticket, or the caller may not see it.
+pub fn ticket_not_found() -> ApiError {
+    ApiError::not_found("ticket_not_found", "you have no such ticket")
+}
+
+/// Somebody else keeps changing the ticket.
+pub fn ticket_changed() -> ApiError {
+    ApiError::conflict("ticket_changed", "the ticket was changed meanwhile; try again").transient()
+}
+
+/// There is no such door link, or it belongs to somebody else's event.
+pub fn door_link_not_found() -> ApiError {
+    ApiError::not_found("door_link_not_found", "there is no such link of an event of yours")
+}
+
+/// The token belongs to no door link: it was revoked, has expired, or never existed.
+pub fn door_link_over() -> ApiError {
+    ApiError::unauthorized("door_link_over", "this link has expired or was revoked; ask the organizer for a new one")
+}
+
+/// The door link is for another event.
+pub fn not_this_door() -> ApiError {
+    ApiError::forbidden("not_this_door", "this link is for another event")
 }
 
 /// There is no such booking, or it belongs to another user.
@@ -118,7 +173,7 @@ pub fn event_not_found() -> ApiError {
 }
 
 pub fn not_your_event() -> ApiError {
-    ApiError::forbidden("not_your_event", "only its organizer and admins may see who booked and what was sold")
+    ApiError::forbidden("not_your_event", "only the event's organizer and admins may do this")
 }
 
 /// event-service could not say who organizes the event.

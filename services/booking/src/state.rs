@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{
     clients::{event_service::EventClient, gateway::PaymentGateway},
+    crypto::ticket_keys::TicketKeys,
     store::Store,
 };
 
@@ -23,6 +24,8 @@ pub struct AppState {
     /// The payment provider's key for browsers.
     pub publishable_key: Option<Arc<str>>,
     pub verifier: Verifier,
+    /// Sign the codes of tickets.
+    pub ticket_keys: TicketKeys,
     /// For times that the database does not measure.
     pub clock: Clock,
     pub policy: Policy,

@@ -1,4 +1,4 @@
-//! Invariants 2, 3, 5, 6, 7 and 11: bookings, their reservations and events, and what users were told of them.
+//! Invariants 2, 3, 5, 6, 7, 11 and 16: bookings, their reservations, tickets and events, and what users were told of them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -55,6 +55,7 @@ pub(crate) async fn findings(bookings: &PgPool) -> Result<Vec<Violation>> {
         let invariant = match patrol.as_str() {
             "reservations" => 2,
             "charges" => 4,
+            "tickets" => 16,
             _ => 10,
         };
         Violation::new(invariant, format!("the reconciler has found {kind}: {subject}"))
@@ -98,7 +99,28 @@ pub(super) async fn check(world: &World, journal: &Journal, deleted: &HashSet<i3
     let called_off = called_off(world).await?;
     violations.extend(told(journal, &bookings, &called_off, deleted));
     violations.extend(doubled(&world.bookings, deleted).await?);
+    violations.extend(tickets(&world.bookings).await?);
     Ok(violations)
+}
+
+/// Invariant 16: each Confirmed booking has one ticket for each of its seats, and no other booking has one that is not
+/// void.
+async fn tickets(bookings: &PgPool) -> Result<Vec<Violation>> {
+    let query = "select b.id, b.status, b.seats, array_agg(t.seat order by t.seat) filter (where t.state <> 'void')
+                 from bookings b left join tickets t on t.booking_id = b.id
+                 group by b.id";
+    let rows: Vec<(i32, String, i32, Option<Vec<i32>>)> = sqlx::query_as(query).fetch_all(bookings).await?;
+    let wrong = rows.into_iter().filter_map(|(id, status, seats, tickets)| {
+        let expected: Vec<i32> = if status == "Confirmed" { (1..=seats).collect() } else { Vec::new() };
+        let tickets = tickets.unwrap_or_default();
+        (tickets != expected).then(|| {
+            Violation::new(
+                16,
+                format!("booking {id} of {seats} seats is {status} and has tickets for seats {tickets:?}"),
+            )
+        })
+    });
+    Ok(wrong.collect())
 }
 
 /// Events that their organizer has called off.

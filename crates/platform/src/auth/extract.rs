@@ -117,7 +117,8 @@ async fn any_valid(verifier: &Verifier, tokens: &[&str]) -> ApiResult<Identity> 
     latest.ok_or_else(|| refusal.unwrap_or_else(login_required))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token in `Authorization: Bearer`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

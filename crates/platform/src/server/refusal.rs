@@ -3,6 +3,8 @@
 //! hyper answers them with an empty 400, 414 or 431 and closes the connection; no handler and no middleware sees them.
 //! So the socket looks at what is written, and replaces such an answer by a problem document.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use uuid::Uuid;
 
@@ -51,6 +53,7 @@ fn answer(status: u16, code: &'static str, detail: &str, defaults: DefaultHeader
         detail: detail.to_owned(),
         request_id: Some(request_id.clone()),
         errors: Vec::new(),
+        members: BTreeMap::new(),
     };
     let body = serde_json::to_string(&problem).expect("a problem is plain data");
     let mut text = format!(

@@ -24,6 +24,9 @@ use crate::{
 
 /// The longest path that logs and refusals show, in bytes.
 const MAX_SHOWN_PATH: usize = 128;
+/// The longest segment of a path that logs show, in bytes. Ids are shorter; what is longer may give access to something,
+/// such as the code of a ticket.
+const MAX_LOGGED_SEGMENT: usize = 64;
 
 /// Wraps a router in the platform's defaults; [`super::serve`] does so itself, tests that bind no port call it.
 pub fn with_defaults(router: Router, args: &ServerArgs) -> Router {
@@ -63,6 +66,13 @@ fn truncated(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_SHOWN_PATH)]
 }
 
+/// A path as logs show it: the beginning, without long segments.
+fn loggable(path: &str) -> String {
+    let shown = path.split('/').map(|segment| if segment.len() > MAX_LOGGED_SEGMENT { "…" } else { segment });
+    let path = shown.collect::<Vec<_>>().join("/");
+    truncated(&path).to_owned()
+}
+
 /// The method as a label of metrics and logs. Clients may invent methods, and every label would stay for good.
 fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
@@ -78,7 +88,7 @@ async fn around(defaults: Defaults, request: Request, next: Next) -> Response {
         request_id = context.request_id,
         trace_id = context.trace.trace_id(),
         method = method_label(&method),
-        path = truncated(request.uri().path())
+        path = loggable(request.uri().path())
     );
     let request_id = HeaderValue::from_str(&context.request_id);
     let work = async {
@@ -143,5 +153,14 @@ mod tests {
 
         assert_eq!(truncated(&path).len(), MAX_SHOWN_PATH - 1);
         assert_eq!(truncated("/bookings"), "/bookings");
+    }
+
+    #[test]
+    fn the_log_shows_no_long_segment() {
+        let code = "a".repeat(65);
+
+        assert_eq!(loggable(&format!("/tickets/{code}/x")), "/tickets/…/x");
+        assert_eq!(loggable("/bookings/7"), "/bookings/7");
+        assert!(loggable(&"/abc".repeat(100)).len() <= MAX_SHOWN_PATH);
     }
 }

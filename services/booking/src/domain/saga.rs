@@ -332,7 +332,7 @@ impl Step {
             ],
             Self::ConfirmBooking => [
                 "charged or free, reservation confirmed",
-                "Confirmed and Paid, attempt settled, message to the owner",
+                "Confirmed and Paid with its tickets, attempt settled, message to the owner",
                 "cancellation: release and refund",
                 SWEEPER,
             ],

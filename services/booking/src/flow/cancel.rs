@@ -8,7 +8,7 @@ use platform::{ApiResult, failpoint};
 
 use super::{Run, count_booking};
 use crate::{
-    domain::{AttemptState, CancelReason, saga::SagaRecord},
+    domain::{AttemptState, BookingStatus, CancelReason, CancelRefusal, saga::SagaRecord},
     error::{Interrupted, NotCancelled},
     state::{AppState, INLINE_LEASE},
 };
@@ -40,6 +40,9 @@ pub(super) async fn store_cancelled(
     let attempt = saga.attempt.as_ref().filter(|attempt| attempt.is_active());
     if !saga.booking.may_cancel(attempt.is_some(), state.clock.now(), deadline)? {
         return Ok(saga);
+    }
+    if saga.booking.status == BookingStatus::Confirmed && unit.is_checked_in(booking_id).await? {
+        return Err(CancelRefusal::CheckedIn.into());
     }
     let change = saga.booking.cancel(CancelReason::ByAttendee).map_err(Interrupted::from)?;
     let cancelled = unit.apply(&change, None, lease).await?;

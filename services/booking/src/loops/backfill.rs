@@ -1,5 +1,5 @@
-//! Adds missing attendee keys to rows of replicas that run an older version. Safe to run on every replica at once, and
-//! to stop at any time.
+//! Adds missing attendee keys to rows of replicas that run an older version, and tickets to bookings that were Confirmed
+//! before there were any. Safe to run on every replica at once, and to stop at any time.
 
 use std::time::Duration;
 
@@ -14,6 +14,11 @@ const BATCH: i64 = 500;
 const INTERVAL: Duration = Duration::from_secs(300);
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+    let store = state.store.clone();
+    repeat(lifecycle, "missing_tickets", Schedule::every(INTERVAL), move || {
+        let store = store.clone();
+        async move { store.issue_missing_tickets(BATCH).await.map(Next::immediately_if) }
+    });
     let store = state.store.clone();
     repeat(lifecycle, "search_keys", Schedule::every(INTERVAL), move || {
         let store = store.clone();

@@ -132,10 +132,11 @@ fn count(kind: &'static str, result: Result<(), Interrupted>) {
     }
 }
 
-/// Deletes old idempotency records, messages and rejected bookings.
+/// Deletes old idempotency records, messages, rejected bookings and door links.
 pub async fn purge(state: AppState) -> sqlx::Result<()> {
     let store = &state.store;
-    let removed = state.idempotency.purge().await? + store.purge_messages().await? + store.purge_rejected().await?;
+    let mut removed = state.idempotency.purge().await? + store.purge_messages().await?;
+    removed += store.purge_rejected().await? + store.purge_door_links().await?;
     tracing::debug!(removed, "old rows removed");
     Ok(())
 }

@@ -16,6 +16,7 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tickets::BookedTicketResponse;
 use crate::{
     clients::event_service::is_event_id,
     domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState, saga::SagaRecord},
@@ -47,7 +48,7 @@ pub(super) struct BookingPath {
 pub(super) struct CancelBooking {}
 
 /// A booking as its owner sees it.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct BookingResponse {
     id: i32,
     user_id: i32,
@@ -80,6 +81,10 @@ pub(super) struct BookingResponse {
     /// Present once a refund was ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<RefundResponse>,
+    /// One for each seat; absent until the booking is Confirmed. Absent in answers to POST, too: those are stored under the
+    /// Idempotency-Key, and codes are stored nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tickets: Option<Vec<BookedTicketResponse>>,
 }
 
 #[derive(Debug, JsonSchema, Serialize)]
@@ -144,12 +149,26 @@ impl BookingResponse {
             cancel_reason: booking.cancel_reason,
             rejection_code: booking.rejection_code,
             refund: refund.map(|refund| RefundResponse { state: refund.state, amount: refund.amount }),
+            tickets: None,
         }
     }
 
-    async fn with_refund(state: &AppState, booking: Booking) -> ApiResult<Self> {
-        let refunds = state.store.list_refunds(&[booking.id]).await?;
-        Ok(Self::new(&state.policy, booking, refunds.first()))
+    /// With refunds and tickets, which are read for all bookings at once.
+    async fn of_stored(state: &AppState, bookings: Vec<Booking>) -> ApiResult<Vec<Self>> {
+        let ids: Vec<i32> = bookings.iter().map(|booking| booking.id).collect();
+        let refunds = state.store.list_refunds(&ids).await?;
+        let refunds: HashMap<i32, Refund> = refunds.into_iter().map(|refund| (refund.booking_id, refund)).collect();
+        // A page polls a booking until it is Confirmed.
+        let may_have_tickets =
+            |booking: &&Booking| matches!(booking.status, BookingStatus::Confirmed | BookingStatus::Cancelled);
+        let with_tickets: Vec<i32> = bookings.iter().filter(may_have_tickets).map(|booking| booking.id).collect();
+        let mut tickets = BookedTicketResponse::of_bookings(state, &with_tickets).await?;
+        let with_parts = |booking: Booking| {
+            let tickets = tickets.remove(&booking.id);
+            let refund = refunds.get(&booking.id);
+            Self { tickets, ..Self::new(&state.policy, booking, refund) }
+        };
+        Ok(bookings.into_iter().map(with_parts).collect())
     }
 }
 
@@ -163,12 +182,12 @@ pub(super) async fn create_booking(
     let body = body.parse()?;
     let new = body.validate(&user)?;
     let (idempotency, policy) = (state.idempotency.clone(), state.policy);
-    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
+    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |request| {
         let (state, new) = (state.clone(), new.clone());
         let created = move |booking| Created(BookingResponse::new(&policy, booking, None));
         Box::pin(async move {
             let respond = |saga: &SagaRecord| book::check(saga.booking.clone()).map(created).into_response();
-            Ok(book::book(&state, &new, &ticket, &respond).await?.map(created))
+            Ok(book::book(&state, &new, &request, &respond).await?.map(created))
         })
     })
     .await
@@ -183,13 +202,8 @@ pub(super) async fn list_bookings(
     let before = decode_cursor(query.cursor.as_deref())?;
     let rows = state.store.list_bookings(user.user_id, query.status, before, i64::from(limit) + 1).await?;
     let page = Page::of(rows, limit, |booking| booking.id);
-    let ids: Vec<i32> = page.items.iter().map(|booking| booking.id).collect();
-    let refunds = state.store.list_refunds(&ids).await?;
-    let refunds: HashMap<i32, Refund> = refunds.into_iter().map(|refund| (refund.booking_id, refund)).collect();
-    Ok(Json(page.map(|booking| {
-        let refund = refunds.get(&booking.id);
-        BookingResponse::new(&state.policy, booking, refund)
-    })))
+    let items = BookingResponse::of_stored(&state, page.items).await?;
+    Ok(Json(Page { items, next_cursor: page.next_cursor }))
 }
 
 pub(super) async fn get_booking(
@@ -198,7 +212,8 @@ pub(super) async fn get_booking(
     Path(BookingPath { id }): Path<BookingPath>,
 ) -> ApiResult<Json<BookingResponse>> {
     let booking = state.store.find_user_booking(user.user_id, id).await?.ok_or_else(booking_not_found)?;
-    BookingResponse::with_refund(&state, booking).await.map(Json)
+    let response = BookingResponse::of_stored(&state, vec![booking]).await?.pop();
+    response.map(Json).ok_or_else(booking_not_found)
 }
 
 /// Cancels a booking and refunds it. Cancelling again gives the same response.

@@ -1,13 +1,17 @@
 //! The whole URL table.
 
 mod bookings;
+mod check_ins;
+mod door_links;
+mod door_staff;
 mod organizer;
 mod payments;
+mod tickets;
 mod webhooks;
 
 use aide::axum::{
     ApiRouter,
-    routing::{get_with, post_with},
+    routing::{delete_with, get_with, post_with},
 };
 use axum::{Json, Router};
 use platform::server::{limited, limited_to_constant};
@@ -71,6 +75,50 @@ pub fn router(state: AppState) -> Router {
                 .response_with::<200, (), _>(|response| response.description("The event was accepted."))
         }),
     );
-    let table = limited(bookings).merge(limited_to_constant(payments)).merge(limited(webhooks));
+    // The door has its own group: what goes on sale meanwhile must not delay it.
+    let tickets = ApiRouter::new()
+        .api_route(
+            "/tickets",
+            get_with(tickets::list_event_tickets, |op| {
+                op.summary("List the tickets of an event for scanners (its organizer or a door link)")
+            }),
+        )
+        .api_route(
+            "/tickets/{ticket}",
+            get_with(tickets::get_ticket, |op| {
+                op.summary("Get a ticket by its code or id (its owner or the organizer)")
+            })
+            .patch_with(tickets::update_ticket, |op| op.summary("Change the holder of one of your tickets")),
+        )
+        .api_route(
+            "/tickets/check-ins",
+            post_with(check_ins::create_check_in, |op| {
+                op.summary("Check a ticket in (the event's organizer or a door link)")
+            })
+            .get_with(check_ins::get_attendance, |op| op.summary("Count who has come (the event's organizer)")),
+        )
+        .api_route(
+            "/tickets/check-ins/{ticket_id}",
+            delete_with(check_ins::undo_check_in, |op| op.summary("Undo a check-in (the event's organizer)")),
+        )
+        .api_route(
+            "/tickets/door-links",
+            post_with(door_links::create_door_link, |op| {
+                op.summary("Make a link for people who check tickets in (the event's organizer)")
+            })
+            .get_with(door_links::list_door_links, |op| op.summary("List door links (the event's organizer)")),
+        )
+        .api_route(
+            "/tickets/door-links/{id}",
+            delete_with(door_links::revoke_door_link, |op| op.summary("Revoke a door link (the event's organizer)")),
+        );
+    // Anybody may ask for the keys, which are in memory: they keep nobody from the door.
+    let keys = ApiRouter::new()
+        .api_route("/tickets/keys", get_with(tickets::list_keys, |op| op.summary("List the keys that verify tickets")));
+    let table = limited(bookings)
+        .merge(limited(tickets))
+        .merge(keys)
+        .merge(limited_to_constant(payments))
+        .merge(limited(webhooks));
     platform::openapi::finish(table, "booking-service", "/bookings/openapi.json").with_state(state)
 }

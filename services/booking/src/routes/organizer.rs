@@ -213,9 +213,9 @@ pub(super) async fn list_sales(
     Ok(Json(page.map(EventSalesResponse::from)))
 }
 
-/// The event, if the caller may see its attendees. Fails with 403 `role_required` or `not_your_event`, or 404
+/// The event, if the caller organizes it or is an admin. Fails with 403 `role_required` or `not_your_event`, or 404
 /// `event_not_found`.
-async fn require_organizer(state: &AppState, user: &AuthUser, event_id: &str) -> ApiResult<EventSummary> {
+pub(super) async fn require_organizer(state: &AppState, user: &AuthUser, event_id: &str) -> ApiResult<EventSummary> {
     user.require_role(&[Role::Organizer, Role::Admin])?;
     let event = state.events.find_event(event_id).await.map_err(event_lookup_failed)?.ok_or_else(event_not_found)?;
     if user.role != Role::Admin && event.organizer_id != user.user_id {

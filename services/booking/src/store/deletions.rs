@@ -49,7 +49,8 @@ impl Store {
         .await
     }
 
-    /// Blanks name and e-mail address in all bookings of a user, and deletes the stored responses to the user's requests.
+    /// Blanks name and e-mail address in all bookings of a user, and the names of all holders of their tickets. Deletes the
+    /// stored responses to the user's requests, and the door links that the user made.
     ///
     /// The attendee key is set too, or else the backfill would add one.
     pub async fn erase_personal_data(&self, user_id: i32) -> sqlx::Result<()> {
@@ -66,18 +67,28 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        sqlx::query!(
+            "update tickets set holder_name = '', version = version + 1
+             where booking_id in (select id from bookings where user_id = $1) and holder_name <> ''",
+            user_id,
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("delete from door_links where created_by = $1", user_id).execute(&mut *tx).await?;
         sqlx::query!("delete from idempotency_keys where user_id = $1 and status is not null", user_id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await
     }
 
-    /// Ids of the bookings of a user that are Pending, or Confirmed for an event that has not started by `now`.
+    /// Ids of the bookings of a user that are Pending, or Confirmed for an event that has not started by `now`. Once a
+    /// ticket of a booking was used, it is not cancelled any more.
     pub async fn list_open_bookings(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<Vec<i32>> {
         sqlx::query_scalar!(
-            "select id from bookings
+            "select id from bookings b
              where user_id = $1
                  and (status = 'Pending' or (status = 'Confirmed' and (event_starts_at < $2) is not true))
+                 and not exists (select from tickets t where t.booking_id = b.id and t.state = 'used')
              order by id",
             user_id,
             now,
@@ -101,8 +112,11 @@ impl Store {
                  and not exists (
                      select from bookings b
                      where b.user_id = $1 and (
-                         b.status = 'Pending' or (b.status = 'Confirmed' and (b.event_starts_at < $2) is not true)
+                         b.status = 'Pending'
+                         or (b.status = 'Confirmed' and (b.event_starts_at < $2) is not true
+                             and not exists (select from tickets t where t.booking_id = b.id and t.state = 'used'))
                          or b.release_pending or b.user_name <> '' or b.user_email <> ''
+                         or exists (select from tickets t where t.booking_id = b.id and t.holder_name <> '')
                          or exists (select from payments p
                                     where p.booking_id = b.id
                                         and (p.state = 'started' or (p.state = 'succeeded' and p.settled_at is null)))

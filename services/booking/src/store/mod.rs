@@ -8,10 +8,12 @@
 //! - [`outbox`]: messages to publish and consumed messages
 //! - [`reconciliation`]: what the reconciler compares, and its findings
 //! - [`deletions`]: deleted accounts; [`gauges`]: what the gauges show
+//! - [`tickets`], [`door_links`]: what is checked at the door, and who may check it
 //! - [`events`]: changes of all bookings of an event; [`sales`]: attendees and sales for organizers
 
 mod bookings;
 mod deletions;
+mod door_links;
 mod events;
 mod gauges;
 mod outbox;
@@ -20,9 +22,10 @@ mod reconciliation;
 mod refunds;
 mod sagas;
 mod sales;
+mod tickets;
 
 use platform::{
-    idempotency::{self, StoredAnswer, Ticket},
+    idempotency::{self, IdempotentRequest, StoredAnswer},
     outbox::{Handoff, OutboxRow},
 };
 use sqlx::{PgPool, Postgres, Transaction};
@@ -34,8 +37,9 @@ pub use self::{
     reconciliation::{ReconcileRun, ScanState},
     sagas::{ClaimedSaga, NewAttempt, NextDue},
     sales::UnindexedAttendee,
+    tickets::{Attendance, CheckIn},
 };
-use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState};
+use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState, TicketState};
 
 /// Lease of a claimed row, in seconds. Work on a row may take longer: every change is a compare-and-set, so a second
 /// worker changes nothing.
@@ -88,8 +92,8 @@ impl UnitOfWork {
     }
 
     /// Stores the answer of the request that this transaction is the last write of.
-    pub async fn store_answer(&mut self, ticket: &Ticket, answer: &StoredAnswer) -> sqlx::Result<()> {
-        idempotency::store_answer(&mut self.tx, ticket, answer).await
+    pub async fn store_answer(&mut self, request: &IdempotentRequest, answer: &StoredAnswer) -> sqlx::Result<()> {
+        idempotency::store_answer(&mut self.tx, request, answer).await
     }
 }
 
@@ -115,4 +119,4 @@ macro_rules! stored_as_text {
     )+};
 }
 
-stored_as_text!(AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState);
+stored_as_text!(AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState, TicketState);

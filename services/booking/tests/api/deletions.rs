@@ -90,7 +90,7 @@ async fn a_deletion_cancels_and_refunds_future_bookings_and_erases_names() {
     app.cancel_request(ALICE, ended).send().await;
     let theirs = app.booking_request(BOB, &event, 1).key("k").send().await.id();
     app.cancel_request(ALICE, within_deadline).send().await.assert_refused(409, "cancel_deadline_passed");
-    assert_eq!(app.tables_with("User 11").await, ["bookings"]);
+    assert_eq!(app.tables_with("User 11").await, ["bookings", "tickets"]);
 
     app.deletes_account(ALICE).await;
     app.sweeps().await;
@@ -110,6 +110,32 @@ async fn a_deletion_cancels_and_refunds_future_bookings_and_erases_names() {
     let (answers, others): (i64, i64) =
         app.row("select count(*) filter (where user_id = $1), count(*) from idempotency_keys", ALICE).await;
     assert_eq!((answers, others), (0, 1));
+    app.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_deletion_leaves_a_booking_whose_ticket_was_used_until_the_check_in_is_undone() {
+    let app = TestApp::start().await;
+    let event = app.event_tonight(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let ticket = app.tickets(booking).await.remove(0);
+    let organizer = app.token_as(ORGANIZER, Role::Organizer);
+    let scan = json!({ "event_id": event, "code": ticket["code"] });
+    app.post("/tickets/check-ins", scan).bearer(&organizer).send().await.assert_ok();
+
+    app.deletes_account(ALICE).await;
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+
+    app.stands(booking, "Confirmed", "Paid").await;
+    assert_eq!(app.unfinished().await, 0, "nothing more is to be done");
+    assert_eq!(app.tables_with("User 11").await, Vec::<String>::new());
+    let undone = app.delete(&format!("/tickets/check-ins/{}", ticket["id"])).bearer(&organizer).send().await;
+    assert_eq!((undone.status.as_u16(), app.unfinished().await), (204, 1));
+    app.sweeps().await;
+    app.sweeps().await;
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.unfinished().await, 0);
     app.is_consistent().await;
 }
 

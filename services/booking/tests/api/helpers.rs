@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(crate) use testing::{Answer, Call, http::all, server, wait_for};
 use testing::{
     Database,
-    identity::{access_token, jwks, write_private_key},
+    identity::{access_token, jwks, write_private_key, write_ticket_key},
 };
 use uuid::Uuid;
 
@@ -44,10 +44,17 @@ impl TestApp {
 
     /// A service with other settings, as on the command line.
     pub(crate) async fn with(settings: &[&str]) -> Self {
-        let database = Database::migrated("booking", &sqlx::migrate!()).await;
+        Self::on(Database::migrated("booking", &sqlx::migrate!()).await, settings).await
+    }
+
+    /// [`TestApp::with`] on this database.
+    pub(crate) async fn on(database: Database, settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let neighbours = Neighbours::start(jwks()).await;
         write_private_key(folder.path(), "service");
+        let ticket_keys = folder.path().join("ticket-keys");
+        std::fs::create_dir(&ticket_keys).unwrap();
+        write_ticket_key(&ticket_keys, "t1");
         let key_file = folder.path().join("service.pem");
         let mut arguments: Vec<String> = vec!["booking-service".into()];
         let own = [
@@ -57,6 +64,7 @@ impl TestApp {
             ("--event-service-url", neighbours.url.clone()),
             ("--payment-api-url", neighbours.url.clone()),
             ("--service-key-file", key_file.display().to_string()),
+            ("--ticket-keys-dir", ticket_keys.display().to_string()),
             ("--payment-api-key", "sk_test_ours".to_owned()),
             ("--payment-webhook-secret", WEBHOOK_SECRET.to_owned()),
             ("--payment-provider", "mock".to_owned()),
@@ -98,6 +106,15 @@ impl TestApp {
     #[expect(clippy::needless_pass_by_value, reason = "callers read better with json!(…) as it is")]
     pub(crate) fn post(&self, path: &str, body: Value) -> Call {
         Call::new(&self.router, Method::POST, path).json(&body)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "callers read better with json!(…) as it is")]
+    pub(crate) fn patch(&self, path: &str, body: Value) -> Call {
+        Call::new(&self.router, Method::PATCH, path).json(&body)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        Call::new(&self.router, Method::DELETE, path)
     }
 
     /// The access token of an attendee.
@@ -226,6 +243,20 @@ impl TestApp {
         sweeper::run_due_sagas(state).await.unwrap();
     }
 
+    /// Asserts that each Confirmed booking has a ticket for each of its seats, and that no other booking has one.
+    pub(crate) async fn tickets_are_consistent(&self) {
+        let wrong: Vec<(i32, String, i32, i64)> = sqlx::query_as(
+            "select b.id, b.status, b.seats, count(t.id) filter (where t.state <> 'void')
+             from bookings b left join tickets t on t.booking_id = b.id
+             group by b.id
+             having count(t.id) filter (where t.state <> 'void') <> case when b.status = 'Confirmed' then b.seats else 0 end",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap();
+        assert_eq!(wrong, []);
+    }
+
     /// Asserts what holds whenever nothing is under way.
     pub(crate) async fn is_consistent(&self) {
         let rows: Vec<Standing> =
@@ -254,6 +285,7 @@ impl TestApp {
                 assert!(status == "Pending" || state != "held", "booking {id} is {status}, its seats are {state}");
             }
         }
+        self.tickets_are_consistent().await;
         let sold = self.neighbours.world().reservations.values().filter(|r| r.state == "confirmed").count();
         assert!(sold >= confirmed);
     }

@@ -59,6 +59,13 @@ async fn the_openapi_description_has_every_path() {
         "/bookings/events/{event_id}/sales",
         "/bookings/events/{event_id}/attendees",
         "/bookings/events/{event_id}/attendees.csv",
+        "/tickets",
+        "/tickets/keys",
+        "/tickets/{ticket}",
+        "/tickets/check-ins",
+        "/tickets/check-ins/{ticket_id}",
+        "/tickets/door-links",
+        "/tickets/door-links/{id}",
     ] {
         assert!(answer.body["paths"][path].is_object(), "{path}");
     }

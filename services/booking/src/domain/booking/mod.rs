@@ -146,6 +146,9 @@ pub enum PayRefusal {
 /// Why the owner cannot cancel a booking.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum CancelRefusal {
+    /// A ticket was used.
+    #[error("a ticket of this booking was checked in already")]
+    CheckedIn,
     /// A payment attempt is unresolved.
     #[error("a payment of this booking is under way; try again once it is decided")]
     PaymentInProgress,
