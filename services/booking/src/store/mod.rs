@@ -87,7 +87,7 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Stores the answer of the request that this transaction is the last write of.
+    /// Stores the answer to the request; must be its last write.
     pub async fn store_answer(&mut self, ticket: &Ticket, answer: &StoredAnswer) -> sqlx::Result<()> {
         idempotency::store_answer(&mut self.tx, ticket, answer).await
     }
