@@ -31,8 +31,7 @@ export function toEventValues(texts, initial) {
     if (Number.isNaN(Date.parse(`${texts[name]}Z`))) return null;
     return old && wallClock(old, texts.time_zone) === texts[name] ? old : instantOf(texts[name], texts.time_zone);
   };
-  const perPerson = () => value("max_seats_per_person", () => Number(texts.max_seats_per_person) || null);
-  /** @satisfies {Record<Exclude<keyof EventValues, "max_seats_per_person">, unknown> & { max_seats_per_person?: unknown }} */
+  /** @satisfies {Record<keyof EventValues, unknown>} */
   const values = {
     title: text("title"),
     description: text("description"),
@@ -44,8 +43,7 @@ export function toEventValues(texts, initial) {
     venue: text("venue"),
     capacity: number("capacity"),
     max_seats_per_booking: number("max_seats_per_booking"),
-    // A new event without a limit omits the field, because older replicas of event-service refuse unknown fields.
-    ...(initial || texts.max_seats_per_person.trim() ? { max_seats_per_person: perPerson() } : {}),
+    max_seats_per_person: value("max_seats_per_person", () => Number(texts.max_seats_per_person) || null),
     price: isUnedited("price", "currency") ? initial?.event.price : (toMinor(texts.price, texts.currency) ?? 0),
     currency: text("currency"),
     sales_start_at: instant("sales_start_at"),

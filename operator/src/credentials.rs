@@ -161,7 +161,7 @@ pub enum Source {
 }
 
 impl Credential {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Postgres,
         Self::Mongodb,
         Self::Rabbitmq,

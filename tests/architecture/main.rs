@@ -186,13 +186,31 @@ fn the_table_of_metrics_names_those_of_the_code() {
 
 /// The names of metrics in the sources of all programs and of the crates that they share.
 fn metrics_of_code() -> BTreeSet<String> {
+    code_of_programs().flat_map(|code| source::metrics(&code)).collect()
+}
+
+#[test]
+fn the_table_of_background_tasks_names_those_of_the_code() {
+    let in_code: BTreeSet<String> = code_of_programs().flat_map(|code| source::tasks(&code)).collect();
+    let document = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let table = document.split("| task |").nth(1).expect("a table of tasks").split("\n\n").next().unwrap();
+    let in_table: BTreeSet<String> = table.lines().flat_map(source::quoted_in_first_cell).collect();
+
+    assert!(in_code.contains("outbox_relay") && in_code.contains("consumer"), "tasks are found: {in_code:?}");
+    let missing: Vec<_> = in_code.difference(&in_table).collect();
+    assert!(missing.is_empty(), "docs/operations.md has no row for the tasks {missing:?}");
+    let gone: Vec<_> = in_table.difference(&in_code).collect();
+    assert!(gone.is_empty(), "docs/operations.md names tasks that the code has not: {gone:?}");
+}
+
+/// The sources of all programs and of the crates that they share, without their tests.
+fn code_of_programs() -> impl Iterator<Item = String> {
     PROGRAMS
         .into_iter()
         .chain(["crates/contracts", "crates/platform", "operator"])
         .flat_map(|folder| files(&workspace().join(folder).join("src"), "rs"))
         .filter(|file| !file.ends_with("tests.rs"))
-        .flat_map(|file| source::metrics(&without_tests(&fs::read_to_string(file).unwrap())))
-        .collect()
+        .map(|file| without_tests(&fs::read_to_string(file).unwrap()))
 }
 
 /// Whether that path leads to something, each `*` to anything in a folder.

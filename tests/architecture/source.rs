@@ -41,6 +41,24 @@ pub(crate) fn metrics_of_row(line: &str) -> BTreeSet<String> {
     names.filter(|name| is_metric(name)).map(str::to_owned).collect()
 }
 
+/// The names of background tasks: of loops and one-off tasks that the code starts, and of the queues' consumers.
+pub(crate) fn tasks(code: &str) -> BTreeSet<String> {
+    const STARTS: [&str; 4] = ["repeat(", "supervise(", "supervise_until_drained(", "task::spawn("];
+    let started = STARTS.into_iter().flat_map(move |start| code.split(start).skip(1)).filter_map(|arguments| {
+        let (lifecycle, rest) = arguments.split_once(',')?;
+        let name = rest.trim_start().strip_prefix('"')?;
+        lifecycle.ends_with("lifecycle").then_some(name)
+    });
+    let consumers = code.split("consumer: \"").skip(1);
+    started.chain(consumers).filter_map(|name| Some(name.split_once('"')?.0.to_owned())).collect()
+}
+
+/// What the first cell of a row of a table quotes.
+pub(crate) fn quoted_in_first_cell(row: &str) -> Vec<String> {
+    let cell = row.strip_prefix("| ").and_then(|row| row.split(" |").next()).unwrap_or_default();
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 fn is_metric(text: &str) -> bool {
     text.strip_prefix("eventplatform_")
         .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
@@ -135,5 +153,15 @@ mod tests {
 
         assert_eq!(without_tests(declared), "mod a;\n\nuse crate::b::X;\n");
         assert_eq!(without_tests(inline), "use crate::c::Y;\n\nuse crate::e::V;\n");
+    }
+
+    #[test]
+    fn tasks_are_found_however_they_start() {
+        let code = "repeat(lifecycle, \"a\", every);\nsupervise(&state.lifecycle, \"b\", f);\n\
+                    task::spawn(\n    &self.lifecycle,\n    \"c\", g);\nQueue { consumer: \"d\" };\nx.repeat(n, \"e\");";
+
+        let found: Vec<_> = tasks(code).into_iter().collect();
+
+        assert_eq!(found, ["a", "b", "c", "d"]);
     }
 }

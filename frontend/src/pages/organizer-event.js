@@ -186,6 +186,7 @@ const row = (...fields) =>
  */
 async function save(event, values) {
   if (!event) {
+    // Older replicas of event-service refuse fields that they do not know, so an empty one is not sent.
     const set = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
     const created = await postOnce("create-event", currentUser()?.id ?? 0, "/api/events", set);
     toast(t(created.status === "draft" ? "editor.drafted" : "editor.published"));

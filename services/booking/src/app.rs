@@ -109,12 +109,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             app.spawn();
             server::serve(&config.server, app.router(), app.readiness(), app.lifecycle).await
         }
-        Command::Migrate => postgres::migrate(&config.postgres.url()?, NAME, &sqlx::migrate!()).await,
+        Command::Migrate => {
+            postgres::migrate(&config.postgres.url()?, "booking-service migrate", &sqlx::migrate!()).await
+        }
         Command::RedriveDeadLetters => {
             let bus = Bus::new(&config.amqp.url()?, NAME)?;
             for queue in BOOKING_QUEUES {
                 let moved = bus::redrive(&bus, queue).await?;
-                tracing::info!(queue = queue.name, moved, "dead letters driven back");
+                tracing::info!(queue = queue.name, moved, "dead letters redriven");
             }
             Ok(())
         }

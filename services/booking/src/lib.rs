@@ -1,4 +1,4 @@
-//! booking-service: bookings and payments that are never lost, never charged twice, and never sold without a seat.
+//! booking-service: bookings that are never lost or confirmed without seats, and payments that are never taken twice.
 //!
 //! - [`config`]: settings; [`app`]: builds and runs the service; [`state`]: what handlers and loops share
 //! - [`routes`]: the URL table and the handlers; [`error`]: domain errors as API errors
@@ -9,7 +9,7 @@
 //! - [`clients`]: event-service and the payment gateway
 //! - [`loops`]: relay, consumers, sweepers, reconciler and backfill
 //!
-//! `routes` and `loops` use `flow`; `flow` uses `store` and `clients`; all of them use `domain`.
+//! Which module may use which: docs/architecture.md.
 
 pub mod app;
 pub mod clients;

@@ -105,7 +105,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Command::CheckLedger => with_store(&config, check_ledger).await,
         Command::RedriveDeadLetters => {
             let moved = bus::redrive(&Bus::new(&config.amqp.url()?, NAME)?, EVENT_USER_QUEUE).await?;
-            tracing::info!(queue = EVENT_USER_QUEUE.name, moved, "dead letters driven back");
+            tracing::info!(queue = EVENT_USER_QUEUE.name, moved, "dead letters redriven");
             Ok(())
         }
     }

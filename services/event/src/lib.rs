@@ -2,11 +2,11 @@
 //!
 //! - [`config`]: settings; [`app`]: builds and runs the service; [`state`]: what handlers share
 //! - [`routes`]: the URL table and its handlers; [`error`]: refusals and failures as API errors
-//! - [`domain`]: entities and rules, pure; [`store`]: every query and the one transaction
+//! - [`domain`]: entities and rules, pure; [`store`]: every query and the transaction of a batch
 //! - [`queue`]: group commit, one queue per event; [`cache`]: the cache in front of reads
 //! - [`loops`]: everything that runs in the background
 //!
-//! `routes` and `loops` use `queue` and `cache`, `queue` uses `cache`, and all of them use `store` and `domain`.
+//! Which module may use which: docs/architecture.md.
 
 pub mod app;
 pub mod cache;
@@ -18,5 +18,3 @@ pub mod queue;
 pub mod routes;
 pub mod state;
 pub mod store;
-
-pub use self::{app::App, config::Config, state::AppState};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use event_service::{Config, app};
+use event_service::{app, config::Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -57,7 +57,7 @@ pub enum Failure {
     Refused(Refusal),
     /// Whether it was committed is not known; repeating it finds out.
     Unknown(Arc<anyhow::Error>),
-    /// It was not committed.
+    /// Not committed, as far as is known: after a panic it may have been. Repeating it is safe.
     Failed(Arc<anyhow::Error>),
     /// It was not begun, because it could not have been committed in time.
     Overloaded,

@@ -13,12 +13,12 @@ use crate::store::{Store, faults::StoredRule};
 pub const MAX_AGE: Duration = Duration::from_millis(500);
 
 /// Rules with the time at which reading them began.
-type Copy = (Instant, Arc<[StoredRule]>);
+type CachedRules = (Instant, Arc<[StoredRule]>);
 
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct RuleCache {
-    copy: Arc<Mutex<Option<Copy>>>,
+    cached: Arc<Mutex<Option<CachedRules>>>,
 }
 
 impl RuleCache {
@@ -35,7 +35,7 @@ impl RuleCache {
         Ok(rules)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Copy>> {
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<CachedRules>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@
 //! - [`queue`]: events from transactions of this process to its deliveries
 //! - [`loops`]: delivery of webhooks, settlement of late payments, and the purge of idempotency keys
 //!
-//! `routes` and `loops` use `flow`; `flow` uses `store`; all of them use `domain`.
+//! Which module may use which: docs/architecture.md.
 
 pub mod app;
 pub mod cache;

@@ -131,7 +131,7 @@ async fn redrive_dead_letters(config: &Config) -> anyhow::Result<()> {
     let bus = Bus::new(&config.amqp.url()?, NAME)?;
     for queue in NOTIFICATION_QUEUES {
         let moved = bus::redrive(&bus, queue).await?;
-        println!("dead letters driven back to {}: {moved}", queue.name);
+        tracing::info!(queue = queue.name, moved, "dead letters redriven");
     }
     Ok(())
 }

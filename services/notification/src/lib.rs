@@ -7,7 +7,7 @@
 //! - [`streams`]: the open event streams of this replica
 //! - [`loops`]: the consumer, the change stream, and the purge of deleted accounts
 //!
-//! `routes` and `loops` use `streams`; `streams` uses `store`; all of them use `domain`.
+//! Which module may use which: docs/architecture.md.
 
 pub mod app;
 pub mod config;

@@ -27,7 +27,7 @@ pub enum Refusal {
     /// Unknown or missing.
     #[error("the refresh token is not valid; log in again")]
     InvalidRefreshToken,
-    /// Rotated before the grace: the token may have been stolen.
+    /// Rotated longer ago than the grace period; it may have been stolen.
     #[error("this refresh token was used before; the session is closed, log in again")]
     RefreshTokenReused,
     #[error("the session is over; log in again")]

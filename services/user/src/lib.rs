@@ -8,7 +8,7 @@
 //! - [`attempt_limiter`]: limits how many passwords of one client a replica verifies at a time
 //! - [`loops`]: relay, reload of signing keys, purge of old rows, and creation of the first admin
 //!
-//! `routes` and `loops` use `store`, `clients`, `crypto` and `attempt_limiter`; all of them use `domain`.
+//! Which module may use which: docs/architecture.md.
 
 pub mod app;
 pub mod attempt_limiter;

@@ -87,7 +87,7 @@ pub enum Reservation {
     Released,
     /// event-service does not know the reservation id.
     Missing,
-    /// There are no seats any more, though the event takes place.
+    /// The event takes place, but this booking gets no seats, for any reason.
     SoldOut,
     /// The event was cancelled or deleted.
     EventGone,

@@ -68,7 +68,7 @@ pub enum RefundReason {
     ByAttendee,
     /// The organizer cancelled the event.
     EventCancelled,
-    /// Charged, and the booking got no seats, for whatever cause: a cancelled event, too.
+    /// Charged, but the booking got no seats for whatever reason, including a cancelled event.
     SeatsLost,
 }
 

@@ -19,8 +19,8 @@ pub async fn cancel(state: &AppState, user_id: i32, booking_id: i32) -> ApiResul
     let record = store_cancelled(state, user_id, booking_id, deadline, Some(INLINE_LEASE)).await?;
     let mut run = Run::for_request(state, record, None);
     if let Err(error) = run.drive().await {
-        // The cancellation is stored, and with it what the sweepers have to finish.
-        tracing::warn!(booking_id, error = format!("{:#}", anyhow::Error::new(error)), "left to the sweepers");
+        let error = format!("{:#}", anyhow::Error::new(error));
+        tracing::warn!(booking_id, error, "cancellation stored; sweepers will finish it");
     }
     Ok(run.record)
 }

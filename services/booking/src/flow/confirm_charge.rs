@@ -21,6 +21,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
         Ok(charge) => Ok(run.charge_learned(&charge)),
         Err(GatewayFailure::Declined(reason)) => {
             run.failure = (CARD_DECLINED, reason);
+            // Not cancelled at the gateway. Nobody else confirms this charge, and a retry under this key repeats the
+            // decline, so it moves no money.
             Ok(run.learned(|known| known.charge = Charge::Cancelled))
         }
         Err(failure) => {

@@ -17,7 +17,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
         }
         // Still held by its clock, or confirmed by a payment that is about to be stored.
         Ok(reservation @ (ReservationState::Held | ReservationState::Confirmed)) => {
-            tracing::debug!(booking_id = booking.id, ?reservation, "the hold is not over");
+            tracing::debug!(booking_id = booking.id, ?reservation, "event-service has not released the hold");
             return Ok(run.learned(|known| known.event_service_silent = true));
         }
         Err(failure) => return Ok(run.event_service_silent(failure)),

@@ -91,7 +91,7 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Stores the answer of the request that this transaction is the last write of.
+    /// Stores the answer to the request; must be its last write.
     pub async fn store_answer(&mut self, request: &IdempotentRequest, answer: &StoredAnswer) -> sqlx::Result<()> {
         idempotency::store_answer(&mut self.tx, request, answer).await
     }

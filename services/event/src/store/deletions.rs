@@ -1,4 +1,4 @@
-//! Deleted accounts, and what their organizers leave behind.
+//! Deleted accounts, and their events that have not ended.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use axum::{Router, http::StatusCode};
 use chrono::TimeDelta;
 use clap::Parser;
 use contracts::{identity::Role, reservation::ReservationState};
-use event_service::{App, Config, domain::Event};
+use event_service::{app::App, config::Config, domain::Event};
 use platform::{Clock, auth::ServiceTokenSigner, server::with_defaults};
 use serde_json::{Value, json};
 use tempfile::TempDir;

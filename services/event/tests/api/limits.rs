@@ -1,8 +1,12 @@
 //! The limits on the seats of one user, also under concurrent requests.
 
+use std::collections::BTreeMap;
+
+use contracts::reservation::DEADLINE;
 use event_service::loops::sweeper;
 use futures::future::join_all;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::helpers::{Answer, TestApp, text};
 
@@ -91,6 +95,43 @@ async fn the_organizer_sets_and_lifts_the_limit_per_user() {
     assert_eq!(lifted.assert_ok()["max_seats_per_person"], json!(null));
     assert_eq!((refused.status.as_u16(), refused.fields()), (422, vec!["max_seats_per_person"]));
     app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answered_requests_for_seats_are_counted_by_their_result_and_other_refusals_are_not() {
+    let app = TestApp::start().await;
+    let (id, small, reservation) = (app.sells(100).await, app.sells(1).await, Uuid::new_v4());
+    let late = json!({ "reservation_id": Uuid::new_v4(), "seats": 1, "hold_seconds": 900 });
+    let before = holds_counted();
+
+    app.holds(&id, reservation, 1).await.assert_ok();
+    app.holds(&id, reservation, 1).await.assert_ok();
+    app.holds_of(1, &id, 10).await.assert_ok();
+    app.holds_of(1, &id, 1).await.assert_refused(429, "held_seats_limit");
+    app.holds(&small, Uuid::new_v4(), 2).await.assert_refused(409, "sold_out");
+    app.holds(&id, Uuid::new_v4(), 11).await.assert_refused(422, "too_many_seats");
+    let path = format!("/api/events/{id}/decrease_capacity");
+    let overloaded = app.put(&path, &late).bearer(&app.booking_service()).header(DEADLINE, "0").send().await;
+    overloaded.assert_refused(429, "overloaded");
+
+    let after = holds_counted();
+    // Other tests of this process hold seats at the same time.
+    for (result, least) in [("held", 3), ("person_limit", 1), ("sold_out", 1)] {
+        let counted = after[result] - before.get(result).copied().unwrap_or_default();
+        assert!(counted >= least, "{result}: {counted}");
+    }
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["held", "person_limit", "sold_out"]);
+    app.end().await;
+}
+
+/// `eventplatform_holds_total` of this process, by result.
+fn holds_counted() -> BTreeMap<String, u64> {
+    let rendered = platform::telemetry::metrics_handle().render();
+    let counts = rendered.lines().filter_map(|line| {
+        let (result, count) = line.strip_prefix("eventplatform_holds_total{result=\"")?.split_once("\"} ")?;
+        Some((result.to_owned(), count.parse().unwrap()))
+    });
+    counts.collect()
 }
 
 /// Makes a hold expire now.

@@ -1,10 +1,10 @@
 //! Payment intents with their charges and refunds, and what each status allows.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use strum::{EnumString, IntoStaticStr};
 
-use super::{PaymentMethod, Refusal, objects};
+use super::{payment_method::PaymentMethod, refusal::Refusal};
 
 #[derive(Clone, Copy, Debug, EnumString, Eq, IntoStaticStr, PartialEq)]
 #[strum(serialize_all = "snake_case", const_into_str)]
@@ -78,7 +78,7 @@ impl PaymentIntent {
         Self {
             status: IntentStatus::RequiresPaymentMethod,
             payment_method: None,
-            last_payment_error: Some(objects::payment_error(&charge, payment_method.into_str())),
+            last_payment_error: Some(payment_error(&charge, payment_method.into_str())),
             latest_charge: Some(charge),
             ..self
         }
@@ -93,6 +93,18 @@ impl PaymentIntent {
             }
         }
     }
+}
+
+/// The `last_payment_error` of a declined payment intent.
+fn payment_error(charge_id: &str, payment_method: &str) -> Value {
+    json!({
+        "charge": charge_id,
+        "code": "card_declined",
+        "decline_code": "generic_decline",
+        "message": "Your card was declined.",
+        "payment_method": { "id": payment_method, "object": "payment_method", "type": "card" },
+        "type": "card_error",
+    })
 }
 
 #[derive(Clone, Debug)]

@@ -1,89 +1,13 @@
 //! Entities and rules; pure.
 //!
 //! - [`intent`]: payment intents, charges and refunds; [`objects`]: their JSON as Stripe's objects
+//! - `payment_method`: the payment methods; `refusal`: why a request is refused
 //! - [`fault`]: rules of fault injection
 
 pub mod fault;
 pub mod intent;
 pub mod objects;
+mod payment_method;
+mod refusal;
 
-use strum::{EnumString, IntoStaticStr};
-use thiserror::Error;
-
-use self::intent::PaymentIntent;
-
-/// The payment methods, each named by its id.
-#[derive(Clone, Copy, Debug, EnumString, Eq, IntoStaticStr, PartialEq)]
-#[strum(const_into_str)]
-pub enum PaymentMethod {
-    /// Succeeds at once.
-    #[strum(serialize = "pm_card_visa")]
-    Visa,
-    /// Declined at once.
-    #[strum(serialize = "pm_card_visa_chargeDeclined")]
-    VisaDeclined,
-    /// Answers 500 before anything is charged.
-    #[strum(serialize = "pm_mock_error")]
-    Error,
-    /// Charges, and then never answers.
-    #[strum(serialize = "pm_mock_timeout")]
-    Timeout,
-    /// Succeeds some seconds later.
-    #[strum(serialize = "pm_mock_late")]
-    Late,
-    /// Declined some seconds later.
-    #[strum(serialize = "pm_mock_late_chargeDeclined")]
-    LateDeclined,
-}
-
-impl PaymentMethod {
-    pub fn parse(id: &str) -> Result<Self, Refusal> {
-        id.parse().map_err(|_| Refusal::NoSuchPaymentMethod(id.to_owned()))
-    }
-}
-
-/// Why a valid request is refused. `error.rs` gives it Stripe's shape.
-#[derive(Debug, Error)]
-pub enum Refusal {
-    /// The id in the path is unknown.
-    #[error("No such payment_intent: '{0}'")]
-    NoSuchPaymentIntent(String),
-    /// The id in a parameter is unknown.
-    #[error("No such payment_intent: '{0}'")]
-    UnknownPaymentIntent(String),
-    #[error("No such refund: '{0}'")]
-    NoSuchRefund(String),
-    #[error("No such PaymentMethod: '{0}'")]
-    NoSuchPaymentMethod(String),
-    #[error(
-        "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the \
-         PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a payment \
-         method."
-    )]
-    MissingPaymentMethod(Box<PaymentIntent>),
-    #[error("You cannot confirm this PaymentIntent because it has already succeeded after being previously confirmed.")]
-    AlreadySucceeded(Box<PaymentIntent>),
-    #[error(
-        "You cannot confirm this PaymentIntent because it has a status of {}. Only a PaymentIntent with one of the \
-         following statuses may be confirmed: requires_confirmation, requires_action.",
-        .0.status.into_str()
-    )]
-    NotConfirmable(Box<PaymentIntent>),
-    #[error(
-        "You cannot cancel this PaymentIntent because it has a status of {}. Only a PaymentIntent with one of the \
-         following statuses may be canceled: requires_payment_method, requires_capture, requires_confirmation, \
-         requires_action.",
-        .0.status.into_str()
-    )]
-    NotCancelable(Box<PaymentIntent>),
-    #[error("Your card was declined.")]
-    Declined(Box<PaymentIntent>),
-    #[error("An unknown error occurred before anything was charged.")]
-    ProcessorFailed,
-    #[error("This PaymentIntent ({0}) does not have a successful charge to refund.")]
-    NothingToRefund(String),
-    #[error("Charge {0} has already been refunded.")]
-    AlreadyRefunded(String),
-    #[error("Refund amount ({requested}) is greater than unrefunded amount on charge ({left})")]
-    RefundTooLarge { requested: i64, left: i64 },
-}
+pub use self::{payment_method::PaymentMethod, refusal::Refusal};

@@ -99,18 +99,6 @@ pub fn refund(refund: &Refund) -> Value {
     })
 }
 
-/// The `last_payment_error` of a declined payment intent.
-pub fn payment_error(charge_id: &str, payment_method: &str) -> Value {
-    json!({
-        "charge": charge_id,
-        "code": "card_declined",
-        "decline_code": "generic_decline",
-        "message": "Your card was declined.",
-        "payment_method": { "id": payment_method, "object": "payment_method", "type": "card" },
-        "type": "card_error",
-    })
-}
-
 pub fn list(url: &str, data: &[Value], has_more: bool) -> Value {
     json!({ "object": "list", "data": data, "has_more": has_more, "url": url })
 }

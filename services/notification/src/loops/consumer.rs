@@ -59,12 +59,12 @@ async fn store_notification(state: &AppState, received: &Received) -> Result<(),
     match retry_while_contended(new.user_id, insert).await.map_err(failure)? {
         InsertOutcome::Stored(seq) => {
             metrics::counter!("eventplatform_notifications_total", "type" => new.kind.into_str()).increment(1);
-            tracing::debug!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.into_str(), "stored");
+            tracing::debug!(id = %new.id, user_id = new.user_id, seq, kind = new.kind.into_str(), "notification stored");
             state.hub.wake(new.user_id, seq);
         }
         InsertOutcome::Duplicate => {
             metrics::counter!("eventplatform_notification_duplicates_total").increment(1);
-            tracing::debug!(id = %new.id, "already stored");
+            tracing::debug!(id = %new.id, "notification already stored");
         }
         InsertOutcome::AccountDeleted => {
             tracing::debug!(id = %new.id, user_id = new.user_id, "not stored: the account is deleted");

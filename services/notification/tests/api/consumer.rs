@@ -1,6 +1,6 @@
 //! Messages through RabbitMQ. The queue has one name, so these tests run one after the other.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use bson::{Document, doc};
@@ -155,22 +155,27 @@ async fn the_command_redrives_dead_letters() {
         tokio::process::Command::new(env!("CARGO_BIN_EXE_notification-service"))
             .arg("redrive-dead-letters")
             .env("AMQP_URL", server("TEST_AMQP_URL"))
-            .stderr(Stdio::inherit())
+            .env("LOG_FORMAT", "json")
             .output()
     };
 
     let (first, second) = (redrive().await.unwrap(), redrive().await.unwrap());
 
-    let stdout = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
-    let moved = |n: u32| {
-        format!("dead letters driven back to notification: {n}\ndead letters driven back to notification.user: 0\n")
-    };
-    assert_eq!(stdout(&first), moved(1));
-    assert_eq!(stdout(&second), moved(0));
+    assert_eq!(redriven(&first), [("notification".to_owned(), 1), ("notification.user".to_owned(), 0)]);
+    assert_eq!(redriven(&second), [("notification".to_owned(), 0), ("notification.user".to_owned(), 0)]);
     app.start_consumer();
     wait_until("the redriven message is stored", async || app.listed(1).await == [7]).await;
     assert_eq!(broker.dead_letters().await, 0);
     app.end().await;
+}
+
+/// The queues, and how many dead letters of each were redriven, as the command logs them.
+fn redriven(output: &std::process::Output) -> Vec<(String, u64)> {
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let sums = entries.filter(|entry| entry["message"] == "dead letters redriven");
+    sums.map(|entry| (entry["queue"].as_str().unwrap().to_owned(), entry["moved"].as_u64().unwrap())).collect()
 }
 
 #[tokio::test]

@@ -21,9 +21,9 @@ pub struct NewSession<'a> {
 /// The outcome of presenting a refresh token.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Rotation {
-    /// Its successor is valid now: rotated just now, or within the grace before. With the session's id.
+    /// Rotated now, or within the grace period; its successor is valid. With the session's id.
     Rotated(User, Uuid),
-    /// It was rotated before the grace. The session is revoked.
+    /// Rotated longer ago than the grace period; the session is revoked.
     Reused,
     /// Logged out, expired, or the account is disabled.
     Ended,

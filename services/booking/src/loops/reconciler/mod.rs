@@ -64,7 +64,7 @@ async fn reconcile(state: AppState) -> anyhow::Result<Next> {
     }
     let claimed_at = Instant::now();
     let results = join_all(runs.iter().map(|run| run_and_count(&state, run))).await;
-    results.into_iter().collect::<anyhow::Result<()>>().context("nothing reconciled")?;
+    results.into_iter().collect::<anyhow::Result<()>>().context("a reconciliation scan was interrupted")?;
     Ok(Next::After(next.saturating_sub(claimed_at.elapsed())))
 }
 
@@ -107,6 +107,6 @@ async fn report(
 }
 
 fn count_healed(kind: &'static str, booking_id: i32) {
-    tracing::warn!(kind, booking_id, "healed");
+    tracing::warn!(kind, booking_id, "repaired a mismatch");
     metrics::counter!("eventplatform_reconciliation_healed_total", "kind" => kind).increment(1);
 }

@@ -1,8 +1,8 @@
 //! Group commit, the pure half: the outcome of a batch of operations on one event.
 //!
-//! Operations are applied one after the other, in order of arrival, to the event and its reservations as read; the
-//! difference at the end is written at once. So duplicates within a batch merge by themselves, and a batch of one needs
-//! no code of its own.
+//! Operations are applied one after the other to the event and its reservations as read, in the order of the queue:
+//! confirmations first, then by arrival. The difference at the end is written at once. So duplicates within a batch merge
+//! by themselves, and a batch of one needs no code of its own.
 //!
 //! No seat is sold twice: every operation is checked against the seats that those before it left; the write has the
 //! counters as read for its condition, and a conflict applies the batch again to what is there then; an id is inserted

@@ -1,4 +1,4 @@
-//! Group commit, the other half: one transaction reads an event and its reservations, and writes the outcome of a
+//! Group commit, the database half: one transaction reads an event and its reservations, and writes the outcome of a
 //! batch in one command.
 
 mod read;

@@ -25,6 +25,7 @@ pub(super) struct Catalogue {
     money_code: String,
     seats: Plural,
     pub(super) notification: Notifications,
+    /// The names of the fields whose changes holders are notified of (`NotifiedDetails` of event-service).
     fields: HashMap<String, String>,
 }
 
@@ -157,17 +158,9 @@ impl Catalogue {
         fill(&self.time, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// The display names of an event's fields.
+    /// The display names of an event's fields; a field of a newer event-service keeps its name.
     pub(super) fn field_names<'a>(&'a self, fields: &'a [String]) -> Vec<&'a str> {
-        let mut names = Vec::new();
-        for field in fields {
-            let key = if field.starts_with("sales_") { "sales" } else { field };
-            let name = self.fields.get(key).map_or(key, String::as_str);
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        fields.iter().map(|field| self.fields.get(field).unwrap_or(field).as_str()).collect()
     }
 }
 

@@ -199,7 +199,7 @@ mod tests {
                  kannst, kannst du bis zum Beginn stornieren und bekommst zurück, was du bezahlt hast.",
             ]
         );
-        let [english, german] = bodies(event_changed(&event(&["description"])));
+        let [english, german] = bodies(event_changed(&event(&["title"])));
         assert!(english.ends_with("still valid.") && german.ends_with("gilt weiter."), "{english} {german}");
     }
 
@@ -217,7 +217,7 @@ mod tests {
             cancelled(&booking(2, 5000)),
             refunded(&booking(2, 5000)),
             expired(&booking(2, 5000)),
-            event_changed(&event(&["description", "sales_end_at"])),
+            event_changed(&event(&["title", "end_of_entry"])),
             event_cancelled(&event(&[])),
         ];
 
