@@ -69,6 +69,33 @@ declare namespace Api {
     cancel_reason?: "by_attendee" | "event_cancelled";
     /** Only if money goes or went back. */
     refund?: { state: string; amount: number };
+    /** One for each seat once it is confirmed; replicas of an older version do not say it. */
+    tickets?: Ticket[];
+  }
+
+  interface Ticket {
+    id: number;
+    /** The text of the QR code; null if it is void. */
+    code: string | null;
+    holder_name: string;
+    state: "valid" | "used" | "void";
+    checked_in_at: string | null;
+  }
+
+  /** A ticket as scanners load it. */
+  interface ExpectedTicket {
+    id: number;
+    /** What the code names. */
+    code_id: string;
+    holder_name: string;
+    state: "valid" | "used" | "void";
+    checked_in_at: string | null;
+  }
+
+  interface DoorLink {
+    id: number;
+    label: string;
+    expires_at: string;
   }
 
   /** Bookings in one currency: what stands, and what was cancelled since. */
@@ -147,6 +174,9 @@ declare namespace Api {
     title?: string;
     detail?: string;
     errors?: { field: string; message: string }[];
+    /** Of a ticket that was checked in before. */
+    checked_in_at?: string;
+    device?: string | null;
   }
 }
 
@@ -175,6 +205,12 @@ type TagOf<S> = S extends `${infer Tag}.${string}` ? Tag : S;
 type ElementOf<S> = TagOf<S> extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[TagOf<S>] : HTMLElement;
 
 /** The part of Stripe.js that `stripe.js` uses. */
+/** <https://wicg.github.io/shape-detection-api/>, which not every browser has. */
+declare class BarcodeDetector {
+  constructor(options: { formats: string[] });
+  detect(source: HTMLVideoElement): Promise<{ rawValue: string }[]>;
+}
+
 declare function Stripe(
   publishableKey: string,
   options: { locale: string },

@@ -10,7 +10,7 @@ const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const PAGE_BYTES = 100_000;
 
 /** Two events, and an organizer who also has a booking. */
-const fixture = { event: "", free: "", email: "", password: "", booking: "" };
+const fixture = { event: "", free: "", email: "", password: "", booking: "", ticket: "" };
 
 before(async () => {
   const organizer = await User.open();
@@ -21,6 +21,8 @@ before(async () => {
   await organizer.payWith("Payment succeeds");
   await organizer.waitForText("You’re in!");
   fixture.booking = new URL(organizer.page.url()).pathname;
+  const ticket = organizer.page.getByRole("link", { name: "Show tickets" });
+  fixture.ticket = (await ticket.getAttribute("href")) ?? "";
   Object.assign(fixture, { email: organizer.email, password: organizer.password });
   await organizer.close();
 });
@@ -39,6 +41,8 @@ const PUBLIC = [
 const PRIVATE = [
   ["bookings", () => "/me/bookings"],
   ["booking", () => fixture.booking],
+  ["ticket", () => fixture.ticket],
+  ["scan", () => `/scan?event=${fixture.event}`],
   ["notifications", () => "/me/notifications"],
   ["settings", () => "/me/account"],
   ["organizer", () => "/organizer"],

@@ -189,6 +189,18 @@ async fn every_response_has_the_security_headers() {
 }
 
 #[tokio::test]
+async fn only_the_scanner_may_use_the_camera() {
+    let scanner = get("/scan").await;
+    let others = [get("/").await, get("/me/tickets/7").await, get("/nowhere").await];
+
+    assert_eq!(scanner.status, StatusCode::OK);
+    assert!(scanner.header("permissions-policy").starts_with("camera=(self), geolocation=()"));
+    for reply in others {
+        assert!(reply.header("permissions-policy").starts_with("camera=(), geolocation=()"));
+    }
+}
+
+#[tokio::test]
 async fn with_stripe_the_policy_allows_stripes_form() {
     let reply = send_to(&["frontend", "--payment-provider", "stripe"], Method::GET, "/", &[]).await;
 
