@@ -20,7 +20,8 @@ STACK := exec "$(CARGO_TARGET_DIR)/debug/stack"
 # Suites that need the machine for themselves or a cluster: a plain `cargo test` leaves them out.
 SUITES := --test faults --test cluster --test namespaced
 
-# How long `make test-faults` runs: short (a quarter of an hour) or full (an hour or two).
+# How long `make test-faults` and `make bench` run: short (a quarter of an hour, 6 minutes) or full (an hour or two, half
+# an hour).
 FORM ?= full
 
 # One service for `make test`, such as booking.
@@ -110,6 +111,8 @@ bench-site: ## Measure how long a visitor on a slow line waits for the first pag
 	@$(STACK) platform -- node bench/first-view.mjs
 
 .PHONY: bench
-bench: ## Measure the services on servers of their own; see bench/README.md
-	@.ci/install dev
-	@cargo run -p bench --release --
+bench: ## Compare the platform with the seed's stack in half an hour; FORM=short for 6 minutes; see bench/README.md
+	@.ci/install bench
+	@bench/peers/install
+	@$(BUILD_PROGRAMS) --release
+	@exec "$(CARGO_TARGET_DIR)/release/bench" --form $(FORM)

@@ -32,7 +32,8 @@ export function toEventValues(texts, initial) {
     return old && wallClock(old, texts.time_zone) === texts[name] ? old : instantOf(texts[name], texts.time_zone);
   };
   const perPerson = () => value("max_seats_per_person", () => Number(texts.max_seats_per_person) || null);
-  return /** @type {any} */ ({
+  /** @satisfies {Record<Exclude<keyof EventValues, "max_seats_per_person">, unknown> & { max_seats_per_person?: unknown }} */
+  const values = {
     title: text("title"),
     description: text("description"),
     category: optional("category"),
@@ -49,7 +50,8 @@ export function toEventValues(texts, initial) {
     currency: text("currency"),
     sales_start_at: instant("sales_start_at"),
     sales_end_at: instant("sales_end_at"),
-  });
+  };
+  return /** @type {any} */ (values);
 }
 
 /**

@@ -171,6 +171,30 @@ fn files_that_documents_name_exist() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+#[test]
+fn the_table_of_metrics_names_those_of_the_code() {
+    let in_code = metrics_of_code();
+    let document = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let in_table: BTreeSet<String> = document.lines().flat_map(source::metrics_of_row).collect();
+
+    assert!(!in_code.is_empty(), "no metrics were found in the code");
+    let missing: Vec<_> = in_code.difference(&in_table).collect();
+    assert!(missing.is_empty(), "docs/operations.md has no row for {missing:?}");
+    let gone: Vec<_> = in_table.difference(&in_code).collect();
+    assert!(gone.is_empty(), "docs/operations.md names metrics that the code has not: {gone:?}");
+}
+
+/// The names of metrics in the sources of all programs and of the crates that they share.
+fn metrics_of_code() -> BTreeSet<String> {
+    PROGRAMS
+        .into_iter()
+        .chain(["crates/contracts", "crates/platform", "operator"])
+        .flat_map(|folder| files(&workspace().join(folder).join("src"), "rs"))
+        .filter(|file| !file.ends_with("tests.rs"))
+        .flat_map(|file| source::metrics(&without_tests(&fs::read_to_string(file).unwrap())))
+        .collect()
+}
+
 /// Whether that path leads to something, each `*` to anything in a folder.
 fn is_there(root: &Path, path: &str) -> bool {
     let mut found = vec![root.to_owned()];

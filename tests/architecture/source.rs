@@ -23,6 +23,23 @@ pub(crate) fn without_tests(text: &str) -> String {
         .fold(String::new(), |code, line| code + line + "\n")
 }
 
+/// The names of metrics that the code quotes.
+pub(crate) fn metrics(code: &str) -> BTreeSet<String> {
+    code.split('"').filter(|text| is_metric(text)).map(str::to_owned).collect()
+}
+
+/// The metrics in the first cell of a row of a table, without their labels.
+pub(crate) fn metrics_of_row(line: &str) -> BTreeSet<String> {
+    let cell = line.strip_prefix("| ").and_then(|row| row.split(" |").next()).unwrap_or_default();
+    let names = cell.split('`').map(|text| text.split('{').next().unwrap_or_default());
+    names.filter(|name| is_metric(name)).map(str::to_owned).collect()
+}
+
+fn is_metric(text: &str) -> bool {
+    text.strip_prefix("eventplatform_")
+        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+}
+
 /// The modules of the crate that the code names: `a` and `b` for `crate::a::X` and `crate::{a::X, b}`.
 pub(crate) fn references(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();

@@ -61,7 +61,7 @@ pub(crate) async fn kill_at(
     let cleared = Instant::now();
     story.forget(world).await?;
     world.stand_down(program).await?;
-    let ended = reached.with_context(|| format!("nobody was killed at {point} of {} ({story:?})", program.name()))?;
+    let ended = reached.with_context(|| format!("none was killed at {point} of {} ({story:?})", program.name()))?;
     let signal = ended.and_then(|ended| ended.signal());
     ensure!(signal == Some(SIGKILL), "{} ended at {point}, but by {ended:?}", program.name());
     Ok(cleared)

@@ -136,7 +136,7 @@ impl Fault {
         }
     }
 
-    /// Whether it does not need the rest of the platform to strike, and is not another kind but for lasting longer.
+    /// Whether it can strike while other parts are down, and differs from other kinds in more than its duration.
     fn goes_together(&self) -> bool {
         !matches!(self, Self::LongWithoutBroker | Self::ConfirmsLost | Self::RollingRestart | Self::OlderVersion)
     }

@@ -1,5 +1,5 @@
 //! Nothing oversold, lost or charged twice, whatever breaks: the real services on real servers, two replicas of each,
-//! under load while things break, and a checker that holds the invariants. docs/reliability.md tells more.
+//! under load while faults are injected, and a checker of the invariants. See docs/reliability.md.
 //!
 //! - [`run`]: the short and the full form; [`mutants`]: without its guards, the platform fails here
 //! - [`fault`]: what breaks; [`stepdown`]: what only a mongod can do; [`failpoints`]: `kill -9` between any two effects; [`provocation`]: getting there
@@ -37,7 +37,7 @@ pub(crate) async fn alone(limit: Duration, test: impl Future<Output = Result<()>
     tokio::time::timeout(limit, test).await.with_context(|| format!("not done within {limit:?}"))?
 }
 
-/// Says how far it is and how long that took, past the test harness, which would keep it to itself.
+/// Prints the progress and the time so far, past the test harness, which would capture it.
 pub(crate) fn say(line: &str) {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
     writeln!(std::io::stderr(), "faults: {:4.0} s: {line}", BEGAN.elapsed().as_secs_f64()).ok();

@@ -1,5 +1,5 @@
-//! Without its guards the platform fails here: each guard that a promise rests on is taken away, and the checker has to
-//! find the invariant broken that rests on it. With all guards in place, the same stories break none.
+//! Mutation tests of the fault suite: each guard that an invariant rests on is removed in turn, and the checker has to
+//! report that invariant as violated. With all guards in place, the same stories violate none.
 //!
 //! The guards are whole in the sources. The programs here are built from a copy, to which the patches in
 //! `tests/faults/mutants` are applied: `switch.patch` has them take the name of a guard at `/mutant` of the admin
@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bson::doc;
 use eventplatform_tests::paths;
-use eventplatform_tests::people::{GOOD_CARD, LATE_CARD, NewEvent, Person};
+use eventplatform_tests::people::{GOOD_CARD, NewEvent, Person};
 use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::stack::Options;
 use futures::future::try_join_all;
@@ -59,8 +59,6 @@ const MUTANTS: [(&str, Program, u8); 18] = [
     ("booking.compare_and_set", Program::Booking, 12),
     // A booking is its owner's.
     ("booking.owner", Program::Booking, 13),
-    // A charge has a name in the database before it moves money.
-    ("booking.name_before_charge", Program::Booking, 4),
     // An attempt is failed only when its charge is cancelled at the gateway.
     ("booking.fence", Program::Booking, 4),
     // Seats are sold before a booking is called confirmed.
@@ -79,7 +77,10 @@ const MUTANTS: [(&str, Program, u8); 18] = [
     ("notification.owner", Program::Notification, 13),
     // The answer that is kept of a registration goes with the account.
     ("user.forget_answers", Program::User, 15),
-    // One payment of a booking is under way or has been made. Last: the second charge stays unsettled for ever.
+    // The last ones leave a booking that nothing finishes: every later search for what is left to do takes its limit.
+    // A charge has a name in the database before it moves money.
+    ("booking.name_before_charge", Program::Booking, 4),
+    // One payment of a booking is under way or has been made.
     ("booking.one_live_payment", Program::Booking, 4),
 ];
 
@@ -133,7 +134,7 @@ async fn take_guards_away(mutants: Binaries) -> Result<()> {
         lab.world.mend().await?;
         lab.takes_away("", program).await?;
     }
-    ensure!(survivors.is_empty(), "nobody misses {survivors:?}");
+    ensure!(survivors.is_empty(), "mutants that the checker did not detect: {survivors:?}");
     Ok(())
 }
 
@@ -235,10 +236,26 @@ impl Lab {
         revived.and(booked.map(drop))
     }
 
+    /// event-service has released the seats when the payment comes, and the booking does not know.
     async fn pays_late(&mut self) -> Result<()> {
         let booking = self.books(NewEvent::priced(5, 900)).await?;
-        self.pays(&booking, LATE_CARD).await;
-        self.world.end_hold(&booking).await
+        let id: String = sqlx::query_scalar(
+            "update bookings set expires_at = now() + interval '1 minute', next_check_at = now() + interval '1 minute'
+             where id = $1 returning reservation_id::text",
+        )
+        .bind(number(&booking))
+        .fetch_one(&self.world.bookings)
+        .await?;
+        self.world.end_hold(&booking).await?;
+        let released = doc! { "_id": id, "state": "released" };
+        eventplatform_tests::wait::until("the seats are released", QUIET_LIMIT, async || {
+            let reservations = self.world.events.collection::<bson::Document>("reservations");
+            ensure!(reservations.find_one(released.clone()).await?.is_some(), "not yet");
+            Ok(())
+        })
+        .await?;
+        self.pays(&booking, GOOD_CARD).await;
+        Ok(())
     }
 
     async fn calls_off_an_event(&mut self) -> Result<()> {
@@ -359,7 +376,12 @@ impl Lab {
         for _ in 0..3 {
             self.books(NewEvent::free(5)).await?;
         }
-        checker::quiet(&self.world, &self.work.journal, QUIET_LIMIT).await?;
+        eventplatform_tests::wait::until("the messages are published", QUIET_LIMIT, async || {
+            let left = checker::bookings::unfinished(&self.world.bookings).await?;
+            ensure!(left.iter().all(|(what, count)| *what != "messages" || *count == 0), "left to do: {left:?}");
+            Ok(())
+        })
+        .await?;
         Fault::Unbound.strike(&self.world, &self.work).await?;
         self.books(NewEvent::free(5)).await.map(drop)
     }

@@ -30,6 +30,8 @@ pub(crate) enum Provocation {
     EventLife,
     /// A hold ends early.
     HoldEnds,
+    /// A hold ends early, and event-service finds it first.
+    HoldIsSwept,
     /// The gateway fails to confirm.
     GatewayFails,
     /// A booking is cancelled, and the gateway does not refund at first.
@@ -48,7 +50,7 @@ pub(crate) enum Provocation {
     NoSeatsInTime,
     /// Somebody registers, books, and deletes the account.
     SomebodyLeaves,
-    /// RabbitMQ does not take the messages of booking-service for a while.
+    /// RabbitMQ does not take the messages of booking-service and event-service for a while.
     RabbitMqAway,
     /// A booking is paid again after it was paid.
     PaidTwice,
@@ -66,10 +68,10 @@ impl Provocation {
             "booking.settle.lost" => Self::PaidTooLate,
             "booking.release.released" => Self::PaidForNothing,
             "booking.refund.renewed" | "booking.refund.asked" | "booking.refund.stored" => Self::RefundFails,
-            "relay.claimed" | "relay.marked" if program == Program::Booking => Self::RabbitMqAway,
+            "relay.claimed" | "relay.marked" if program != Program::User => Self::RabbitMqAway,
             point if point.starts_with("idempotency") && program == Program::Booking => Self::PaidTwice,
-            "booking.expire.released" | "booking.expire.stored" | "event.sweeper.listed" => Self::HoldEnds,
-            "event.batch.messages_written" => Self::EventLife,
+            "booking.expire.released" | "booking.expire.stored" => Self::HoldEnds,
+            "event.sweeper.listed" => Self::HoldIsSwept,
             "booking.consumer.account_deleted"
             | "booking.account.forgotten"
             | "event.consumer.account_deleted"
@@ -85,7 +87,7 @@ impl Provocation {
         }
     }
 
-    /// Tells the story once. Whatever fails on the way, the next telling makes up for.
+    /// Runs the story once. The caller repeats it, so a failure on the way does no harm.
     pub(crate) async fn tell(self, world: &World, work: &Arc<Workload>, rng: &mut StdRng) -> Result<()> {
         let person = work.people.choose(rng).context("nobody is there")?.clone();
         let story = Story { world, work, person };
@@ -100,7 +102,8 @@ impl Provocation {
                 work.insist(&work.organizer, "/api/events", &body, rng).await.map(drop).context("no answer")
             }
             Self::EventLife => story.event_life(rng).await,
-            Self::HoldEnds => story.hold_ends(rng).await,
+            Self::HoldEnds => story.hold_ends(Duration::ZERO, rng).await,
+            Self::HoldIsSwept => story.hold_ends(SWEPT_WITHIN, rng).await,
             Self::GatewayFails => story.gateway_fails(rng).await,
             Self::RefundFails => story.refund_fails(rng).await,
             Self::PaidLate => story.paid_late(50, rng).await,
@@ -133,6 +136,9 @@ impl Provocation {
 
 /// booking-service hears of a deletion within this time.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
+
+/// event-service looks for holds that ended within this time.
+const SWEPT_WITHIN: Duration = Duration::from_secs(11);
 
 const TO_EVENT: (Program, Peer) = (Program::Booking, Peer::Program(Program::Event));
 
@@ -172,10 +178,12 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn hold_ends(&self, rng: &mut StdRng) -> Result<()> {
+    /// booking-service learns of the end after `later`.
+    async fn hold_ends(&self, later: Duration, rng: &mut StdRng) -> Result<()> {
         let event_id = self.event(NewEvent::priced(9, 500)).await?;
         let booking = self.books(&event_id, rng).await?;
         self.world.end_hold(&booking).await?;
+        sleep(later).await;
         self.world.expire(number(&booking)).await
     }
 
@@ -253,11 +261,16 @@ impl Story<'_> {
     }
 
     async fn rabbitmq_away(&self, rng: &mut StdRng) -> Result<()> {
-        self.world.links.set(Program::Booking, Peer::RabbitMq, Condition::Cut);
+        for program in [Program::Booking, Program::Event] {
+            self.world.links.set(program, Peer::RabbitMq, Condition::Cut);
+        }
         let event_id = self.event(NewEvent::free(9)).await?;
         self.books(&event_id, rng).await.ok();
+        self.calls_off(&event_id).await;
         sleep(Duration::from_secs(1)).await;
-        self.world.links.set(Program::Booking, Peer::RabbitMq, Condition::Open);
+        for program in [Program::Booking, Program::Event] {
+            self.world.links.set(program, Peer::RabbitMq, Condition::Open);
+        }
         sleep(Duration::from_secs(2)).await;
         Ok(())
     }

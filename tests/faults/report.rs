@@ -59,8 +59,8 @@ impl Report {
         Self { seed, ..Self::default() }
     }
 
-    /// That of a run with this seed which was cut off between two rounds, or else a new one. Fails if what is kept of
-    /// it is not readable, or tells of something that went wrong.
+    /// The report of an interrupted run with this seed, or else a new one. Fails if the stored report is unreadable or
+    /// contains a failure.
     pub(crate) fn resumed(seed: u64) -> Result<Self> {
         let kept = kept(seed);
         let Ok(saved) = fs::read(&kept) else { return Ok(Self::new(seed)) };

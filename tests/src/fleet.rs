@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+#[cfg(debug_assertions)]
 use platform::failpoint::FaultConfig;
 use reqwest::Client;
 use rustix::process::Signal;
@@ -145,6 +146,7 @@ impl Settings {
             ("PAYMENT_API_URL", self.peer(caller, Program::MockGateway, "")),
             ("PAYMENT_API_KEY_FILE", self.secrets.file("payment-api-key")?.into()),
             ("PAYMENT_WEBHOOK_SECRET_FILE", self.secrets.file("payment-webhook-secret")?.into()),
+            ("RECONCILE_SECONDS", "30".into()),
         ])
     }
 
@@ -283,6 +285,20 @@ impl Replica {
         self.daemon.signal(signal).await;
     }
 
+    /// Its process id while it runs.
+    pub async fn pid(&self) -> Option<i32> {
+        self.daemon.pid().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&self) -> Option<std::process::ExitStatus> {
+        self.daemon.ended().await
+    }
+}
+
+/// Failpoints are compiled into debug builds alone.
+#[cfg(debug_assertions)]
+impl Replica {
     /// Gives it orders about its failpoints; fails if its build has none.
     pub async fn order(&self, http: &Client, orders: &FaultConfig) -> Result<()> {
         let url = format!("http://{}/failpoints", self.admin);
@@ -295,16 +311,6 @@ impl Replica {
     /// The orders that it has not carried out yet.
     pub async fn orders(&self, http: &Client) -> Result<FaultConfig> {
         Ok(http.get(format!("http://{}/failpoints", self.admin)).send().await?.json().await?)
-    }
-
-    /// Its process id while it runs.
-    pub async fn pid(&self) -> Option<i32> {
-        self.daemon.pid().await
-    }
-
-    /// Waits until it ends by itself.
-    pub async fn ended(&self) -> Option<std::process::ExitStatus> {
-        self.daemon.ended().await
     }
 }
 

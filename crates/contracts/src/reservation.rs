@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
+/// The header with the milliseconds that the caller of [`DecreaseCapacity`] still waits. A hold that cannot be committed
+/// by then is refused as overloaded, before it begins. A duration, because clocks differ.
+pub const DEADLINE: &str = "x-deadline-ms";
+
 /// Body of `PUT /api/events/{event_id}/decrease_capacity`. Idempotent by `reservation_id`.
+/// It takes available seats; the event's `capacity`, its seats in all, stays.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecreaseCapacity {

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
@@ -21,12 +21,36 @@ pub fn pool(url: &Secret, application: &str, max_connections: u32) -> anyhow::Re
 }
 
 /// Brings the schema up to date, over a connection of its own; waits for an unavailable server, see [`health::wait_until_available`].
+///
+/// A schema that a newer version has migrated is left as it is: every migration is backward compatible, so that this version
+/// can take over again.
 pub async fn migrate(url: &Secret, application: &str, schema: &Migrator) -> anyhow::Result<()> {
     let pool = pool(url, application, 1)?;
     health::wait_until_available("PostgreSQL", || ping(&pool)).await?;
+    let newest = schema.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let applied = applied_migrations(&pool).await.context("the migrations so far cannot be read")?;
+    let unknown = applied.iter().find(|version| **version <= newest && !schema.version_exists(**version));
+    if let Some(version) = unknown {
+        bail!("migration {version} was applied, and this version has others; is the database another program's?");
+    }
+    let mut schema = Migrator::with_migrations(schema.iter().cloned().collect());
+    schema.set_ignore_missing(true);
     schema.run(&pool).await.context("the schema was not migrated")?;
-    tracing::info!("the schema is up to date");
+    match applied.last().filter(|version| **version > newest) {
+        Some(version) => tracing::info!(version, "the schema is that of a newer version"),
+        None => tracing::info!("the schema is up to date"),
+    }
     Ok(())
+}
+
+/// The versions of the migrations that were applied, in order.
+async fn applied_migrations(pool: &PgPool) -> sqlx::Result<Vec<i64>> {
+    let migrated: bool =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
+    if !migrated {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("select version from _sqlx_migrations order by version").fetch_all(pool).await
 }
 
 /// Whether the server is unavailable or overloaded, as opposed to a wrong statement.

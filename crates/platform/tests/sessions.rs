@@ -69,6 +69,37 @@ async fn what_a_session_left_open_that_was_given_up_is_ended_and_the_session_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_rests_is_forgotten_and_announces_its_session_before_the_next_transaction() {
+    let (database, lifecycle) = (database().await, Lifecycle::new());
+    let [resting, busy] = [(); 2].map(|()| Sessions::new(database.clone()));
+    for sessions in [&resting, &busy] {
+        sessions.start_heartbeat(&lifecycle);
+    }
+    let replicas = database.collection::<Document>("replicas");
+    let session = resting.acquire().await.unwrap();
+    let id = session.id().clone();
+    resting.release(session);
+    let running = busy.acquire().await.unwrap();
+
+    let forgotten = async {
+        while replicas.count_documents(doc! {}).await.unwrap() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), forgotten).await.unwrap();
+    assert_eq!(known(&database).await, [running.id().clone()]);
+    let again = resting.acquire().await.unwrap();
+
+    assert_eq!(*again.id(), id);
+    assert_eq!(replicas.count_documents(doc! { "sessions": id }).await.unwrap(), 1);
+    resting.release(again);
+    busy.release(running);
+    lifecycle.stop();
+    lifecycle.finish_tasks(Duration::from_secs(20)).await;
+    database.drop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_was_given_up_is_taken_again_once_it_was_ended() {
     let database = database().await;
     let sessions = Sessions::new(database.clone());

@@ -3,11 +3,13 @@
 //! - [`http`]: a request to the service under test, and its answer
 //! - [`identity`]: users' tokens, and the keys of users and services
 //! - [`database`]: a PostgreSQL database that goes away with its test
+//! - [`commands`]: the commands that a client sends to MongoDB
 //!
 //! Tests find the servers in `TEST_POSTGRES_URL`, `TEST_MONGODB_URL` and `TEST_AMQP_URL`; `make test` sets them.
 
 #![allow(clippy::unwrap_used, reason = "this is for tests")]
 
+pub mod commands;
 pub mod database;
 pub mod http;
 pub mod identity;

@@ -38,7 +38,7 @@ export async function render(root, { id, query, signal }) {
   sessionEvents.addEventListener("change", () => void refreshHolds(), { signal });
   onNotification(({ event_id: about }) => about === event.id && void refreshHolds(), signal);
   void refreshHolds();
-  // The number of available seats changes.
+  // The number of available seats changes. Only the panel is drawn again; other changes show on the next visit.
   autoRefresh(async () => {
     const before = JSON.stringify(event);
     Object.assign(event, await get(`/api/events/${event.id}`, { signal }));

@@ -64,7 +64,7 @@ pub struct Config {
     #[arg(long, env = "PAYMENT_TIMEOUT_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub payment_timeout_seconds: u64,
     /// How often each scan of the reconciler (reservations, charges, messages) compares its next page, in seconds.
-    #[arg(long, env = "RECONCILE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, env = "RECONCILE_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub reconcile_seconds: u64,
     #[command(subcommand)]
     pub command: Option<Command>,

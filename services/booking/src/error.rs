@@ -1,11 +1,12 @@
 //! Domain errors as API errors, one exhaustive match each.
 
+use contracts::problem::OVERLOADED;
 use platform::{ApiError, error::FieldError};
 use serde_json::json;
 use thiserror::Error;
 
 use crate::{
-    clients::event_service::Refusal,
+    clients::event_service::{CallFailure, Refusal},
     domain::{
         Booking, BookingStatus, CancelRefusal, CheckInRefusal, ForbiddenTransition, PayRefusal, Payment, RenameRefusal,
         payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID, PAYMENT_REFUSED},
@@ -180,8 +181,13 @@ pub fn event_lookup_failed(cause: anyhow::Error) -> ApiError {
     ApiError::unavailable("event_service_unavailable", detail, cause).retry_after(2)
 }
 
-/// event-service did not answer in time.
+/// event-service did not answer in time, or has too much to do.
 pub fn event_service_unavailable(cause: anyhow::Error) -> ApiError {
+    if let Some(CallFailure::Overloaded { retry_after_seconds }) = cause.downcast_ref() {
+        let detail =
+            "too many people book at once; ask again in a moment, with the same Idempotency-Key if you sent one";
+        return ApiError::too_many_requests(OVERLOADED, detail, *retry_after_seconds);
+    }
     let detail = "the seats could not be held in time; try again, with the same Idempotency-Key if you sent one";
     ApiError::unavailable("event_service_unavailable", detail, cause).retry_after(2)
 }

@@ -1,6 +1,6 @@
 //! Builds the service from its settings, and does what the command line asks for.
 
-use std::process;
+use std::{process, sync::Arc};
 
 use anyhow::Context;
 use axum::Router;
@@ -70,6 +70,7 @@ impl App {
             cache,
             queue,
             outbox,
+            deletions: Arc::default(),
             clock,
         };
         Ok(Self { state, access_keys, bus, jwks_url: config.jwks.jwks_url.clone(), lifecycle })

@@ -1,9 +1,12 @@
 //! Refusals of the domain and failures of the queue as API errors.
 
-use contracts::reservation::RefusalCode;
+use contracts::{problem::OVERLOADED, reservation::RefusalCode};
 use platform::ApiError;
 
 use crate::{domain::Refusal, queue::Failure};
+
+/// `Retry-After` of a hold that could not be committed in time.
+const OVERLOADED_RETRY_SECONDS: u32 = 2;
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
@@ -15,6 +18,10 @@ impl From<Failure> for ApiError {
                 Self::unavailable("database_unavailable", detail, anyhow::anyhow!("{cause:#}"))
             }
             Failure::Failed(cause) => Self::internal(anyhow::anyhow!("{cause:#}")),
+            Failure::Overloaded => {
+                let detail = "too many seats of this event are asked for at once; ask again in a moment";
+                Self::too_many_requests(OVERLOADED, detail, OVERLOADED_RETRY_SECONDS)
+            }
         }
     }
 }

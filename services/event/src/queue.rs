@@ -2,7 +2,8 @@
 //!
 //! A worker commits the waiting operations in one transaction and answers them; it ends when the queue is empty. There
 //! is no fixed delay: a batch is what arrived while the previous one was committing. An operation is completed even if
-//! its client disconnects.
+//! its client disconnects. A hold that would be committed after its caller has given up is refused instead, and
+//! confirmations go ahead of holds: what is paid for comes first.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -14,7 +15,12 @@ use anyhow::anyhow;
 use bson::Bson;
 use chrono::TimeDelta;
 use contracts::reservation::{DecreaseCapacity, Hold, ReservationStatus};
-use platform::{Lifecycle, outbox::Handoff, task, trace::RequestContext};
+use platform::{
+    Lifecycle,
+    outbox::{Handoff, OutboxRow},
+    task,
+    trace::RequestContext,
+};
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
@@ -53,6 +59,8 @@ pub enum Failure {
     Unknown(Arc<anyhow::Error>),
     /// It was not committed.
     Failed(Arc<anyhow::Error>),
+    /// It was not begun, because it could not have been committed in time.
+    Overloaded,
 }
 
 struct Inner {
@@ -67,11 +75,13 @@ struct Inner {
 
 struct QueuedOperation {
     operation: Operation,
+    /// Nobody waits for the answer after this.
+    deadline: Option<Instant>,
     answer: oneshot::Sender<Result<Answer, Failure>>,
 }
 
 impl ReservationQueue {
-    /// `outbox` is woken when messages were written.
+    /// `outbox` gets the messages that were written.
     pub fn new(
         store: Store,
         cache: EventCache,
@@ -83,9 +93,14 @@ impl ReservationQueue {
         Self { inner: Arc::new(Inner { store, cache, lifecycle, outbox, settings, queues }) }
     }
 
-    /// Holds seats. The same reservation id never takes seats twice.
-    pub async fn hold(&self, event_id: &str, request: DecreaseCapacity) -> Result<Hold, Failure> {
-        match self.submit(event_id, Operation::Hold(request)).await? {
+    /// Holds seats, by `deadline` or not at all. The same reservation id never takes seats twice.
+    pub async fn hold(
+        &self,
+        event_id: &str,
+        request: DecreaseCapacity,
+        deadline: Option<Instant>,
+    ) -> Result<Hold, Failure> {
+        match self.submit_by(deadline, event_id, Operation::Hold(request)).await? {
             Answer::Held(hold) => Ok(hold),
             other => Err(unexpected(&other)),
         }
@@ -138,8 +153,17 @@ impl ReservationQueue {
     }
 
     async fn submit(&self, event_id: &str, operation: Operation) -> Result<Answer, Failure> {
+        self.submit_by(None, event_id, operation).await
+    }
+
+    async fn submit_by(
+        &self,
+        deadline: Option<Instant>,
+        event_id: &str,
+        operation: Operation,
+    ) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.inner.enqueue(event_id, QueuedOperation { operation, answer });
+        self.inner.enqueue(event_id, QueuedOperation { operation, deadline, answer });
         answered.await.unwrap_or_else(|_| Err(unknown(anyhow!("the batch ended without an answer"))))
     }
 }
@@ -148,6 +172,9 @@ impl Inner {
     fn enqueue(self: &Arc<Self>, event_id: &str, queued: QueuedOperation) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         match queues.entry(event_id.to_owned()) {
+            Entry::Occupied(mut queue) if matches!(queued.operation, Operation::Confirm { .. }) => {
+                queue.get_mut().push_front(queued);
+            }
             Entry::Occupied(mut queue) => queue.get_mut().push_back(queued),
             Entry::Vacant(entry) => {
                 entry.insert(VecDeque::from([queued]));
@@ -166,10 +193,23 @@ struct Worker {
 
 impl Worker {
     async fn run(self) {
+        let mut last_duration = Duration::ZERO;
         while let Some(batch) = self.take() {
+            let begun = Instant::now();
+            let in_time = |queued: &QueuedOperation| queued.deadline.is_none_or(|at| begun + last_duration < at);
+            let (batch, late): (Vec<_>, Vec<_>) = batch.into_iter().partition(in_time);
+            for queued in late {
+                queued.answer.send(Err(Failure::Overloaded)).ok();
+            }
+            if batch.is_empty() {
+                // Only a batch shows whether the next one is faster.
+                last_duration = Duration::ZERO;
+                continue;
+            }
             let (operations, answers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|queued| (queued.operation, queued.answer)).unzip();
             let results = self.commit(operations).await;
+            last_duration = begun.elapsed();
             for (answer, result) in answers.into_iter().zip(results) {
                 // This fails if the client has disconnected.
                 answer.send(result).ok();
@@ -236,9 +276,8 @@ impl Worker {
                 self.inner.cache.invalidate_lists();
             }
         }
-        if !outcome.messages.is_empty() {
-            self.inner.outbox.wake();
-        }
+        let messages = outcome.messages.iter().cloned();
+        self.inner.outbox.send(messages.map(|message| OutboxRow::new(message.id.to_string(), message)).collect());
         count_holds(outcome);
     }
 }

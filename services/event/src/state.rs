@@ -1,9 +1,12 @@
 //! What handlers and loops share.
 
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use bson::Bson;
 use contracts::payment::Provider;
 use platform::{Clock, auth::Verifier, idempotency::MongoIdempotency, outbox::Handoff};
+use tokio::sync::Notify;
 
 use crate::{cache::EventCache, queue::ReservationQueue, store::Store};
 
@@ -15,8 +18,10 @@ pub struct AppState {
     pub cache: EventCache,
     /// For every change of an event, its counters or its reservations.
     pub queue: ReservationQueue,
-    /// Wakes the relay.
+    /// Messages on their way to the relay.
     pub outbox: Handoff<Bson>,
+    /// Wakes the loop that cancels the events of deleted accounts.
+    pub deletions: Arc<Notify>,
     pub idempotency: MongoIdempotency,
     pub verifier: Verifier,
     /// Decides which prices can be charged.

@@ -6,9 +6,12 @@ use axum::Router;
 use platform::{Clock, Lifecycle, config::ServerArgs, health::Readiness, postgres, server};
 
 use crate::{
+    cache::RuleCache,
     clients::webhook_receiver::WebhookReceiver,
     config::{Command, Config},
-    loops, routes,
+    loops,
+    queue::WebhookQueue,
+    routes,
     state::AppState,
     store::Store,
 };
@@ -32,8 +35,11 @@ impl App {
             store: Store::new(pool),
             api_key: config.api_key()?,
             late_seconds: config.late_seconds,
-            receiver: WebhookReceiver::new(config.webhook_url()?, config.webhook_secret()?, clock),
-            webhooks_wake: Arc::default(),
+            rules: RuleCache::default(),
+            receiver: WebhookReceiver::new(config.webhook_url()?, config.webhook_secret()?, clock.clone()),
+            webhooks: WebhookQueue::default(),
+            settlement: Arc::default(),
+            clock,
             stopping: lifecycle.stopping(),
         };
         Ok(Self { state, lifecycle })
@@ -48,7 +54,7 @@ impl App {
         let store = self.state.store.clone();
         Readiness::default().with("postgres", move || {
             let store = store.clone();
-            async move { store.any_intent_due().await.map(drop).map_err(|error| error.to_string()) }
+            async move { store.next_settlement().await.map(drop).map_err(|error| error.to_string()) }
         })
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use platform::config::Secret;
+use platform::{Clock, config::Secret};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clients::webhook_receiver::WebhookReceiver, store::Store};
+use crate::{cache::RuleCache, clients::webhook_receiver::WebhookReceiver, queue::WebhookQueue, store::Store};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -15,8 +15,13 @@ pub struct AppState {
     pub api_key: Secret,
     /// How long a late payment takes to settle, in seconds.
     pub late_seconds: u32,
+    pub rules: RuleCache,
     pub receiver: WebhookReceiver,
-    /// Notified when a transaction with an event commits, so that the event does not wait for the next poll.
-    pub webhooks_wake: Arc<Notify>,
+    /// Takes events when the transaction that wrote them has committed.
+    pub webhooks: WebhookQueue,
+    /// Notified when a payment that settles late is committed.
+    pub settlement: Arc<Notify>,
+    /// The process's clock. What replicas have to agree on takes its time from the database.
+    pub clock: Clock,
     pub stopping: CancellationToken,
 }

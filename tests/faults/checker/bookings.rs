@@ -29,7 +29,7 @@ struct Booking {
 }
 
 /// What is left to do, by kind.
-pub(super) async fn unfinished(bookings: &PgPool) -> Result<Vec<(&'static str, i64)>> {
+pub(crate) async fn unfinished(bookings: &PgPool) -> Result<Vec<(&'static str, i64)>> {
     let query = "select (select count(*) from bookings where status = 'Pending'),
                         (select count(*) from bookings where release_pending),
                         (select count(*) from payments

@@ -110,7 +110,7 @@ async fn dropped(world: &World, deleted: &HashSet<i32>) -> Result<Vec<Violation>
     for (id, reader) in &sent {
         let is_stored = found.remove(id.as_str());
         if !is_stored && !reader.is_some_and(|reader| deleted.contains(&reader)) {
-            violations.push(Violation::new(11, format!("message {id} is no notification")));
+            violations.push(Violation::new(11, format!("message {id} has no notification")));
         }
     }
     violations.extend(found.into_iter().map(|id| Violation::new(10, format!("notification {id} without a message"))));

@@ -1,4 +1,4 @@
-//! Holds the numbered invariants of the platform against PostgreSQL, MongoDB, the gateway's ledger, RabbitMQ and what
+//! Checks the numbered invariants of the platform against PostgreSQL, MongoDB, the gateway's ledger, RabbitMQ and what
 //! users were told: some while everything breaks ([`watch`]), all once nothing is left to do ([`check`]).
 //!
 //! Invariant 6, no seat without payment, is what 2 and 4 say together.

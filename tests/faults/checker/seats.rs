@@ -18,7 +18,7 @@ use crate::world::World;
 pub(crate) const LOOKED: &str = "looked at the seats";
 /// The least time between two comparisons of the whole ledger.
 const LEDGER_EVERY: Duration = Duration::from_secs(15);
-/// That much more time passes than a comparison takes: it grows with the ledger, and keeps users waiting.
+/// The pause after a comparison, as a multiple of its duration, which grows with the ledger and slows users down.
 const LEDGER_SHARE: u32 = 30;
 /// A hold is given back within this time of its end.
 pub(super) const OVERDUE: Duration = Duration::from_secs(30);

@@ -20,8 +20,8 @@ pub use self::mongodb::{MongoDb, MongoKind};
 pub use self::postgres::{Postgres, ensure_database};
 pub use self::rabbitmq::RabbitMq;
 
-/// How long a server may take from its start to its first answer.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a server may take from its start to its first answer, on a machine that compiles at the same time.
+const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long a server may take to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often the list is polled. Together with [`FETCH_TIMEOUT`], a session ends everywhere within 30 s.
-const POLL_EVERY: Duration = Duration::from_secs(5);
+const POLL_EVERY: Duration = Duration::from_secs(10);
 /// The longest that one poll may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -2,7 +2,7 @@
 //! `idempotency` and `relay` are in every program that uses that part of this crate.
 
 /// Every failpoint: between any two effects (a commit, a message, a call of a neighbour) of a path there is one.
-pub const POINTS: [&str; 52] = [
+pub const POINTS: [&str; 49] = [
     // A booking.
     "booking.hold.written",
     "booking.hold.held",
@@ -40,10 +40,7 @@ pub const POINTS: [&str; 52] = [
     "booking.consumer.account_deleted",
     "booking.consumer.processed",
     // Seats.
-    "event.batch.event_written",
-    "event.batch.reservations_inserted",
-    "event.batch.reservations_moved",
-    "event.batch.messages_written",
+    "event.batch.written",
     "event.batch.committed",
     "event.sweeper.listed",
     // The end of an organizer's events.

@@ -183,8 +183,8 @@ where
     let (store, ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
     let response = run_to_completion(Box::pin(async move {
         let ticket = match &ticket.scope {
-            Some(scope) => match claim(&store, scope, ticket.token).await? {
-                Ok(operation_id) => Ticket { operation_id, claimed: true, ..ticket },
+            Some(scope) => match claim(&store, scope, &ticket).await? {
+                Ok(claimed) => claimed,
                 Err(answer) => return Ok(answer.into_response()),
             },
             None => ticket,
@@ -220,9 +220,9 @@ where
                 Ok(Some(done)) => done.into_response(),
                 Err(error) => error.into_response(),
                 Ok(None) => match ticket.to_claim() {
-                    Some(scope) => match claim(&store, scope, ticket.token).await? {
-                        Ok(operation_id) => {
-                            ticket = Ticket { operation_id, claimed: true, ..ticket };
+                    Some(scope) => match claim(&store, scope, &ticket).await? {
+                        Ok(claimed) => {
+                            ticket = claimed;
                             continue;
                         }
                         Err(answer) => return Ok(answer.into_response()),
@@ -236,13 +236,17 @@ where
     response.await.map(|response| Replayable(response, PhantomData))
 }
 
-/// Claims a record, for as long as an identical request may take. `Err` is the answer of one that is done.
-async fn claim<S: IdempotencyStore>(store: &S, scope: &Scope, token: Uuid) -> ApiResult<Result<Uuid, StoredAnswer>> {
+/// Claims the record of a ticket, for as long as an identical request may take. `Err` is the answer of one that is done.
+async fn claim<S: IdempotencyStore>(
+    store: &S,
+    scope: &Scope,
+    ticket: &Ticket,
+) -> ApiResult<Result<Ticket, StoredAnswer>> {
     let deadline = Instant::now() + MAX_WAIT;
     let mut pauses = BACKOFF.pauses();
     loop {
-        match store.claim(scope, token).await? {
-            Claim::Acquired(operation_id) => return Ok(Ok(operation_id)),
+        match store.claim(scope, ticket.token).await? {
+            Claim::Acquired(operation_id) => return Ok(Ok(Ticket { operation_id, claimed: true, ..ticket.clone() })),
             Claim::Completed(answer) => return Ok(Err(answer)),
             Claim::KeyReused => return Err(reused()),
             Claim::InProgress if Instant::now() >= deadline => return Err(in_progress()),

@@ -88,8 +88,10 @@ fn code(error: &Error) -> Option<i32> {
 
 /// Whether the server answers, but another transaction changes the same documents: retry the transaction.
 pub fn is_contended(error: &Error) -> bool {
-    let answered =
-        matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_));
+    let answered = matches!(
+        error.kind.as_ref(),
+        ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::BulkWrite(_)
+    );
     let not_primary = code(error).is_some_and(|code| NOT_PRIMARY.contains(&code));
     answered && !not_primary && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(error))
 }
@@ -100,6 +102,7 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     match error.kind.as_ref() {
         ErrorKind::Write(WriteFailure::WriteError(e)) => e.code == 11000,
         ErrorKind::InsertMany(e) => e.write_errors.iter().flatten().any(|e| e.code == 11000),
+        ErrorKind::BulkWrite(e) => e.write_errors.values().any(|e| e.code == 11000),
         ErrorKind::Command(e) => e.code == 11000,
         _ => false,
     }

@@ -6,6 +6,9 @@
 //! kills those sessions, which aborts their transactions. The same is done for transactions of this replica whose
 //! connection stopped answering. Killing a session that is still in use does no harm: its transaction is retried.
 //!
+//! The heartbeat rests while no transaction runs or ran lately: nothing is locked then. The document expires, and the
+//! next transaction announces its session again before it begins.
+//!
 //! A service runs its transactions in [`Sessions`], calls [`Sessions::start_heartbeat`], because the other replicas wait
 //! for what it kills, and creates the index of `replicas` by [`create_indexes`] when it migrates.
 
@@ -22,15 +25,15 @@ use mongodb::{
     error::Result,
     options::{IndexOptions, ReadConcern},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{bounded, server_time};
+use super::bounded;
 use crate::{
     Lifecycle,
     task::{Progress, supervise_until_drained},
@@ -49,16 +52,20 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(4);
 /// The shortest pause between heartbeats; up to twice as long, so that replicas do not run in step.
 const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
+/// How often a heartbeat that rests reports that it is well.
+const REST: Duration = Duration::from_secs(60);
 /// A replica without a heartbeat for this long has no open transaction left.
 const REPLICA_RETENTION: Duration = Duration::from_secs(3_600);
 
 /// A document of `replicas`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 struct ReplicaRecord {
     #[serde(rename = "_id")]
     id: String,
     sessions: Vec<Document>,
     seen_at: BsonDateTime,
+    /// The server's time when this was read.
+    now: BsonDateTime,
 }
 
 /// The sessions of this replica's transactions in one database. Cheap to clone.
@@ -76,6 +83,8 @@ struct Inner {
     /// Kept until they are killed: the driver would hand a returned session to the next caller.
     abandoned: Mutex<Vec<ClientSession>>,
     known: Mutex<Vec<Known>>,
+    /// Wakes a heartbeat that rests.
+    used: Notify,
 }
 
 struct Known {
@@ -85,9 +94,9 @@ struct Known {
 
 #[derive(Clone, Copy)]
 enum SessionState {
-    /// Not yet announced to the other replicas.
+    /// Not announced to the other replicas, or not since the heartbeat rested.
     New,
-    Idle,
+    Idle(Instant),
     Running(Instant),
     /// Its transaction may still be open on the server.
     Abandoned,
@@ -97,8 +106,8 @@ impl Sessions {
     /// Sessions for transactions in that database.
     pub fn new(database: Database) -> Self {
         let (idle, abandoned, known) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let permits = Semaphore::new(MAX_TRANSACTIONS);
-        Self { database, inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, abandoned, known }) }
+        let (permits, used) = (Semaphore::new(MAX_TRANSACTIONS), Notify::new());
+        Self { database, inner: Arc::new(Inner { replica: Uuid::new_v4(), permits, idle, abandoned, known, used }) }
     }
 
     /// Waits for a permit to run a transaction: there are 24 per replica.
@@ -119,20 +128,20 @@ impl Sessions {
                 session
             }
         };
-        let is_new = |known: &Known| known.id == *session.id() && matches!(known.state, SessionState::New);
-        if !self.matching(is_new).is_empty()
-            && let Err(error) = self.announce().await
-        {
-            lock(&self.inner.idle).push_back(session);
-            return Err(error);
+        if !self.start_announced(session.id()) {
+            if let Err(error) = self.announce().await {
+                lock(&self.inner.idle).push_back(session);
+                return Err(error);
+            }
+            self.mark(session.id(), SessionState::Running(Instant::now()));
+            self.inner.used.notify_one();
         }
-        self.mark(session.id(), SessionState::Running(Instant::now()));
         Ok(session)
     }
 
     /// Returns a session whose transaction has ended.
     pub fn release(&self, session: ClientSession) {
-        self.mark(session.id(), SessionState::Idle);
+        self.mark(session.id(), SessionState::Idle(Instant::now()));
         lock(&self.inner.idle).push_back(session);
     }
 
@@ -142,8 +151,8 @@ impl Sessions {
         lock(&self.inner.abandoned).push(session);
     }
 
-    /// Starts a heartbeat every second or two, which also kills the sessions of dead replicas. It continues until the
-    /// process has drained, because requests and loops run transactions until then.
+    /// Starts a heartbeat, every second or two while transactions run, which also kills the sessions of dead replicas.
+    /// It continues until the process has drained, because requests and loops run transactions until then.
     pub fn start_heartbeat(&self, lifecycle: &Lifecycle) {
         let (sessions, stop) = (self.clone(), lifecycle.drained());
         let start = move |progress| sessions.clone().heartbeat(stop.clone(), progress);
@@ -152,6 +161,15 @@ impl Sessions {
 
     async fn heartbeat(self, stop: CancellationToken, progress: Progress) {
         while !stop.is_cancelled() {
+            if self.rest() {
+                progress.succeeded();
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.inner.used.notified() => {}
+                    () = tokio::time::sleep(REST) => {}
+                }
+                continue;
+            }
             let sessions = self.clone();
             let renewed = bounded(HEARTBEAT_TIMEOUT, async move {
                 sessions.announce().await?;
@@ -165,6 +183,27 @@ impl Sessions {
             let pause = HEARTBEAT_PAUSE.mul_f64(1.0 + rand::random::<f64>());
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
+    }
+
+    /// Whether no transaction runs or ran lately. The sessions must be announced again then.
+    fn rest(&self) -> bool {
+        let mut known = lock(&self.inner.known);
+        let used = known.iter().any(|known| match known.state {
+            SessionState::New => false,
+            SessionState::Idle(since) => since.elapsed() <= HEARTBEAT_EXPIRY,
+            SessionState::Running(_) | SessionState::Abandoned => true,
+        });
+        if !used {
+            known.iter_mut().for_each(|known| known.state = SessionState::New);
+        }
+        !used
+    }
+
+    /// Marks a session as running, unless it has to be announced before.
+    fn start_announced(&self, id: &Document) -> bool {
+        let mut known = lock(&self.inner.known);
+        let announced = known.iter_mut().find(|known| known.id == *id && !matches!(known.state, SessionState::New));
+        announced.map(|known| known.state = SessionState::Running(Instant::now())).is_some()
     }
 
     fn mark(&self, id: &Document, state: SessionState) {
@@ -187,14 +226,20 @@ impl Sessions {
             return Ok(());
         }
         let me = doc! { "_id": self.inner.replica.to_string() };
-        let alive = doc! { "$addToSet": { "sessions": { "$each": sessions } }, "$currentDate": { "seen_at": true } };
-        self.database.collection::<Document>(REPLICAS).update_one(me, alive).upsert(true).await.map(drop)
+        let alive = doc! { "$addToSet": { "sessions": { "$each": &sessions } }, "$currentDate": { "seen_at": true } };
+        self.database.collection::<Document>(REPLICAS).update_one(me, alive).upsert(true).await?;
+        for known in lock(&self.inner.known).iter_mut() {
+            if matches!(known.state, SessionState::New) && sessions.contains(&known.id) {
+                known.state = SessionState::Idle(Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Kills the sessions that this replica abandoned or lost. Abandoned ones may be used again afterwards.
     async fn kill_lost(&self) -> Result<()> {
         let lost = self.matching(|known| match known.state {
-            SessionState::New | SessionState::Idle => false,
+            SessionState::New | SessionState::Idle(_) => false,
             SessionState::Running(since) => since.elapsed() > TRANSACTION_TIMEOUT,
             SessionState::Abandoned => true,
         });
@@ -208,18 +253,20 @@ impl Sessions {
     }
 
     async fn reap_dead_replicas(&self) -> Result<()> {
-        let replicas = self.database.collection::<ReplicaRecord>(REPLICAS);
-        let expired_before = BsonDateTime::from(server_time(&self.database).await? - HEARTBEAT_EXPIRY);
-        let expired = doc! { "seen_at": { "$lt": expired_before } };
+        let replicas = self.database.collection::<Document>(REPLICAS);
+        let with_time = [doc! { "$set": { "now": "$$NOW" } }];
         // Not a majority read: its heartbeats could be older than the current ones.
-        let find = replicas.find(expired).read_concern(ReadConcern::local());
-        let dead: Vec<ReplicaRecord> = find.await?.try_collect().await?;
-        for replica in dead {
+        let reading = replicas.aggregate(with_time).with_type::<ReplicaRecord>().read_concern(ReadConcern::local());
+        let all: Vec<ReplicaRecord> = reading.await?.try_collect().await?;
+        for replica in all {
+            if replica.seen_at.to_chrono() + HEARTBEAT_EXPIRY >= replica.now.to_chrono() {
+                continue;
+            }
             kill(&self.database, &replica.sessions).await?;
             tracing::info!(
                 replica = replica.id,
                 sessions = replica.sessions.len(),
-                "killed the sessions of a dead replica"
+                "killed the sessions of a replica without a heartbeat"
             );
             replicas.delete_one(doc! { "_id": replica.id, "seen_at": replica.seen_at }).await?;
         }

@@ -38,7 +38,7 @@ impl WorkFailure {
 
 impl From<Error> for WorkFailure {
     fn from(error: Error) -> Self {
-        // A server that cannot be found is no conflict: who waits for it should not hold a message or a request.
+        // A server that cannot be reached is not a conflict: waiting for it here would block a message or a request.
         let absent = matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. });
         if !absent && (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_duplicate_key(&error)) {
             Self::Conflict(error)
@@ -166,12 +166,7 @@ async fn run<T, C, F>(
 where
     F: for<'a> FnMut(&'a mut ClientSession, &'a mut C) -> BoxFuture<'a, WorkResult<T>>,
 {
-    session
-        .start_transaction()
-        .read_concern(ReadConcern::snapshot())
-        .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())
-        .max_commit_time(COMMIT_TIMEOUT)
-        .await?;
+    start(session).await?;
     match work(session, context).await {
         Ok(value) => commit(session, deadline).await.map(|()| value),
         Err(failure) => {
@@ -180,6 +175,22 @@ where
             Err(failure.into())
         }
     }
+}
+
+async fn start(session: &mut ClientSession) -> Result<(), Error> {
+    session
+        .start_transaction()
+        .read_concern(ReadConcern::snapshot())
+        .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())
+        .max_commit_time(COMMIT_TIMEOUT)
+        .await
+}
+
+/// Discards what the work has done so far, so that it can go on in a new transaction, with a new snapshot.
+pub async fn restart(session: &mut ClientSession) -> Result<(), Error> {
+    // Its failure changes nothing: a new transaction of a session ends the previous one.
+    session.abort_transaction().await.ok();
+    start(session).await
 }
 
 /// Commits, and asks again while the answer is missing: the server recognizes a commit that it has made.

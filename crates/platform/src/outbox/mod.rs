@@ -44,8 +44,9 @@ const BATCH: u32 = 200;
 pub const HANDOFF_LEASE: Duration = Duration::from_secs(10);
 /// Rows that wait in this process. More are left to a later claim.
 const MAX_HANDOFF: usize = 10_000;
-/// How long published rows of [`Handoff`] wait to be marked together.
-const MARK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long published rows of [`Handoff`] wait to be marked together. A process that is killed meanwhile leaves them to be
+/// published again.
+const MARK_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time between two searches for rows that other processes left.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The pause after a row's first refusal; it doubles with each further one.
@@ -89,8 +90,15 @@ pub struct OutboxRow<Id> {
 
 impl From<OutboxMessage> for OutboxRow<Uuid> {
     fn from(message: OutboxMessage) -> Self {
+        Self::new(message.id, message)
+    }
+}
+
+impl<Id> OutboxRow<Id> {
+    /// The row of a message that was just written under `id`.
+    pub fn new(id: impl Into<Id>, message: OutboxMessage) -> Self {
         Self {
-            id: message.id,
+            id: id.into(),
             message_id: message.id.to_string(),
             routing_key: Some(message.message.routing_key().to_owned()),
             body: Some(serde_json::to_vec(&message.message).expect("a message is plain data")),
@@ -262,23 +270,35 @@ impl<S: OutboxStore> Relay<S> {
             self.store.mark_published(&progress.unmarked).await?;
             progress.unmarked.clear();
         }
-        if self.handoff.0.claim.swap(false, Ordering::AcqRel) || progress.claim_at <= Instant::now() {
+        let woken = self.handoff.0.claim.swap(false, Ordering::AcqRel);
+        if woken || progress.claim_at <= Instant::now() {
             progress.claim_at = Instant::now();
-            let batch = self.store.claim(BATCH).await?;
-            if batch.is_empty() {
-                let due = self.store.next_due().await?;
-                progress.claim_at = Instant::now() + due.unwrap_or(HEARTBEAT).min(HEARTBEAT);
-            } else {
-                crate::failpoint!("relay.claimed");
-                let published = self.publish(&batch, &mut progress.claim_at).await?;
-                self.store.mark_published(&published).await?;
-                crate::failpoint!("relay.marked");
+            let due = if woken { None } else { self.store.next_due().await?.or(Some(HEARTBEAT)) };
+            let due = due.unwrap_or_default().min(HEARTBEAT);
+            progress.claim_at = Instant::now() + due;
+            if due.is_zero() {
+                self.claim(&mut progress.claim_at).await?;
             }
         }
         let next =
             if progress.unmarked.is_empty() { progress.claim_at } else { progress.mark_at.min(progress.claim_at) };
         let pause = next.saturating_duration_since(Instant::now());
         Ok(if pause.is_zero() || !self.handoff.is_empty() { Next::Immediately } else { Next::After(pause) })
+    }
+
+    /// Claims and publishes what is due.
+    async fn claim(&self, claim_at: &mut Instant) -> anyhow::Result<()> {
+        let batch = self.store.claim(BATCH).await?;
+        if batch.is_empty() {
+            // Another relay was faster.
+            *claim_at = Instant::now() + FIRST_PAUSE;
+            return Ok(());
+        }
+        crate::failpoint!("relay.claimed");
+        let published = self.publish(&batch, claim_at).await?;
+        self.store.mark_published(&published).await?;
+        crate::failpoint!("relay.marked");
+        Ok(())
     }
 
     /// Publishes a batch; returns what has to be marked. What was not tried is released, to be claimed.

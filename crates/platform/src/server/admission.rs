@@ -2,7 +2,7 @@
 //!
 //! Without a limit, overload ends in timeouts: the work is wasted, and the answers are 5xx. How many fit depends on the
 //! machine, so the limit follows the measured latency (AIMD, as in Netflix's `concurrency-limits`): it grows by one while
-//! requests are fast and the limit is used, and shrinks by a tenth, once a second at most, when one is slow.
+//! requests are fast and the limit is used, and shrinks by a tenth when one is slow, a few times in ten seconds at most.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +15,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use contracts::problem::OVERLOADED;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -27,8 +28,9 @@ use crate::{ApiError, ApiResult};
 const MAX_CONCURRENT: usize = 32;
 /// The least that the limit shrinks to: a request that waits for another service must not keep all others out.
 const MIN_CONCURRENT: usize = 4;
-/// A request that takes longer says that too many run at once. Callers wait for several times as long.
-const SLOW: Duration = Duration::from_secs(1);
+/// A request that takes longer says that too many run at once: half of the time that booking-service waits for
+/// event-service. A shorter time costs throughput, because smaller groups are committed together.
+const SLOW: Duration = Duration::from_millis(2500);
 /// The limit after a slow request, as a part of the one before.
 const BACKOFF: f64 = 0.9;
 /// The longest that a request waits for admission.
@@ -54,8 +56,8 @@ fn limited_to<S: Clone + Send + Sync + 'static>(min: usize, max: usize, table: A
 async fn admit(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> ApiResult<Response> {
     let waiting = tokio::time::timeout(QUEUE_TIMEOUT, limiter.permits.clone().acquire_owned());
     let Ok(Ok(permit)) = waiting.await else {
-        let detail = "too many are here at once; ask again in a moment, with the same Idempotency-Key if you sent one";
-        return Err(ApiError::too_many_requests("overloaded", detail, RETRY_AFTER_SECONDS));
+        let detail = "too many requests at once; try again in a moment, with the same Idempotency-Key if you sent one";
+        return Err(ApiError::too_many_requests(OVERLOADED, detail, RETRY_AFTER_SECONDS));
     };
     let admitted = Admitted { limiter, begun: Instant::now(), permit: Some(permit) };
     let response = next.run(request).await;
@@ -203,7 +205,7 @@ mod tests {
     async fn the_limit_shrinks_while_requests_are_slow_and_grows_back_when_they_are_fast() {
         let limiter = Arc::new(Limiter::new(2, 8));
 
-        assert_eq!(rounds(&limiter, 40, Duration::from_secs(2)).await, 2);
+        assert_eq!(rounds(&limiter, 40, Duration::from_secs(3)).await, 2);
         assert_eq!(rounds(&limiter, 40, Duration::from_millis(10)).await, 8);
         assert_eq!(limiter.permits.available_permits(), 8);
     }
@@ -212,7 +214,7 @@ mod tests {
     async fn requests_that_were_slow_together_shrink_the_limit_once() {
         let limiter = Arc::new(Limiter::new(2, 20));
 
-        futures::future::join_all((0..20).map(|_| run(&limiter, Duration::from_secs(2)))).await;
+        futures::future::join_all((0..20).map(|_| run(&limiter, Duration::from_secs(3)))).await;
 
         assert_eq!(limiter.limit.lock().unwrap().permits, 18);
     }

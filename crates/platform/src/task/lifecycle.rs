@@ -42,7 +42,7 @@ impl Lifecycle {
         self.terminating.is_cancelled()
     }
 
-    /// Starts a task that the process waits for at its end. It ends by [`Lifecycle::stopping`]. Nobody learns of
+    /// Starts a task that the process waits for at its end. It ends by [`Lifecycle::stopping`]. This does not report
     /// its panics, hence the functions of [`super`].
     pub fn spawn<F>(&self, task: F)
     where

@@ -8,8 +8,10 @@ use std::{future::Future, time::Duration};
 use anyhow::anyhow;
 pub use contracts::reservation::RefusalCode as Refusal;
 use contracts::{
-    problem::INVALID_JSON,
-    reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus},
+    problem::{INVALID_JSON, OVERLOADED},
+    reservation::{
+        DEADLINE, DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
+    },
 };
 use futures::FutureExt;
 use platform::{
@@ -53,6 +55,9 @@ pub enum CallFailure {
         /// When to retry, if the refusal is temporary.
         retry_after_seconds: Option<u32>,
     },
+    /// event-service has too much to do, and did nothing.
+    #[error("event-service is overloaded")]
+    Overloaded { retry_after_seconds: u32 },
     /// The call may or may not have taken effect.
     #[error("event-service gave no usable answer")]
     Unknown(#[source] anyhow::Error),
@@ -174,6 +179,7 @@ impl EventClient {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}/api/events/{path}", self.base));
+        let request = request.header(DEADLINE, self.timeout.as_millis().to_string());
         request.bearer_auth(self.signer.token("event-service")).timeout(self.timeout).with_context()
     }
 
@@ -190,6 +196,9 @@ impl EventClient {
         match problem.map(|problem| (Refusal::parse(&problem.code), problem)) {
             Some((Some(refusal), Problem { detail, .. })) => {
                 Err(CallFailure::Refused { refusal, detail, retry_after_seconds: retry_after })
+            }
+            Some((None, Problem { code, .. })) if code == OVERLOADED => {
+                Err(CallFailure::Overloaded { retry_after_seconds: retry_after.unwrap_or(1) })
             }
             Some((None, Problem { code, detail })) => {
                 Err(CallFailure::Unknown(Unexpected { status, code, detail }.into()))

@@ -68,7 +68,7 @@ pub enum RefundReason {
     ByAttendee,
     /// The organizer cancelled the event.
     EventCancelled,
-    /// The seats were gone when the payment succeeded.
+    /// Charged, and the booking got no seats, for whatever cause: a cancelled event, too.
     SeatsLost,
 }
 

@@ -43,6 +43,10 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
     }
     let outcome = run.commit(unit, ended).await?;
     failpoint!("booking.settle.lost");
-    count_booking(if paid_by.is_some() { "paid_too_late" } else { "called_off" });
+    count_booking(match paid_by {
+        Some(_) => "paid_too_late",
+        None if event_gone => "called_off",
+        None => "without_seats",
+    });
     Ok(outcome)
 }

@@ -12,7 +12,7 @@ use crate::{
     state::{AppState, INLINE_LEASE},
 };
 
-/// The sweeper has to be told of holds that end sooner than its next search.
+/// A hold that ends sooner than this wakes the sweeper, whose next search might come too late.
 const SWEEPER_NOTICE: TimeDelta = TimeDelta::seconds(15);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
@@ -30,7 +30,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
             let certain = run.fresh && calls == 1;
             reject(run, refusal, detail, certain).await
         }
-        Err(CallFailure::Unknown(cause)) => Ok(run.event_service_silent(cause)),
+        Err(failure) => Ok(run.event_service_silent(failure)),
     }
 }
 

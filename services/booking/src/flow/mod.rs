@@ -71,7 +71,7 @@ pub struct Run<'a> {
     retry_after_seconds: Option<u32>,
     /// Why the attempt fails, if its charge moves no money.
     failure: (&'static str, String),
-    /// Why another service was of no use.
+    /// Why another service gave no usable answer.
     unavailable: Option<anyhow::Error>,
 }
 
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
     /// event-service gave no usable answer.
     fn event_service_silent(&mut self, cause: impl Into<anyhow::Error>) -> StepOutcome {
         let cause = cause.into();
-        tracing::warn!(booking_id = self.record.booking.id, error = format!("{cause:#}"), "event-service is of no use");
+        tracing::warn!(booking_id = self.record.booking.id, error = format!("{cause:#}"), "event-service unavailable");
         self.unavailable = Some(cause);
         self.learned(|known| known.event_service_silent = true)
     }
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
             ChargeState::Cancelled => Charge::Cancelled,
         };
         if state == Charge::Succeeded && self.known.charge != state {
-            metrics::counter!("eventplatform_payments_total", "outcome" => "charged").increment(1);
+            count_payment("charged");
         }
         self.learned(|known| known.charge = state)
     }
@@ -227,10 +227,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Counts a step of a booking, after its commit.
 fn count_booking(outcome: &'static str) {
     metrics::counter!("eventplatform_bookings_total", "outcome" => outcome).increment(1);
 }
 
+/// Counts what became of an attempt to pay: a charge when the gateway tells of it, a failure after its commit.
 fn count_payment(outcome: &'static str) {
     metrics::counter!("eventplatform_payments_total", "outcome" => outcome).increment(1);
 }

@@ -11,7 +11,7 @@ use platform::{
 use crate::{domain::sales::attendee_key, state::AppState, store::Store};
 
 const BATCH: i64 = 500;
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(300);
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     let store = state.store.clone();

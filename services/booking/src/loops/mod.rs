@@ -3,10 +3,12 @@
 //! - [`sweeper`]: finishes interrupted bookings, payments, refunds and account deletions
 //! - [`reconciler`]: compares bookings and payments with event-service, the gateway and the outbox
 //! - [`relay`]: publishes the outbox; [`consumer`]: handles incoming messages
-//! - [`backfill`]: adds search keys and tickets to bookings of older versions; [`key_reload`]: reads the ticket keys again
+//! - [`backfill`]: adds to rows of older versions what newer ones write; [`gauges`]: counts what is unfinished
+//! - [`key_reload`]: reads the ticket keys again
 
 pub mod backfill;
 pub mod consumer;
+pub mod gauges;
 pub mod key_reload;
 pub mod reconciler;
 pub mod relay;
@@ -21,6 +23,7 @@ pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
     backfill::start(state, lifecycle);
     key_reload::start(state, lifecycle);
     reconciler::start(state, lifecycle);
+    gauges::start(state, lifecycle);
     relay::start(state, bus, lifecycle);
     consumer::start(state, bus, lifecycle);
 }

@@ -1,6 +1,6 @@
 //! Finishes whatever was interrupted. A loop claims the sagas that are due and starts a run for each, so that a service
-//! that hangs delays only what needs it. Several replicas share the work by leases. A second loop carries out account
-//! deletions.
+//! that hangs delays only what needs it. Several replicas share the work by leases. A second loop, which the first one
+//! wakes, carries out account deletions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,6 @@ use futures::{StreamExt, stream};
 use platform::{
     Lifecycle, failpoint,
     task::{self, Next, Schedule, repeat},
-    telemetry::mark_gauges_updated,
 };
 use tokio::sync::Semaphore;
 
@@ -17,7 +16,7 @@ use crate::{
     error::Interrupted,
     flow::{Run, delete_account},
     state::AppState,
-    store::ClaimedSaga,
+    store::{ClaimedSaga, NextDue},
 };
 
 /// The longest time between two searches for sagas that are due. Whoever makes one due sooner in this process wakes the
@@ -27,11 +26,12 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const BATCH: usize = 64;
 /// Runs of this replica at the same time.
 const MAX_RUNS: usize = 256;
-/// The pause while that many run.
+/// The pause while that many run, or while others run what is due.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// The longest time between two claims of account deletions, unless the saga sweeper wakes this loop.
+const DELETION_HEARTBEAT: Duration = Duration::from_secs(600);
 /// The pause between two attempts of account deletions that are under way.
 const DELETION_PAUSE: Duration = Duration::from_secs(1);
-const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
@@ -39,10 +39,8 @@ pub fn start(state: &AppState, lifecycle: &Lifecycle) {
     let schedule = Schedule::every(HEARTBEAT).or_woken_by(state.sweep.clone());
     repeat(lifecycle, "saga_sweeper", schedule, move || start_due_runs(s.clone(), tasks.clone(), permits.clone()));
     let s = state.clone();
-    let schedule = Schedule::every(HEARTBEAT).or_woken_by(state.deletions.clone());
+    let schedule = Schedule::every(DELETION_HEARTBEAT).or_woken_by(state.deletions.clone());
     repeat(lifecycle, "account_deletions", schedule, move || delete_accounts(s.clone()));
-    let s = state.clone();
-    repeat(lifecycle, "payment_gauges", Schedule::every(GAUGE_INTERVAL), move || update_gauges(s.clone()));
     let s = state.clone();
     repeat(lifecycle, "purge", Schedule::every(PURGE_INTERVAL), move || purge(s.clone()));
 }
@@ -53,10 +51,18 @@ async fn start_due_runs(state: AppState, lifecycle: Lifecycle, permits: Arc<Sema
     if limit == 0 {
         return Ok(Next::After(BUSY_PAUSE));
     }
+    let NextDue { saga, deletion } = state.store.next_due().await?;
+    if deletion.is_some_and(|due| due.is_zero()) {
+        state.deletions.notify_one();
+    }
+    if !saga.is_some_and(|due| due.is_zero()) {
+        let next = [saga, deletion].into_iter().flatten().filter(|due| !due.is_zero()).min();
+        return Ok(Next::After(next.unwrap_or(HEARTBEAT).min(HEARTBEAT)));
+    }
     let due = claim(&state, limit).await?;
     if due.is_empty() {
-        let next = state.store.next_saga_due().await?.unwrap_or(HEARTBEAT);
-        return Ok(Next::After(next.min(HEARTBEAT)));
+        // Another replica was faster.
+        return Ok(Next::After(BUSY_PAUSE));
     }
     for (claimed, record) in due {
         let (state, permit) = (state.clone(), permits.clone().acquire_owned().await);
@@ -132,21 +138,5 @@ pub async fn purge(state: AppState) -> sqlx::Result<()> {
     let mut removed = state.idempotency.purge().await? + store.purge_messages().await?;
     removed += store.purge_rejected().await? + store.purge_door_links().await?;
     tracing::debug!(removed, "old rows removed");
-    Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn update_gauges(state: AppState) -> sqlx::Result<()> {
-    state.store.outbox().backlog().await?.record();
-    let unresolved = state.store.count_unresolved_payments().await?;
-    metrics::gauge!("eventplatform_unresolved_payments").set(unresolved.count as f64);
-    metrics::gauge!("eventplatform_unresolved_payments_oldest_seconds").set(unresolved.oldest_seconds);
-    let (refunds, releases) = state.store.count_pending().await?;
-    metrics::gauge!("eventplatform_pending_refunds").set(refunds as f64);
-    metrics::gauge!("eventplatform_pending_releases").set(releases as f64);
-    let deletions = state.store.count_account_deletions().await?;
-    metrics::gauge!("eventplatform_account_deletions_unfinished").set(deletions.count as f64);
-    metrics::gauge!("eventplatform_account_deletion_oldest_seconds").set(deletions.oldest_seconds);
-    mark_gauges_updated("payments");
     Ok(())
 }

@@ -35,9 +35,11 @@ pub(super) async fn receive_webhook(
     let charge = state.gateway.parse_webhook(&headers, &body, state.clock.now());
     let charge = charge.map_err(|invalid| ApiError::bad_request("invalid_signature", invalid.to_string()))?;
     if let Some(charge) = charge {
-        state.store.schedule_charge_check(&charge).await?;
+        let due = state.store.schedule_charge_check(&charge).await?;
         failpoint!("booking.webhook.noticed");
-        state.sweep.notify_one();
+        if due {
+            state.sweep.notify_one();
+        }
     }
     Ok(NoApi(StatusCode::OK))
 }

@@ -12,13 +12,6 @@ const MIN_DELETION_SECONDS: f64 = 120.0;
 /// The longest pause before a deletion is claimed again, in seconds.
 const MAX_PAUSE_SECONDS: f64 = 60.0;
 
-#[derive(Clone, Copy, Debug)]
-pub struct UnfinishedDeletions {
-    pub count: i64,
-    /// Age of the oldest, in seconds; 0 if there is none.
-    pub oldest_seconds: f64,
-}
-
 impl Store {
     /// Stores that an account was deleted, which prevents new bookings. Idempotent.
     pub async fn insert_account_deletion(&self, user: &UserFact) -> sqlx::Result<()> {
@@ -149,17 +142,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    pub async fn count_account_deletions(&self) -> sqlx::Result<UnfinishedDeletions> {
-        sqlx::query_as!(
-            UnfinishedDeletions,
-            r#"select count(*) as "count!",
-                      coalesce(greatest(extract(epoch from now() - min(deleted_at)), 0), 0)::double precision
-                          as "oldest_seconds!"
-               from account_deletions where finished_at is null"#
-        )
-        .fetch_one(&self.pool)
-        .await
     }
 }

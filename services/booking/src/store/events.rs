@@ -77,7 +77,8 @@ impl Store {
 
 impl UnitOfWork {
     /// Ends up to `limit` Pending and Confirmed bookings of a cancelled event, with their seats to be released, and orders
-    /// refunds for the paid ones. Returns how many ended, and the cancelled ones, whose owners must be notified.
+    /// refunds for the paid ones, as [`Self::order_refund`] does for one. Returns how many ended, and the cancelled ones,
+    /// whose owners must be notified.
     /// Bookings whose hold was still unknown are rejected instead, without a message.
     ///
     /// The transitions are those of [`BookingStatus::allows`].

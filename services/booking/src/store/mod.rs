@@ -7,7 +7,7 @@
 //! - [`bookings`], [`payments`], [`refunds`]: one file per table
 //! - [`outbox`]: messages to publish and consumed messages
 //! - [`reconciliation`]: what the reconciler compares, and its findings
-//! - [`deletions`]: deleted accounts
+//! - [`deletions`]: deleted accounts; [`gauges`]: what the gauges show
 //! - [`tickets`], [`door_links`]: what is checked at the door, and who may check it
 //! - [`events`]: changes of all bookings of an event; [`sales`]: attendees and sales for organizers
 
@@ -15,6 +15,7 @@ mod bookings;
 mod deletions;
 mod door_links;
 mod events;
+mod gauges;
 mod outbox;
 mod payments;
 mod reconciliation;
@@ -31,11 +32,10 @@ use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 pub use self::{
-    deletions::UnfinishedDeletions,
     events::Holder,
-    payments::UnresolvedPayments,
-    reconciliation::ReconcileRun,
-    sagas::{ClaimedSaga, NewAttempt},
+    gauges::Measurements,
+    reconciliation::{ReconcileRun, ScanState},
+    sagas::{ClaimedSaga, NewAttempt, NextDue},
     sales::UnindexedAttendee,
     tickets::Attendance,
 };

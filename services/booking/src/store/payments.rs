@@ -5,14 +5,6 @@ use uuid::Uuid;
 use super::Store;
 use crate::domain::{AttemptState, Payment, RefundReason, RefundState, payment::FAILED_BEFORE_CHARGE};
 
-/// Attempts that are undecided, or charged and not settled.
-#[derive(Clone, Copy, Debug)]
-pub struct UnresolvedPayments {
-    pub count: i64,
-    /// Age of the oldest, in seconds; 0 if there is none.
-    pub oldest_seconds: f64,
-}
-
 /// A query that returns attempts: the rest of a `select` from `payments p`.
 macro_rules! payments {
     ($rest:literal $(, $argument:expr)* $(,)?) => {
@@ -56,29 +48,23 @@ impl Store {
         .await
     }
 
-    /// Makes the attempt and the refund of a charge due at once. Leases are kept.
-    pub async fn schedule_charge_check(&self, gateway_id: &str) -> sqlx::Result<()> {
-        sqlx::query!(
-            "with paid as (
-                 update payments set next_check_at = now(), checks = 0
-                 where gateway_id = $1 and (state = 'started' or (state = 'succeeded' and settled_at is null))
-             )
-             update refunds r set next_check_at = now(), checks = 0
-             from payments p
-             where p.gateway_id = $1 and r.payment_id = p.id and r.state = 'pending'",
+    /// Makes the attempt and the refund of a charge due at once; returns whether a sweeper can continue one of them.
+    /// Leases are kept: who has one is at work on it.
+    pub async fn schedule_charge_check(&self, gateway_id: &str) -> sqlx::Result<bool> {
+        sqlx::query_scalar!(
+            r#"with paid as (
+                   update payments set next_check_at = now(), checks = 0
+                   where gateway_id = $1 and (state = 'started' or (state = 'succeeded' and settled_at is null))
+                   returning lease_until
+               ), refunded as (
+                   update refunds r set next_check_at = now(), checks = 0
+                   from payments p
+                   where p.gateway_id = $1 and r.payment_id = p.id and r.state = 'pending'
+                   returning r.lease_until
+               )
+               select coalesce(bool_or(lease_until is null or lease_until <= now()), false) as "free!"
+               from (select lease_until from paid union all select lease_until from refunded) as scheduled"#,
             gateway_id,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    pub async fn count_unresolved_payments(&self) -> sqlx::Result<UnresolvedPayments> {
-        sqlx::query_as!(
-            UnresolvedPayments,
-            r#"select count(*) as "count!",
-                      coalesce(extract(epoch from now() - min(created_at)), 0)::double precision as "oldest_seconds!"
-               from payments where state = 'started' or (state = 'succeeded' and settled_at is null)"#
         )
         .fetch_one(&self.pool)
         .await

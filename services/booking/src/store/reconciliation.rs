@@ -18,48 +18,66 @@ const MESSAGE_AUDIT_SECONDS: f64 = 6.0 * 24.0 * 3600.0;
 /// A claimed run of a scan, which compares one page.
 #[derive(Clone, Debug)]
 pub struct ReconcileRun {
-    pub scan: &'static str,
+    pub scan: String,
     /// Where the previous run ended; `None` at the beginning of a cycle.
     pub position: Option<String>,
 }
 
+/// Whether the next run of a scan was claimed.
+#[derive(Clone, Debug)]
+pub enum ScanState {
+    Claimed(ReconcileRun),
+    /// It is due after this time.
+    DueIn(Duration),
+}
+
 impl Store {
-    /// Claims the next run of a scan if it is due. The following one is due after `interval`, on whichever replica.
-    pub async fn claim_run(&self, scan: &'static str, interval: Duration) -> sqlx::Result<Option<ReconcileRun>> {
-        let claimed = sqlx::query!(
-            "update patrols set next_round_at = now() + make_interval(secs => $2)
-             where name = $1 and next_round_at <= now()
-             returning position",
-            scan,
+    /// Claims the next run of each of these scans that is due. The following one is due after `interval`, on whichever
+    /// replica.
+    pub async fn claim_runs(&self, scans: &[&str], interval: Duration) -> sqlx::Result<Vec<ScanState>> {
+        let rows = sqlx::query!(
+            r#"with claimed as (
+                   update patrols set next_round_at = now() + make_interval(secs => $2)
+                   where name = any($1) and next_round_at <= now()
+                   returning name, position
+               )
+               select name as "name!", c.name is not null as "claimed!", c.position as "position?",
+                      extract(epoch from p.next_round_at - now())::double precision as "seconds!"
+               from patrols p left join claimed c using (name) where name = any($1)"#,
+            scans as _,
             interval.as_secs_f64(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(claimed.map(|row| ReconcileRun { scan, position: row.position }))
+        let states = rows.into_iter().map(|row| {
+            if row.claimed {
+                ScanState::Claimed(ReconcileRun { scan: row.name, position: row.position })
+            } else {
+                ScanState::DueIn(Duration::try_from_secs_f64(row.seconds).unwrap_or_default())
+            }
+        });
+        Ok(states.collect())
     }
 
     /// Stores where a run ended. Without a position the cycle is over, and findings that it did not see again are deleted.
     /// Changes nothing if another replica continued from the same position meanwhile.
     pub async fn finish_run(&self, run: &ReconcileRun, position: Option<&str>) -> sqlx::Result<()> {
-        let mut tx = self.pool.begin().await?;
-        let began = sqlx::query_scalar!(
-            r#"update patrols set position = $3, round_ended_at = now(),
-                   cycle_began_at = case when $3::text is null then now() else cycle_began_at end
-               from (select cycle_began_at as began from patrols where name = $1 for update) as before
-               where name = $1 and position is not distinct from $2
-               returning began as "began!""#,
+        sqlx::query!(
+            "with ended as (
+                 update patrols set position = $3, round_ended_at = now(),
+                     cycle_began_at = case when $3::text is null then now() else cycle_began_at end
+                 from (select cycle_began_at as began from patrols where name = $1 for update) as before
+                 where name = $1 and position is not distinct from $2
+                 returning began
+             )
+             delete from findings using ended where patrol = $1 and seen_at < began and $3::text is null",
             run.scan,
             run.position,
             position,
         )
-        .fetch_optional(&mut *tx)
+        .execute(&self.pool)
         .await?;
-        if let (Some(began), None) = (began, position) {
-            sqlx::query!("delete from findings where patrol = $1 and seen_at < $2", run.scan, began)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await
+        Ok(())
     }
 
     /// Stores a finding, or that it persists.
@@ -81,23 +99,6 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    pub async fn count_findings(&self, kind: FindingKind) -> sqlx::Result<i64> {
-        sqlx::query_scalar!(r#"select count(*) as "count!" from findings where kind = $1"#, kind.into_str())
-            .fetch_one(&self.pool)
-            .await
-    }
-
-    /// Each scan, with the seconds since its last run ended.
-    pub async fn list_scan_lags(&self) -> sqlx::Result<Vec<(String, f64)>> {
-        let rows = sqlx::query!(
-            r#"select name as patrol,
-                      extract(epoch from now() - round_ended_at)::double precision as "seconds!" from patrols"#
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.patrol, row.seconds)).collect())
     }
 
     /// The bookings of these reservations, and up to `limit` Confirmed ones with a reservation id above `after` and up to

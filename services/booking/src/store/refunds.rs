@@ -49,21 +49,11 @@ impl Store {
         .await?;
         Ok(())
     }
-
-    /// The numbers of pending refunds and pending releases of seats.
-    pub async fn count_pending(&self) -> sqlx::Result<(i64, i64)> {
-        let row = sqlx::query!(
-            r#"select (select count(*) from refunds where state = 'pending') as "refunds!",
-                      (select count(*) from bookings where release_pending) as "releases!""#
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        Ok((row.refunds, row.releases))
-    }
 }
 
 impl UnitOfWork {
     /// Orders the refund of an attempt, leased to the caller for `lease`. Returns an earlier order if there is one.
+    /// [`Self::cancel_event_bookings`] orders those of a cancelled event itself, all at once.
     pub async fn order_refund(
         &mut self,
         payment_id: i32,

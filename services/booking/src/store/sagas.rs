@@ -38,6 +38,13 @@ pub struct ClaimedSaga {
     pub refund: bool,
 }
 
+/// The time until something is due; zero if it is due now, `None` if there is nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NextDue {
+    pub saga: Option<Duration>,
+    pub deletion: Option<Duration>,
+}
+
 /// The columns of [`SagaRecord`], of `bookings b`, `payments p` and `refunds r`.
 #[expect(clippy::struct_excessive_bools, reason = "columns of a query")]
 struct Row {
@@ -372,24 +379,30 @@ impl Store {
         .await
     }
 
-    /// The time until the next saga is due. `None` if there is none.
-    pub async fn next_saga_due(&self) -> sqlx::Result<Option<Duration>> {
-        let seconds = sqlx::query_scalar!(
-            r#"select extract(epoch from min(due) - now())::double precision as "seconds?" from (
-                   (select greatest(next_check_at, lease_until) as due from bookings
-                    where status = 'Pending' or release_pending order by next_check_at limit 50)
-                   union all
-                   (select greatest(next_check_at, lease_until) from payments
-                    where state = 'started' or (state = 'succeeded' and settled_at is null)
-                    order by next_check_at limit 50)
-                   union all
-                   (select greatest(next_check_at, lease_until) from refunds
-                    where state = 'pending' order by next_check_at limit 50)
-               ) as sagas"#
+    /// When sweepers have something to do next.
+    pub async fn next_due(&self) -> sqlx::Result<NextDue> {
+        let row = sqlx::query!(
+            r#"select (
+                   select extract(epoch from min(due) - now())::double precision from (
+                       (select greatest(next_check_at, lease_until) as due from bookings
+                        where status = 'Pending' or release_pending order by next_check_at limit 50)
+                       union all
+                       (select greatest(next_check_at, lease_until) from payments
+                        where state = 'started' or (state = 'succeeded' and settled_at is null)
+                        order by next_check_at limit 50)
+                       union all
+                       (select greatest(next_check_at, lease_until) from refunds
+                        where state = 'pending' order by next_check_at limit 50)
+                   ) as sagas
+               ) as saga, (
+                   select extract(epoch from min(greatest(next_check_at, lease_until)) - now())::double precision
+                   from account_deletions where finished_at is null
+               ) as deletion"#
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+        let duration = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        Ok(NextDue { saga: row.saga.map(duration), deletion: row.deletion.map(duration) })
     }
 
     /// Ends the leases of a run and makes what it could not finish due again later, with exponential backoff. Leases of

@@ -230,6 +230,22 @@ async fn a_booking_continues_under_its_key_once_event_service_answers() {
 }
 
 #[tokio::test]
+async fn a_booking_that_event_service_has_no_time_for_is_told_to_come_again() {
+    let app = TestApp::start().await;
+    let event = app.neighbours.event(10, 1000);
+    app.neighbours.next("hold", &[Fault::Overloaded]);
+    let refused = app.booking_request(ALICE, &event, 2).key("k").send().await;
+    refused.assert_refused(429, "overloaded");
+    assert_eq!((app.neighbours.calls("hold"), refused.header("retry-after")), (1, "1"));
+
+    let answer = app.booking_request(ALICE, &event, 2).key("k").send().await;
+
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(app.neighbours.seats(&event, "held"), 2);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
 async fn a_booking_without_seats_is_rejected_after_the_hold_timeout_and_its_seats_are_released() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 1000);

@@ -60,7 +60,7 @@ impl TestApp {
     }
 
     async fn unfinished(&self) -> i64 {
-        self.state().store.count_account_deletions().await.unwrap().count
+        self.state().store.measure().await.unwrap().unfinished_deletions
     }
 
     /// Waits until a statement waits for another transaction.

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     FailsAfterwards,
     /// Nothing is done: 401, as for an invalid token.
     Unauthorized,
+    /// Nothing is done: 429, as under overload.
+    Overloaded,
     /// Nothing is done: the gateway refuses permanently.
     Refuses,
     /// The call succeeds.
@@ -253,6 +255,7 @@ impl Neighbours {
             (Some(Fault::Refuses), _) => {
                 answer(stripe_error(400, &json!({ "type": "invalid_request_error", "code": "amount_too_small" })))
             }
+            (Some(Fault::Overloaded), _) => problem(429, "overloaded"),
             (Some(Fault::Unauthorized), _) => problem(401, "invalid_token"),
             (Some(Fault::Fails | Fault::FailsAfterwards), _) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "oops").into_response()

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use booking_service::loops::reconciler::{self, ReconcileScan};
+use booking_service::loops::{
+    gauges,
+    reconciler::{self, ReconcileScan},
+};
 use platform::Lifecycle;
 use strum::VariantArray;
 use uuid::Uuid;
@@ -280,7 +283,7 @@ async fn one_replica_runs_a_scan_and_all_show_its_findings() {
     assert_eq!(app.neighbours.calls("list_reservations"), 1);
     let metrics = platform::telemetry::metrics_handle();
     let lifecycle = Lifecycle::new();
-    reconciler::start(&replica.state, &lifecycle);
+    gauges::start(&replica.state, &lifecycle);
     wait_for("it is shown", async || {
         let shown = metrics.render();
         let found = "eventplatform_reconciliation_findings{kind=\"booking_without_seats\"} 1";

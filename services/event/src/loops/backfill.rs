@@ -12,7 +12,7 @@ use crate::store::Store;
 
 /// Events per round.
 const BATCH_SIZE: u32 = 100;
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(60);
 
 pub fn start(lifecycle: &Lifecycle, store: &Store) {
     let store = store.clone();

@@ -27,7 +27,10 @@ pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus) {
 /// Handles a message. Idempotent.
 pub async fn handle(state: &AppState, received: Received) -> Result<(), Failure> {
     match received.message {
-        Message::UserDeleted(user) => state.store.insert_account_deletion(user).await.map_err(failure)?,
+        Message::UserDeleted(user) => {
+            state.store.insert_account_deletion(user).await.map_err(failure)?;
+            state.deletions.notify_one();
+        }
         other => return Err(Failure::Unsupported(anyhow::anyhow!("{} is not handled here", other.routing_key()))),
     }
     failpoint!("event.consumer.account_deleted");

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 use crate::store::{LedgerPage, Store};
 
-const OUTBOX_INTERVAL: Duration = Duration::from_secs(10);
-const LEDGER_INTERVAL: Duration = Duration::from_secs(30);
+const OUTBOX_INTERVAL: Duration = Duration::from_secs(15);
+const LEDGER_INTERVAL: Duration = Duration::from_secs(60);
 /// Events compared per round.
 const LEDGER_PAGE: u32 = 200;
 

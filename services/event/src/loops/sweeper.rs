@@ -21,24 +21,49 @@ use crate::{
 
 /// The most holds, notifications or deletions of one round, and events of one deletion.
 const BATCH_SIZE: u32 = 500;
+/// The shortest pause between rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The longest pause. A hold that is shorter may be released that much later; deletions wake their loop.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let notifying = state.clone();
     repeat(lifecycle, "untold_changes", Schedule::every(INTERVAL), move || {
         let state = notifying.clone();
-        async move { notify_holders(&state).await.map(next_round) }
+        async move {
+            match pause(state.store.until_first_notification().await?) {
+                Some(pause) => Ok(pause),
+                None => notify_holders(&state).await.map(next_round),
+            }
+        }
     });
     let cancelling = state.clone();
-    repeat(lifecycle, "account_deletions", Schedule::every(INTERVAL), move || {
+    let schedule = Schedule::every(INTERVAL).or_woken_by(state.deletions.clone());
+    repeat(lifecycle, "account_deletions", schedule, move || {
         let state = cancelling.clone();
-        async move { cancel_events_of_deleted_accounts(&state).await.map(next_round) }
+        async move {
+            match pause(state.store.until_first_account_deletion().await?) {
+                Some(pause) => Ok(pause),
+                None => cancel_events_of_deleted_accounts(&state).await.map(next_round),
+            }
+        }
     });
     let sweeping = state.clone();
     repeat(lifecycle, "expired_holds", Schedule::every(INTERVAL), move || {
         let state = sweeping.clone();
-        async move { release_expired_holds(&state).await.map(next_round) }
+        async move {
+            match pause(state.store.until_first_expiry().await?) {
+                Some(pause) => Ok(pause),
+                None => release_expired_holds(&state).await.map(next_round),
+            }
+        }
     });
+}
+
+/// The pause until something is due; `None` if it is due now.
+fn pause(due: Option<Duration>) -> Option<Next> {
+    let due = due.unwrap_or(LONGEST_PAUSE);
+    (!due.is_zero()).then(|| Next::After(due.clamp(INTERVAL, LONGEST_PAUSE)))
 }
 
 fn next_round(done: usize) -> Next {

@@ -1,7 +1,9 @@
 //! Holding, confirming and releasing seats, for booking-service only.
 
-use axum::{Json, extract::State};
-use contracts::reservation::{DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationStatus};
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::HeaderMap};
+use contracts::reservation::{DEADLINE, DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationStatus};
 use platform::{
     ApiError, ApiResult,
     auth::ServiceCaller,
@@ -10,6 +12,7 @@ use platform::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::events::EventPath;
@@ -49,12 +52,14 @@ pub(super) async fn decrease_capacity(
     State(state): State<AppState>,
     _caller: ServiceCaller,
     Path(EventPath { event_id }): Path<EventPath>,
+    headers: HeaderMap,
     body: JsonBody<DecreaseCapacity>,
 ) -> ApiResult<Json<Hold>> {
+    let deadline = deadline(&headers)?;
     let body = body.parse()?;
     validate(&body)?;
 
-    let hold = state.queue.hold(&event_id, body).await?;
+    let hold = state.queue.hold(&event_id, body, deadline).await?;
 
     Ok(Json(hold))
 }
@@ -92,6 +97,16 @@ pub(super) async fn list_reservations(
     }
 
     Ok(Json(state.store.list_reservations(after, limit).await?))
+}
+
+/// When the caller stops waiting, if it says so.
+fn deadline(headers: &HeaderMap) -> ApiResult<Option<Instant>> {
+    let Some(left) = headers.get(DEADLINE) else { return Ok(None) };
+    let left = left.to_str().ok().and_then(|left| left.parse::<u32>().ok());
+    let left = left.ok_or_else(|| {
+        ApiError::bad_request("invalid_header", format!("{DEADLINE}: must be a number of milliseconds"))
+    })?;
+    Ok(Some(Instant::now() + Duration::from_millis(left.into())))
 }
 
 fn validate(body: &DecreaseCapacity) -> ApiResult<()> {

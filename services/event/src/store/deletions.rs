@@ -1,5 +1,7 @@
 //! Deleted accounts, and what their organizers leave behind.
 
+use std::time::Duration;
+
 use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::message::UserFact;
@@ -7,7 +9,7 @@ use futures::TryStreamExt;
 use mongodb::error::Result;
 use serde::Deserialize;
 
-use super::{Store, query};
+use super::{Store, query, until_earliest};
 use crate::domain::EventStatus;
 
 /// Events are looked for once more this long after the deletion was received: until then, a replica of an older
@@ -49,6 +51,11 @@ impl Store {
     pub async fn is_account_deleted(&self, user_id: i32) -> Result<bool> {
         let deletions = self.deletions.clone();
         query(async move { Ok(deletions.find_one(doc! { "_id": user_id }).await?.is_some()) }).await
+    }
+
+    /// The time until the first deletion is due; `None` if there is none.
+    pub async fn until_first_account_deletion(&self) -> Result<Option<Duration>> {
+        until_earliest(&self.deletions, doc! { "due_at": { "$exists": true } }, "due_at").await
     }
 
     /// Up to `limit` deletions that are due, longest due first.

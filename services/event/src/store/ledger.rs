@@ -18,7 +18,7 @@ use platform::mongo::bounded;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Store, query};
+use super::{Store, query, until_earliest};
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -110,6 +110,11 @@ impl Store {
         let items = rows.into_iter().map(ReservationEntry::try_from).collect::<Result<Vec<_>>>()?;
         let last = items.last().map(|entry| entry.reservation_id);
         Ok(ReservationPage { next_after: last.filter(|_| items.len() >= limit as usize), items })
+    }
+
+    /// The time until the first hold expires; `None` if there is none.
+    pub async fn until_first_expiry(&self) -> Result<Option<Duration>> {
+        until_earliest(&self.reservations, doc! { "state": "held" }, "expires_at").await
     }
 
     /// Event id and reservation id of up to `limit` expired holds, longest expired first.

@@ -5,6 +5,7 @@
 //! be dropped: they run the driver's futures in tasks of their own.
 
 mod batch;
+mod bulk;
 mod deletions;
 mod events;
 mod ledger;
@@ -15,18 +16,22 @@ mod schema;
 
 use std::{future::Future, time::Duration};
 
+use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use mongodb::{Collection, Database, error::Result};
 use platform::mongo::{self, bounded, sessions::Sessions};
+use serde::Deserialize;
 
-pub use self::{
-    deletions::{AccountDeletion, OpenEvent},
-    ledger::{LedgerMismatch, LedgerPage},
-};
 use self::{
+    bulk::BulkWriter,
     notifications::NotificationRecord,
     outbox::OutboxRecord,
     record::{EventRecord, ReservationRecord},
+};
+pub use self::{
+    deletions::{AccountDeletion, OpenEvent},
+    ledger::{LedgerMismatch, LedgerPage},
 };
 
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
@@ -41,6 +46,7 @@ pub struct Store {
     notifications: Collection<NotificationRecord>,
     deletions: Collection<AccountDeletion>,
     sessions: Sessions,
+    bulk: BulkWriter,
 }
 
 impl Store {
@@ -52,8 +58,15 @@ impl Store {
             notifications: database.collection("untold_changes"),
             deletions: database.collection("deleted_accounts"),
             sessions: Sessions::new(database.clone()),
+            bulk: BulkWriter::new(database.clone()),
             database,
         }
+    }
+
+    /// The same for a server without the command `bulkWrite`, such as MongoDB 7.
+    #[must_use]
+    pub fn without_bulk_writes(self) -> Self {
+        Self { bulk: BulkWriter::one_by_one(self.database.clone()), ..self }
     }
 
     pub fn database(&self) -> &Database {
@@ -84,6 +97,31 @@ impl Store {
     async fn server_time(&self) -> Result<DateTime<Utc>> {
         mongo::server_time(&self.database).await
     }
+}
+
+/// A due time with the database's time.
+#[derive(Deserialize)]
+struct Due {
+    at: BsonDateTime,
+    now: BsonDateTime,
+}
+
+/// The time until the earliest date in `field` of the documents that match; zero if it is past. `None` if there is none.
+async fn until_earliest<T: Send + Sync + 'static>(
+    documents: &Collection<T>,
+    conditions: Document,
+    field: &str,
+) -> Result<Option<Duration>> {
+    let documents = documents.clone();
+    let pipeline = [
+        doc! { "$match": conditions },
+        doc! { "$sort": { field: 1 } },
+        doc! { "$limit": 1 },
+        doc! { "$project": { "at": format!("${field}"), "now": "$$NOW" } },
+    ];
+    let earliest: Option<Due> =
+        query(async move { documents.aggregate(pipeline).with_type::<Due>().await?.try_next().await }).await?;
+    Ok(earliest.map(|due| (due.at.to_chrono() - due.now.to_chrono()).to_std().unwrap_or_default()))
 }
 
 /// [`bounded`] with [`QUERY_TIMEOUT`].

@@ -1,12 +1,14 @@
 //! Pending notifications of holders: written with the edit, removed with the message to holders.
 
+use std::time::Duration;
+
 use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use mongodb::{ClientSession, error::Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, query};
+use super::{Store, query, until_earliest};
 use crate::domain::{NotifiedDetails, PendingNotification};
 
 /// A document of `untold_changes`. A separate collection, because older versions replace whole event documents and
@@ -69,6 +71,11 @@ struct Due {
 }
 
 impl Store {
+    /// The time until the first notification is due; `None` if there is none.
+    pub async fn until_first_notification(&self) -> Result<Option<Duration>> {
+        until_earliest(&self.notifications, doc! {}, "due_at").await
+    }
+
     /// The ids of up to `limit` events with a due notification, longest due first.
     pub async fn list_due_notifications(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<String>> {
         let notifications = self.notifications.clone_with_type::<Due>();

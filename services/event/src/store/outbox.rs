@@ -13,14 +13,14 @@ use mongodb::{
 };
 use platform::{
     bus::MAX_BODY_BYTES,
-    outbox::{Backlog, CLAIM_LEASE, OutboxMessage, OutboxRow, OutboxStore},
+    outbox::{Backlog, CLAIM_LEASE, HANDOFF_LEASE, OutboxMessage, OutboxRow, OutboxStore},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Store, query};
 
-/// A document of `outbox` as it is written. A refusal adds the field `attempts`.
+/// A document of `outbox` as it is written, leased to the process that writes it. A refusal adds the field `attempts`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct OutboxRecord {
     #[serde(rename = "_id")]
@@ -44,7 +44,7 @@ impl TryFrom<&OutboxMessage> for OutboxRecord {
             message: bson::serialize_to_bson(&row.message).map_err(Error::custom)?,
             traceparent: row.traceparent.clone(),
             created_at: row.created_at.into(),
-            lease_until: BsonDateTime::from_millis(0),
+            lease_until: (row.created_at + HANDOFF_LEASE).into(),
             lease_token: None,
         })
     }
@@ -92,9 +92,6 @@ impl Store {
 
     async fn claim_rows(&self, limit: u32) -> Result<Vec<Document>> {
         let rows = self.outbox_documents();
-        if rows.find_one(doc! {}).await?.is_none() {
-            return Ok(Vec::new());
-        }
         let now = self.server_time().await?;
         let free = doc! { "lease_until": { "$lte": BsonDateTime::from(now) } };
         // A row that was never refused has no `attempts`, which comes before every number.

@@ -1,5 +1,7 @@
 //! Deleted accounts: their events are cancelled, and they create and publish none any more.
 
+use std::time::Duration;
+
 use bson::{DateTime, Document, doc};
 use chrono::TimeDelta;
 use contracts::{
@@ -98,6 +100,24 @@ async fn a_redelivered_message_and_a_second_replica_cancel_nothing_twice() {
     assert!(rounds.0 + rounds.1 > 0);
     assert_eq!(again, 0, "the deletion is due in two minutes");
     assert_eq!((app.event(&id).await, app.cancellations().await), (cancelled, vec![id]));
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweeper_learns_when_the_next_deletion_is_due() {
+    let app = TestApp::start().await;
+    let store = &app.app.state.store;
+    assert_eq!(store.until_first_account_deletion().await.unwrap(), None);
+
+    app.deletes_account(ORGANIZER).await;
+    assert_eq!(store.until_first_account_deletion().await.unwrap(), Some(Duration::ZERO));
+    app.sweeps().await;
+    let recheck = store.until_first_account_deletion().await.unwrap().unwrap();
+    assert!(recheck > Duration::from_secs(60) && recheck <= Duration::from_secs(120), "{recheck:?}");
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+
+    assert_eq!(store.until_first_account_deletion().await.unwrap(), None, "it is finished");
     app.end().await;
 }
 

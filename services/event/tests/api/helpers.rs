@@ -31,14 +31,14 @@ impl TestApp {
 
     pub(crate) async fn with_batches_of(batch_max: u32) -> Self {
         let name = format!("event_test_{}", Uuid::new_v4().simple());
-        let app = Self::on(&server("TEST_MONGODB_URL"), &name, batch_max).await;
-        app.app.state.store.migrate().await.unwrap();
+        let app = Box::pin(Self::on(&server("TEST_MONGODB_URL"), &name, batch_max)).await;
+        Box::pin(app.app.state.store.migrate()).await.unwrap();
         app
     }
 
     /// Another replica on the same database.
     pub(crate) async fn replica(&self) -> Self {
-        Self::on(&server("TEST_MONGODB_URL"), self.database.name(), 500).await
+        Box::pin(Self::on(&server("TEST_MONGODB_URL"), self.database.name(), 500)).await
     }
 
     /// A replica on any database.

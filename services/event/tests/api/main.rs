@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed test may panic; test names are sentences")]
 
 mod access;
+mod commands;
 mod concurrency;
 mod deletions;
 mod events;

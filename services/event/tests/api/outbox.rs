@@ -132,6 +132,9 @@ async fn a_row_is_claimed_by_one_relay_at_a_time() {
         app.edits(&id, &json!({ "status": "cancelled" })).await.assert_ok();
     }
     let (one, two) = (&app.app.state.store, &replica.app.state.store);
+    assert!(one.claim(10).await.unwrap().is_empty(), "they are leased to the replica that wrote them");
+    let free = doc! { "$set": { "lease_until": DateTime::from_millis(0) } };
+    app.database.collection::<Document>("outbox").update_many(doc! {}, free).await.unwrap();
 
     let (first, second) = tokio::join!(one.claim(10), two.claim(10));
 

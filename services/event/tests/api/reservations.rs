@@ -1,7 +1,10 @@
 //! Holding, confirming and releasing seats; repeated requests; expiry.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contracts::reservation::ReservationState::{Confirmed, Held, Released};
+use contracts::reservation::{
+    DEADLINE,
+    ReservationState::{Confirmed, Held, Released},
+};
 use event_service::loops::sweeper;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -97,6 +100,25 @@ async fn an_invalid_hold_is_refused() {
     let negative = json!({ "reservation_id": Uuid::new_v4(), "seats": -1, "hold_seconds": 60 });
     send(negative).await.assert_refused(400, "invalid_json");
     app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_cannot_be_committed_in_time_is_refused_and_takes_nothing() {
+    let app = TestApp::start().await;
+    let id = app.sells(10).await;
+    let path = format!("/api/events/{id}/decrease_capacity");
+    let body = json!({ "reservation_id": Uuid::new_v4(), "seats": 2, "hold_seconds": 900 });
+    let hold =
+        |milliseconds: &str| app.put(&path, &body).bearer(&app.booking_service()).header(DEADLINE, milliseconds).send();
+
+    let late = hold("0").await;
+    late.assert_refused(429, "overloaded");
+    assert_eq!((late.header("retry-after"), app.counters(&id).await), ("2", (10, 0, 0)));
+    hold("soon").await.assert_refused(400, "invalid_header");
+    hold("30000").await.assert_ok();
+
+    assert_eq!(app.counters(&id).await, (8, 2, 0));
+    app.assert_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

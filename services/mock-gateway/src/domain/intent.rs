@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use strum::{EnumString, IntoStaticStr};
 
-use super::{PaymentMethod, Refusal};
+use super::{PaymentMethod, Refusal, objects};
 
 #[derive(Clone, Copy, Debug, EnumString, Eq, IntoStaticStr, PartialEq)]
 #[strum(serialize_all = "snake_case", const_into_str)]
@@ -56,6 +56,31 @@ impl PaymentIntent {
             (Some(method), _) => Ok(method),
             (None, Some(id)) => PaymentMethod::parse(id),
             (None, None) => Err(Refusal::MissingPaymentMethod(Box::new(self.clone()))),
+        }
+    }
+
+    /// The intent after a payment by `charge` succeeded.
+    #[must_use]
+    pub fn succeeded(self, payment_method: PaymentMethod, charge: String) -> Self {
+        Self {
+            status: IntentStatus::Succeeded,
+            amount_received: self.amount,
+            payment_method: Some(payment_method.into_str().to_owned()),
+            latest_charge: Some(charge),
+            last_payment_error: None,
+            ..self
+        }
+    }
+
+    /// The intent after a payment by `charge` was declined.
+    #[must_use]
+    pub fn declined(self, payment_method: PaymentMethod, charge: String) -> Self {
+        Self {
+            status: IntentStatus::RequiresPaymentMethod,
+            payment_method: None,
+            last_payment_error: Some(objects::payment_error(&charge, payment_method.into_str())),
+            latest_charge: Some(charge),
+            ..self
         }
     }
 

@@ -1,5 +1,6 @@
 //! Commands: what a request changes, inside the transaction that also stores its response.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use thiserror::Error;
@@ -11,7 +12,10 @@ use crate::{
         intent::{NewPaymentIntent, NewRefund, PaymentIntent},
         objects,
     },
-    store::{events, intents, money},
+    store::{
+        events::{self, DueEvent},
+        intents, money, new_id,
+    },
 };
 
 /// A request that changes something.
@@ -52,46 +56,70 @@ impl Command {
     }
 }
 
-/// The result of a command that was not refused.
+/// What a command did, and its response.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The object to respond with.
-    pub object: Value,
+    /// The object to respond with, or the refusal. Repeated requests get the same.
+    pub response: Result<Value, Refusal>,
+    /// To be delivered after the commit.
+    pub events: Vec<DueEvent>,
     /// The response is stored but never sent: `pm_mock_timeout`.
     pub never_answer: bool,
+    /// A payment was made that settles late.
+    pub settles_late: bool,
 }
 
 impl Outcome {
+    fn new(response: Result<Value, Refusal>) -> Self {
+        Self { response, events: Vec::new(), never_answer: false, settles_late: false }
+    }
+
     fn with(intent: &PaymentIntent) -> Self {
-        Self { object: objects::payment_intent(intent), never_answer: false }
+        Self::new(Ok(objects::payment_intent(intent)))
     }
 }
 
-/// Why a command produced no object.
+/// Why a command ended early.
 #[derive(Debug, Error)]
-pub enum Failure {
-    /// What was written is kept, and repeated requests get the same refusal.
+enum Failure {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Nothing was written.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// Runs a command. Rows that it wrote before a refusal, such as a declined charge, are to be committed.
-pub async fn perform(conn: &mut PgConnection, command: &Command, late_seconds: u32) -> Result<Outcome, Failure> {
+/// Runs a command in a transaction that the caller commits, whether the command was refused or not.
+pub async fn perform(
+    conn: &mut PgConnection,
+    command: &Command,
+    late_seconds: u32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Outcome> {
+    match run(conn, command, late_seconds, now).await {
+        Ok(outcome) => Ok(outcome),
+        Err(Failure::Refused(refusal)) => Ok(Outcome::new(Err(refusal))),
+        Err(Failure::Database(cause)) => Err(cause),
+    }
+}
+
+async fn run(
+    conn: &mut PgConnection,
+    command: &Command,
+    late_seconds: u32,
+    now: DateTime<Utc>,
+) -> Result<Outcome, Failure> {
     match command {
-        Command::Create(new) => create(conn, new, late_seconds).await,
+        Command::Create(new) => create(conn, new, late_seconds, now).await,
         Command::Confirm { intent, payment_method } => {
             let intent = lock(conn, intent, Refusal::NoSuchPaymentIntent).await?;
-            confirm(conn, &intent, *payment_method, late_seconds).await
+            confirm(conn, intent, *payment_method, late_seconds, now).await
         }
         Command::Cancel { intent, reason } => {
             let intent = lock(conn, intent, Refusal::NoSuchPaymentIntent).await?;
             intent.check_cancelable()?;
             Ok(Outcome::with(&intents::mark_canceled(conn, &intent.id, reason.as_deref()).await?))
         }
-        Command::Refund(new) => refund(conn, new).await,
+        Command::Refund(new) => refund(conn, new, now).await,
     }
 }
 
@@ -100,87 +128,84 @@ async fn lock(conn: &mut PgConnection, id: &str, missing: fn(String) -> Refusal)
     intent.ok_or_else(|| missing(id.to_owned()).into())
 }
 
-async fn create(conn: &mut PgConnection, new: &NewPaymentIntent, late_seconds: u32) -> Result<Outcome, Failure> {
+async fn create(
+    conn: &mut PgConnection,
+    new: &NewPaymentIntent,
+    late_seconds: u32,
+    now: DateTime<Utc>,
+) -> Result<Outcome, Failure> {
     let intent = intents::insert(conn, new).await?;
     if new.confirm {
-        return confirm(conn, &intent, None, late_seconds).await;
+        return confirm(conn, intent, None, late_seconds, now).await;
     }
     Ok(Outcome::with(&intent))
 }
 
 async fn confirm(
     conn: &mut PgConnection,
-    intent: &PaymentIntent,
+    intent: PaymentIntent,
     given: Option<PaymentMethod>,
     late_seconds: u32,
+    now: DateTime<Utc>,
 ) -> Result<Outcome, Failure> {
     let method = intent.method_to_confirm(given)?;
-    let method_id = method.into_str();
     match method {
-        PaymentMethod::Visa | PaymentMethod::Timeout => {
-            let charge = money::insert_capture(conn, intent, method_id).await?;
-            let intent = succeed(conn, intent, method_id, &charge).await?;
-            Ok(Outcome { never_answer: method == PaymentMethod::Timeout, ..Outcome::with(&intent) })
-        }
-        PaymentMethod::VisaDeclined => {
-            let charge = money::insert_charge(conn, intent, method_id, "failed").await?;
-            let intent = decline(conn, intent, method_id, &charge).await?;
-            Err(Refusal::Declined(Box::new(intent)).into())
+        PaymentMethod::Visa | PaymentMethod::Timeout | PaymentMethod::VisaDeclined => {
+            let (intent, event) = settle(conn, intent, method, new_id("ch"), now).await?;
+            let outcome = match method {
+                PaymentMethod::VisaDeclined => Outcome::new(Err(Refusal::Declined(Box::new(intent)))),
+                _ => Outcome::with(&intent),
+            };
+            Ok(Outcome { events: vec![event], never_answer: method == PaymentMethod::Timeout, ..outcome })
         }
         PaymentMethod::Error => Err(Refusal::ProcessorFailed.into()),
         PaymentMethod::Late | PaymentMethod::LateDeclined => {
-            let charge = money::insert_charge(conn, intent, method_id, "pending").await?;
-            let intent = intents::mark_processing(conn, &intent.id, method_id, &charge, late_seconds).await?;
-            Ok(Outcome::with(&intent))
+            let intent = intents::mark_processing(conn, &intent.id, method.into_str(), late_seconds).await?;
+            Ok(Outcome { settles_late: true, ..Outcome::with(&intent) })
         }
     }
 }
 
 /// Captures or declines a late payment.
-pub async fn settle(conn: &mut PgConnection, intent: &PaymentIntent) -> sqlx::Result<()> {
-    let method = intent.payment_method.as_deref().unwrap_or_default();
-    let charge = intent.latest_charge.as_deref().unwrap_or_default();
-    if method == PaymentMethod::LateDeclined.into_str() {
-        money::fail_pending(conn, charge).await?;
-        decline(conn, intent, method, charge).await?;
-    } else {
-        money::capture_pending(conn, intent, charge).await?;
-        succeed(conn, intent, method, charge).await?;
-    }
-    Ok(())
+pub async fn settle_late(conn: &mut PgConnection, intent: PaymentIntent, now: DateTime<Utc>) -> sqlx::Result<DueEvent> {
+    let declined = intent.payment_method.as_deref() == Some(PaymentMethod::LateDeclined.into_str());
+    let method = if declined { PaymentMethod::LateDeclined } else { PaymentMethod::Late };
+    let charge = intent.latest_charge.clone().unwrap_or_default();
+    Ok(settle(conn, intent, method, charge, now).await?.1)
 }
 
-async fn succeed(
+/// Captures or declines, as the payment method says.
+async fn settle(
     conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-    charge: &str,
-) -> sqlx::Result<PaymentIntent> {
-    let intent = intents::mark_succeeded(conn, &intent.id, payment_method, charge).await?;
-    events::insert(conn, "payment_intent.succeeded", &intent, &objects::payment_intent(&intent)).await?;
-    Ok(intent)
+    intent: PaymentIntent,
+    method: PaymentMethod,
+    charge: String,
+    now: DateTime<Utc>,
+) -> sqlx::Result<(PaymentIntent, DueEvent)> {
+    let (kind, intent) = match method {
+        PaymentMethod::VisaDeclined | PaymentMethod::LateDeclined => {
+            ("payment_intent.payment_failed", intent.declined(method, charge))
+        }
+        _ => ("payment_intent.succeeded", intent.succeeded(method, charge)),
+    };
+    let event = DueEvent::new(kind, &intent, &objects::payment_intent(&intent), now);
+    money::settle(conn, &intent, method.into_str(), &event).await?;
+    Ok((intent, event))
 }
 
-async fn decline(
-    conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-    charge: &str,
-) -> sqlx::Result<PaymentIntent> {
-    let error = objects::payment_error(charge, payment_method);
-    let intent = intents::mark_declined(conn, &intent.id, charge, &error).await?;
-    events::insert(conn, "payment_intent.payment_failed", &intent, &objects::payment_intent(&intent)).await?;
-    Ok(intent)
-}
-
-async fn refund(conn: &mut PgConnection, new: &NewRefund) -> Result<Outcome, Failure> {
+async fn refund(conn: &mut PgConnection, new: &NewRefund, now: DateTime<Utc>) -> Result<Outcome, Failure> {
     let intent = lock(conn, &new.payment_intent, Refusal::UnknownPaymentIntent).await?;
     let capture = money::find_capture(conn, &intent.id).await?;
     let charge = capture.ok_or_else(|| Refusal::NothingToRefund(intent.id.clone()))?;
     let amount = charge.amount_to_refund(new.amount)?;
     let (refund, charge) = money::insert_refund(conn, new, &intent, &charge, amount).await?;
     let object = objects::refund(&refund);
-    events::insert(conn, "charge.refunded", &intent, &objects::charge(&charge, &intent)).await?;
-    events::insert(conn, "refund.updated", &intent, &object).await?;
-    Ok(Outcome { object, never_answer: false })
+    let events = vec![
+        DueEvent::new("charge.refunded", &intent, &objects::charge(&charge, &intent), now),
+        DueEvent::new("refund.updated", &intent, &object, now),
+    ];
+    for event in &events {
+        events::insert(conn, event).await?;
+    }
+    Ok(Outcome { events, ..Outcome::new(Ok(object)) })
 }

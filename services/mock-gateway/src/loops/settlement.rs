@@ -5,26 +5,34 @@ use std::time::Duration;
 
 use platform::{
     Lifecycle,
-    task::{Schedule, repeat},
+    task::{Next, Schedule, repeat},
 };
 
-use crate::{flow::commands::settle, state::AppState, store::intents};
+use crate::{flow::commands::settle_late, state::AppState, store::intents};
 
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The longest time between two searches. Finds late payments of replicas that were killed.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The pause while another replica settles what is due.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState) {
-    let state = state.clone();
-    repeat(lifecycle, "settlement", Schedule::every(POLL_INTERVAL), move || settle_due(state.clone()));
+    let (state, schedule) = (state.clone(), Schedule::every(HEARTBEAT).or_woken_by(state.settlement.clone()));
+    repeat(lifecycle, "settlement", schedule, move || settle_due(state.clone()));
 }
 
-async fn settle_due(state: AppState) -> sqlx::Result<()> {
-    while !state.stopping.is_cancelled() && state.store.any_intent_due().await? {
-        let mut tx = state.store.begin().await?;
-        let Some(intent) = intents::lock_due(&mut tx).await? else { return tx.rollback().await };
-        settle(&mut tx, &intent).await?;
-        tx.commit().await?;
-        tracing::info!(payment_intent = intent.id, "late payment settled");
-        state.webhooks_wake.notify_one();
+async fn settle_due(state: AppState) -> sqlx::Result<Next> {
+    let due = state.store.next_settlement().await?.unwrap_or(HEARTBEAT);
+    if !due.is_zero() {
+        return Ok(Next::After(due.min(HEARTBEAT)));
     }
-    Ok(())
+    let mut tx = state.store.begin().await?;
+    let Some(intent) = intents::lock_due(&mut tx).await? else {
+        tx.rollback().await?;
+        return Ok(Next::After(BUSY_PAUSE));
+    };
+    let event = settle_late(&mut tx, intent, state.clock.now()).await?;
+    tx.commit().await?;
+    tracing::info!(payment_intent = event.payment_intent, "late payment settled");
+    state.webhooks.send(vec![event]);
+    Ok(Next::Immediately)
 }

@@ -9,7 +9,8 @@ use super::{
     request::ApiKey,
 };
 use crate::{
-    domain::fault::parse_rules,
+    cache,
+    domain::fault::{Rule, parse_rules},
     error::{StripeError, StripeResult},
     state::AppState,
     store::money::LedgerWindow,
@@ -34,15 +35,21 @@ pub(super) async fn replace_faults(
     body: Result<RawBody, platform::ApiError>,
 ) -> StripeResult<Json<Value>> {
     let rules = parse_rules(&body?.0).map_err(StripeError::invalid_request)?;
-    state.store.replace_rules(&rules).await?;
-    tracing::info!(rules = rules.len(), "fault rules replaced");
+    replace(&state, &rules).await?;
     list_faults(state, key).await
 }
 
 pub(super) async fn clear_faults(State(state): State<AppState>, _: ApiKey) -> StripeResult<StatusCode> {
-    state.store.replace_rules(&[]).await?;
-    tracing::info!("fault rules cleared");
+    replace(&state, &[]).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Returns when every replica applies the new rules.
+async fn replace(state: &AppState, rules: &[Rule]) -> sqlx::Result<()> {
+    state.store.replace_rules(rules).await?;
+    tokio::time::sleep(cache::MAX_AGE).await;
+    tracing::info!(rules = rules.len(), "fault rules replaced");
+    Ok(())
 }
 
 /// Lists movements of money, oldest first.

@@ -11,18 +11,20 @@ use axum::{
 use futures::stream;
 use platform::task::run_to_completion;
 use serde_json::Value;
-use sqlx::PgConnection;
 
 use super::request::RequestIdentity;
 use crate::{
     domain::fault::{Action, FaultTarget, Operation},
     error::{StripeError, StripeResult},
     flow::{
-        commands::{Command, Failure, perform},
+        commands::{Command, perform},
         faults::take_fault,
     },
     state::AppState,
-    store::{idempotency, is_lock_timeout},
+    store::{
+        idempotency::{self, StoredResponse},
+        is_lock_timeout,
+    },
 };
 
 /// How long a request that never gets a response stays open.
@@ -79,7 +81,7 @@ where
     F: FnOnce(Duration) -> Fut,
     Fut: Future<Output = StripeResult<Option<Response>>>,
 {
-    let action = take_fault(&state.store, target, intent).await?;
+    let action = take_fault(state, target, intent).await?;
     let delay = match action {
         Some(Action::Error500) => return Err(StripeError::api_error("The mock gateway was told to fail.")),
         Some(Action::TimeoutBefore) => return Ok(no_response(state).await),
@@ -102,36 +104,43 @@ async fn no_response(state: &AppState) -> Response {
     (StatusCode::GATEWAY_TIMEOUT, Body::from_stream(broken)).into_response()
 }
 
-/// Claims the idempotency key, runs the command and stores its response, in one transaction. A crash leaves nothing.
+/// Runs the command and stores its response under the idempotency key, in one transaction. A crash leaves nothing. A
+/// repeated request finds the key taken at the end: what it did is rolled back, and it gets the stored response.
 async fn transact(state: &AppState, request: &RequestIdentity, command: &Command) -> StripeResult<CommandResponse> {
     let mut tx = state.store.begin().await?;
+    let outcome = perform(&mut tx, command, state.late_seconds, state.clock.now()).await?;
+    let (status, body) = match outcome.response.map_err(StripeError::from) {
+        Ok(object) => (StatusCode::OK, object.to_string()),
+        Err(error) => (error.status(), error.to_json().to_string()),
+    };
     if let Some(key) = &request.idempotency_key {
-        match idempotency::claim(&mut tx, key, &request.fingerprint, &request.request_id).await {
+        let response = StoredResponse {
+            fingerprint: request.fingerprint.clone(),
+            request_id: request.request_id.clone(),
+            status: i16::try_from(status.as_u16()).unwrap_or(500),
+            body: body.clone(),
+        };
+        match idempotency::insert(&mut tx, key, &response).await {
             Ok(true) => {}
-            Ok(false) => return replay(&mut tx, key, request).await,
+            Ok(false) => {
+                tx.rollback().await?;
+                return replay(state, key, request).await;
+            }
             Err(error) if is_lock_timeout(&error) => return Err(key_in_use(key)),
             Err(error) => return Err(error.into()),
         }
     }
-    let (status, body, never_answer) = match perform(&mut tx, command, state.late_seconds).await {
-        Ok(outcome) => (StatusCode::OK, outcome.object.to_string(), outcome.never_answer),
-        Err(Failure::Refused(refusal)) => {
-            let error = StripeError::from(refusal);
-            (error.status(), error.to_json().to_string(), false)
-        }
-        Err(Failure::Database(cause)) => return Err(cause.into()),
-    };
-    if let Some(key) = &request.idempotency_key {
-        idempotency::finish(&mut tx, key, i16::try_from(status.as_u16()).unwrap_or(500), &body).await?;
-    }
     tx.commit().await?;
-    state.webhooks_wake.notify_one();
-    Ok(CommandResponse { status, body, never_answer, original_request: None })
+    state.webhooks.send(outcome.events);
+    if outcome.settles_late {
+        state.settlement.notify_one();
+    }
+    Ok(CommandResponse { status, body, never_answer: outcome.never_answer, original_request: None })
 }
 
-async fn replay(conn: &mut PgConnection, key: &str, request: &RequestIdentity) -> StripeResult<CommandResponse> {
-    // The key may have been purged since the claim; the next attempt will claim it.
-    let Some(stored) = idempotency::find(conn, key).await? else { return Err(key_in_use(key)) };
+async fn replay(state: &AppState, key: &str, request: &RequestIdentity) -> StripeResult<CommandResponse> {
+    // The key may have been purged meanwhile; the next attempt will take it.
+    let Some(stored) = state.store.find_response(key).await? else { return Err(key_in_use(key)) };
     if stored.fingerprint != request.fingerprint {
         return Err(StripeError::idempotency(format!(
             "Keys for idempotent requests can only be used with the same parameters they were first used with. Try \

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{Store, new_id};
 use crate::domain::{intent::PaymentIntent, objects};
 
-/// An event that this replica claimed and delivers before its lease expires.
+/// How long an event is left to the replica that committed or claimed it; longer than a delivery takes.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// An event that this replica delivers before its lease expires.
 #[derive(Clone, Debug)]
 pub struct DueEvent {
-    pub seq: i64,
     pub id: String,
     pub kind: String,
     pub payment_intent: String,
@@ -23,18 +26,34 @@ pub struct DueEvent {
     pub fault: Option<String>,
 }
 
-/// Writes an event about `object`, in the transaction that changed the object.
-pub async fn insert(conn: &mut PgConnection, kind: &str, intent: &PaymentIntent, object: &Value) -> sqlx::Result<()> {
-    let id = new_id("evt");
-    let created = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
-    let body = objects::event(&id, kind, created.timestamp(), object).to_string();
+impl DueEvent {
+    /// A new event about `object`, which the replica that commits it delivers.
+    pub fn new(kind: &str, intent: &PaymentIntent, object: &Value, now: DateTime<Utc>) -> Self {
+        let id = new_id("evt");
+        Self {
+            body: objects::event(&id, kind, now.timestamp(), object).to_string(),
+            id,
+            kind: kind.to_owned(),
+            payment_intent: intent.id.clone(),
+            booking_id: intent.booking_id.clone(),
+            attempts: 1,
+            fault: None,
+        }
+    }
+}
+
+/// Writes a new event, in the transaction that changed the object.
+pub async fn insert(conn: &mut PgConnection, event: &DueEvent) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into events (id, type, payment_intent, booking_id, body) values ($1, $2, $3, $4, $5)",
-        id,
-        kind,
-        intent.id,
-        intent.booking_id,
-        body
+        "insert into events (id, type, payment_intent, booking_id, body, attempts, due_at)
+         values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))",
+        event.id,
+        event.kind,
+        event.payment_intent,
+        event.booking_id,
+        event.body,
+        event.attempts,
+        LEASE.as_secs_f64()
     )
     .execute(conn)
     .await
@@ -42,13 +61,8 @@ pub async fn insert(conn: &mut PgConnection, kind: &str, intent: &PaymentIntent,
 }
 
 impl Store {
-    /// Claims due events for `lease`, except those older than `give_up_after`.
-    pub async fn claim_events(
-        &self,
-        limit: i64,
-        lease: Duration,
-        give_up_after: Duration,
-    ) -> sqlx::Result<Vec<DueEvent>> {
+    /// Claims due events, except those older than `give_up_after`.
+    pub async fn claim_events(&self, limit: i64, give_up_after: Duration) -> sqlx::Result<Vec<DueEvent>> {
         sqlx::query_as!(
             DueEvent,
             r#"update events set due_at = now() + make_interval(secs => $2), attempts = attempts + 1
@@ -56,30 +70,43 @@ impl Store {
                    select id from events
                    where finished_at is null and due_at <= now() and created_at > now() - make_interval(secs => $3)
                    order by due_at, seq limit $1 for update skip locked)
-               returning seq, id, type as kind, payment_intent, booking_id, body, attempts, fault"#,
+               returning id, type as kind, payment_intent, booking_id, body, attempts, fault"#,
             limit,
-            lease.as_secs_f64(),
+            LEASE.as_secs_f64(),
             give_up_after.as_secs_f64()
         )
         .fetch_all(&self.pool)
         .await
     }
 
-    /// Marks an event as delivered. Earlier events of its payment intent that were held back become due.
-    pub async fn finish_event(&self, event: &DueEvent) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query!("update events set finished_at = now() where id = $1 and finished_at is null", event.id)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query!(
-            "update events set held_back = false, due_at = now()
-             where payment_intent = $1 and seq < $2 and held_back and finished_at is null",
-            event.payment_intent,
-            event.seq
+    /// The time until the next event is due. `None` if there is none.
+    pub async fn next_event_due(&self, give_up_after: Duration) -> sqlx::Result<Option<Duration>> {
+        let seconds = sqlx::query_scalar!(
+            "select extract(epoch from min(due_at) - now())::float8 from events
+             where finished_at is null and created_at > now() - make_interval(secs => $1)",
+            give_up_after.as_secs_f64()
         )
-        .execute(&mut *tx)
+        .fetch_one(&self.pool)
         .await?;
-        tx.commit().await
+        Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+    }
+
+    /// Marks events as finished. Earlier events of their payment intents that were held back become due; returns how
+    /// many.
+    pub async fn finish_events(&self, ids: &[String]) -> sqlx::Result<u64> {
+        let released = sqlx::query!(
+            "with finished as (
+                 update events set finished_at = now() where id = any($1) and finished_at is null
+                 returning payment_intent, seq
+             )
+             update events held set held_back = false, due_at = now() from finished
+             where held.payment_intent = finished.payment_intent and held.seq < finished.seq
+                 and held.held_back and held.finished_at is null and held.id <> all($1)",
+            ids
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(released.rows_affected())
     }
 
     /// Makes it due again after `by`.
@@ -95,11 +122,6 @@ impl Store {
     /// Records the injected fault, so that no other is injected.
     pub async fn mark_event_fault(&self, id: &str, fault: &str) -> sqlx::Result<()> {
         sqlx::query!("update events set fault = $2 where id = $1", id, fault).execute(&self.pool).await.map(drop)
-    }
-
-    /// Marks an event as finished without a delivery.
-    pub async fn drop_event(&self, id: &str) -> sqlx::Result<()> {
-        sqlx::query!("update events set finished_at = now() where id = $1", id).execute(&self.pool).await.map(drop)
     }
 
     /// Holds an event back until a later event of its payment intent is delivered, but at most for `at_most`.

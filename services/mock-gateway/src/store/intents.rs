@@ -1,7 +1,8 @@
 //! Queries of the table `payment_intents`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::{
     Decode, PgConnection, Postgres, Type,
     error::BoxDynError,
@@ -14,17 +15,18 @@ use crate::domain::{
     intent::{IntentStatus, NewPaymentIntent, PaymentIntent},
 };
 
-/// A query for payment intents: the rest of the statement, then its arguments.
-macro_rules! select_intents {
-    ($rest:tt, $($argument:expr),*) => {
+/// A query that returns payment intents: what precedes their columns, what follows, and the arguments.
+macro_rules! intents {
+    ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             PaymentIntent,
-            r#"select id, amount, currency, status as "status: IntentStatus", payment_method, payment_method_types,
-                   automatic_payment_methods, capture_method, description, receipt_email, metadata, booking_id,
-                   client_secret, amount_received, latest_charge, last_payment_error, canceled_at,
-                   cancellation_reason, created_at
-               from payment_intents "# + $rest,
-            $($argument),*
+            $before
+                + r#" id, amount, currency, status as "status: IntentStatus", payment_method, payment_method_types,
+                      automatic_payment_methods, capture_method, description, receipt_email, metadata, booking_id,
+                      client_secret, amount_received, latest_charge, last_payment_error, canceled_at,
+                      cancellation_reason, created_at "#
+                + $after
+            $(, $argument)*
         )
     };
 }
@@ -52,13 +54,15 @@ pub struct ListWindow {
 
 impl Store {
     pub async fn find_intent(&self, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
-        select_intents!("where id = $1", id).fetch_optional(&self.pool).await
+        intents!("select", "from payment_intents where id = $1", id).fetch_optional(&self.pool).await
     }
 
     /// Newest first, as Stripe lists them. Returns one more than the limit if there are more.
     pub async fn list_intents(&self, window: &ListWindow) -> sqlx::Result<Vec<PaymentIntent>> {
-        select_intents!(
-            "where ($2::text is null or seq < (select seq from payment_intents where id = $2))
+        intents!(
+            "select",
+            "from payment_intents
+             where ($2::text is null or seq < (select seq from payment_intents where id = $2))
                and ($3::timestamptz is null or created_at >= $3)
                and ($4::timestamptz is null or created_at < $4)
              order by seq desc limit $1::bigint + 1",
@@ -71,11 +75,14 @@ impl Store {
         .await
     }
 
-    /// Whether a late payment is due.
-    pub async fn any_intent_due(&self) -> sqlx::Result<bool> {
-        sqlx::query_scalar!(r#"select exists(select from payment_intents where settle_at <= now()) as "due!""#)
-            .fetch_one(&self.pool)
-            .await
+    /// The time until the next late payment is due. `None` if there is none.
+    pub async fn next_settlement(&self) -> sqlx::Result<Option<Duration>> {
+        let seconds = sqlx::query_scalar!(
+            "select extract(epoch from min(settle_at) - now())::float8 from payment_intents where settle_at is not null"
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
     }
 
     /// Adds the booking and the payment method of a payment intent, which rules may match.
@@ -93,23 +100,28 @@ impl Store {
 
 /// Locks a payment intent until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<PaymentIntent>> {
-    select_intents!("where id = $1 for update", id).fetch_optional(conn).await
+    intents!("select", "from payment_intents where id = $1 for update", id).fetch_optional(conn).await
 }
 
 /// Locks a late payment that is due and that no other replica is settling.
 pub async fn lock_due(conn: &mut PgConnection) -> sqlx::Result<Option<PaymentIntent>> {
-    select_intents!("where settle_at <= now() order by settle_at limit 1 for update skip locked",)
-        .fetch_optional(conn)
-        .await
+    intents!(
+        "select",
+        "from payment_intents where settle_at <= now() order by settle_at limit 1 for update skip locked"
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 pub async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> sqlx::Result<PaymentIntent> {
     let id = new_id("pi");
     let client_secret = new_id(&format!("{id}_secret"));
-    sqlx::query!(
+    intents!(
         "insert into payment_intents (id, amount, currency, status, payment_method, payment_method_types,
              automatic_payment_methods, capture_method, description, receipt_email, metadata, client_secret)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         returning",
+        "",
         id,
         new.amount,
         new.currency,
@@ -123,81 +135,44 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPaymentIntent) -> sqlx::Re
         new.metadata,
         client_secret
     )
-    .execute(&mut *conn)
-    .await?;
-    reload(conn, &id).await
+    .fetch_one(conn)
+    .await
 }
 
-pub async fn mark_succeeded(
-    conn: &mut PgConnection,
-    id: &str,
-    payment_method: &str,
-    charge: &str,
-) -> sqlx::Result<PaymentIntent> {
-    sqlx::query!(
-        "update payment_intents set status = 'succeeded', amount_received = amount, payment_method = $2,
-             latest_charge = $3, last_payment_error = null, settle_at = null
-         where id = $1",
-        id,
-        payment_method,
-        charge
-    )
-    .execute(&mut *conn)
-    .await?;
-    reload(conn, id).await
-}
-
-pub async fn mark_declined(
-    conn: &mut PgConnection,
-    id: &str,
-    charge: &str,
-    error: &Value,
-) -> sqlx::Result<PaymentIntent> {
-    sqlx::query!(
-        "update payment_intents set status = 'requires_payment_method', payment_method = null, latest_charge = $2,
-             last_payment_error = $3, settle_at = null
-         where id = $1",
-        id,
-        charge,
-        error
-    )
-    .execute(&mut *conn)
-    .await?;
-    reload(conn, id).await
-}
-
+/// Stores a payment that settles `late_seconds` later, with its pending charge.
 pub async fn mark_processing(
     conn: &mut PgConnection,
     id: &str,
     payment_method: &str,
-    charge: &str,
     late_seconds: u32,
 ) -> sqlx::Result<PaymentIntent> {
-    sqlx::query!(
-        "update payment_intents set status = 'processing', payment_method = $2, latest_charge = $3,
+    intents!(
+        "with charged as (
+             insert into charges (id, payment_intent, amount, currency, status, payment_method)
+             select $2::text, id, amount, currency, 'pending', $3::text from payment_intents where id = $1
+         )
+         update payment_intents set status = 'processing', payment_method = $3, latest_charge = $2,
              last_payment_error = null, settle_at = now() + make_interval(secs => $4)
-         where id = $1",
+         where id = $1
+         returning",
+        "",
         id,
+        new_id("ch"),
         payment_method,
-        charge,
         f64::from(late_seconds)
     )
-    .execute(&mut *conn)
-    .await?;
-    reload(conn, id).await
+    .fetch_one(conn)
+    .await
 }
 
 pub async fn mark_canceled(conn: &mut PgConnection, id: &str, reason: Option<&str>) -> sqlx::Result<PaymentIntent> {
-    sqlx::query!(
-        "update payment_intents set status = 'canceled', canceled_at = now(), cancellation_reason = $2 where id = $1",
+    intents!(
+        "update payment_intents set status = 'canceled', canceled_at = now(), cancellation_reason = $2 where id = $1
+         returning",
+        "",
         id,
         reason
     )
-    .execute(&mut *conn)
-    .await?;
-    reload(conn, id).await
-}
-
-async fn reload(conn: &mut PgConnection, id: &str) -> sqlx::Result<PaymentIntent> {
-    select_intents!("where id = $1", id).fetch_one(conn).await
+    .fetch_one(conn)
+    .await
 }

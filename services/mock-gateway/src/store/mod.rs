@@ -19,15 +19,14 @@ pub struct Store {
 }
 
 impl Store {
+    /// Statements wait at most 4 s for locks of others, which is shorter than the timeouts of callers.
     pub fn new(pool: PgPool) -> Self {
+        pool.set_connect_options(pool.connect_options().as_ref().clone().options([("lock_timeout", "4s")]));
         Self { pool }
     }
 
-    /// A transaction whose statements wait at most 4 s for locks of others, which is shorter than the timeouts of callers.
     pub async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query!("select set_config('lock_timeout', '4s', true)").fetch_one(&mut *tx).await?;
-        Ok(tx)
+        self.pool.begin().await
     }
 }
 

@@ -4,18 +4,23 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{Store, new_id};
-use crate::domain::intent::{Charge, NewRefund, PaymentIntent, Refund};
+use super::{
+    Store,
+    events::{DueEvent, LEASE},
+    new_id,
+};
+use crate::domain::intent::{Charge, IntentStatus, NewRefund, PaymentIntent, Refund};
 
-/// A query for charges: the rest of the statement, then its arguments.
-macro_rules! select_charges {
-    ($rest:tt, $($argument:expr),*) => {
+/// A query that returns charges: what precedes their columns, what follows, and the arguments.
+macro_rules! charges {
+    ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Charge,
-            "select id, payment_intent, amount, amount_refunded, currency, status, payment_method, failure_code,
-                 created_at
-             from charges " + $rest,
-            $($argument),*
+            $before
+                + " id, payment_intent, amount, amount_refunded, currency, status, payment_method, failure_code,
+                    created_at "
+                + $after
+            $(, $argument)*
         )
     };
 }
@@ -95,74 +100,57 @@ impl Store {
     }
 }
 
-/// Inserts a captured charge and its ledger entry.
-pub async fn insert_capture(
+/// Stores a payment that succeeded or was declined, as `intent` has it: its charge, which may have been pending, the
+/// ledger entry if money moved, the intent, and the event.
+pub async fn settle(
     conn: &mut PgConnection,
     intent: &PaymentIntent,
     payment_method: &str,
-) -> sqlx::Result<String> {
-    let charge = insert_charge(conn, intent, payment_method, "succeeded").await?;
-    insert_charge_entry(conn, intent, &charge).await?;
-    Ok(charge)
-}
-
-/// Inserts a charge that is `failed` (declined) or `pending`, which is settled later.
-pub async fn insert_charge(
-    conn: &mut PgConnection,
-    intent: &PaymentIntent,
-    payment_method: &str,
-    status: &str,
-) -> sqlx::Result<String> {
-    let id = new_id("ch");
-    let failure_code = (status == "failed").then_some("card_declined");
+    event: &DueEvent,
+) -> sqlx::Result<()> {
+    let succeeded = intent.status == IntentStatus::Succeeded;
     sqlx::query!(
-        "insert into charges (id, payment_intent, amount, currency, status, payment_method, failure_code)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-        id,
+        "with charged as (
+             insert into charges (id, payment_intent, amount, currency, status, payment_method, failure_code)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (id) do update set status = excluded.status, failure_code = excluded.failure_code
+         ), entered as (
+             insert into ledger_entries (kind, payment_intent, charge, amount, currency, booking_id)
+             select 'charge', $2, $1, $3, $4, $8 where $5 = 'succeeded'
+         ), announced as (
+             insert into events (id, type, payment_intent, booking_id, body, attempts, due_at)
+             values ($13, $14, $2, $8, $15, $16, now() + make_interval(secs => $17))
+         )
+         update payment_intents set status = $9, amount_received = $10, payment_method = $11, latest_charge = $1,
+             last_payment_error = $12, settle_at = null
+         where id = $2",
+        intent.latest_charge,
         intent.id,
         intent.amount,
         intent.currency,
-        status,
+        if succeeded { "succeeded" } else { "failed" },
         payment_method,
-        failure_code
+        (!succeeded).then_some("card_declined"),
+        intent.booking_id,
+        intent.status.into_str(),
+        intent.amount_received,
+        intent.payment_method,
+        intent.last_payment_error,
+        event.id,
+        event.kind,
+        event.body,
+        event.attempts,
+        LEASE.as_secs_f64()
     )
     .execute(conn)
-    .await?;
-    Ok(id)
-}
-
-/// Captures a pending charge and inserts its ledger entry.
-pub async fn capture_pending(conn: &mut PgConnection, intent: &PaymentIntent, charge: &str) -> sqlx::Result<()> {
-    sqlx::query!("update charges set status = 'succeeded' where id = $1 and status = 'pending'", charge)
-        .execute(&mut *conn)
-        .await?;
-    insert_charge_entry(conn, intent, charge).await
-}
-
-/// Declines a pending charge.
-pub async fn fail_pending(conn: &mut PgConnection, charge: &str) -> sqlx::Result<()> {
-    let sql = sqlx::query!(
-        "update charges set status = 'failed', failure_code = 'card_declined' where id = $1 and status = 'pending'",
-        charge
-    );
-    sql.execute(conn).await.map(drop)
-}
-
-async fn insert_charge_entry(conn: &mut PgConnection, intent: &PaymentIntent, charge: &str) -> sqlx::Result<()> {
-    let sql = sqlx::query!(
-        "insert into ledger_entries (kind, payment_intent, charge, amount, currency, booking_id)
-         values ('charge', $1, $2, $3, $4, $5)",
-        intent.id,
-        charge,
-        intent.amount,
-        intent.currency,
-        intent.booking_id
-    );
-    sql.execute(conn).await.map(drop)
+    .await
+    .map(drop)
 }
 
 pub async fn find_capture(conn: &mut PgConnection, intent: &str) -> sqlx::Result<Option<Charge>> {
-    select_charges!("where payment_intent = $1 and status = 'succeeded'", intent).fetch_optional(conn).await
+    charges!("select", "from charges where payment_intent = $1 and status = 'succeeded'", intent)
+        .fetch_optional(conn)
+        .await
 }
 
 /// Refunds `amount` of a charge: inserts the refund and its ledger entry, and updates the charge.
@@ -188,21 +176,21 @@ pub async fn insert_refund(
     )
     .fetch_one(&mut *conn)
     .await?;
-    sqlx::query!("update charges set amount_refunded = amount_refunded + $2 where id = $1", charge.id, amount)
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query!(
-        "insert into ledger_entries (kind, payment_intent, charge, refund, amount, currency, booking_id)
-         values ('refund', $1, $2, $3, $4, $5, $6)",
-        charge.payment_intent,
+    let charge = charges!(
+        "with entered as (
+             insert into ledger_entries (kind, payment_intent, charge, refund, amount, currency, booking_id)
+             values ('refund', $3, $1, $4, $2, $5, $6)
+         )
+         update charges set amount_refunded = amount_refunded + $2 where id = $1 returning",
+        "",
         charge.id,
-        refund.id,
         amount,
+        charge.payment_intent,
+        refund.id,
         charge.currency,
         intent.booking_id
     )
-    .execute(&mut *conn)
+    .fetch_one(conn)
     .await?;
-    let charge = select_charges!("where id = $1", charge.id).fetch_one(conn).await?;
     Ok((refund, charge))
 }

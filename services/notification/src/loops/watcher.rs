@@ -58,7 +58,7 @@ impl Watcher {
         // The change stream does not report what was stored before it was opened.
         self.hub.wake_all();
         while !self.stop.is_cancelled() {
-            // Returns within a second even if nothing is inserted, so it never has to be dropped midway.
+            // Returns within seconds even if nothing is inserted, so it never has to be dropped midway.
             if let Some(insert) = inserts.next_if_any().await? {
                 self.hub.wake(insert.document.user_id, insert.document.seq);
             }

@@ -36,11 +36,6 @@ impl Store {
         Ok(result.deleted_count)
     }
 
-    pub(super) async fn is_deleted(&self, session: &mut ClientSession, user_id: i32) -> Result<bool> {
-        let record = self.counters.find_one(doc! { "_id": user_id }).session(session).await?;
-        Ok(record.is_some_and(|record| record.deleted_at.is_some()))
-    }
-
     /// Deletes notifications that replicas of older versions stored for deleted accounts during a rollout: these
     /// versions ignore the mark.
     pub async fn purge_deleted_accounts(&self) -> Result<()> {

@@ -19,9 +19,9 @@ use mongodb::{
     options::ReturnDocument,
 };
 use platform::mongo::{
-    self, bounded,
+    self, bounded, is_duplicate_key,
     sessions::Sessions,
-    transaction::{WorkResult, transaction},
+    transaction::{WorkFailure, WorkResult, restart, transaction},
 };
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than the timeout of requests.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the server waits for inserts before it answers that there are none. A stopping process waits as long.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The database of notification-service. Cheap to clone.
 ///
@@ -88,28 +91,38 @@ impl Store {
     }
 
     async fn insert_in(&self, session: &mut ClientSession, new: &NewNotification) -> WorkResult<InsertOutcome> {
-        let existing = self.notifications.find_one(doc! { "_id": new.id.to_string() }).session(&mut *session).await?;
-        if existing.is_some() {
-            return Ok(InsertOutcome::Duplicate);
-        }
-        // A deletion that commits after this read conflicts with the `$inc` below.
-        if self.is_deleted(session, new.user_id).await? {
-            return Ok(InsertOutcome::AccountDeleted);
-        }
         let increment = doc! { "$inc": { "last_seq": 1_i64, "unread": 1_i64 } };
-        let Counters { last_seq: seq, .. } = self
+        let counted = self
             .counters
             .find_one_and_update(doc! { "_id": new.user_id }, increment)
             .upsert(true)
             .return_document(ReturnDocument::After)
             .session(&mut *session)
-            .await?
-            .map(Counters::from)
-            .unwrap_or_default();
+            .await?;
+        let CounterRecord { last_seq: seq, deleted_at, .. } =
+            counted.ok_or_else(|| WorkFailure::conflict("the counters were not created"))?;
+        if deleted_at.is_some() {
+            restart(session).await?;
+            return Ok(InsertOutcome::AccountDeleted);
+        }
         platform::failpoint!("notification.store.counted");
-        self.notifications.insert_one(NotificationRecord::new(new, seq)).session(session).await?;
-        platform::failpoint!("notification.store.inserted");
-        Ok(InsertOutcome::Stored(seq))
+        let record = NotificationRecord::new(new, seq);
+        match self.notifications.insert_one(&record).session(&mut *session).await {
+            Ok(_) => {
+                platform::failpoint!("notification.store.inserted");
+                Ok(InsertOutcome::Stored(seq))
+            }
+            Err(refused) if is_duplicate_key(&refused) => {
+                restart(session).await?;
+                let stored = self.is_stored(session, &record.id).await?;
+                if stored { Ok(InsertOutcome::Duplicate) } else { Err(refused.into()) }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn is_stored(&self, session: &mut ClientSession, id: &str) -> Result<bool> {
+        Ok(self.notifications.find_one(doc! { "_id": id }).session(session).await?.is_some())
     }
 
     /// Up to `limit` notifications of a user, newest first, with sequence numbers below `before`.
@@ -219,7 +232,7 @@ impl Store {
             doc! { "$project": { "fullDocument.user_id": 1, "fullDocument.seq": 1 } },
         ];
         let changes: ChangeStream<ChangeStreamEvent<NotificationRecord>> =
-            self.notifications.watch().pipeline(inserts).await?;
+            self.notifications.watch().pipeline(inserts).max_await_time(WATCH_TIMEOUT).await?;
         Ok(changes.with_type())
     }
 }

@@ -90,7 +90,7 @@ impl From<NotificationRecord> for Notification {
 pub(super) struct CounterRecord {
     #[serde(rename = "_id")]
     pub(super) user_id: i32,
-    last_seq: i64,
+    pub(super) last_seq: i64,
     unread: i64,
     /// When the account was deleted. Older versions ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use platform::{
 
 use crate::state::AppState;
 
-const GAUGES_INTERVAL: Duration = Duration::from_secs(10);
+const GAUGES_INTERVAL: Duration = Duration::from_secs(15);
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus) {
     let outbox = state.store.outbox();

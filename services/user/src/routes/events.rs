@@ -1,4 +1,4 @@
-//! Events, fetched from event-service at request time.
+//! Events, fetched from event-service at request time and passed on unchanged: new fields need nothing here.
 
 use aide::OperationIo;
 use axum::{
@@ -17,7 +17,7 @@ use crate::{clients::event_service::EventsReply, state::AppState};
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
-    /// Words or their beginnings, in title, venue and category.
+    /// Words or their beginnings, in title, venue, category and description.
     #[serde(skip_serializing_if = "Option::is_none")]
     q: Option<String>,
     /// Events that end after this instant, including those in progress; RFC 3339.

@@ -20,7 +20,7 @@ pub(super) async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Res
     // The gateway is read first: the id of a charge is stored here before it is confirmed there.
     let page = state.gateway.list_charges(since, run.position.as_deref()).await?;
     let ids: Vec<String> = page.charges.iter().map(|listed| listed.charge.id.clone()).collect();
-    let payments = state.store.list_payment_records(&ids).await?;
+    let payments = if ids.is_empty() { Vec::new() } else { state.store.list_payment_records(&ids).await? };
     let payments: HashMap<&str, &PaymentRecord> = payments.iter().map(|it| (it.gateway_id.as_str(), it)).collect();
     for listed in &page.charges {
         let id = listed.charge.id.as_str();
@@ -28,8 +28,9 @@ pub(super) async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Res
             ChargeVerdict::Consistent => {}
             ChargeVerdict::FetchCharge => {
                 // A sweeper fetches the charge, as after a webhook.
-                state.store.schedule_charge_check(id).await?;
-                state.sweep.notify_one();
+                if state.store.schedule_charge_check(id).await? {
+                    state.sweep.notify_one();
+                }
                 count_healed("charge_looked_up", listed.booking_id);
             }
             ChargeVerdict::Finding(kind) => report(state, run, kind, id, Some(listed.booking_id)).await?,

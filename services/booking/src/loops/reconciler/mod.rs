@@ -12,17 +12,22 @@ mod reservations;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::future::join_all;
 use platform::{
     Lifecycle,
-    task::{Schedule, repeat},
-    telemetry::mark_gauges_updated,
+    task::{Next, Schedule, repeat},
 };
 use strum::{IntoStaticStr, VariantArray};
+use tokio::time::Instant;
 
-use crate::{domain::FindingKind, state::AppState, store::ReconcileRun};
+use crate::{
+    domain::FindingKind,
+    state::AppState,
+    store::{ReconcileRun, ScanState},
+};
 
-/// The longest pause between two checks whether a scan is due.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// The shortest pause until the next look, when another replica has just claimed a scan.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Its text is the name in the database and in metrics.
 #[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
@@ -36,48 +41,53 @@ pub enum ReconcileScan {
     Messages,
 }
 
-impl ReconcileScan {
-    fn task(self) -> &'static str {
-        match self {
-            Self::Reservations => "reservation_patrol",
-            Self::Charges => "charge_patrol",
-            Self::Messages => "message_patrol",
+pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+    let (state, schedule) = (state.clone(), Schedule::every(state.policy.reconcile_interval));
+    repeat(lifecycle, "reconciler", schedule, move || reconcile(state.clone()));
+}
+
+/// Runs the scans that are due, and sleeps until the next one is: only a claim moves its time.
+async fn reconcile(state: AppState) -> anyhow::Result<Next> {
+    let interval = state.policy.reconcile_interval;
+    let names: Vec<_> = ReconcileScan::VARIANTS.iter().map(ReconcileScan::into_str).collect();
+    let scans = state.store.claim_runs(&names, interval).await?;
+    let mut next = interval;
+    let mut runs = Vec::new();
+    for scan in scans {
+        match scan {
+            ScanState::Claimed(run) => runs.push(run),
+            ScanState::DueIn(pause) => next = next.min(pause.max(MIN_PAUSE)),
         }
     }
+    let claimed_at = Instant::now();
+    let results = join_all(runs.iter().map(|run| run_and_count(&state, run))).await;
+    results.into_iter().collect::<anyhow::Result<()>>().context("nothing reconciled")?;
+    Ok(Next::After(next.saturating_sub(claimed_at.elapsed())))
 }
 
-pub fn start(state: &AppState, lifecycle: &Lifecycle) {
-    for &scan in ReconcileScan::VARIANTS {
-        let (state, schedule) = (state.clone(), Schedule::every(state.policy.reconcile_interval.min(INTERVAL)));
-        repeat(lifecycle, scan.task(), schedule, move || reconcile(state.clone(), scan));
-    }
-    let (state, schedule) = (state.clone(), Schedule::every(INTERVAL));
-    repeat(lifecycle, "reconciliation_gauges", schedule, move || update_gauges(state.clone()));
-}
-
-async fn reconcile(state: AppState, scan: ReconcileScan) -> anyhow::Result<()> {
-    let result = run_scan(&state, scan).await;
-    let outcome = match &result {
-        Ok(true) => "done",
-        Ok(false) => return Ok(()),
-        Err(_) => "interrupted",
-    };
-    let scan = scan.into_str();
+async fn run_and_count(state: &AppState, run: &ReconcileRun) -> anyhow::Result<()> {
+    let result = compare(state, run).await;
+    let (scan, outcome) = (run.scan.clone(), if result.is_ok() { "done" } else { "interrupted" });
     metrics::counter!("eventplatform_reconciliation_rounds_total", "patrol" => scan, "outcome" => outcome).increment(1);
-    result.map(drop).context("nothing reconciled")
+    result
 }
 
 /// Runs a scan over its next page if it is due; returns whether it was.
 pub async fn run_scan(state: &AppState, scan: ReconcileScan) -> anyhow::Result<bool> {
-    let claimed = state.store.claim_run(scan.into_str(), state.policy.reconcile_interval).await?;
-    let Some(run) = claimed else { return Ok(false) };
+    let claimed = state.store.claim_runs(&[scan.into_str()], state.policy.reconcile_interval).await?;
+    let Some(ScanState::Claimed(run)) = claimed.first() else { return Ok(false) };
+    compare(state, run).await.map(|()| true)
+}
+
+/// Compares the next page of a claimed scan.
+async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Result<()> {
+    let scan = ReconcileScan::VARIANTS.iter().find(|scan| scan.into_str() == run.scan).context("an unknown scan")?;
     let position = match scan {
-        ReconcileScan::Reservations => reservations::compare(state, &run).await?,
-        ReconcileScan::Charges => charges::compare(state, &run).await?,
-        ReconcileScan::Messages => messages::compare(state, &run).await?,
+        ReconcileScan::Reservations => reservations::compare(state, run).await?,
+        ReconcileScan::Charges => charges::compare(state, run).await?,
+        ReconcileScan::Messages => messages::compare(state, run).await?,
     };
-    state.store.finish_run(&run, position.as_deref()).await?;
-    Ok(true)
+    Ok(state.store.finish_run(run, position.as_deref()).await?)
 }
 
 /// Stores and logs a mismatch that cannot be repaired.
@@ -89,24 +99,10 @@ async fn report(
     booking_id: Option<i32>,
 ) -> sqlx::Result<()> {
     tracing::error!(kind = kind.into_str(), subject, booking_id, "reconciliation found a mismatch");
-    state.store.store_finding(run.scan, kind, subject, booking_id).await
+    state.store.store_finding(&run.scan, kind, subject, booking_id).await
 }
 
 fn count_healed(kind: &'static str, booking_id: i32) {
     tracing::warn!(kind, booking_id, "healed");
     metrics::counter!("eventplatform_reconciliation_healed_total", "kind" => kind).increment(1);
-}
-
-/// Updates the gauges, which are the same on every replica.
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn update_gauges(state: AppState) -> sqlx::Result<()> {
-    for kind in FindingKind::VARIANTS {
-        let count = state.store.count_findings(*kind).await?;
-        metrics::gauge!("eventplatform_reconciliation_findings", "kind" => kind.into_str()).set(count as f64);
-    }
-    for (scan, seconds) in state.store.list_scan_lags().await? {
-        metrics::gauge!("eventplatform_reconciliation_lag_seconds", "patrol" => scan).set(seconds);
-    }
-    mark_gauges_updated("reconciliation");
-    Ok(())
 }

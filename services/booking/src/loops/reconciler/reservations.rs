@@ -65,7 +65,7 @@ async fn act(
             match state.events.confirm(&booking.event_id, reservation).await {
                 Ok(()) => count_healed("seats_confirmed", booking.booking_id),
                 Err(CallFailure::Refused { .. }) => report(FindingKind::BookingWithoutSeats).await?,
-                Err(failure @ CallFailure::Unknown(_)) => return Err(failure.into()),
+                Err(failure) => return Err(failure.into()),
             }
         }
         (ReservationVerdict::Consistent | ReservationVerdict::Release | ReservationVerdict::Confirm, _) => {}

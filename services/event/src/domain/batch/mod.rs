@@ -3,6 +3,11 @@
 //! Operations are applied one after the other, in order of arrival, to the event and its reservations as read; the
 //! difference at the end is written at once. So duplicates within a batch merge by themselves, and a batch of one needs
 //! no code of its own.
+//!
+//! No seat is sold twice: every operation is checked against the seats that those before it left; the write has the
+//! counters as read for its condition, and a conflict applies the batch again to what is there then; an id is inserted
+//! once; and the collection's validator refuses counters that do not add up to the capacity. See
+//! docs/decisions/0003-group-commit.md.
 
 mod state;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use mongodb::{ClientSession, error::Result};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::{
     domain::{
@@ -27,6 +28,14 @@ struct TimestampedEvent {
     now: BsonDateTime,
 }
 
+/// A reservation with its event and the database's time.
+#[derive(Deserialize)]
+struct ReservationWithEvent {
+    reservation: ReservationRecord,
+    event: EventRecord,
+    now: BsonDateTime,
+}
+
 /// How many seats of an event a user has bought.
 #[derive(Deserialize)]
 struct SoldSeats {
@@ -43,6 +52,11 @@ impl Store {
         event_id: &str,
         operations: &[Operation],
     ) -> Result<(Snapshot, DateTime<Utc>)> {
+        if let [Operation::Confirm { reservation_id } | Operation::Release { reservation_id, .. }] = operations
+            && let Some(found) = self.read_reservation(session, event_id, *reservation_id).await?
+        {
+            return Ok(found);
+        }
         let (event, now) = self.read_event(session, event_id).await?;
         let mut snapshot = Snapshot { event, ..Snapshot::default() };
         snapshot.reservations = self.read_named(session, operations).await?;
@@ -60,7 +74,36 @@ impl Store {
         Ok((snapshot, now))
     }
 
-    async fn read_event(&self, session: &mut ClientSession, event_id: &str) -> Result<(Option<Event>, DateTime<Utc>)> {
+    /// The snapshot for a batch that concerns only this reservation. `None` if the event does not have it.
+    async fn read_reservation(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+        id: Uuid,
+    ) -> Result<Option<(Snapshot, DateTime<Utc>)>> {
+        let event = doc! {
+            "from": self.events.name(), "localField": "reservation.event_id", "foreignField": "_id", "as": "event",
+        };
+        let pipeline = [
+            doc! { "$match": { "_id": id.to_string(), "event_id": event_id } },
+            doc! { "$project": { "reservation": "$$ROOT", "now": "$$NOW" } },
+            doc! { "$lookup": event },
+            doc! { "$unwind": "$event" },
+        ];
+        let found = self.reservations.aggregate(pipeline).with_type::<ReservationWithEvent>();
+        let mut found = found.session(&mut *session).await?;
+        let Some(ReservationWithEvent { reservation, event, now }) = found.next(session).await.transpose()? else {
+            return Ok(None);
+        };
+        let reservations = vec![reservation.try_into()?];
+        Ok(Some((Snapshot { event: Some(event.into()), reservations, ..Snapshot::default() }, now.into())))
+    }
+
+    pub(super) async fn read_event(
+        &self,
+        session: &mut ClientSession,
+        event_id: &str,
+    ) -> Result<(Option<Event>, DateTime<Utc>)> {
         let pipeline =
             [doc! { "$match": { "_id": event_id } }, doc! { "$project": { "event": "$$ROOT", "now": "$$NOW" } }];
         let found = self.events.aggregate(pipeline).with_type::<TimestampedEvent>();
@@ -85,8 +128,7 @@ impl Store {
     async fn read_held(&self, session: &mut ClientSession, event_id: &str, users: &[i32]) -> Result<Vec<Reservation>> {
         let mut held = Vec::new();
         for user_id in user_id_conditions(users) {
-            let conditions = doc! { "event_id": event_id, "user_id": user_id, "state": "held" };
-            held.extend(self.find_reservations(session, conditions).await?);
+            held.extend(self.find_reservations(session, seats_of(event_id, user_id, "held")).await?);
         }
         Ok(held)
     }
@@ -101,7 +143,7 @@ impl Store {
     async fn read_sold(&self, session: &mut ClientSession, event_id: &str, users: &[i32]) -> Result<HashMap<i32, i64>> {
         let mut sold = HashMap::new();
         for user_id in user_id_conditions(users) {
-            let conditions = doc! { "event_id": event_id, "user_id": user_id, "state": "confirmed" };
+            let conditions = seats_of(event_id, user_id, "confirmed");
             let group = doc! { "_id": "$user_id", "seats": { "$sum": "$seats" } };
             let pipeline = [doc! { "$match": conditions }, doc! { "$group": group }];
             let found = self.reservations.aggregate(pipeline).with_type::<SoldSeats>();
@@ -110,6 +152,11 @@ impl Store {
         }
         Ok(sold)
     }
+}
+
+/// Conditions on the reservations of users.
+pub(super) fn seats_of(event_id: &str, user_id: impl Into<Bson>, state: &str) -> Document {
+    doc! { "event_id": event_id, "user_id": user_id.into(), "state": state }
 }
 
 /// Conditions on `user_id`: one for each user if they are few, else one for all.
@@ -125,7 +172,7 @@ fn user_id_conditions(users: &[i32]) -> Vec<Bson> {
 }
 
 /// Whether sold seats count towards a limit, now or after one of the operations.
-fn counts_sold(event: Option<&Event>, operations: &[Operation]) -> bool {
+pub(super) fn counts_sold(event: Option<&Event>, operations: &[Operation]) -> bool {
     let limited = |event: &Event| event.details.price == 0 || event.details.max_seats_per_person.is_some();
     event.is_some_and(limited) || operations.iter().any(|operation| matches!(operation, Operation::Edit { .. }))
 }

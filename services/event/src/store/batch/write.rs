@@ -1,9 +1,13 @@
 //! Writing the outcome of a batch.
 
-use bson::{DateTime as BsonDateTime, doc};
+use bson::{DateTime as BsonDateTime, Document, doc};
 use chrono::{DateTime, Utc};
 use contracts::reservation::ReservationState::{self, Confirmed, Held, Released};
-use mongodb::{ClientSession, error::Error};
+use mongodb::{
+    ClientSession, Namespace,
+    error::{Error, Result},
+    options::{DeleteOneModel, UpdateOneModel, WriteModel},
+};
 use platform::{
     failpoint,
     mongo::transaction::{WorkFailure, WorkResult},
@@ -19,46 +23,60 @@ use crate::{
 };
 
 impl Store {
-    /// Writes all of an outcome but the pending notification. `event` is the event as it was read.
+    /// Writes all of an outcome but the pending notification, in one command where the server has it. `event` is the event as it was read.
+    ///
+    /// It is a conflict if something is no longer as it was read, or if a reservation matches one of the filters
+    /// `must_be_absent`.
     pub(super) async fn write_outcome(
         &self,
         session: &mut ClientSession,
-        event: Option<Event>,
+        event: Option<&Event>,
         outcome: &BatchOutcome,
+        must_be_absent: Vec<Document>,
         now: DateTime<Utc>,
     ) -> WorkResult<()> {
+        let mut writes: Vec<WriteModel> = Vec::new();
         if let Some(event) = event {
-            self.write_event(session, &event, &outcome.event).await?;
-            failpoint!("event.batch.event_written");
+            writes.extend(self.event_write(event, &outcome.event)?);
         }
-        if !outcome.inserts.is_empty() {
-            let records: Vec<_> = outcome.inserts.iter().map(ReservationRecord::from).collect();
-            self.reservations.insert_many(records).session(&mut *session).await?;
-            failpoint!("event.batch.reservations_inserted");
+        for id in &outcome.confirms {
+            writes.push(self.reservation_move(*id, &[Held], Confirmed, now)?);
         }
-        self.move_reservations(session, &outcome.confirms, &[Held], Confirmed, now).await?;
-        self.move_reservations(session, &outcome.releases, &[Held, Confirmed], Released, now).await?;
-        if !outcome.confirms.is_empty() || !outcome.releases.is_empty() {
-            failpoint!("event.batch.reservations_moved");
+        for id in &outcome.releases {
+            writes.push(self.reservation_move(*id, &[Held, Confirmed], Released, now)?);
         }
-        if !outcome.messages.is_empty() {
-            let records = outcome.messages.iter().map(OutboxRecord::try_from).collect::<Result<Vec<_>, _>>()?;
-            self.outbox.insert_many(records).session(&mut *session).await?;
-            failpoint!("event.batch.messages_written");
+        let expected = writes.len();
+        // Updates without upsert that set nothing: they only count.
+        let reservations = self.reservations.namespace();
+        let probe = |filter| update(reservations.clone(), filter, doc! { "$setOnInsert": { "seats": 0_i64 } });
+        writes.extend(must_be_absent.into_iter().map(probe));
+        for reservation in &outcome.inserts {
+            writes.push(self.reservations.insert_one_model(ReservationRecord::from(reservation))?.into());
         }
-        Ok(())
+        for message in &outcome.messages {
+            writes.push(self.outbox.insert_one_model(OutboxRecord::try_from(message)?)?.into());
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let matched = self.bulk.write(session, writes).await?;
+        failpoint!("event.batch.written");
+        if usize::try_from(matched) == Ok(expected) {
+            return Ok(());
+        }
+        Err(WorkFailure::conflict(format!("{matched} documents matched instead of {expected}")))
     }
 
-    /// Writes the event if its counters are still as they were read. The snapshot ensures that already; the condition
-    /// is a second line of defence.
-    async fn write_event(&self, session: &mut ClientSession, as_read: &Event, change: &EventChange) -> WorkResult<()> {
+    /// The write of the event, if its counters are still as they were read. MongoDB aborts the second
+    /// of two transactions that write one event; this condition would catch it if it did not.
+    fn event_write(&self, as_read: &Event, change: &EventChange) -> Result<Option<WriteModel>> {
         let mut guard = record::counters(as_read);
         guard.insert("_id", &as_read.id);
+        let namespace = self.events.namespace();
         let fields = match change {
-            EventChange::Unchanged => return Ok(()),
+            EventChange::Unchanged => return Ok(None),
             EventChange::Deleted => {
-                let deleted = self.events.delete_one(guard).session(session).await?;
-                return expect_count(deleted.deleted_count, 1);
+                return Ok(Some(DeleteOneModel::builder().namespace(namespace).filter(guard).build().into()));
             }
             EventChange::Counters(event) => record::counters(event),
             EventChange::Edited(event) => {
@@ -68,35 +86,24 @@ impl Store {
             }
         };
         // The document is not replaced, so that the fields of a newer version stay.
-        let updated = self.events.update_one(guard, doc! { "$set": fields }).session(session).await?;
-        expect_count(updated.matched_count, 1)
+        Ok(Some(update(namespace, guard, doc! { "$set": fields })))
     }
 
-    async fn move_reservations(
+    fn reservation_move(
         &self,
-        session: &mut ClientSession,
-        ids: &[Uuid],
+        id: Uuid,
         from: &[ReservationState],
         to: ReservationState,
         now: DateTime<Utc>,
-    ) -> WorkResult<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<WriteModel> {
         let (from, to) = (bson::serialize_to_bson(from), bson::serialize_to_bson(&to));
         let (from, to) = (from.map_err(Error::custom)?, to.map_err(Error::custom)?);
-        let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
-        let expected = ids.len() as u64;
-        let guard = doc! { "_id": { "$in": ids }, "state": { "$in": from } };
+        let guard = doc! { "_id": id.to_string(), "state": { "$in": from } };
         let set = doc! { "$set": { "state": to, "updated_at": BsonDateTime::from(now) } };
-        let updated = self.reservations.update_many(guard, set).session(session).await?;
-        expect_count(updated.matched_count, expected)
+        Ok(update(self.reservations.namespace(), guard, set))
     }
 }
 
-fn expect_count(written: u64, expected: u64) -> WorkResult<()> {
-    if written == expected {
-        return Ok(());
-    }
-    Err(WorkFailure::conflict(format!("{written} of {expected} documents were still as they had been read")))
+fn update(namespace: Namespace, filter: Document, update: Document) -> WriteModel {
+    UpdateOneModel::builder().namespace(namespace).filter(filter).update(update).build().into()
 }
