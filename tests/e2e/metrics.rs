@@ -69,7 +69,7 @@ async fn both_outboxes_and_both_dead_letter_queues_are_watched() {
 async fn bookings_are_compared_with_event_service_the_gateway_and_the_outbox() {
     let compared = wait::until("every patrol has done a round", Duration::from_secs(60), async || {
         let shown = metrics(Program::Booking).await?;
-        for patrol in ["reservations", "charges", "messages"] {
+        for patrol in ["reservations", "charges", "messages", "tickets"] {
             let rounds = format!("eventplatform_reconciliation_rounds_total{{patrol=\"{patrol}\",outcome=\"done\"}}");
             ensure!(shown.contains(&rounds), "{rounds} is not in {shown}");
         }

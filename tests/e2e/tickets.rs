@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use eventplatform_tests::api;
 use eventplatform_tests::people::{NewEvent, Person};
+use eventplatform_tests::programs::Program;
 use futures::future::try_join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -66,4 +68,37 @@ async fn a_ticket_of_one_event_opens_no_other_and_is_nobody_elses() {
     for who in [&organizer, &attendee] {
         who.get(&path).await.unwrap().expect(StatusCode::OK).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_and_no_metric_shows_a_code_or_the_token_of_a_door() {
+    let platform = platform().await;
+    let (organizer, attendee) = (platform.organizer().await.unwrap(), platform.attendee().await.unwrap());
+    let event_id = organizer.creates(NewEvent::free(5).tonight()).await.unwrap();
+    let booking = books_tonight(&attendee, &event_id).await;
+    let (code, ticket) = (code(&booking), &booking["tickets"][0]["id"]);
+    let link = json!({ "event_id": event_id, "label": "North", "expires_at": booking["event_starts_at"] });
+    let link = organizer.post("/tickets/door-links", &link).await.unwrap().expect(StatusCode::CREATED).unwrap();
+    let token = link["token"].as_str().unwrap();
+    let door = platform.visitor().with_token(token);
+
+    attendee.get(&format!("/tickets/{code}")).await.unwrap().expect(StatusCode::OK).unwrap();
+    for path in [format!("/tickets/{code}/x"), format!("/x/{code}?{code}")] {
+        assert_eq!(door.get(&path).await.unwrap().status, 404, "{path}");
+    }
+    for scan in
+        [json!({ "event_id": event_id, "code": code }), json!({ "event_id": code, "code": code, "scan_id": code })]
+    {
+        door.post("/tickets/check-ins", &scan).await.unwrap();
+    }
+    attendee.patch(&format!("/tickets/{ticket}"), &json!({ "holder_name": code })).await.unwrap();
+
+    let (secret_code, secret_token) = (&code[code.len() - 60..], &token[token.len() - 30..]);
+    for program in [Program::Booking, Program::Event, Program::User, Program::Frontend] {
+        let admin = platform.program(program).admin;
+        let metrics = api::http_client().get(format!("http://{admin}/metrics")).send().await.unwrap();
+        let shown = platform.logs(program).unwrap() + &metrics.text().await.unwrap();
+        assert!(!shown.contains(secret_code) && !shown.contains(secret_token), "{} shows it", program.name());
+    }
+    assert!(platform.logs(Program::Booking).unwrap().contains("/tickets/…"), "requests are logged");
 }

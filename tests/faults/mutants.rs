@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::checker::{self, Violation, Watcher};
 use crate::fault::Fault;
-use crate::workload::Workload;
+use crate::workload::{self, Workload};
 use crate::world::{World, number};
 use crate::{alone, say};
 
@@ -44,7 +44,7 @@ const STALL_MS: u64 = 6000;
 const TOLD_LIMIT: Duration = Duration::from_secs(10);
 
 /// A guard, the program that it is taken from, and the invariant that rests on it.
-const MUTANTS: [(&str, Program, u8); 18] = [
+const MUTANTS: [(&str, Program, u8); 19] = [
     // No more seats are held than are available.
     ("event.available", Program::Event, 1),
     // A reservation id takes seats once.
@@ -65,6 +65,8 @@ const MUTANTS: [(&str, Program, u8); 18] = [
     ("booking.seats_before_confirmed", Program::Booking, 2),
     // What a holder has to be told is written with the change.
     ("booking.outbox", Program::Booking, 10),
+    // A ticket is checked in only if it is as it was read.
+    ("booking.check_in_once", Program::Booking, 16),
     // The same Idempotency-Key is the same operation.
     ("idempotency.same_operation", Program::Booking, 7),
     // A message is acknowledged after its work is committed.
@@ -181,6 +183,7 @@ impl Lab {
             "booking.name_before_charge" | "booking.seats_before_confirmed" => self.pays_at_once().await,
             "booking.fence" => self.pays_a_slow_gateway().await,
             "booking.outbox" => self.books(NewEvent::free(5)).await.map(drop),
+            "booking.check_in_once" => self.scans_at_two_doors().await,
             "idempotency.same_operation" => self.asks_twice().await,
             "bus.ack_after_work" => self.kills_the_listener().await,
             "bus.publisher_confirms" => self.unbinds_the_queue().await,
@@ -352,6 +355,34 @@ impl Lab {
         // The charge that was given up comes through.
         sleep(Duration::from_secs(3)).await;
         Ok(())
+    }
+
+    /// Both scans find the ticket valid, and wait for its booking, which somebody else has locked.
+    async fn scans_at_two_doors(&mut self) -> Result<()> {
+        let work = self.work.clone();
+        let booking = self.books(workload::tonight()).await?;
+        let code =
+            work.ticket_code(&self.person, &booking, &mut self.rng).await.context("the booking has no ticket")?;
+        let mut locking = self.world.bookings.begin().await?;
+        sqlx::query("select from bookings where id = $1 for update")
+            .bind(number(&booking))
+            .execute(&mut *locking)
+            .await?;
+        let bookings = self.world.bookings.clone();
+        let release = async {
+            eventplatform_tests::wait::until("both scans wait", QUIET_LIMIT, async || {
+                let sql = "select count(*) from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock'
+                               and query like '%update tickets%'";
+                let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&bookings).await?;
+                ensure!(waiting == 2, "{waiting} wait");
+                Ok(())
+            })
+            .await?;
+            locking.rollback().await.context("the lock stays")
+        };
+        let (shown, released) = tokio::join!(work.show_at_two_doors(&booking, &code, &mut self.rng), release);
+        released.and(shown.context("a scan got no answer"))
     }
 
     async fn asks_twice(&mut self) -> Result<()> {

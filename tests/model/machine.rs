@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Settle { booking: usize },
     /// The organizer calls an event off.
     CallOff { event: usize },
+    /// A ticket of a booking is scanned at the door.
+    CheckIn { booking: usize, seat: usize },
+    /// The organizer undoes the check-in of a ticket.
+    UndoCheckIn { booking: usize, seat: usize },
 }
 
 /// Where a booking stands.
@@ -55,6 +59,14 @@ pub(crate) enum Money {
     Paid,
     Failed,
     Refunded,
+}
+
+/// Where a ticket stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ticket {
+    Valid,
+    Used,
+    Void,
 }
 
 /// An answer: its status, and the code if it is a refusal.
@@ -82,6 +94,8 @@ pub(crate) struct Booking {
     pub(crate) open: Option<Card>,
     pub(crate) charges: Vec<i64>,
     pub(crate) refunds: Vec<i64>,
+    /// By seat; none until it is Confirmed.
+    pub(crate) tickets: Vec<Ticket>,
     /// What its owner was told of it.
     pub(crate) told: Vec<&'static str>,
 }
@@ -98,6 +112,7 @@ pub(crate) struct World {
 const OK: Answer = (200, None);
 const CREATED: Answer = (201, None);
 const ACCEPTED: Answer = (202, None);
+const NO_CONTENT: Answer = (204, None);
 
 fn conflict(code: &'static str) -> Answer {
     (409, Some(code))
@@ -199,6 +214,18 @@ impl World {
                 self.call_off(event);
                 Step::Asked(event, OK)
             }
+            Command::CheckIn { booking, seat } => self.at_the_door(booking, seat, Booking::check_in),
+            Command::UndoCheckIn { booking, seat } => self.at_the_door(booking, seat, Booking::undo_check_in),
+        }
+    }
+
+    /// Something about a ticket of a booking, counted back; the seat goes around too.
+    fn at_the_door(&mut self, back: usize, seat: usize, act: fn(&mut Booking, usize) -> Answer) -> Step {
+        let Some(back) = back.checked_rem(self.bookings.len()) else { return Step::Nothing };
+        let booking = self.bookings.len() - 1 - back;
+        match seat.checked_rem(self.bookings[booking].tickets.len()) {
+            Some(seat) => Step::Asked(booking, act(&mut self.bookings[booking], seat)),
+            None => Step::Nothing,
         }
     }
 
@@ -272,6 +299,7 @@ impl World {
             Status::Rejected => conflict("booking_rejected"),
             Status::Expired => conflict("booking_expired"),
             Status::Pending if booking.open.is_some() => conflict("payment_in_progress"),
+            Status::Confirmed if booking.tickets.contains(&Ticket::Used) => conflict("already_checked_in"),
             Status::Pending | Status::Confirmed => {
                 booking.cancel();
                 OK
@@ -312,12 +340,13 @@ impl World {
 impl Booking {
     fn new(person: usize, event: usize, seats: u32) -> Self {
         let (status, money) = (Status::Pending, Money::Unpaid);
-        let (charges, refunds, told) = (Vec::new(), Vec::new(), Vec::new());
-        Self { person, event, seats, status, money, open: None, charges, refunds, told }
+        let (charges, refunds, tickets, told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { person, event, seats, status, money, open: None, charges, refunds, tickets, told }
     }
 
     fn confirm(&mut self) {
         (self.status, self.money) = (Status::Confirmed, Money::Paid);
+        self.tickets = (0..self.seats).map(|_| Ticket::Valid).collect();
         self.told.push("booking.confirmed");
     }
 
@@ -328,10 +357,30 @@ impl Booking {
 
     fn cancel(&mut self) {
         self.status = Status::Cancelled;
+        self.tickets.fill(Ticket::Void);
         self.told.push("booking.cancelled");
         if !self.charges.is_empty() {
             self.refund();
         }
+    }
+
+    fn check_in(&mut self, seat: usize) -> Answer {
+        match self.tickets[seat] {
+            Ticket::Valid => {
+                self.tickets[seat] = Ticket::Used;
+                OK
+            }
+            Ticket::Used => conflict("already_checked_in"),
+            Ticket::Void => conflict("ticket_void"),
+        }
+    }
+
+    fn undo_check_in(&mut self, seat: usize) -> Answer {
+        if self.tickets[seat] == Ticket::Void {
+            return conflict("ticket_void");
+        }
+        self.tickets[seat] = Ticket::Valid;
+        NO_CONTENT
     }
 
     fn refund(&mut self) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
-use crate::machine::{Booking, Money, Status, Step, World};
+use crate::machine::{Booking, Money, Status, Step, Ticket, World};
 use crate::runner;
 use crate::scenario::{PEOPLE, scenarios};
 
@@ -82,6 +82,28 @@ fn who_has_seats_has_paid_for_them_and_who_has_none_has_the_money_back() {
 }
 
 #[test]
+fn who_has_seats_has_a_ticket_for_each_and_nobody_else_has_one_that_is_not_void() {
+    after_every_command(|_, world, _| {
+        for booking in &world.bookings {
+            let live = booking.tickets.iter().filter(|ticket| **ticket != Ticket::Void).count();
+            let expected = if booking.status == Status::Confirmed { booking.seats } else { 0 };
+            prop_assert_eq!(u32::try_from(live).unwrap(), expected, "{:?}", booking);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn who_has_come_in_loses_the_seat_only_with_the_event() {
+    after_every_command(|before, after, _| {
+        for (was, is) in changed(before, after).filter(|(was, _)| was.tickets.contains(&Ticket::Used)) {
+            prop_assert!(is.status == Status::Confirmed || after.events[is.event].cancelled, "{was:?} became {is:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn only_the_transitions_of_the_design_happen() {
     use Status::{Cancelled, Confirmed, Expired, Pending};
     after_every_command(|before, after, _| {
@@ -150,6 +172,7 @@ fn a_refusal_takes_no_seats_and_moves_no_money() {
         let Step::Asked(_, (400.., Some(_))) = step else { return Ok(()) };
         for (was, is) in changed(before, after) {
             prop_assert_eq!((was.status, &was.charges, &was.told), (is.status, &is.charges, &is.told));
+            prop_assert_eq!(&was.tickets, &is.tickets);
         }
         for event in 0..after.events.len() {
             prop_assert_eq!(before.seats(event), after.seats(event));
@@ -162,7 +185,7 @@ fn a_refusal_takes_no_seats_and_moves_no_money() {
 type Corner = (&'static str, fn(&Booking) -> bool);
 
 /// Sequences that never got there would prove little.
-const CORNERS: [Corner; 8] = [
+const CORNERS: [Corner; 10] = [
     ("sold out or called off", |it| it.status == Status::Rejected),
     ("a late payment won its seats back", |it| it.told == ["booking.expired", "booking.confirmed"]),
     ("a late payment found its seats gone", |it| it.told == ["booking.expired", "booking.refunded"]),
@@ -170,6 +193,8 @@ const CORNERS: [Corner; 8] = [
     ("a paid booking ended", |it| it.told == ["booking.confirmed", "booking.cancelled", "booking.refunded"]),
     ("a free booking ended", |it| it.told == ["booking.confirmed", "booking.cancelled"]),
     ("an unpaid booking ended", |it| it.told == ["booking.cancelled"]),
+    ("somebody came in", |it| it.tickets.contains(&Ticket::Used)),
+    ("one came in and another did not", |it| it.tickets.contains(&Ticket::Used) && it.tickets.contains(&Ticket::Valid)),
     ("a payment failed and the hold ran out", |it| it.money == Money::Failed && it.status == Status::Expired),
 ];
 

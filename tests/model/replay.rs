@@ -1,7 +1,7 @@
 //! Sequences replayed on the real services: after every command, what can be seen of the platform is what the model
 //! says, once nothing is under way any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -61,6 +61,8 @@ struct Replay<'a> {
     events: Vec<String>,
     bookings: Vec<i64>,
     requests: Vec<Request>,
+    /// Id and code of each ticket of a booking, as its owner saw them before it was void.
+    tickets: HashMap<i64, Vec<(i64, String)>>,
 }
 
 /// A request that may come again.
@@ -75,10 +77,20 @@ struct Request {
 /// What can be seen of a sequence's bookings and events.
 #[derive(Debug, PartialEq)]
 struct Sight {
-    /// Status, payment status, charges and refunds of each booking.
-    bookings: Vec<(String, String, Vec<i64>, Vec<i64>)>,
+    bookings: Vec<Standing>,
     /// Available, held and sold seats of each event.
     events: Vec<(i64, i64, i64)>,
+}
+
+/// What can be seen of a booking.
+#[derive(Debug, PartialEq)]
+struct Standing {
+    status: String,
+    money: String,
+    /// The states of its tickets, by seat.
+    tickets: Vec<String>,
+    charges: Vec<i64>,
+    refunds: Vec<i64>,
 }
 
 impl Stage {
@@ -88,6 +100,8 @@ impl Stage {
             (Program::Booking, "HOLD_SECONDS", "3600".to_owned()),
             (Program::MockGateway, "LATE_SECONDS", "3600".to_owned()),
             (Program::Booking, "PAYMENT_TIMEOUT_SECONDS", "1".to_owned()),
+            // Tickets are checked in on the day of the event, and bookings are cancelled until it starts.
+            (Program::Booking, "CANCEL_DEADLINE_HOURS", "0".to_owned()),
         ];
         let platform = Stack::start(Options { environment, ..Options::default() }).await?;
         let organizer = platform.organizer().await?;
@@ -105,13 +119,14 @@ impl Stage {
         let mut events = Vec::new();
         for event in &scenario.events {
             let limited = NewEvent::priced(event.capacity, event.price)
+                .tonight()
                 .with("max_seats_per_booking", event.most_per_booking)
                 .with("max_seats_per_person", event.most_per_person);
             events.push(self.organizer.creates(limited).await?);
         }
         let world = World::new(scenario.events.clone());
-        let (bookings, requests) = (Vec::new(), Vec::new());
-        let mut replay = Replay { stage: self, world, events, bookings, requests };
+        let (bookings, requests, tickets) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut replay = Replay { stage: self, world, events, bookings, requests, tickets };
         for (number, command) in scenario.commands.iter().enumerate() {
             replay.step(command).await.with_context(|| format!("command {number}: {command:?}"))?;
         }
@@ -162,9 +177,20 @@ impl Replay<'_> {
                 let reply = self.stage.organizer.patch(&path, &json!({ "status": "cancelled" })).await?;
                 is_answered(&reply, answer)?;
             }
+            (Command::CheckIn { seat, .. }, Step::Asked(booking, answer)) => {
+                let (_, code) = self.ticket(booking, *seat)?;
+                let scan = json!({ "event_id": self.events[self.world.bookings[booking].event], "code": code });
+                is_answered(&self.stage.organizer.post("/tickets/check-ins", &scan).await?, answer)?;
+            }
+            (Command::UndoCheckIn { seat, .. }, Step::Asked(booking, answer)) => {
+                let (id, _) = self.ticket(booking, *seat)?;
+                let path = format!("/tickets/check-ins/{id}");
+                is_answered(&self.stage.organizer.delete(&path).await?, answer)?;
+            }
             (command, step) => bail!("the model answers {command:?} with {step:?}"),
         }
-        self.gets_where_the_model_is().await
+        self.gets_where_the_model_is().await?;
+        self.note_tickets().await
     }
 
     async fn ask(&mut self, person: usize, path: &'static str, body: Value, answer: Answer) -> Result<&Reply> {
@@ -173,6 +199,29 @@ impl Replay<'_> {
         is_answered(&reply, answer)?;
         self.requests.push(Request { person, path, key, body, reply });
         Ok(&self.requests.last().expect("one was pushed").reply)
+    }
+
+    /// A ticket of a booking, as its owner saw it; the seat goes around, as in the model.
+    fn ticket(&self, booking: usize, seat: usize) -> Result<&(i64, String)> {
+        let tickets = self.tickets.get(&self.bookings[booking]).context("the owner has seen no tickets")?;
+        tickets.get(seat % tickets.len()).context("a booking without tickets")
+    }
+
+    /// Notes the tickets that owners see.
+    async fn note_tickets(&mut self) -> Result<()> {
+        for person in &self.stage.people {
+            let list = person.get("/bookings?limit=100").await?.expect(StatusCode::OK)?;
+            for booking in list["items"].as_array().context("bookings without items")? {
+                let tickets = booking["tickets"].as_array().into_iter().flatten();
+                let live = tickets.filter(|ticket| ticket["code"].is_string());
+                let seen = live.map(|ticket| Ok((number(ticket, "id")?, word(ticket, "code")?)));
+                let seen: Vec<_> = seen.collect::<Result<_>>()?;
+                if !seen.is_empty() {
+                    self.tickets.insert(number(booking, "id")?, seen);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn newest_booking(&self, person: usize) -> Result<i64> {
@@ -217,10 +266,13 @@ impl Replay<'_> {
     }
 
     fn imagined(&self) -> Sight {
-        let bookings =
-            self.world.bookings.iter().map(|it| {
-                (format!("{:?}", it.status), format!("{:?}", it.money), it.charges.clone(), it.refunds.clone())
-            });
+        let bookings = self.world.bookings.iter().map(|it| Standing {
+            status: format!("{:?}", it.status),
+            money: format!("{:?}", it.money),
+            tickets: it.tickets.iter().map(|ticket| format!("{ticket:?}").to_lowercase()).collect(),
+            charges: it.charges.clone(),
+            refunds: it.refunds.clone(),
+        });
         let events = self.world.events.iter().enumerate().map(|(number, event)| {
             let (held, sold) = self.world.seats(number);
             (i64::from(event.capacity - held - sold), i64::from(held), i64::from(sold))
@@ -233,14 +285,17 @@ impl Replay<'_> {
         for person in &self.stage.people {
             let list = person.get("/bookings?limit=100").await?.expect(StatusCode::OK)?;
             for booking in list["items"].as_array().context("bookings without items")? {
-                let standing = (word(booking, "status")?, word(booking, "payment_status")?);
+                let tickets = booking["tickets"].as_array().into_iter().flatten();
+                let tickets = tickets.map(|ticket| word(ticket, "state")).collect::<Result<Vec<_>>>()?;
+                let standing = (word(booking, "status")?, word(booking, "payment_status")?, tickets);
                 standings.insert(number(booking, "id")?, standing);
             }
         }
         let mut bookings = Vec::new();
         for id in &self.bookings {
-            let (status, money) = standings.remove(id).with_context(|| format!("no booking {id}"))?;
-            bookings.push((status, money, self.moved("charge", *id).await?, self.moved("refund", *id).await?));
+            let (status, money, tickets) = standings.remove(id).with_context(|| format!("no booking {id}"))?;
+            let (charges, refunds) = (self.moved("charge", *id).await?, self.moved("refund", *id).await?);
+            bookings.push(Standing { status, money, tickets, charges, refunds });
         }
         let mut events = Vec::new();
         for id in &self.events {

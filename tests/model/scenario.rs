@@ -46,6 +46,8 @@ fn command() -> impl Strategy<Value = Command> {
         2 => Just(Command::HoldsEnd),
         3 => number().prop_map(|booking| Command::Settle { booking }),
         1 => (0..2_usize).prop_map(|event| Command::CallOff { event }),
+        4 => (number(), 0..3_usize).prop_map(|(booking, seat)| Command::CheckIn { booking, seat }),
+        1 => (number(), 0..3_usize).prop_map(|(booking, seat)| Command::UndoCheckIn { booking, seat }),
     ]
 }
 

@@ -141,6 +141,13 @@ impl Stack {
         self.settings.addresses[&program]
     }
 
+    /// What the replicas of a program have logged so far.
+    pub fn logs(&self, program: Program) -> Result<String> {
+        let files = self.replicas(program).iter().map(|replica| format!("{}.log", replica.name()));
+        let logs = files.map(|file| std::fs::read_to_string(self.settings.log_dir.join(file)).context("no log"));
+        logs.collect()
+    }
+
     /// A small pool of connections to a program's PostgreSQL database, for checks.
     pub async fn database(&self, program: Program) -> Result<PgPool> {
         let url = self.settings.postgres_urls.get(&program).context("this program has no PostgreSQL database")?;

@@ -23,6 +23,9 @@ create table tickets (
     constraint tickets_used_at_a_time check (state <> 'used' or checked_in_at is not null)
 );
 
+-- A scan checks one ticket in. Tickets that are not checked in cost this index nothing.
+create unique index tickets_scan_once on tickets (scan_id) where scan_id is not null;
+
 -- A trigger, not the service: replicas of an older version confirm and cancel bookings too, and no statement is added to
 -- the path of a booking.
 create function issue_tickets() returns trigger language plpgsql as $$
@@ -70,6 +73,9 @@ create table backfills (
 -- Bookings that were Confirmed before the triggers. Creating the triggers has waited for every transaction that was
 -- writing bookings, so that none of them is left out here.
 insert into backfills (name, last_id) select 'tickets', coalesce(max(id), 0) from bookings;
+
+-- The reconciler compares tickets with bookings.
+insert into patrols (name) values ('tickets');
 
 -- Links with which people without an account check tickets in. A link that is revoked is deleted.
 create table door_links (

@@ -109,6 +109,7 @@ impl From<CheckInRefusal> for ApiError {
             CheckInRefusal::Void => Self::conflict("ticket_void", detail),
             CheckInRefusal::OtherEvent => Self::conflict("other_event", detail),
             CheckInRefusal::TooEarly(opens_at) => Self::conflict("too_early", detail).with("opens_at", json!(opens_at)),
+            CheckInRefusal::ScanIdReused => Self::unprocessable("scan_id_reused", detail),
             CheckInRefusal::AlreadyCheckedIn { at, device } => {
                 Self::conflict("already_checked_in", detail).with("checked_in_at", json!(at)).with("device", device)
             }

@@ -55,6 +55,7 @@ pub(crate) async fn findings(bookings: &PgPool) -> Result<Vec<Violation>> {
         let invariant = match patrol.as_str() {
             "reservations" => 2,
             "charges" => 4,
+            "tickets" => 16,
             _ => 10,
         };
         Violation::new(invariant, format!("the reconciler has found {kind}: {subject}"))

@@ -113,9 +113,9 @@ pub trait IdempotencyStore: Clone + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Replayable<T>(Response, PhantomData<fn() -> T>);
 
-/// The identity of one run of a request, for work that claims its record and stores its answer in its own transactions.
+/// One run of a request that may come again, for work that claims its record and stores its answer in its own transactions.
 #[derive(Clone, Debug)]
-pub struct Ticket {
+pub struct IdempotentRequest {
     operation_id: Uuid,
     /// `None` without an Idempotency-Key.
     scope: Option<Scope>,
@@ -124,7 +124,7 @@ pub struct Ticket {
     answered: Arc<AtomicBool>,
 }
 
-impl Ticket {
+impl IdempotentRequest {
     fn new(scope: Option<Scope>) -> Self {
         let (operation_id, token) = (Uuid::new_v4(), Uuid::new_v4());
         Self { operation_id, scope, token, claimed: false, answered: Arc::default() }
@@ -180,17 +180,17 @@ where
     F: FnOnce(Uuid) -> Fut + Send + 'static,
     Fut: Future<Output = ApiResult<T>> + Send + 'static,
 {
-    let (store, ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
+    let (store, request) = (store.clone(), IdempotentRequest::new(key.scope(user_id, body)));
     let response = run_to_completion(Box::pin(async move {
-        let ticket = match &ticket.scope {
-            Some(scope) => match claim(&store, scope, &ticket).await? {
+        let request = match &request.scope {
+            Some(scope) => match claim(&store, scope, &request).await? {
                 Ok(claimed) => claimed,
                 Err(answer) => return Ok(answer.into_response()),
             },
-            None => ticket,
+            None => request,
         };
-        let result = with_lease(&store, &ticket, work(ticket.operation_id)).await;
-        Ok(answer(&store, &ticket, result.into_response()).await)
+        let result = with_lease(&store, &request, work(request.operation_id)).await;
+        Ok(answer(&store, &request, result.into_response()).await)
     }));
     response.await.map(|response| Replayable(response, PhantomData))
 }
@@ -210,19 +210,19 @@ where
     S: IdempotencyStore,
     B: Serialize,
     T: IntoResponse + Send + 'static,
-    F: Fn(Ticket) -> Fut + Send + Sync + 'static,
+    F: Fn(IdempotentRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ApiResult<Option<T>>> + Send + 'static,
 {
-    let (store, mut ticket) = (store.clone(), Ticket::new(key.scope(user_id, body)));
+    let (store, mut request) = (store.clone(), IdempotentRequest::new(key.scope(user_id, body)));
     let response = run_to_completion(Box::pin(async move {
         loop {
-            let response = match with_lease(&store, &ticket, work(ticket.clone())).await {
+            let response = match with_lease(&store, &request, work(request.clone())).await {
                 Ok(Some(done)) => done.into_response(),
                 Err(error) => error.into_response(),
-                Ok(None) => match ticket.to_claim() {
-                    Some(scope) => match claim(&store, scope, &ticket).await? {
+                Ok(None) => match request.to_claim() {
+                    Some(scope) => match claim(&store, scope, &request).await? {
                         Ok(claimed) => {
-                            ticket = claimed;
+                            request = claimed;
                             continue;
                         }
                         Err(answer) => return Ok(answer.into_response()),
@@ -230,23 +230,25 @@ where
                     None => return Err(ApiError::internal(anyhow::anyhow!("a claimed request did nothing"))),
                 },
             };
-            return Ok(answer(&store, &ticket, response).await);
+            return Ok(answer(&store, &request, response).await);
         }
     }));
     response.await.map(|response| Replayable(response, PhantomData))
 }
 
-/// Claims the record of a ticket, for as long as an identical request may take. `Err` is the answer of one that is done.
+/// Claims the record of a request, for as long as an identical one may take. `Err` is the answer of one that is done.
 async fn claim<S: IdempotencyStore>(
     store: &S,
     scope: &Scope,
-    ticket: &Ticket,
-) -> ApiResult<Result<Ticket, StoredAnswer>> {
+    request: &IdempotentRequest,
+) -> ApiResult<Result<IdempotentRequest, StoredAnswer>> {
     let deadline = Instant::now() + MAX_WAIT;
     let mut pauses = BACKOFF.pauses();
     loop {
-        match store.claim(scope, ticket.token).await? {
-            Claim::Acquired(operation_id) => return Ok(Ok(Ticket { operation_id, claimed: true, ..ticket.clone() })),
+        match store.claim(scope, request.token).await? {
+            Claim::Acquired(operation_id) => {
+                return Ok(Ok(IdempotentRequest { operation_id, claimed: true, ..request.clone() }));
+            }
             Claim::Completed(answer) => return Ok(Err(answer)),
             Claim::KeyReused => return Err(reused()),
             Claim::InProgress if Instant::now() >= deadline => return Err(in_progress()),
@@ -256,8 +258,12 @@ async fn claim<S: IdempotencyStore>(
 }
 
 /// Renews the lease of the record while `work` runs.
-async fn with_lease<S: IdempotencyStore, T>(store: &S, ticket: &Ticket, work: impl Future<Output = T> + Send) -> T {
-    if ticket.claimed {
+async fn with_lease<S: IdempotencyStore, T>(
+    store: &S,
+    request: &IdempotentRequest,
+    work: impl Future<Output = T> + Send,
+) -> T {
+    if request.claimed {
         crate::failpoint!("idempotency.claimed");
     }
     let mut renewals = tokio::time::interval_at(Instant::now() + LEASE / 3, LEASE / 3);
@@ -266,8 +272,8 @@ async fn with_lease<S: IdempotencyStore, T>(store: &S, ticket: &Ticket, work: im
         tokio::select! {
             result = &mut work => return result,
             _ = renewals.tick() => {
-                if let Some(scope) = &ticket.scope
-                    && let Err(error) = store.renew(scope, ticket.token).await
+                if let Some(scope) = &request.scope
+                    && let Err(error) = store.renew(scope, request.token).await
                 {
                     tracing::warn!(%error, "idempotency lease not renewed");
                 }
@@ -277,13 +283,13 @@ async fn with_lease<S: IdempotencyStore, T>(store: &S, ticket: &Ticket, work: im
 }
 
 /// Stores the answer, unless the work did, or releases the claim if the answer is not to be kept.
-async fn answer<S: IdempotencyStore>(store: &S, ticket: &Ticket, response: Response) -> Response {
-    let Some(scope) = ticket.scope.as_ref().filter(|_| !ticket.answered.load(Ordering::Acquire)) else {
+async fn answer<S: IdempotencyStore>(store: &S, request: &IdempotentRequest, response: Response) -> Response {
+    let Some(scope) = request.scope.as_ref().filter(|_| !request.answered.load(Ordering::Acquire)) else {
         return response;
     };
     let (answer, response) = StoredAnswer::of(response).await;
     crate::failpoint!("idempotency.worked");
-    if let Err(error) = store.finish(scope, ticket.token, answer.as_ref()).await {
+    if let Err(error) = store.finish(scope, request.token, answer.as_ref()).await {
         // The lease runs out, and a retry does the same work under the same operation id.
         tracing::warn!(%error, "answer not stored under its idempotency key");
     }

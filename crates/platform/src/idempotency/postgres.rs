@@ -6,7 +6,7 @@ use axum::{body::to_bytes, response::IntoResponse};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use uuid::Uuid;
 
-use super::{Claim, IdempotencyStore, LEASE, RETENTION, Scope, StoredAnswer, Ticket};
+use super::{Claim, IdempotencyStore, IdempotentRequest, LEASE, RETENTION, Scope, StoredAnswer};
 use crate::{ApiError, ApiResult};
 
 /// Records in PostgreSQL.
@@ -123,9 +123,13 @@ impl IdempotencyStore for PgIdempotency {
 }
 
 /// Stores an answer in the transaction of the work's last write.
-pub async fn store_answer(connection: &mut PgConnection, ticket: &Ticket, answer: &StoredAnswer) -> sqlx::Result<()> {
-    match ticket.scope() {
-        Some(scope) => finish(connection, scope, ticket.token(), Some(answer)).await,
+pub async fn store_answer(
+    connection: &mut PgConnection,
+    request: &IdempotentRequest,
+    answer: &StoredAnswer,
+) -> sqlx::Result<()> {
+    match request.scope() {
+        Some(scope) => finish(connection, scope, request.token(), Some(answer)).await,
         None => Ok(()),
     }
 }

@@ -36,8 +36,7 @@ pub struct Payment {
     pub currency: String,
     /// When the captured money was applied to the booking.
     pub settled_at: Option<DateTime<Utc>>,
-    /// As it was read, like the reason: `None` without a refund, and for one that was ordered since.
-    pub refund_state: Option<RefundState>,
+    /// Why it is refunded, if it is.
     pub refund_reason: Option<RefundReason>,
 }
 

@@ -1,4 +1,5 @@
-//! Comparison of this service's rows with event-service's reservations, the gateway's charges and the outbox.
+//! Comparison of this service's rows with event-service's reservations, the gateway's charges, the outbox and the
+//! tickets.
 //!
 //! The two sides are read one after the other. A row that changed a moment ago ([`HeldReservation::settled`],
 //! [`PaymentRecord::settled`]) proves nothing yet and is left to the next cycle.
@@ -140,5 +141,29 @@ impl MessageAudit {
             && expired.contains(&self.expired)
             && self.refunded == refunded;
         consistent || !self.recent
+    }
+}
+
+/// A booking, and its tickets that are not void.
+#[derive(Clone, Debug)]
+pub struct TicketAudit {
+    pub booking_id: i32,
+    pub status: BookingStatus,
+    pub seats: i32,
+    /// The seats of these tickets, ascending.
+    pub ticket_seats: Vec<i32>,
+    /// Whether the backfill has yet to come to the booking.
+    pub awaits_backfill: bool,
+}
+
+impl TicketAudit {
+    /// Whether a Confirmed booking has one ticket for each of its seats, and any other booking none.
+    pub fn is_consistent(&self) -> bool {
+        match self.status {
+            BookingStatus::Confirmed => self.awaits_backfill || self.ticket_seats.iter().copied().eq(1..=self.seats),
+            BookingStatus::Pending | BookingStatus::Rejected | BookingStatus::Cancelled | BookingStatus::Expired => {
+                self.ticket_seats.is_empty()
+            }
+        }
     }
 }

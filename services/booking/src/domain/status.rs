@@ -103,6 +103,8 @@ pub enum FindingKind {
     /// The messages about a booking do not match its transitions.
     #[strum(serialize = "wrongly_told")]
     MessageMismatch,
+    /// A Confirmed booking does not have exactly the tickets of its seats, or another booking has tickets.
+    TicketsDiffer,
 }
 
 impl From<CancelReason> for contracts::message::CancelReason {

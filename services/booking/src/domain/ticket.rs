@@ -77,6 +77,9 @@ pub enum CheckInRefusal {
     TooEarly(DateTime<Utc>),
     #[error("this ticket was checked in at {}", .at.to_rfc3339())]
     AlreadyCheckedIn { at: DateTime<Utc>, device: Option<String> },
+    /// Another ticket was checked in by a scan of that id.
+    #[error("this scan_id checked another ticket in; every scan needs an id of its own")]
+    ScanIdReused,
 }
 
 /// Why a ticket's holder cannot be changed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use platform::{ApiError, ApiResult, failpoint, idempotency::Ticket};
+use platform::{ApiError, ApiResult, failpoint, idempotency::IdempotentRequest};
 
 use super::{Reply, Run};
 use crate::{
@@ -20,16 +20,16 @@ pub const HOLD_TIMEOUT: Duration = Duration::from_secs(60);
 pub async fn book(
     state: &AppState,
     new: &NewBooking,
-    ticket: &Ticket,
+    request: &IdempotentRequest,
     respond: &(dyn Fn(&SagaRecord) -> Response + Send + Sync),
 ) -> ApiResult<Option<Booking>> {
-    let (record, fresh) = match state.store.insert_booking(new, ticket, HOLD_TIMEOUT).await? {
+    let (record, fresh) = match state.store.insert_booking(new, request, HOLD_TIMEOUT).await? {
         Some(record) => (record, true),
-        None if ticket.to_claim().is_some() => return Ok(None),
-        None => resume(state, new, ticket).await?,
+        None if request.to_claim().is_some() => return Ok(None),
+        None => resume(state, new, request).await?,
     };
     failpoint!("booking.hold.written");
-    let mut run = Run { fresh, ..Run::for_request(state, record, Some(Reply { ticket, respond })) };
+    let mut run = Run { fresh, ..Run::for_request(state, record, Some(Reply { request, respond })) };
     run.drive().await?;
     if is_retryable(&run.record.booking) {
         state.store.delete_rejected(&run.record.booking).await?;
@@ -54,12 +54,12 @@ pub fn check(booking: Booking) -> ApiResult<Booking> {
 
 /// The booking that this operation inserted before, and whether it is inserted anew, because the earlier one was refused
 /// for a while only.
-async fn resume(state: &AppState, new: &NewBooking, ticket: &Ticket) -> ApiResult<(SagaRecord, bool)> {
-    let id = state.store.find_booking_by_operation(ticket.operation_id()).await?;
+async fn resume(state: &AppState, new: &NewBooking, request: &IdempotentRequest) -> ApiResult<(SagaRecord, bool)> {
+    let id = state.store.find_booking_by_operation(request.operation_id()).await?;
     let Some(id) = id else { return Err(error::session_over()) };
     let record = state.store.find_saga(id).await?.ok_or(Interrupted::Inconsistent("a booking vanished"))?;
     if is_retryable(&record.booking) && state.store.delete_rejected(&record.booking).await? {
-        let inserted = state.store.insert_booking(new, ticket, HOLD_TIMEOUT).await?;
+        let inserted = state.store.insert_booking(new, request, HOLD_TIMEOUT).await?;
         return Ok((inserted.ok_or_else(error::session_over)?, true));
     }
     Ok((record, false))

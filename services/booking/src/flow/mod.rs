@@ -24,7 +24,7 @@ mod release_seats;
 mod renew_reservation;
 
 use axum::response::Response;
-use platform::idempotency::{StoredAnswer, Ticket};
+use platform::idempotency::{IdempotentRequest, StoredAnswer};
 
 use crate::{
     domain::{
@@ -53,7 +53,7 @@ enum StepOutcome {
 
 /// How the request of a run is answered.
 struct Reply<'a> {
-    ticket: &'a Ticket,
+    request: &'a IdempotentRequest,
     respond: &'a (dyn Fn(&SagaRecord) -> Response + Send + Sync),
 }
 
@@ -158,15 +158,15 @@ impl<'a> Run<'a> {
         let next = next_step(&record.saga(self.known, self.claimed.attempt, self.claimed.refund), record.read_at);
         let reply = self.reply.as_ref().filter(|_| next == Step::Done);
         let mut answered = None;
-        if let Some(Reply { ticket, respond }) = reply
+        if let Some(Reply { request, respond }) = reply
             && let (Some(answer), _) = StoredAnswer::of(respond(&record)).await
         {
-            unit.store_answer(ticket, &answer).await?;
-            answered = Some(ticket);
+            unit.store_answer(request, &answer).await?;
+            answered = Some(request);
         }
         unit.commit().await?;
-        if let Some(ticket) = answered {
-            ticket.mark_answered();
+        if let Some(request) = answered {
+            request.mark_answered();
         }
         Ok(StepOutcome::Stored(Box::new(record)))
     }

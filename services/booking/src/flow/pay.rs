@@ -4,7 +4,7 @@
 //! id is stored, so that its outcome can always be found out.
 
 use axum::response::Response;
-use platform::{ApiResult, failpoint, idempotency::Ticket};
+use platform::{ApiResult, failpoint, idempotency::IdempotentRequest};
 use uuid::Uuid;
 
 use super::{Reply, Run};
@@ -26,16 +26,16 @@ pub async fn pay(
     state: &AppState,
     saga: SagaRecord,
     payment_method: &str,
-    ticket: &Ticket,
+    request: &IdempotentRequest,
     respond: &(dyn Fn(&SagaRecord) -> Response + Send + Sync),
 ) -> ApiResult<Option<Payment>> {
-    let reply = Reply { ticket, respond };
-    let mut run = if let Some(payment) = earlier_attempt(state, ticket).await? {
+    let reply = Reply { request, respond };
+    let mut run = if let Some(payment) = earlier_attempt(state, request).await? {
         let mut run = Run::for_request(state, SagaRecord { attempt: Some(payment), ..saga }, Some(reply));
         run.known.charge = Charge::Unconfirmed;
         run
     } else {
-        match start(state, saga, payment_method, ticket, reply).await? {
+        match start(state, saga, payment_method, request, reply).await? {
             Some(run) => run,
             None => return Ok(None),
         }
@@ -60,11 +60,11 @@ pub fn check(payment: Payment, booking: &Booking) -> ApiResult<Payment> {
     }
 }
 
-async fn earlier_attempt(state: &AppState, ticket: &Ticket) -> sqlx::Result<Option<Payment>> {
-    if ticket.scope().is_none() || ticket.to_claim().is_some() {
+async fn earlier_attempt(state: &AppState, request: &IdempotentRequest) -> sqlx::Result<Option<Payment>> {
+    if request.scope().is_none() || request.to_claim().is_some() {
         return Ok(None);
     }
-    state.store.find_attempt_by_operation(ticket.operation_id()).await
+    state.store.find_attempt_by_operation(request.operation_id()).await
 }
 
 /// Creates a charge and stores the attempt. Stores an attempt without a charge, which then fails, if the gateway did not
@@ -73,18 +73,18 @@ async fn start<'a>(
     state: &'a AppState,
     saga: SagaRecord,
     payment_method: &str,
-    ticket: &Ticket,
+    request: &IdempotentRequest,
     reply: Reply<'a>,
 ) -> ApiResult<Option<Run<'a>>> {
     let price = saga.may_pay();
     // An earlier request with this key may have made the attempt, or may have its refusal as the answer.
-    if ticket.to_claim().is_some() && (saga.attempt.is_some() || price.is_err()) {
+    if request.to_claim().is_some() && (saga.attempt.is_some() || price.is_err()) {
         return Ok(None);
     }
     let (amount, currency) = price?;
     // The same for a retry, and another one after an attempt that failed.
     let latest = saga.attempt.as_ref().map_or(0, |attempt| attempt.id);
-    let gateway_key = Uuid::new_v5(&ticket.stable_id(), &latest.to_be_bytes());
+    let gateway_key = Uuid::new_v5(&request.stable_id(), &latest.to_be_bytes());
     let new = NewCharge { booking_id: saga.booking.id, amount, currency };
     let created = state.gateway.create_charge(&format!("{gateway_key}-create"), new).await;
     failpoint!("booking.pay.created");
@@ -106,8 +106,8 @@ async fn start<'a>(
         amount,
         currency,
     };
-    let Some(record) = state.store.insert_attempt(attempt, ticket).await? else {
-        if ticket.to_claim().is_some() {
+    let Some(record) = state.store.insert_attempt(attempt, request).await? else {
+        if request.to_claim().is_some() {
             return Ok(None);
         }
         if state.store.is_account_deleted(saga.booking.user_id).await? {

@@ -70,7 +70,7 @@ async fn store_refunded(run: &Run<'_>, refund: Refund, id: Option<String>) -> Re
     record.booking = booking;
     record.refund = Some(Refund { state: RefundState::Succeeded, ..refund });
     if let Some(attempt) = &mut record.attempt {
-        (attempt.state, attempt.refund_state) = (AttemptState::Refunded, Some(RefundState::Succeeded));
+        attempt.state = AttemptState::Refunded;
     }
     let outcome = run.commit(unit, record).await?;
     failpoint!("booking.refund.stored");

@@ -182,12 +182,12 @@ pub(super) async fn create_booking(
     let body = body.parse()?;
     let new = body.validate(&user)?;
     let (idempotency, policy) = (state.idempotency.clone(), state.policy);
-    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
+    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |request| {
         let (state, new) = (state.clone(), new.clone());
         let created = move |booking| Created(BookingResponse::new(&policy, booking, None));
         Box::pin(async move {
             let respond = |saga: &SagaRecord| book::check(saga.booking.clone()).map(created).into_response();
-            Ok(book::book(&state, &new, &ticket, &respond).await?.map(created))
+            Ok(book::book(&state, &new, &request, &respond).await?.map(created))
         })
     })
     .await

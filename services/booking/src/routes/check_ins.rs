@@ -18,7 +18,7 @@ use crate::{
     domain::{CheckInRefusal, Scan, Ticket, TicketState, ticket::parse_label},
     error::{ticket_changed, ticket_not_found},
     state::AppState,
-    store::Attendance,
+    store::{Attendance, CheckIn},
 };
 
 #[derive(Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub(super) struct CreateCheckIn {
     event_id: String,
     /// The text of the ticket's QR code.
     code: String,
-    /// Names this scan. The same scan sent again gets the same answer.
+    /// Names this scan, and no other. The same scan sent again gets the same answer.
     scan_id: Option<Uuid>,
     /// What the scanner calls itself, for whoever sees the ticket a second time: one line of 1 to 60 characters.
     device: Option<String>,
@@ -138,8 +138,10 @@ async fn check_in(state: &AppState, scan: &Scan, code: &str) -> ApiResult<Ticket
         }
         let now = state.clock.now();
         ticket.may_check_in(&scan.event_id, now)?;
-        if let Some(checked_in) = state.store.check_in(&ticket, scan, now).await? {
-            return Ok(checked_in);
+        match state.store.check_in(&ticket, scan, now).await? {
+            CheckIn::Done(ticket) => return Ok(ticket),
+            CheckIn::Stale => {}
+            CheckIn::ScanIdReused => return Err(CheckInRefusal::ScanIdReused.into()),
         }
     }
     Err(ticket_changed())

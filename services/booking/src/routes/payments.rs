@@ -99,14 +99,14 @@ pub(super) async fn create_payment(
     let saga = state.store.find_user_saga(user.user_id, body.booking_id).await?.ok_or_else(booking_not_found)?;
     body.validate()?;
     let (idempotency, method) = (state.idempotency.clone(), body.payment_method.clone());
-    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |ticket| {
+    idempotency::run_in_transactions(&idempotency, key, user.user_id, &body, move |request| {
         let (state, saga, method) = (state.clone(), saga.clone(), method.clone());
         Box::pin(async move {
             let respond = |saga: &SagaRecord| match &saga.attempt {
                 Some(payment) => pay::check(payment.clone(), &saga.booking).map(respond_with).into_response(),
                 None => payment_not_found().into_response(),
             };
-            Ok(pay::pay(&state, saga, &method, &ticket, &respond).await?.map(|payment| NoApi(respond_with(payment))))
+            Ok(pay::pay(&state, saga, &method, &request, &respond).await?.map(|payment| NoApi(respond_with(payment))))
         })
     })
     .await

@@ -81,12 +81,14 @@ impl Store {
         tx.commit().await
     }
 
-    /// Ids of the bookings of a user that are Pending, or Confirmed for an event that has not started by `now`.
+    /// Ids of the bookings of a user that are Pending, or Confirmed for an event that has not started by `now`. Once a
+    /// ticket of a booking was used, it is not cancelled any more.
     pub async fn list_open_bookings(&self, user_id: i32, now: DateTime<Utc>) -> sqlx::Result<Vec<i32>> {
         sqlx::query_scalar!(
-            "select id from bookings
+            "select id from bookings b
              where user_id = $1
                  and (status = 'Pending' or (status = 'Confirmed' and (event_starts_at < $2) is not true))
+                 and not exists (select from tickets t where t.booking_id = b.id and t.state = 'used')
              order by id",
             user_id,
             now,
@@ -110,7 +112,9 @@ impl Store {
                  and not exists (
                      select from bookings b
                      where b.user_id = $1 and (
-                         b.status = 'Pending' or (b.status = 'Confirmed' and (b.event_starts_at < $2) is not true)
+                         b.status = 'Pending'
+                         or (b.status = 'Confirmed' and (b.event_starts_at < $2) is not true
+                             and not exists (select from tickets t where t.booking_id = b.id and t.state = 'used'))
                          or b.release_pending or b.user_name <> '' or b.user_email <> ''
                          or exists (select from tickets t where t.booking_id = b.id and t.holder_name <> '')
                          or exists (select from payments p

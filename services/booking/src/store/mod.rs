@@ -25,7 +25,7 @@ mod sales;
 mod tickets;
 
 use platform::{
-    idempotency::{self, StoredAnswer, Ticket},
+    idempotency::{self, IdempotentRequest, StoredAnswer},
     outbox::{Handoff, OutboxRow},
 };
 use sqlx::{PgPool, Postgres, Transaction};
@@ -37,7 +37,7 @@ pub use self::{
     reconciliation::{ReconcileRun, ScanState},
     sagas::{ClaimedSaga, NewAttempt, NextDue},
     sales::UnindexedAttendee,
-    tickets::Attendance,
+    tickets::{Attendance, CheckIn},
 };
 use crate::domain::{AttemptState, BookingStatus, CancelReason, PaymentStatus, RefundReason, RefundState, TicketState};
 
@@ -92,8 +92,8 @@ impl UnitOfWork {
     }
 
     /// Stores the answer of the request that this transaction is the last write of.
-    pub async fn store_answer(&mut self, ticket: &Ticket, answer: &StoredAnswer) -> sqlx::Result<()> {
-        idempotency::store_answer(&mut self.tx, ticket, answer).await
+    pub async fn store_answer(&mut self, request: &IdempotentRequest, answer: &StoredAnswer) -> sqlx::Result<()> {
+        idempotency::store_answer(&mut self.tx, request, answer).await
     }
 }
 

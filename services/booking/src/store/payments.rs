@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::{AttemptState, Payment, RefundReason, RefundState, payment::FAILED_BEFORE_CHARGE};
+use crate::domain::{AttemptState, Payment, RefundReason, payment::FAILED_BEFORE_CHARGE};
 
 /// A query that returns attempts: the rest of a `select` from `payments p`.
 macro_rules! payments {
@@ -13,7 +13,6 @@ macro_rules! payments {
             r#"select p.id, p.booking_id, p.gateway_key, p.gateway_id, p.payment_method,
                       p.state as "state: AttemptState", p.failure_code, p.failure_message, p.amount, p.currency,
                       p.settled_at,
-                      (select state from refunds where payment_id = p.id) as "refund_state: RefundState",
                       (select reason from refunds where payment_id = p.id) as "refund_reason: RefundReason"
                from payments p "#
                 + $rest

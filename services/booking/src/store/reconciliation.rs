@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Store;
 use crate::domain::{
     AttemptState, BookingStatus, FindingKind, PaymentStatus,
-    reconciliation::{HeldReservation, MessageAudit, PaymentRecord},
+    reconciliation::{HeldReservation, MessageAudit, PaymentRecord, TicketAudit},
 };
 
 /// Rows that changed more recently than this are not judged, in seconds. Longer than any call to another service.
@@ -189,6 +189,23 @@ impl Store {
             before,
             limit,
             MESSAGE_AUDIT_SECONDS,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Up to `limit` bookings with ids above `after`, by id, and their tickets that are not void.
+    pub async fn list_ticket_audits(&self, after: i32, limit: i64) -> sqlx::Result<Vec<TicketAudit>> {
+        sqlx::query_as!(
+            TicketAudit,
+            r#"select b.id as booking_id, b.status as "status: BookingStatus", b.seats,
+                      array(select t.seat from tickets t
+                            where t.booking_id = b.id and t.state <> 'void' order by t.seat) as "ticket_seats!",
+                      exists (select from backfills
+                              where name = 'tickets' and b.id > position and b.id <= last_id) as "awaits_backfill!"
+               from bookings b where b.id > $1 order by b.id limit $2"#,
+            after,
+            limit,
         )
         .fetch_all(&self.pool)
         .await

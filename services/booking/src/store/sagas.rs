@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contracts::reservation::Hold;
-use platform::idempotency::{self, Scope, Ticket};
+use platform::idempotency::{self, IdempotentRequest, Scope};
 use uuid::Uuid;
 
 use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, UnitOfWork};
@@ -133,7 +133,6 @@ impl From<Row> for SagaRecord {
             amount: row.payment_amount.unwrap_or_default(),
             currency: row.payment_currency.unwrap_or_default(),
             settled_at: row.settled_at,
-            refund_state: row.refund_state,
             refund_reason: row.refund_reason,
         });
         let refund = row.refund_id.zip(row.payment_id).map(|(id, payment_id)| Refund {
@@ -200,10 +199,10 @@ impl Store {
     pub async fn insert_booking(
         &self,
         new: &NewBooking,
-        ticket: &Ticket,
+        request: &IdempotentRequest,
         hold_timeout: Duration,
     ) -> sqlx::Result<Option<SagaRecord>> {
-        let claim = ClaimColumns::of(ticket.to_claim());
+        let claim = ClaimColumns::of(request.to_claim());
         let row = sagas!(
             "with claimed as (
                  insert into idempotency_keys
@@ -230,7 +229,7 @@ impl Store {
             new.seats,
             new.user_name,
             new.user_email,
-            ticket.operation_id(),
+            request.operation_id(),
             Uuid::new_v4(),
             hold_timeout.as_secs_f64(),
             attendee_key(&new.user_name, &new.user_email),
@@ -239,7 +238,7 @@ impl Store {
             claim.path,
             claim.key,
             claim.fingerprint,
-            ticket.token(),
+            request.token(),
             idempotency::LEASE.as_secs_f64(),
         )
         .fetch_optional(&self.pool)
@@ -249,8 +248,12 @@ impl Store {
 
     /// Inserts a payment attempt with a lease, and claims the request's key, or neither: `None` if the key is taken, if
     /// [`Booking::may_pay`] refuses by now, or if the user's account was deleted.
-    pub async fn insert_attempt(&self, new: NewAttempt<'_>, ticket: &Ticket) -> sqlx::Result<Option<SagaRecord>> {
-        let claim = ClaimColumns::of(ticket.to_claim());
+    pub async fn insert_attempt(
+        &self,
+        new: NewAttempt<'_>,
+        request: &IdempotentRequest,
+    ) -> sqlx::Result<Option<SagaRecord>> {
+        let claim = ClaimColumns::of(request.to_claim());
         // The lock on the booking keeps its cancellation away. The unique index on live attempts decides between
         // requests that saw none.
         let row = sagas!(
@@ -279,7 +282,7 @@ impl Store {
             "from b join p on true left join refunds r on false",
             new.booking_id,
             new.user_id,
-            ticket.operation_id(),
+            request.operation_id(),
             new.gateway_key,
             new.gateway_id,
             new.payment_method,
@@ -291,7 +294,7 @@ impl Store {
             claim.path,
             claim.key,
             claim.fingerprint,
-            ticket.token(),
+            request.token(),
             idempotency::LEASE.as_secs_f64(),
         )
         .fetch_optional(&self.pool)

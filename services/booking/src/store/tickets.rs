@@ -4,6 +4,7 @@
 //! same statement. Bookings are locked before their tickets everywhere, so that two transactions cannot deadlock.
 
 use chrono::{DateTime, Utc};
+use platform::postgres::violated_constraint;
 use uuid::Uuid;
 
 use super::{Store, UnitOfWork};
@@ -23,6 +24,16 @@ macro_rules! tickets {
             $(, $argument)*
         )
     };
+}
+
+/// What became of a check-in.
+#[derive(Clone, Debug)]
+pub enum CheckIn {
+    Done(Ticket),
+    /// The ticket changed since it was read.
+    Stale,
+    /// Another ticket was checked in by a scan of that id.
+    ScanIdReused,
 }
 
 /// How many people have come to an event.
@@ -92,11 +103,11 @@ impl Store {
         .await
     }
 
-    /// Checks a valid ticket in. `None` if it changed since it was read.
+    /// Checks a valid ticket in.
     ///
     /// The lock on the booking keeps its cancellation away, which is refused once a ticket is used.
-    pub async fn check_in(&self, ticket: &Ticket, scan: &Scan, now: DateTime<Utc>) -> sqlx::Result<Option<Ticket>> {
-        tickets!(
+    pub async fn check_in(&self, ticket: &Ticket, scan: &Scan, now: DateTime<Utc>) -> sqlx::Result<CheckIn> {
+        let checked_in = tickets!(
             "with b as (
                  select * from bookings where id = $1 and status = 'Confirmed' for share
              ), t as (
@@ -114,20 +125,35 @@ impl Store {
             scan.scan_id,
         )
         .fetch_optional(&self.pool)
-        .await
+        .await;
+        match checked_in {
+            Ok(checked_in) => Ok(checked_in.map_or(CheckIn::Stale, CheckIn::Done)),
+            Err(error) if violated_constraint(&error) == Some("tickets_scan_once") => Ok(CheckIn::ScanIdReused),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a used ticket valid again. False if it is not used.
+    ///
+    /// The deletion of its owner's account starts again: the booking may be open now, and has to be cancelled.
     pub async fn undo_check_in(&self, ticket: &Ticket) -> sqlx::Result<bool> {
-        let result = sqlx::query!(
-            "update tickets set
-                 state = 'valid', checked_in_at = null, device = null, scan_id = null, version = version + 1
-             where id = $1 and state = 'used'",
+        sqlx::query_scalar!(
+            r#"with undone as (
+                   update tickets set
+                       state = 'valid', checked_in_at = null, device = null, scan_id = null, version = version + 1
+                   where id = $1 and state = 'used'
+                   returning id
+               ), reopened as (
+                   update account_deletions
+                   set finished_at = null, lease_until = null, next_check_at = now(), checks = 0
+                   where user_id = $2 and exists (select from undone)
+               )
+               select exists (select from undone) as "undone!""#,
             ticket.id,
+            ticket.user_id,
         )
-        .execute(&self.pool)
-        .await?;
-        Ok(result.rows_affected() == 1)
+        .fetch_one(&self.pool)
+        .await
     }
 
     /// Gives a valid ticket another holder and another code. `None` if it changed since it was read, or if the owner's

@@ -114,6 +114,32 @@ async fn a_deletion_cancels_and_refunds_future_bookings_and_erases_names() {
 }
 
 #[tokio::test]
+async fn a_deletion_leaves_a_booking_whose_ticket_was_used_until_the_check_in_is_undone() {
+    let app = TestApp::start().await;
+    let event = app.event_tonight(10, 2500);
+    let booking = app.buys(&event, 2).await;
+    let ticket = app.tickets(booking).await.remove(0);
+    let organizer = app.token_as(ORGANIZER, Role::Organizer);
+    let scan = json!({ "event_id": event, "code": ticket["code"] });
+    app.post("/tickets/check-ins", scan).bearer(&organizer).send().await.assert_ok();
+
+    app.deletes_account(ALICE).await;
+    app.requests_from_before_are_over().await;
+    app.sweeps().await;
+
+    app.stands(booking, "Confirmed", "Paid").await;
+    assert_eq!(app.unfinished().await, 0, "nothing more is to be done");
+    assert_eq!(app.tables_with("User 11").await, Vec::<String>::new());
+    let undone = app.delete(&format!("/tickets/check-ins/{}", ticket["id"])).bearer(&organizer).send().await;
+    assert_eq!((undone.status.as_u16(), app.unfinished().await), (204, 1));
+    app.sweeps().await;
+    app.sweeps().await;
+    app.stands(booking, "Cancelled", "Refunded").await;
+    assert_eq!(app.unfinished().await, 0);
+    app.is_consistent().await;
+}
+
+#[tokio::test]
 async fn a_deletion_is_finished_when_nothing_is_open_and_two_minutes_have_passed() {
     let app = TestApp::start().await;
     let event = app.neighbours.event(10, 2500);

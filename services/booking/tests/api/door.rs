@@ -1,4 +1,4 @@
-//! The door: scans, their undoing, counts, the list for scanners, and links for people without an account.
+//! The door: scans, their undoing, counts, and the list for scanners.
 
 use booking_service::crypto::ticket_keys::TicketKeys;
 use chrono::TimeDelta;
@@ -9,18 +9,18 @@ use testing::identity::write_ticket_key;
 use uuid::Uuid;
 
 use crate::{
-    helpers::{ALICE, Answer, BOB, Call, TestApp, all, instant},
+    helpers::{ALICE, Answer, Call, TestApp, all, instant},
     neighbours::{Fault, ORGANIZER},
     tickets::code,
 };
 
 impl TestApp {
-    fn organizer(&self) -> String {
+    pub(crate) fn organizer(&self) -> String {
         self.token_as(ORGANIZER, Role::Organizer)
     }
 
     /// A scan by the event's organizer.
-    fn scan(&self, event: &str, code: &str) -> Call {
+    pub(crate) fn scan(&self, event: &str, code: &str) -> Call {
         self.post("/tickets/check-ins", json!({ "event_id": event, "code": code })).bearer(&self.organizer())
     }
 
@@ -30,7 +30,7 @@ impl TestApp {
         self.post("/tickets/check-ins", body).bearer(&self.organizer())
     }
 
-    fn undo(&self, ticket: &Value) -> Call {
+    pub(crate) fn undo(&self, ticket: &Value) -> Call {
         self.delete(&format!("/tickets/check-ins/{}", ticket["id"])).bearer(&self.organizer())
     }
 
@@ -40,7 +40,7 @@ impl TestApp {
         (body["present"].as_i64().unwrap(), body["expected"].as_i64().unwrap())
     }
 
-    async fn makes_door_link(&self, event: &str, hours: i64) -> Answer {
+    pub(crate) async fn makes_door_link(&self, event: &str, hours: i64) -> Answer {
         let expires_at = self.clock().now() + TimeDelta::hours(hours);
         let body = json!({ "event_id": event, "label": "Entrance north", "expires_at": expires_at });
         self.post("/tickets/door-links", body).bearer(&self.organizer()).send().await
@@ -104,6 +104,107 @@ async fn the_same_scan_gets_the_same_answer() {
     for answer in &answers {
         assert_eq!(answer.assert_ok(), later.assert_ok());
     }
+}
+
+#[tokio::test]
+async fn a_scan_id_names_one_scan_of_one_ticket() {
+    let app = TestApp::start().await;
+    let event = app.event_tonight(10, 0);
+    let [first, second, third] = app.tickets(app.books(&event, 3).await).await.try_into().unwrap();
+    let (scan_id, raced) = (Uuid::new_v4(), Uuid::new_v4());
+
+    let admitted = app.scan_by(&event, code(&first), "north", scan_id).send().await;
+    let reused = app.scan_by(&event, code(&second), "north", scan_id).send().await;
+    let again = app.scan_by(&event, code(&first), "north", scan_id).send().await;
+    let race = all([&second, &third].map(|ticket| app.scan_by(&event, code(ticket), "north", raced))).await;
+
+    reused.assert_refused(422, "scan_id_reused");
+    assert_eq!(again.assert_ok(), admitted.assert_ok());
+    let refused: Vec<&Answer> = race.iter().filter(|answer| answer.status != 200).collect();
+    assert_eq!(refused.len(), 1, "{race:?}");
+    refused[0].assert_refused(422, "scan_id_reused");
+    assert_eq!(app.attendance(&event).await, (2, 3));
+}
+
+#[tokio::test]
+async fn a_scan_that_is_sent_after_the_event_still_counts() {
+    let app = TestApp::start().await;
+    let event = app.event_tonight(10, 0);
+    let ticket = app.tickets(app.books(&event, 1).await).await.remove(0);
+    app.clock().advance(TimeDelta::hours(48));
+
+    // A scanner without a network sends its scans when it has one again.
+    app.scan(&event, code(&ticket)).send().await.assert_ok();
+
+    assert_eq!(app.attendance(&event).await, (1, 1));
+}
+
+#[tokio::test]
+async fn whatever_is_scanned_is_answered_with_a_refusal() {
+    let app = TestApp::start().await;
+    let event = app.event_tonight(10, 0);
+    let ticket = app.tickets(app.books(&event, 1).await).await.remove(0);
+    let link = app.makes_door_link(&event, 12).await.expect(201);
+    let link = link.body["token"].as_str().unwrap();
+    let (long, whole) = ("x".repeat(60_000), code(&ticket));
+    let padded = format!("{whole}\0");
+
+    for guess in ["", ".", "t1.", "t1.AAAA", "t1\0.AAAA", "\0", "../../t1", "t1.🎫", &long, &padded, &whole[3..]] {
+        for token in [link, &app.organizer()] {
+            app.scan(&event, guess).bearer(token).send().await.assert_refused(422, "ticket_forged");
+        }
+    }
+    for (field, value) in [("device", json!("\0")), ("device", json!(long)), ("device", json!(" "))] {
+        let body = json!({ "event_id": event, "code": whole, field: value });
+        let refused = app.post("/tickets/check-ins", body).bearer(link).send().await;
+        refused.assert_refused(422, "invalid_request");
+    }
+    for (field, value) in
+        [("scan_id", json!("1")), ("scan_id", json!(1)), ("code", json!(null)), ("code", json!(["x"]))]
+    {
+        let mut body = json!({ "event_id": event, "code": whole });
+        body[field] = value;
+        app.post("/tickets/check-ins", body).bearer(link).send().await.assert_refused(400, "invalid_json");
+    }
+    for nowhere in ["", "\0", "a/../b", "%00", long.as_str()] {
+        app.scan(nowhere, whole).send().await.assert_refused(404, "event_not_found");
+        app.scan(nowhere, whole).bearer(link).send().await.assert_refused(403, "not_this_door");
+    }
+    assert_eq!(app.attendance(&event).await, (0, 1));
+}
+
+#[tokio::test]
+async fn ids_and_queries_of_nothing_are_refused() {
+    let app = TestApp::start().await;
+    let event = app.event_tonight(10, 0);
+    let organizer = app.organizer();
+
+    for (path, status, code) in [
+        ("/tickets", 400, "invalid_query"),
+        ("/tickets?event_id=%00", 404, "event_not_found"),
+        ("/tickets?event_id=..%2Fx", 404, "event_not_found"),
+        ("/tickets/check-ins?event_id=%00", 404, "event_not_found"),
+        ("/tickets/door-links?event_id=%00", 404, "event_not_found"),
+        ("/tickets/2147483648", 404, "ticket_not_found"),
+        ("/tickets/-1", 404, "ticket_not_found"),
+        ("/tickets/%00", 404, "ticket_not_found"),
+        ("/tickets/%FF", 404, "not_found"),
+    ] {
+        app.get(path).bearer(&organizer).send().await.assert_refused(status, code);
+    }
+    for query in ["limit=0", "limit=101", "limit=x", "cursor=%00", "cursor=x", "cursor=99999999999", "more=1"] {
+        for path in ["/tickets", "/tickets/door-links"] {
+            let answer = app.get(&format!("{path}?event_id={event}&{query}")).bearer(&organizer).send().await;
+            assert!(matches!(answer.status.as_u16(), 400 | 422), "{path} {query}: {answer:?}");
+        }
+    }
+    for path in ["/tickets/check-ins/0", "/tickets/check-ins/-1"] {
+        app.delete(path).bearer(&organizer).send().await.assert_refused(404, "ticket_not_found");
+    }
+    for path in ["/tickets/check-ins/x", "/tickets/check-ins/2147483648", "/tickets/door-links/x"] {
+        app.delete(path).bearer(&organizer).send().await.assert_refused(404, "not_found");
+    }
+    app.delete("/tickets/door-links/0").bearer(&organizer).send().await.assert_refused(404, "door_link_not_found");
 }
 
 #[tokio::test]
@@ -247,108 +348,4 @@ async fn scanners_load_the_tickets_of_an_event_in_pages() {
     app.get(&path).bearer(&app.token(ALICE)).send().await.assert_refused(403, "role_required");
     let other = app.get(&path).bearer(&app.token_as(ORGANIZER + 1, Role::Organizer)).send().await;
     other.assert_refused(403, "not_your_event");
-}
-
-#[tokio::test]
-async fn a_door_link_checks_in_for_one_event_and_does_nothing_else() {
-    let app = TestApp::start().await;
-    let (event, other) = (app.event_tonight(10, 0), app.event_tonight(10, 0));
-    let ticket = app.tickets(app.books(&event, 1).await).await.remove(0);
-    let theirs = app.tickets(app.books(&other, 1).await).await.remove(0);
-    let made = app.makes_door_link(&event, 12).await.expect(201);
-    let token = made.body["token"].as_str().unwrap();
-
-    app.scan(&event, code(&ticket)).bearer(token).send().await.assert_ok();
-
-    app.scan(&other, code(&theirs)).bearer(token).send().await.assert_refused(403, "not_this_door");
-    app.scan(&event, code(&theirs)).bearer(token).send().await.assert_refused(409, "other_event");
-    app.get(&format!("/tickets?event_id={event}")).bearer(token).send().await.assert_ok();
-    app.get(&format!("/tickets?event_id={other}")).bearer(token).send().await.assert_refused(403, "not_this_door");
-    for call in [
-        app.undo(&ticket),
-        app.get(&format!("/tickets/check-ins?event_id={event}")),
-        app.get(&format!("/tickets/door-links?event_id={event}")),
-        app.get(&format!("/tickets/{}", code(&ticket))),
-        app.get(&format!("/bookings/events/{event}/attendees")),
-        app.get("/bookings"),
-    ] {
-        call.bearer(token).send().await.assert_refused(401, "invalid_token");
-    }
-    let stored: Vec<Vec<u8>> =
-        sqlx::query_scalar("select token_hash from door_links").fetch_all(&app.pool).await.unwrap();
-    assert!(stored.len() == 1 && stored[0].len() == 32 && token.len() == 48);
-    app.neighbours.always("describe", Fault::Fails);
-    let answer = app.scan(&event, code(&ticket)).bearer(token).send().await;
-    answer.assert_refused(409, "already_checked_in");
-}
-
-#[tokio::test]
-async fn a_door_link_ends_when_it_expires_or_is_revoked() {
-    let app = TestApp::start().await;
-    let event = app.event_tonight(10, 0);
-    let (short, long) = (app.makes_door_link(&event, 1).await.body, app.makes_door_link(&event, 48).await.body);
-    let path = format!("/tickets/door-links?event_id={event}");
-    let asks = |token: &Value| app.get(&format!("/tickets?event_id={event}")).bearer(token.as_str().unwrap()).send();
-    let revoke = |user, role| {
-        app.delete(&format!("/tickets/door-links/{}", long["id"])).bearer(&app.token_as(user, role)).send()
-    };
-
-    asks(&short["token"]).await.assert_ok();
-    app.clock().advance(TimeDelta::hours(1));
-    asks(&short["token"]).await.assert_refused(401, "door_link_over");
-    asks(&long["token"]).await.assert_ok();
-    let listed = app.get(&path).bearer(&app.organizer()).send().await;
-    revoke(ALICE, Role::Attendee).await.assert_refused(403, "role_required");
-    revoke(ORGANIZER + 1, Role::Organizer).await.assert_refused(404, "door_link_not_found");
-    assert_eq!(revoke(ORGANIZER, Role::Organizer).await.status, 204);
-    asks(&long["token"]).await.assert_refused(401, "door_link_over");
-    revoke(ORGANIZER, Role::Organizer).await.assert_refused(404, "door_link_not_found");
-
-    let ids: Vec<&Value> = listed.assert_ok()["items"].as_array().unwrap().iter().map(|link| &link["id"]).collect();
-    assert_eq!(ids, [&long["id"], &short["id"]]);
-    assert!(listed.body["items"][0].get("token").is_none());
-    let left = app.get(&path).bearer(&app.organizer()).send().await;
-    assert_eq!(left.body["items"].as_array().unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn a_door_link_is_made_by_the_events_organizer_and_not_for_long() {
-    let app = TestApp::start().await;
-    let event = app.event_tonight(10, 0);
-    let body = |label: &str, hours: i64| json!({ "event_id": event, "label": label, "expires_at": app.clock().now() + TimeDelta::hours(hours) });
-    let make = |user, role, body| app.post("/tickets/door-links", body).bearer(&app.token_as(user, role)).send();
-
-    make(BOB, Role::Attendee, json!({})).await.assert_refused(403, "role_required");
-    make(ORGANIZER + 1, Role::Organizer, body("x", 1)).await.assert_refused(403, "not_your_event");
-    for (wrong, fields) in [
-        (body("", 1), vec!["label"]),
-        (body("x", 0), vec!["expires_at"]),
-        (body("a\nb", 24 * 91), vec!["label", "expires_at"]),
-    ] {
-        let refused = make(ORGANIZER, Role::Organizer, wrong).await;
-        refused.assert_refused(422, "invalid_request");
-        assert_eq!(refused.fields(), fields);
-    }
-}
-
-#[tokio::test]
-async fn door_links_go_with_their_maker_and_some_time_after_they_expired() {
-    let app = TestApp::start().await;
-    let event = app.event_tonight(10, 0);
-    for hours in 1..=2 {
-        assert_eq!(app.makes_door_link(&event, hours).await.status, 201);
-    }
-    app.execute(
-        "update door_links set expires_at = now() - interval '31 days' where id = (select min(id) from door_links)",
-    )
-    .await;
-    let count =
-        async || -> i64 { sqlx::query_scalar("select count(*) from door_links").fetch_one(&app.pool).await.unwrap() };
-
-    let purged = app.state().store.purge_door_links().await.unwrap();
-    let left = count().await;
-    app.receives(Uuid::new_v4(), app.account_deleted(ORGANIZER)).await;
-    app.sweeps().await;
-
-    assert_eq!((purged, left, count().await), (1, 1, 0));
 }

@@ -44,7 +44,11 @@ impl TestApp {
 
     /// A service with other settings, as on the command line.
     pub(crate) async fn with(settings: &[&str]) -> Self {
-        let database = Database::migrated("booking", &sqlx::migrate!()).await;
+        Self::on(Database::migrated("booking", &sqlx::migrate!()).await, settings).await
+    }
+
+    /// [`TestApp::with`] on this database.
+    pub(crate) async fn on(database: Database, settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let neighbours = Neighbours::start(jwks()).await;
         write_private_key(folder.path(), "service");

@@ -4,7 +4,8 @@
 //!
 //! [`Mutant`] lists the guards whose absence is found here. The others of the fault suite concern what this model leaves
 //! out: the counters of an event (`event.available`, `event.hold_once`), messages (`*.outbox`, `bus.*`, `notification.*`),
-//! who may see what (`*.owner`), keys (`idempotency.*`) and personal data (`user.*`).
+//! who may see what (`*.owner`), keys (`idempotency.*`), personal data (`user.*`), and tickets, which triggers make and void
+//! with the booking's status (`booking.check_in_once`).
 
 mod world;
 

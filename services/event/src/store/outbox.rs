@@ -31,7 +31,6 @@ pub(crate) struct OutboxRecord {
     /// Until then no other relay claims the row.
     lease_until: BsonDateTime,
     /// Identifies the claim.
-    #[serde(default)]
     lease_token: Option<String>,
 }
 

@@ -28,7 +28,6 @@ pub(crate) struct EventRecord {
     sales_start_at: Option<DateTime>,
     sales_end_at: Option<DateTime>,
     max_seats_per_booking: i64,
-    #[serde(default)]
     max_seats_per_person: Option<i64>,
     capacity: i64,
     available: i64,
@@ -39,10 +38,8 @@ pub(crate) struct EventRecord {
     /// The search words of the event.
     words: Vec<String>,
     /// The search key of its category.
-    #[serde(default)]
     category_key: Option<String>,
     /// The version of the text functions that made both; absent if a replica without search keys wrote the event.
-    #[serde(default)]
     keys_version: Option<i32>,
     created_at: DateTime,
     updated_at: DateTime,

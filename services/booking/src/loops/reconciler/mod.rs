@@ -1,5 +1,5 @@
 //! Compares this service's rows with the other services, page by page: reservations with bookings, the gateway's
-//! charges with payments, messages with transitions. What can be repaired safely is left to a sweeper or to
+//! charges with payments, messages with transitions, tickets with bookings. What can be repaired safely is left to a sweeper or to
 //! event-service; the rest is stored as a finding and counted.
 //!
 //! Each run compares one page; the next run continues from there, on any replica. Every step can be repeated, so two
@@ -8,6 +8,7 @@
 mod charges;
 mod messages;
 mod reservations;
+mod tickets;
 
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub enum ReconcileScan {
     Charges,
     /// The messages in the outbox and the bookings.
     Messages,
+    /// The tickets and the bookings.
+    Tickets,
 }
 
 pub fn start(state: &AppState, lifecycle: &Lifecycle) {
@@ -86,6 +89,7 @@ async fn compare(state: &AppState, run: &ReconcileRun) -> anyhow::Result<()> {
         ReconcileScan::Reservations => reservations::compare(state, run).await?,
         ReconcileScan::Charges => charges::compare(state, run).await?,
         ReconcileScan::Messages => messages::compare(state, run).await?,
+        ReconcileScan::Tickets => tickets::compare(state, run).await?,
     };
     Ok(state.store.finish_run(run, position.as_deref()).await?)
 }
