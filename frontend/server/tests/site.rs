@@ -218,8 +218,9 @@ async fn with_stripe_the_policy_allows_stripes_form() {
     assert!(!policy.contains("unsafe"));
 }
 
-/// The limit of what a page loads in one language, without pictures and before compression.
-const PAGE_BYTES: usize = 100_000;
+/// The limit of what a page loads in one language, before compression, without pictures and without the decoder of the
+/// scanner, which is imported when it runs.
+const PAGE_BYTES: usize = 120_000;
 
 /// Adds the module at `path` and every module that it imports, directly or not.
 fn add_modules(path: &str, modules: &mut BTreeSet<String>) {
@@ -239,7 +240,7 @@ fn add_modules(path: &str, modules: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn no_page_in_any_language_is_above_100_kb() {
+fn no_page_in_any_language_is_above_120_kb() {
     let size = |path: &str| Asset::find(path).unwrap().raw.len();
     let paths =
         |folder: &'static str| ASSETS.iter().map(|asset| asset.path).filter(move |path| path.starts_with(folder));
