@@ -25,8 +25,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateCheckIn {
     event_id: String,
-    /// The text of the ticket's QR code.
-    code: String,
+    /// The text of the ticket's QR code. Either this or `ticket_id`.
+    code: Option<String>,
+    /// The id of a ticket that was found by the name of its holder.
+    ticket_id: Option<i32>,
     /// Names this scan, and no other. The same scan sent again gets the same answer.
     scan_id: Option<Uuid>,
     /// What the scanner calls itself, for whoever sees the ticket a second time: one line of 1 to 60 characters.
@@ -65,11 +67,22 @@ pub(super) struct AttendanceResponse {
     expected: i64,
 }
 
+/// What names the ticket.
+enum Reference {
+    Code(String),
+    Id(i32),
+}
+
 impl CreateCheckIn {
-    fn validate(self) -> ApiResult<(Scan, String)> {
-        let device = self.device.as_deref().map(parse_label).transpose();
-        let device = device.map_err(|fault| ApiError::invalid(vec![FieldError::new("device", fault)]))?;
-        Ok((Scan { event_id: self.event_id, scan_id: self.scan_id, device }, self.code))
+    fn validate(self) -> ApiResult<(Scan, Reference)> {
+        let invalid = |field, fault| ApiError::invalid(vec![FieldError::new(field, fault)]);
+        let device = self.device.as_deref().map(parse_label).transpose().map_err(|fault| invalid("device", fault))?;
+        let reference = match (self.code, self.ticket_id) {
+            (Some(code), None) => Reference::Code(code),
+            (None, Some(id)) => Reference::Id(id),
+            _ => return Err(invalid("code", "give either this or ticket_id")),
+        };
+        Ok((Scan { event_id: self.event_id, scan_id: self.scan_id, device }, reference))
     }
 }
 
@@ -87,9 +100,10 @@ pub(super) async fn create_check_in(
     body: JsonBody<CreateCheckIn>,
 ) -> ApiResult<Json<CheckInResponse>> {
     staff.require_any_event()?;
-    let (scan, code) = body.parse()?.validate()?;
-    staff.require_event(&state, &scan.event_id).await?;
-    let result = check_in(&state, &scan, &code).await;
+    let body = body.parse()?;
+    staff.require_event(&state, &body.event_id).await?;
+    let (scan, reference) = body.validate()?;
+    let result = check_in(&state, &scan, &reference).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "checked_in");
     metrics::counter!("eventplatform_check_ins_total", "outcome" => outcome).increment(1);
     result.map(|ticket| Json(ticket.into()))
@@ -129,10 +143,9 @@ pub(super) async fn get_attendance(
 }
 
 /// Of several scans at once, the compare-and-set lets one succeed. The others read the ticket again.
-async fn check_in(state: &AppState, scan: &Scan, code: &str) -> ApiResult<Ticket> {
-    let code_id = state.ticket_keys.verify(code).ok_or(CheckInRefusal::Forged)?;
+async fn check_in(state: &AppState, scan: &Scan, reference: &Reference) -> ApiResult<Ticket> {
     for _ in 0..MAX_ATTEMPTS {
-        let ticket = state.store.find_ticket_by_code(code_id).await?.ok_or(CheckInRefusal::Replaced)?;
+        let ticket = find_ticket(state, scan, reference).await?;
         if ticket.was_checked_in_by(scan) {
             return Ok(ticket);
         }
@@ -145,4 +158,18 @@ async fn check_in(state: &AppState, scan: &Scan, code: &str) -> ApiResult<Ticket
         }
     }
     Err(ticket_changed())
+}
+
+async fn find_ticket(state: &AppState, scan: &Scan, reference: &Reference) -> ApiResult<Ticket> {
+    match reference {
+        Reference::Code(code) => {
+            let code_id = state.ticket_keys.verify(code).ok_or(CheckInRefusal::Forged)?;
+            Ok(state.store.find_ticket_by_code(code_id).await?.ok_or(CheckInRefusal::Replaced)?)
+        }
+        // Ids can be guessed, so that they say nothing of tickets of other events.
+        Reference::Id(id) => {
+            let ticket = state.store.find_ticket(*id).await?.filter(|ticket| ticket.event_id == scan.event_id);
+            ticket.ok_or_else(ticket_not_found)
+        }
+    }
 }

@@ -107,6 +107,35 @@ async fn the_same_scan_gets_the_same_answer() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_was_found_by_name_is_checked_in_by_its_id() {
+    let app = TestApp::start().await;
+    let (event, other) = (app.event_tonight(10, 0), app.event_tonight(10, 0));
+    let ticket = app.tickets(app.books(&event, 1).await).await.remove(0);
+    let theirs = app.tickets(app.books(&other, 1).await).await.remove(0);
+    let link = app.makes_door_link(&event, 12).await.expect(201);
+    let scan = |body: Value| {
+        let mut scan = json!({ "event_id": event });
+        scan.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        app.post("/tickets/check-ins", scan).bearer(link.body["token"].as_str().unwrap()).send()
+    };
+
+    let admitted = scan(json!({ "ticket_id": ticket["id"] })).await;
+
+    assert_eq!(admitted.assert_ok()["ticket_id"], ticket["id"]);
+    scan(json!({ "ticket_id": ticket["id"] })).await.assert_refused(409, "already_checked_in");
+    scan(json!({ "code": ticket["code"] })).await.assert_refused(409, "already_checked_in");
+    for nothing in [&theirs["id"], &json!(0), &json!(-1), &json!(i32::MAX)] {
+        scan(json!({ "ticket_id": nothing })).await.assert_refused(404, "ticket_not_found");
+    }
+    for unclear in [json!({}), json!({ "code": null }), json!({ "code": ticket["code"], "ticket_id": ticket["id"] })] {
+        let refused = scan(unclear).await;
+        refused.assert_refused(422, "invalid_request");
+        assert_eq!(refused.fields(), ["code"]);
+    }
+    assert_eq!((app.attendance(&event).await, app.attendance(&other).await), ((1, 1), (0, 1)));
+}
+
+#[tokio::test]
 async fn a_scan_id_names_one_scan_of_one_ticket() {
     let app = TestApp::start().await;
     let event = app.event_tonight(10, 0);
@@ -159,9 +188,7 @@ async fn whatever_is_scanned_is_answered_with_a_refusal() {
         let refused = app.post("/tickets/check-ins", body).bearer(link).send().await;
         refused.assert_refused(422, "invalid_request");
     }
-    for (field, value) in
-        [("scan_id", json!("1")), ("scan_id", json!(1)), ("code", json!(null)), ("code", json!(["x"]))]
-    {
+    for (field, value) in [("scan_id", json!("1")), ("scan_id", json!(1)), ("code", json!(1)), ("code", json!(["x"]))] {
         let mut body = json!({ "event_id": event, "code": whole });
         body[field] = value;
         app.post("/tickets/check-ins", body).bearer(link).send().await.assert_refused(400, "invalid_json");
@@ -169,6 +196,8 @@ async fn whatever_is_scanned_is_answered_with_a_refusal() {
     for nowhere in ["", "\0", "a/../b", "%00", long.as_str()] {
         app.scan(nowhere, whole).send().await.assert_refused(404, "event_not_found");
         app.scan(nowhere, whole).bearer(link).send().await.assert_refused(403, "not_this_door");
+        let unfit = app.scan_by(nowhere, whole, "", Uuid::new_v4());
+        unfit.bearer(link).send().await.assert_refused(403, "not_this_door");
     }
     assert_eq!(app.attendance(&event).await, (0, 1));
 }
