@@ -85,11 +85,17 @@ declare namespace Api {
   /** A ticket as scanners load it. */
   interface ExpectedTicket {
     id: number;
+    booking_id: number;
     /** What the code names. */
     code_id: string;
     holder_name: string;
     state: "valid" | "used" | "void";
     checked_in_at: string | null;
+  }
+
+  /** A public key that verifies codes (RFC 7517). */
+  interface TicketKey extends JsonWebKey {
+    kid: string;
   }
 
   interface DoorLink {
@@ -204,13 +210,17 @@ interface PageModule {
 type TagOf<S> = S extends `${infer Tag}.${string}` ? Tag : S;
 type ElementOf<S> = TagOf<S> extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[TagOf<S>] : HTMLElement;
 
-/** The part of Stripe.js that `stripe.js` uses. */
 /** <https://wicg.github.io/shape-detection-api/>, which not every browser has. */
-declare class BarcodeDetector {
-  constructor(options: { formats: string[] });
+declare var BarcodeDetector: BarcodeDetectorClass | undefined;
+interface BarcodeDetectorClass {
+  new (options: { formats: "qr_code"[] }): BarcodeDetector;
+  getSupportedFormats(): Promise<readonly string[]>;
+}
+interface BarcodeDetector {
   detect(source: HTMLVideoElement): Promise<{ rawValue: string }[]>;
 }
 
+/** The part of Stripe.js that `stripe.js` uses. */
 declare function Stripe(
   publishableKey: string,
   options: { locale: string },

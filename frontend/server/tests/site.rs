@@ -267,6 +267,17 @@ async fn a_catalogue_of_texts_lacks_those_of_services() {
 }
 
 #[tokio::test]
+async fn libraries_are_served_with_their_licence() {
+    let decoder = get("/vendor/qr/decode.js").await;
+    let licence = get("/vendor/qr/LICENSE.txt").await;
+
+    assert_eq!(decoder.header("content-type"), "text/javascript; charset=utf-8");
+    assert!(decoder.text().contains("BarcodeDetector"));
+    assert_eq!(licence.header("content-type"), "text/plain; charset=utf-8");
+    assert!(licence.text().starts_with("The MIT License"), "{}", licence.text());
+}
+
+#[tokio::test]
 async fn a_missing_file_is_an_error() {
     let reply = send(Method::GET, "/src/pages/missing.js", &[("accept", "text/html")]).await;
 
@@ -286,7 +297,14 @@ async fn for_an_unknown_path_browsers_get_the_site_and_programs_an_error() {
 
 #[tokio::test]
 async fn files_outside_the_site_are_not_served() {
-    for path in ["/server/Cargo.toml", "/types.d.ts", "/tsconfig.json", "/src/../server/build.rs", "/src"] {
+    for path in [
+        "/server/Cargo.toml",
+        "/types.d.ts",
+        "/vendor/qr/decode.d.ts",
+        "/tsconfig.json",
+        "/src/../server/build.rs",
+        "/src",
+    ] {
         assert_eq!(get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }

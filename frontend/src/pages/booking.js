@@ -227,7 +227,8 @@ function confirmedView(booking, event, refresh) {
     time && h("p.hint", t("booking.cancellable_until", { time })),
     h(
       "p.actions",
-      booking.tickets?.length && h("a.button", { href: `/me/tickets/${booking.tickets[0].id}` }, t("ticket.show")),
+      booking.tickets?.length &&
+        h("a.button", { href: `/me/tickets/${booking.tickets[0].id}` }, tn("ticket.show", booking.tickets.length)),
       event && iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }),
       cancellable && cancel,
     ),
