@@ -69,6 +69,39 @@ declare namespace Api {
     cancel_reason?: "by_attendee" | "event_cancelled";
     /** Only if money goes or went back. */
     refund?: { state: string; amount: number };
+    /** One for each seat once it is confirmed; replicas of an older version do not say it. */
+    tickets?: Ticket[];
+  }
+
+  interface Ticket {
+    id: number;
+    /** The text of the QR code; null if it is void. */
+    code: string | null;
+    holder_name: string;
+    state: "valid" | "used" | "void";
+    checked_in_at: string | null;
+  }
+
+  /** A ticket as scanners load it. */
+  interface ExpectedTicket {
+    id: number;
+    booking_id: number;
+    /** What the code names. */
+    code_id: string;
+    holder_name: string;
+    state: "valid" | "used" | "void";
+    checked_in_at: string | null;
+  }
+
+  /** A public key that verifies codes (RFC 7517). */
+  interface TicketKey extends JsonWebKey {
+    kid: string;
+  }
+
+  interface DoorLink {
+    id: number;
+    label: string;
+    expires_at: string;
   }
 
   /** Bookings in one currency: what stands, and what was cancelled since. */
@@ -147,6 +180,9 @@ declare namespace Api {
     title?: string;
     detail?: string;
     errors?: { field: string; message: string }[];
+    /** Of a ticket that was checked in before. */
+    checked_in_at?: string;
+    device?: string | null;
   }
 }
 
@@ -173,6 +209,16 @@ interface PageModule {
 /** The class of the element that `h("tag.class")` makes. */
 type TagOf<S> = S extends `${infer Tag}.${string}` ? Tag : S;
 type ElementOf<S> = TagOf<S> extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[TagOf<S>] : HTMLElement;
+
+/** <https://wicg.github.io/shape-detection-api/>, which not every browser has. */
+declare var BarcodeDetector: BarcodeDetectorClass | undefined;
+interface BarcodeDetectorClass {
+  new (options: { formats: "qr_code"[] }): BarcodeDetector;
+  getSupportedFormats(): Promise<readonly string[]>;
+}
+interface BarcodeDetector {
+  detect(source: HTMLVideoElement): Promise<{ rawValue: string }[]>;
+}
 
 /** The part of Stripe.js that `stripe.js` uses. */
 declare function Stripe(

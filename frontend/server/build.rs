@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 mod minify;
 
 /// The parts of `frontend/` that are the site; nothing else there is served.
-const SITE: [&str; 4] = ["index.html", "icon.svg", "style.css", "src"];
+const SITE: [&str; 6] = ["index.html", "icon.svg", "style.css", "service-worker.js", "src", "vendor"];
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
@@ -42,10 +42,12 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the names, in the site, of the files at or under `path`.
+/// Adds the names, in the site, of the files at or under `path`, without declarations of types.
 fn collect(path: &Path, name: &str, files: &mut Vec<String>) -> anyhow::Result<()> {
     if path.is_file() {
-        files.push(name.to_owned());
+        if !name.ends_with(".d.ts") {
+            files.push(name.to_owned());
+        }
         return Ok(());
     }
     for entry in fs::read_dir(path).with_context(|| format!("cannot read {name}"))? {
@@ -61,6 +63,7 @@ fn minified(name: &str, content: &str) -> anyhow::Result<String> {
         Some("js") => script(content).with_context(|| format!("{name} does not parse")),
         Some("json") => texts(content).with_context(|| format!("{name} does not parse")),
         Some("css") => Ok(minify::style_sheet(content)),
+        Some("txt") => Ok(content.to_owned()),
         _ => Ok(minify::markup(content)),
     }
 }

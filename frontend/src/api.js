@@ -49,6 +49,7 @@ export const serverNow = () => Date.now() + (Math.abs(skew) > 2000 ? skew : 0);
  * @property {Record<string, string | number | boolean | null | undefined>} [query]
  * @property {string} [key] the Idempotency-Key, with which the request can be repeated safely
  * @property {AbortSignal} [signal]
+ * @property {string} [token] of a door link, in place of the session
  */
 
 /**
@@ -71,14 +72,15 @@ export const post = (path, body = {}, options = {}) => request("POST", path, { .
  * @param {string} path
  * @param {Record<string, unknown>} query
  * @param {AbortSignal} signal
+ * @param {string} [token]
  * @returns {Promise<any[]>}
  */
-export async function getAllPages(path, query, signal) {
+export async function getAllPages(path, query, signal, token) {
   const items = [];
   let cursor = null;
   do {
     /** @type {Api.Page<any>} */
-    const page = await get(path, { query: { ...query, limit: 100, cursor }, signal });
+    const page = await get(path, { query: { ...query, limit: 100, cursor }, signal, token });
     items.push(...page.items);
     cursor = page.next_cursor;
   } while (cursor);
@@ -92,9 +94,10 @@ export async function getAllPages(path, query, signal) {
  * @returns {Promise<any>}
  */
 export async function request(method, path, options = {}) {
-  if (sessionHint() && !sessionHint(Date.now() + 5000)) await refresh();
+  const hasSession = () => !options.token && sessionHint();
+  if (hasSession() && !sessionHint(Date.now() + 5000)) await refresh();
   let response = await sendWithRetries(method, path, options);
-  if (response.status === 401 && sessionHint() && (await refresh())) {
+  if (response.status === 401 && hasSession() && (await refresh())) {
     response = await sendWithRetries(method, path, options);
   }
   if (!response.ok) throw await ApiError.from(response);
@@ -129,7 +132,7 @@ async function sendWithRetries(method, path, options) {
  * @param {Options} options
  * @returns {Promise<Response>}
  */
-async function send(method, path, { body, query = {}, key, signal }) {
+async function send(method, path, { body, query = {}, key, signal, token }) {
   const url = new URL(path, location.origin);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "" && value !== false)
@@ -138,6 +141,7 @@ async function send(method, path, { body, query = {}, key, signal }) {
   const headers = new Headers({ Accept: "application/json" });
   if (body !== undefined) headers.set("Content-Type", "application/json");
   if (key) headers.set("Idempotency-Key", key);
+  if (token) headers.set("Authorization", `Bearer ${token}`);
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
     const response = await fetch(url, {

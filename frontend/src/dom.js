@@ -114,6 +114,7 @@ const ICONS = {
   download: "M12 3v12M7 10.5l5 5 5-5M4 20h16",
   minus: "M5 12h14",
   pin: "M12 21s-7-6-7-11.5a7 7 0 0 1 14 0C19 15 12 21 12 21M12 7.2a2.4 2.4 0 1 0 0 4.8 2.4 2.4 0 0 0 0-4.8",
+  print: "M7 9V4h10v5M7 17H4v-8h16v8h-3M7 14h10v6H7z",
   search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14M20.5 20.5L16 16",
   share: "M12 15V3.5M8 7l4-4 4 4M6 12H5v9h14v-9h-1",
   stage: "M4 20V10M10 20V4M16 20v-7M22 20H2",
@@ -165,10 +166,14 @@ export function uniqueId() {
  */
 export function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
+    const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, milliseconds);
+    signal.addEventListener("abort", stop);
   });
 }

@@ -18,12 +18,14 @@ const ROUTES = [
   ["/me/account", "settings", "user"],
   ["/me/bookings", "bookings", "user"],
   ["/me/bookings/:id", "booking", "user"],
+  ["/me/tickets/:id", "ticket", "user"],
   ["/me/notifications", "notifications", "user"],
   ["/organizer", "organizer", "organizer"],
   ["/organizer/events/new", "organizer-event", "organizer"],
   ["/organizer/events/:id", "organizer-event", "organizer"],
   ["/organizer/events/:id/bookings", "organizer-bookings", "organizer"],
   ["/admin", "admin", "admin"],
+  ["/scan", "scan"],
 ];
 
 /** @typedef {ReturnType<typeof routeOf>} Route */

@@ -2,6 +2,7 @@
 // responds.
 import { ApiError, apiEvents, get, post, refresh, rememberSession, request, sessionHint } from "./api.js";
 import { chooseLanguage, language, languages } from "./i18n.js";
+import { forgetAll } from "./offline.js";
 
 const USER_KEY = "session.user";
 /** Set when a language was chosen without an account, until a login applies it. */
@@ -110,6 +111,7 @@ export async function logout() {
 export function endSession() {
   rememberSession(null);
   setUser(null);
+  void forgetAll().catch(() => undefined);
 }
 
 apiEvents.addEventListener("signed-out", endSession);

@@ -23,11 +23,11 @@ export const SIZES = [
 /** Shared by the tests of one file. @type {Promise<import("playwright-core").Browser> | undefined} */
 let browser;
 
-function launch() {
+/** @param {...string} more arguments */
+function launch(...more) {
   const args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
   args.push("--disable-background-networking", "--disable-component-update", "--disable-sync");
-  browser ??= chromium.launch({ executablePath: CHROMIUM, args });
-  return browser;
+  return chromium.launch({ executablePath: CHROMIUM, args: [...args, ...more] });
 }
 
 /**
@@ -86,9 +86,27 @@ export class User {
 
   /** @param {import("playwright-core").BrowserContextOptions} [options] */
   static async open(options = {}) {
-    const context = await (
-      await launch()
-    ).newContext({
+    return User.in(await (browser ??= launch()), options);
+  }
+
+  /**
+   * A user with a camera, in a browser of their own.
+   * @param {string} video the file (Y4M) with what the camera sees
+   */
+  static async withCamera(video) {
+    const own = await launch(
+      "--use-fake-ui-for-media-stream",
+      "--use-fake-device-for-media-stream",
+      `--use-file-for-fake-video-capture=${video}`,
+    );
+    const user = await User.in(own);
+    user.close = () => own.close();
+    return user;
+  }
+
+  /** @param {import("playwright-core").Browser} where @param {import("playwright-core").BrowserContextOptions} [options] */
+  static async in(where, options = {}) {
+    const context = await where.newContext({
       baseURL: ORIGIN,
       viewport: WIDE,
       locale: "en-GB",

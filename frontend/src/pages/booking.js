@@ -35,7 +35,14 @@ export async function render(root, { id, signal }) {
     const relevant =
       booking.status === "Pending"
         ? [booking.amount]
-        : [booking.payment_status, booking.cancellable_until, event?.status, event?.starts_at, event?.venue];
+        : [
+            booking.tickets?.length,
+            booking.payment_status,
+            booking.cancellable_until,
+            event?.status,
+            event?.starts_at,
+            event?.venue,
+          ];
     const state = JSON.stringify([booking.status, ...relevant]);
     if (state === drawn) return;
     drawn = state;
@@ -220,6 +227,8 @@ function confirmedView(booking, event, refresh) {
     time && h("p.hint", t("booking.cancellable_until", { time })),
     h(
       "p.actions",
+      booking.tickets?.length &&
+        h("a.button", { href: `/me/tickets/${booking.tickets[0].id}` }, tn("ticket.show", booking.tickets.length)),
       event && iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }),
       cancellable && cancel,
     ),

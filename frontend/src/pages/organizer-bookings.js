@@ -3,6 +3,7 @@ import { get } from "../api.js";
 import { isolated } from "../bidi.js";
 import { salesChart } from "../chart.js";
 import { announce, h, icon, replace } from "../dom.js";
+import { doorSection } from "../door.js";
 import { autoRefresh } from "../fresh.js";
 import { explain, money, number, localZone, shortTime, t, tn, tOr } from "../i18n.js";
 import { alertBox, iconButton, loadPart, moreButton, searchText, setTitle, skeletons, whileBusy } from "../views.js";
@@ -23,6 +24,7 @@ export async function render(root, { id, signal }) {
     h("p", h("a.back", { href: `/organizer/events/${id}` }, "← ", event.title)),
     h("h1", t("attendees.page")),
     figures,
+    event.status === "published" && doorSection(event, signal),
     attendeeList.element,
   );
   /** @returns {Promise<[Api.EventItem, Api.Sales]>} */

@@ -30,6 +30,7 @@ impl Asset {
             Some("json") => "application/json",
             Some("css") => "text/css; charset=utf-8",
             Some("svg") => "image/svg+xml",
+            Some("txt") => "text/plain; charset=utf-8",
             _ => "text/html; charset=utf-8",
         }
     }

@@ -18,9 +18,11 @@ use self::assets::Asset;
 use crate::clients::event_service::EventService;
 
 const EVENT_PAGE: &str = "/events/{id}";
+/// The scanner at the door, which may use the camera.
+const SCAN_PAGE: &str = "/scan";
 
 /// The other pages. `frontend/src/router.js` has the module of each one.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/",
     "/login",
     "/register",
@@ -28,6 +30,7 @@ const PAGES: [&str; 12] = [
     "/me/bookings",
     "/me/bookings/{id}",
     "/me/notifications",
+    "/me/tickets/{id}",
     "/organizer",
     "/organizer/events/new",
     "/organizer/events/{id}",
@@ -45,10 +48,11 @@ const PRELOADED_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js
 pub fn router(provider: Provider, events: EventService) -> Router {
     let headers = security_headers::security_headers(provider);
     let pages = PAGES.iter().fold(Router::new(), |router, page| router.route(page, get(static_page)));
-    let with_slash = PAGES.iter().chain([&EVENT_PAGE]).filter(|page| **page != "/");
+    let with_slash = PAGES.iter().chain([&EVENT_PAGE, &SCAN_PAGE]).filter(|page| **page != "/");
     with_slash
         .fold(pages, |router, page| router.route(&format!("{page}/"), get(redirect_without_slash)))
         .route(EVENT_PAGE, get(event_page))
+        .route(SCAN_PAGE, get(scan_page))
         .route("/favicon.ico", get(favicon))
         .route("/{*path}", get(file))
         .with_state(events)
@@ -60,6 +64,10 @@ pub fn router(provider: Provider, events: EventService) -> Router {
 
 async fn static_page(headers: HeaderMap) -> Response {
     page(StatusCode::OK, &headers)
+}
+
+async fn scan_page(headers: HeaderMap) -> Response {
+    security_headers::with_camera(page(StatusCode::OK, &headers))
 }
 
 /// The status tells search engines and link previews whether the event exists.

@@ -6,13 +6,12 @@ use axum::{
 };
 use contracts::payment::Provider;
 
-const HEADERS: [(HeaderName, &str); 5] = [
+/// The rest of the permissions, which no page has.
+const NO_PERMISSIONS: &str = "geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()";
+
+const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
-    (
-        HeaderName::from_static("permissions-policy"),
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()",
-    ),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
@@ -40,7 +39,20 @@ pub fn security_headers(provider: Provider) -> HeaderMap {
     fixed.into_iter().chain([(header::CONTENT_SECURITY_POLICY, policy)]).collect()
 }
 
+/// Marks the response of a page that may use the camera.
+#[derive(Clone, Copy)]
+struct Camera;
+
+/// The same response, for a page that may use the camera.
+pub fn with_camera(mut response: Response) -> Response {
+    response.extensions_mut().insert(Camera);
+    response
+}
+
 pub fn add_headers(mut response: Response, headers: HeaderMap) -> Response {
+    let camera = if response.extensions().get::<Camera>().is_some() { "(self)" } else { "()" };
+    let permissions = HeaderValue::try_from(format!("camera={camera}, {NO_PERMISSIONS}")).expect("visible ASCII");
     response.headers_mut().extend(headers);
+    response.headers_mut().insert(HeaderName::from_static("permissions-policy"), permissions);
     response
 }
