@@ -127,7 +127,8 @@ pub async fn control(client: Client, settings: Settings, health: Health) {
     let listed = store.clone();
     let mapper = move |secret: PartialObjectMeta<DynamicObject>| platforms_of_secret(&secret, &store);
     controller = controller.watches_with(secrets, Kind::Secret.resource(), watcher::Config::default(), mapper);
-    let operator = Operator::new(client, Arc::new(NetworkServers), settings, Clock::system(), Some(recorder));
+    let servers = Arc::new(NetworkServers::default());
+    let operator = Operator::new(client, servers, settings, Clock::system(), Some(recorder));
     let reconciling = controller.run(reconcile, error_policy, Arc::new(operator)).for_each(|result| {
         match result {
             Err(controller::Error::QueueError(error)) => health.watch_failed(&error.to_string()),
