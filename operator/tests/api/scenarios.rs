@@ -1061,6 +1061,52 @@ async fn an_error_of_the_api_server_that_stays_is_named_with_its_object() {
 }
 
 #[tokio::test]
+async fn an_error_whose_addresses_and_times_change_is_written_once() {
+    let mut cluster = Cluster::given(Scenario::Fresh).await;
+    let failure = |attempt: u8| {
+        ServerFailure::Refused(format!("PostgreSQL at 10.0.0.{attempt}:5432 broke off: no answer within {attempt}.5s"))
+    };
+    cluster.fail("postgres", Some(failure(1)));
+    cluster.converge().await;
+    cluster.api.take_writes();
+
+    for attempt in 2..5 {
+        cluster.fail("postgres", Some(failure(attempt)));
+        cluster.reconcile().await.unwrap();
+    }
+
+    assert_eq!(cluster.api.take_writes(), Vec::<String>::new());
+    for type_ in ["DependenciesReady", "SchemaCurrent", "Degraded"] {
+        assert!(cluster.condition(type_).2.contains(&failure(1).to_string()), "{:?}", cluster.condition(type_));
+    }
+    let another = ServerFailure::Refused("PostgreSQL at 10.0.0.1:5432: its disk is full".to_owned());
+    cluster.fail("postgres", Some(another.clone()));
+    cluster.reconcile().await.unwrap();
+    assert!(cluster.condition("Degraded").2.contains(&another.to_string()));
+}
+
+#[tokio::test]
+async fn a_refusal_whose_times_change_is_written_once() {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    let refuse = |attempt: u8| {
+        let message = format!("admission webhook \"limits\" denied the request: overloaded at 17:00:0{attempt}");
+        cluster.api.deny(Some(("patch ingresses", 403, message.as_str())));
+    };
+    cluster.specify(|spec| *spec = json!({"exposure": {"className": "nginx"}}));
+    refuse(1);
+    cluster.reconcile().await.unwrap_err();
+    assert!(cluster.condition("Degraded").2.contains("overloaded at 17:00:01"));
+    cluster.api.take_writes();
+
+    for attempt in 2..5 {
+        refuse(attempt);
+        cluster.reconcile().await.unwrap_err();
+    }
+
+    assert_eq!(cluster.api.take_writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_kind_that_the_cluster_does_not_know_is_named() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
 
