@@ -100,9 +100,14 @@ impl Applier {
         if resource.kind == Kind::Deployment && resource.object["spec"].get("replicas").is_none() {
             self.hand_over_replicas(identity, resource, &live).await?;
         }
-        let restored = live["metadata"]["annotations"][HASH_ANNOTATION] == resource.hash();
+        let is_current = live["metadata"]["annotations"][HASH_ANNOTATION] == resource.hash();
         self.patch(identity, resource, true, cluster).await?;
-        Ok(if restored { Outcome::Restored } else { Outcome::Updated })
+        Ok(match cluster.get(resource.kind, &resource.name).map(fingerprint) {
+            // It differs only in what the API server makes of it, which an operator that has just started does not know.
+            Some(answer) if answer == applied.fingerprint => Outcome::Unchanged,
+            _ if is_current => Outcome::Restored,
+            _ => Outcome::Updated,
+        })
     }
 
     async fn patch(

@@ -450,6 +450,21 @@ async fn what_somebody_deletes_or_changes_is_restored_with_an_event() {
 }
 
 #[tokio::test]
+async fn what_a_webhook_makes_of_an_object_is_not_restored_after_a_restart() {
+    let mut cluster = Cluster::given(Scenario::Fresh).await;
+    cluster.api.mirror_images();
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    cluster.api.take_events();
+
+    cluster.restart_operator();
+    cluster.converge().await;
+
+    assert_eq!(cluster.api.take_events(), Vec::<String>::new());
+    assert!(cluster.is_ready());
+}
+
+#[tokio::test]
 async fn undesired_objects_are_pruned() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.put(
