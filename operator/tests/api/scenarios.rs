@@ -1122,6 +1122,25 @@ async fn a_refusal_whose_times_change_is_written_once() {
 }
 
 #[tokio::test]
+async fn failures_of_a_platform_that_is_gone_do_not_count_for_its_successor() {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    let platform = cluster.api.get("eventplatforms", "demo").unwrap();
+    cluster.api.deny(Some(("get deployments", 500, "etcdserver: request timed out")));
+    for _ in 0..6 {
+        cluster.reconcile().await.unwrap_err();
+    }
+    assert_eq!(cluster.condition("Degraded").1, "ApiUnavailable");
+    cluster.delete_platform();
+    cluster.forget_platform();
+
+    let new = json!({"apiVersion": platform["apiVersion"], "kind": platform["kind"], "metadata": {"name": "demo"}, "spec": {}});
+    cluster.api.put("eventplatforms", new);
+    cluster.reconcile().await.unwrap_err();
+
+    assert_eq!(cluster.condition("Degraded").1, "");
+}
+
+#[tokio::test]
 async fn a_kind_that_the_cluster_does_not_know_is_named() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
 
