@@ -50,8 +50,8 @@ pub struct Applier {
     applied: Mutex<HashMap<Key, Applied>>,
 }
 
-/// The uid of the platform, and kind and name of the object.
-type Key = (String, Kind, String);
+/// The platform, and kind and name of the object.
+type Key = (Identity, Kind, String);
 
 /// The hash of what was applied, and the fingerprint of the answer. While both are the same, applying again would change
 /// nothing, even where the API server normalized what it was sent.
@@ -68,6 +68,11 @@ impl Applier {
 
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Forgets what was applied for a platform that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.applied().retain(|(platform, ..), _| platform.namespace != namespace || platform.name != name);
     }
 
     /// Brings an object to its desired state.
@@ -100,9 +105,14 @@ impl Applier {
         if resource.kind == Kind::Deployment && resource.object["spec"].get("replicas").is_none() {
             self.hand_over_replicas(identity, resource, &live).await?;
         }
-        let restored = live["metadata"]["annotations"][HASH_ANNOTATION] == resource.hash();
+        let is_current = live["metadata"]["annotations"][HASH_ANNOTATION] == resource.hash();
         self.patch(identity, resource, true, cluster).await?;
-        Ok(if restored { Outcome::Restored } else { Outcome::Updated })
+        Ok(match cluster.get(resource.kind, &resource.name).map(fingerprint) {
+            // It differs only in what the API server makes of it, which an operator that has just started does not know.
+            Some(answer) if answer == applied.fingerprint => Outcome::Unchanged,
+            _ if is_current => Outcome::Restored,
+            _ => Outcome::Updated,
+        })
     }
 
     async fn patch(
@@ -227,7 +237,7 @@ impl Applier {
         live: &Value,
         params: DeleteParams,
     ) -> Result<()> {
-        self.applied().remove(&(identity.uid.clone(), kind, name.to_owned()));
+        self.applied().remove(&(identity.clone(), kind, name.to_owned()));
         delete(&self.api(identity, kind), kind.name(), live, params).await
     }
 
@@ -363,7 +373,7 @@ fn manages_replicas(live: &Value, manager: &str) -> bool {
 }
 
 fn key(identity: &Identity, resource: &Resource) -> Key {
-    (identity.uid.clone(), resource.kind, resource.name.clone())
+    (identity.clone(), resource.kind, resource.name.clone())
 }
 
 impl Applied {

@@ -66,7 +66,7 @@ pub async fn reconcile(guarded: Arc<GuardedPlatform>, operator: Arc<Operator>) -
         }
     };
     let Some(identity) = identity(platform).filter(|_| platform.metadata.deletion_timestamp.is_none()) else {
-        operator.failures().remove(&key(platform));
+        operator.forget(&platform.namespace().unwrap_or_default(), &platform.name_any());
         // The garbage collector deletes what a platform owns.
         return Ok(Action::await_change());
     };
@@ -109,7 +109,11 @@ pub fn identity(platform: &EventPlatform) -> Option<Identity> {
 }
 
 fn key(platform: &impl ResourceExt) -> String {
-    format!("{}/{}", platform.namespace().unwrap_or_default(), platform.name_any())
+    key_of(&platform.namespace().unwrap_or_default(), &platform.name_any())
+}
+
+fn key_of(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
 }
 
 fn observe(result: &Result<()>, duration: Duration) {
@@ -133,6 +137,12 @@ impl Operator {
         recorder: Option<Recorder>,
     ) -> Self {
         Self { applier: Applier::new(client), servers, settings, clock, recorder, failures: Mutex::default() }
+    }
+
+    /// Forgets a platform that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.failures().remove(&key_of(namespace, name));
+        self.applier.forget(namespace, name);
     }
 
     fn client(&self) -> &Client {

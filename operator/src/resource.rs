@@ -123,7 +123,7 @@ impl Kind {
 }
 
 /// What the labels and owner references of a platform's objects need.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Identity {
     pub name: String,
     pub namespace: String,

@@ -127,9 +127,14 @@ pub async fn control(client: Client, settings: Settings, health: Health) {
     let listed = store.clone();
     let mapper = move |secret: PartialObjectMeta<DynamicObject>| platforms_of_secret(&secret, &store);
     controller = controller.watches_with(secrets, Kind::Secret.resource(), watcher::Config::default(), mapper);
-    let operator = Operator::new(client, Arc::new(NetworkServers), settings, Clock::system(), Some(recorder));
-    let reconciling = controller.run(reconcile, error_policy, Arc::new(operator)).for_each(|result| {
+    let servers = Arc::new(NetworkServers::default());
+    let operator = Arc::new(Operator::new(client, servers, settings, Clock::system(), Some(recorder)));
+    let reconciling = controller.run(reconcile, error_policy, operator.clone()).for_each(|result| {
         match result {
+            // Nothing tells of the deletion itself, but the end of its objects and the next resync come to this.
+            Err(controller::Error::ObjectNotFound(gone)) => {
+                operator.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+            }
             Err(controller::Error::QueueError(error)) => health.watch_failed(&error.to_string()),
             Err(error) => tracing::debug!(%error, "reconcile"),
             Ok(_) => {}

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use eventplatform_operator::{
     program::Program,
@@ -11,6 +14,7 @@ use eventplatform_operator::{
 use platform::config::Secret;
 use sqlx::{Connection, PgConnection};
 use testing::server;
+use tokio::net::TcpListener;
 use url::Url;
 
 /// A platform on the PostgreSQL of the tests, with a prefix of its own.
@@ -44,7 +48,7 @@ impl Shared {
     }
 
     async fn prepare(&self) -> Result<Prepared, ServerFailure> {
-        NetworkServers.postgres(&self.target).await
+        NetworkServers::default().postgres(&self.target).await
     }
 
     async fn execute(&mut self, statement: &str) {
@@ -162,11 +166,11 @@ async fn a_virtual_host_belongs_to_the_first_platform_that_marks_it() {
         owner: owner.map(str::to_owned),
     };
     let one = target(Some("EventPlatform shop/demo 1"));
-    NetworkServers.rabbitmq(&one).await.unwrap();
+    NetworkServers::default().rabbitmq(&one).await.unwrap();
 
-    NetworkServers.rabbitmq(&one).await.unwrap();
-    NetworkServers.rabbitmq(&target(None)).await.unwrap();
-    let refused = NetworkServers.rabbitmq(&target(Some("EventPlatform shop-eu/demo 2"))).await.unwrap_err();
+    NetworkServers::default().rabbitmq(&one).await.unwrap();
+    NetworkServers::default().rabbitmq(&target(None)).await.unwrap();
+    let refused = NetworkServers::default().rabbitmq(&target(Some("EventPlatform shop-eu/demo 2"))).await.unwrap_err();
 
     assert_eq!(refused.reason(), "NameTaken");
     assert!(refused.to_string().contains("belongs to another platform"), "{refused}");
@@ -178,7 +182,23 @@ async fn a_missing_virtual_host_is_named_with_the_command_that_creates_it() {
     url.set_path("/shop.missing");
     let target = RabbitmqTarget { url: Secret::new(url.to_string()), tls: None, owner: None };
 
-    let refused = NetworkServers.rabbitmq(&target).await.unwrap_err();
+    let refused = NetworkServers::default().rabbitmq(&target).await.unwrap_err();
 
     assert!(refused.to_string().contains("rabbitmqctl add_vhost shop.missing"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_keeps_only_the_first_reconcile_waiting() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("amqp://a:b@{}/%2f", silent.local_addr().unwrap());
+    let target = RabbitmqTarget { url: Secret::new(url), tls: None, owner: None };
+    let servers = NetworkServers::default();
+    servers.rabbitmq(&target).await.unwrap_err();
+
+    let again = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(servers.rabbitmq(&target).await.unwrap_err().reason(), "Unreachable");
+    }
+
+    assert!(again.elapsed() < Duration::from_secs(4), "{:?}", again.elapsed());
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything is idempotent. [`Servers`] is a trait because tests replace the servers.
 
+mod inquiry;
 mod mongodb;
 mod postgres;
 mod rabbitmq;
@@ -12,6 +13,7 @@ use ::mongodb as driver;
 use futures::future::BoxFuture;
 use platform::config::Secret;
 
+use self::inquiry::Inquiries;
 use crate::program::Program;
 
 /// Time limit for all work on one server.
@@ -20,7 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(15);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A program's user and database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Account {
     pub program: Program,
     pub user: String,
@@ -29,14 +31,14 @@ pub struct Account {
 }
 
 /// How the certificate of an encrypted connection is verified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsTarget {
     /// A CA certificate in PEM. Default: the public authorities.
     pub authority: Option<String>,
 }
 
 /// A PostgreSQL server and the accounts on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PostgresTarget {
     pub host: String,
     pub port: u16,
@@ -50,7 +52,7 @@ pub struct PostgresTarget {
 }
 
 /// A MongoDB replica set and the accounts on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MongodbTarget {
     /// The members as `host:port`.
     pub hosts: Vec<String>,
@@ -68,7 +70,7 @@ pub struct MongodbTarget {
 }
 
 /// A RabbitMQ broker. Its definitions hold its users.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RabbitmqTarget {
     pub url: Secret,
     pub tls: Option<TlsTarget>,
@@ -133,33 +135,33 @@ pub trait Servers: Send + Sync {
 }
 
 /// The real servers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NetworkServers;
+pub struct NetworkServers {
+    postgres: Inquiries<PostgresTarget, Prepared>,
+    mongodb: Inquiries<MongodbTarget, Prepared>,
+    rabbitmq: Inquiries<RabbitmqTarget, ()>,
+}
 
-impl Servers for NetworkServers {
-    fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
-        Box::pin(bounded("PostgreSQL", postgres::prepare(target.clone())))
-    }
-
-    fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
-        Box::pin(bounded("MongoDB", mongodb::prepare(target.clone())))
-    }
-
-    fn rabbitmq<'a>(&'a self, target: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
-        Box::pin(bounded("RabbitMQ", rabbitmq::check(target.clone())))
+impl Default for NetworkServers {
+    fn default() -> Self {
+        Self {
+            postgres: Inquiries::new("PostgreSQL"),
+            mongodb: Inquiries::new("MongoDB"),
+            rabbitmq: Inquiries::new("RabbitMQ"),
+        }
     }
 }
 
-/// Runs `work` in its own task: a driver's futures must not be dropped midway.
-async fn bounded<T, F>(server: &str, work: F) -> Result<T, ServerFailure>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, ServerFailure>> + Send + 'static,
-{
-    match tokio::time::timeout(TIMEOUT, tokio::spawn(work)).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(ServerFailure::Refused(format!("preparing {server} failed: {error}"))),
-        Err(_) => Err(ServerFailure::Unreachable(format!("{server} did not answer within {} s", TIMEOUT.as_secs()))),
+impl Servers for NetworkServers {
+    fn postgres<'a>(&'a self, target: &'a PostgresTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
+        Box::pin(self.postgres.ask(target, postgres::prepare))
+    }
+
+    fn mongodb<'a>(&'a self, target: &'a MongodbTarget) -> BoxFuture<'a, Result<Prepared, ServerFailure>> {
+        Box::pin(self.mongodb.ask(target, mongodb::prepare))
+    }
+
+    fn rabbitmq<'a>(&'a self, target: &'a RabbitmqTarget) -> BoxFuture<'a, Result<(), ServerFailure>> {
+        Box::pin(self.rabbitmq.ask(target, rabbitmq::check))
     }
 }
 

@@ -148,12 +148,13 @@ impl Stages<'_> {
                 (Ok(_), None) => continue,
                 (Ok(_), Some(progress)) => ("Starting", progress),
                 (Err(failure), progress) => {
+                    let text = self.report.steady(failure.to_string());
                     if !matches!(failure, ServerFailure::Unreachable(_) | ServerFailure::NotReady(_)) {
-                        self.report.degraded.push((failure.reason().to_owned(), failure.to_string()));
+                        self.report.degraded.push((failure.reason().to_owned(), text.clone()));
                     }
                     let starting = progress.is_some() && matches!(failure, ServerFailure::Unreachable(_));
                     let reason = if starting { "Starting" } else { failure.reason() };
-                    (reason, progress.unwrap_or_else(|| failure.to_string()))
+                    (reason, progress.unwrap_or(text))
                 }
             };
             first_reason.get_or_insert(reason);

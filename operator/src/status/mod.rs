@@ -1,6 +1,7 @@
 //! The status: conditions with a reason and a message for people. Pure. It is written only when it differs.
 
 mod programs;
+mod steady;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -59,6 +60,8 @@ pub struct Report {
     pub dependencies: Vec<DependencyStatus>,
     /// Kind and name of the objects that somebody else changed or deleted, and that were restored.
     pub restored: Vec<String>,
+    /// What the conditions said of the same generation.
+    said: Vec<String>,
 }
 
 impl Report {
@@ -71,6 +74,8 @@ impl Report {
                 |known| Verdict { status: known.status, reason: known.reason.clone(), message: known.message.clone() },
             )
         };
+        let same = previous.filter(|status| status.observed_generation == generation);
+        let said = same.into_iter().flat_map(|status| &status.conditions);
         Self {
             generation,
             version: previous.and_then(|status| status.version.clone()),
@@ -85,11 +90,19 @@ impl Report {
             services: previous.map(|status| status.services.clone()).unwrap_or_default(),
             dependencies: previous.map(|status| status.dependencies.clone()).unwrap_or_default(),
             restored: Vec::new(),
+            said: said.map(|condition| condition.message.clone()).collect(),
         }
     }
 
     pub fn degrade(&mut self, error: &Error) {
-        self.degraded.push((error.reason().to_owned(), error.to_string()));
+        self.degraded.push((error.reason().to_owned(), self.steady(error.to_string())));
+    }
+
+    /// A text of somebody else, as the status has it if only addresses, times or ids in it differ. Writing the status
+    /// triggers the next reconcile: with another text each time, there would be no end of that.
+    pub fn steady(&self, text: String) -> String {
+        let said = self.said.iter().find_map(|said| steady::same_part(&text, said)).map(str::to_owned);
+        said.unwrap_or(text)
     }
 
     /// Whether everything is as specified.

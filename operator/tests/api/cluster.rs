@@ -148,6 +148,11 @@ impl Cluster {
         self.operator = operator(&self.api, &self.servers, &self.clock);
     }
 
+    /// Tells the operator that the platform is gone.
+    pub(crate) fn forget_platform(&self) {
+        self.operator.forget("shop", "demo");
+    }
+
     /// One reconcile.
     pub(crate) async fn reconcile(&self) -> Result<Action, Error> {
         let platform = Arc::new(DeserializeGuard(Ok(self.platform())));

@@ -470,6 +470,21 @@ async fn what_somebody_deletes_or_changes_is_restored_with_an_event() {
 }
 
 #[tokio::test]
+async fn what_a_webhook_makes_of_an_object_is_not_restored_after_a_restart() {
+    let mut cluster = Cluster::given(Scenario::Fresh).await;
+    cluster.api.mirror_images();
+    cluster.converge().await;
+    assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+    cluster.api.take_events();
+
+    cluster.restart_operator();
+    cluster.converge().await;
+
+    assert_eq!(cluster.api.take_events(), Vec::<String>::new());
+    assert!(cluster.is_ready());
+}
+
+#[tokio::test]
 async fn undesired_objects_are_pruned() {
     let mut cluster = Cluster::given(Scenario::Ready).await;
     cluster.api.put(
@@ -1078,6 +1093,71 @@ async fn an_error_of_the_api_server_that_stays_is_named_with_its_object() {
     cluster.api.deny(None);
     cluster.reconcile().await.unwrap();
     assert!(cluster.is_ready(), "{:?}", cluster.condition("Ready"));
+}
+
+#[tokio::test]
+async fn an_error_whose_addresses_and_times_change_is_written_once() {
+    let mut cluster = Cluster::given(Scenario::Fresh).await;
+    let failure = |attempt: u8| {
+        ServerFailure::Refused(format!("PostgreSQL at 10.0.0.{attempt}:5432 broke off: no answer within {attempt}.5s"))
+    };
+    cluster.fail("postgres", Some(failure(1)));
+    cluster.converge().await;
+    cluster.api.take_writes();
+
+    for attempt in 2..5 {
+        cluster.fail("postgres", Some(failure(attempt)));
+        cluster.reconcile().await.unwrap();
+    }
+
+    assert_eq!(cluster.api.take_writes(), Vec::<String>::new());
+    for type_ in ["DependenciesReady", "SchemaCurrent", "Degraded"] {
+        assert!(cluster.condition(type_).2.contains(&failure(1).to_string()), "{:?}", cluster.condition(type_));
+    }
+    let another = ServerFailure::Refused("PostgreSQL at 10.0.0.1:5432: its disk is full".to_owned());
+    cluster.fail("postgres", Some(another.clone()));
+    cluster.reconcile().await.unwrap();
+    assert!(cluster.condition("Degraded").2.contains(&another.to_string()));
+}
+
+#[tokio::test]
+async fn a_refusal_whose_times_change_is_written_once() {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    let refuse = |attempt: u8| {
+        let message = format!("admission webhook \"limits\" denied the request: overloaded at 17:00:0{attempt}");
+        cluster.api.deny(Some(("patch ingresses", 403, message.as_str())));
+    };
+    cluster.specify(|spec| *spec = json!({"exposure": {"className": "nginx"}}));
+    refuse(1);
+    cluster.reconcile().await.unwrap_err();
+    assert!(cluster.condition("Degraded").2.contains("overloaded at 17:00:01"));
+    cluster.api.take_writes();
+
+    for attempt in 2..5 {
+        refuse(attempt);
+        cluster.reconcile().await.unwrap_err();
+    }
+
+    assert_eq!(cluster.api.take_writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn failures_of_a_platform_that_is_gone_do_not_count_for_its_successor() {
+    let cluster = Cluster::given(Scenario::Ready).await;
+    let platform = cluster.api.get("eventplatforms", "demo").unwrap();
+    cluster.api.deny(Some(("get deployments", 500, "etcdserver: request timed out")));
+    for _ in 0..6 {
+        cluster.reconcile().await.unwrap_err();
+    }
+    assert_eq!(cluster.condition("Degraded").1, "ApiUnavailable");
+    cluster.delete_platform();
+    cluster.forget_platform();
+
+    let new = json!({"apiVersion": platform["apiVersion"], "kind": platform["kind"], "metadata": {"name": "demo"}, "spec": {}});
+    cluster.api.put("eventplatforms", new);
+    cluster.reconcile().await.unwrap_err();
+
+    assert_eq!(cluster.condition("Degraded").1, "");
 }
 
 #[tokio::test]

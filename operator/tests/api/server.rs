@@ -47,6 +47,8 @@ struct State {
     denied: Option<(String, u16, String)>,
     /// Whether volumes can be expanded.
     rigid: bool,
+    /// Whether a webhook makes Deployments pull their images from a mirror.
+    mirrored: bool,
     /// The Secret that somebody else writes just before the operator.
     contended: Option<String>,
 }
@@ -118,6 +120,11 @@ impl ApiServer {
     /// Makes the storage class of the volumes one that cannot expand them.
     pub(crate) fn forbid_expansion(&self) {
         self.state.lock().unwrap().rigid = true;
+    }
+
+    /// Installs a webhook that makes Deployments pull their images from a mirror.
+    pub(crate) fn mirror_images(&self) {
+        self.state.lock().unwrap().mirrored = true;
     }
 
     /// Makes somebody else write a Secret just before the operator's next write to it.
@@ -337,6 +344,9 @@ impl State {
     fn store(&mut self, key: Key, mut object: Value, written: Option<((String, Operation), Value)>) -> Value {
         let before = self.objects.get(&key).cloned();
         default(&key.0, &mut object);
+        if self.mirrored && key.0 == "deployments" {
+            mirror(&mut object);
+        }
         let mut managers = before.as_ref().map(|stored| stored.managers.clone()).unwrap_or_default();
         managers.extend(written);
         for fields in managers.values_mut() {
@@ -401,6 +411,15 @@ fn content(object: &Value) -> Value {
         object["metadata"].as_object_mut().map(|metadata| metadata.remove(own));
     }
     object
+}
+
+/// Makes a Deployment pull its image from a mirror.
+fn mirror(deployment: &mut Value) {
+    let image = &mut deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+    let name = image.as_str().unwrap();
+    if !name.starts_with("mirror.example.org/") {
+        *image = json!(format!("mirror.example.org/{name}"));
+    }
 }
 
 /// Some of what an API server makes of an object: defaults, canonical amounts, nothing empty.
