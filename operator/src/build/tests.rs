@@ -487,7 +487,7 @@ fn a_route_attaches_to_its_gateway() {
     let route = find(&plan, Kind::HttpRoute, "demo");
 
     assert_eq!(route["spec"]["parentRefs"][0]["namespace"], "infra");
-    assert_eq!(route["spec"]["rules"].as_array().unwrap().len(), 6);
+    assert_eq!(route["spec"]["rules"].as_array().unwrap().len(), 7);
     assert!(!has(&plan, Kind::Ingress, "demo"));
 }
 

@@ -818,7 +818,7 @@ async fn what_outlives_a_platform_is_not_pruned_by_argo_cd() {
     let credentials = cluster.api.list("secrets").into_iter();
     let credentials = credentials.filter(|secret| secret["metadata"].get("ownerReferences").is_none());
     let kept: Vec<_> = credentials.chain(cluster.api.list("persistentvolumeclaims")).collect();
-    assert_eq!(kept.len(), 8 + 3);
+    assert_eq!(kept.len(), 9 + 3);
     for object in kept {
         let annotations = &object["metadata"]["annotations"];
         assert_eq!(annotations["argocd.argoproj.io/sync-options"], "Prune=false,Delete=false", "{object:#}");
