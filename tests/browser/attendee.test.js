@@ -33,7 +33,7 @@ journey("a visitor registers, finds an event, books, pays and is notified @ingre
   await user.payWith("Payment succeeds");
 
   await user.waitForText("You’re in!");
-  await user.waitForText("Give your name or booking number at the door.");
+  await user.waitForText("Show your ticket’s QR code at the door.");
   const number = new URL(page.url()).pathname.split("/").pop();
   await page
     .getByRole("definition")

@@ -188,7 +188,7 @@ browserTest("a camera reads a ticket from another screen", async (organizer) => 
   await staff.waitForText("1 of 1 checked in");
   // The ticket stays in front of the camera, and is not scanned again.
   await staff.page.getByLabel("Find a ticket").fill("Ada");
-  await staff.waitForText(/^Checked in /);
+  await staff.waitForText(/^Checked in: /);
   await expectVerdict(staff, "Welcome");
   assert.deepEqual(staff.errors, []);
   for (const user of [attendee, staff]) await user.close();

@@ -126,8 +126,8 @@ function holderForm({ id, holder_name: value }, refresh) {
     submit: t("ticket.rename"),
     onSubmit: async () => {
       await request("PATCH", `/tickets/${id}`, { body: { holder_name: name.control.value } });
-      toast(t("ticket.renamed"));
       await refresh();
+      toast(t("ticket.renamed"));
     },
   });
   return h("details", h("summary", t("ticket.change_holder")), element);
