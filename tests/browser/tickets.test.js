@@ -234,7 +234,7 @@ browserTest("door staff need no account, and go on without a network", async (or
   await organizer.waitForText("3 of 3 checked in");
   await organizer.button("Revoke North door").click();
   await organizer.page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
-  await organizer.page.getByText("North door").waitFor({ state: "detached" });
+  await organizer.page.getByText("North door", { exact: true }).waitFor({ state: "detached" });
   await scan(staff, codes[0], "We couldn’t check this ticket.");
   await staff.waitForAlert("This link has expired or was revoked.");
   assert.deepEqual(staff.errors, []);

@@ -23,11 +23,19 @@ export const SIZES = [
 /** Shared by the tests of one file. @type {Promise<import("playwright-core").Browser> | undefined} */
 let browser;
 
+/**
+ * Every browser of this file: one that a failed test left open would keep the run from ending.
+ * @type {import("playwright-core").Browser[]}
+ */
+const launched = [];
+
 /** @param {...string} more arguments */
-function launch(...more) {
+async function launch(...more) {
   const args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
   args.push("--disable-background-networking", "--disable-component-update", "--disable-sync");
-  return chromium.launch({ executablePath: CHROMIUM, args: [...args, ...more] });
+  const started = await chromium.launch({ executablePath: CHROMIUM, args: [...args, ...more] });
+  launched.push(started);
+  return started;
 }
 
 /**
@@ -61,9 +69,9 @@ export function journey(name, body) {
   for (const [size, viewport] of SIZES) browserTest(`${name} ${size}`, (user) => body(user, viewport), { viewport });
 }
 
-/** Closes the browser of the tests of this file. */
+/** Closes the browsers of the tests of this file. */
 export async function closeBrowser() {
-  await (await browser)?.close();
+  await Promise.all(launched.map((started) => started.close()));
 }
 
 let users = 0;
