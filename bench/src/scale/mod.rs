@@ -1,7 +1,7 @@
 //! `bench scale`: which limit comes first at which rate, and how long a booking takes there, from what `bench` measured.
 //!
 //! A booking here is a paid one: `POST /bookings` and `POST /payments`, without the time of the person between them and
-//! of the payment company.
+//! of the payment provider.
 //!
 //! - [`constants`]: what a booking costs; [`model`]: limits and queues of the platform
 //! - [`queueing`]: the simulation, which knows nothing of bookings

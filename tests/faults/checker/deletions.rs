@@ -1,6 +1,6 @@
 //! Invariant 15: nothing is left of whoever deleted their account, and all they had booked is given back.
 //!
-//! The gateway's tables are searched too. They stand for the payment company's, and booking-service tells it nothing of
+//! The gateway's tables are searched too. They stand for the payment provider's, and booking-service tells it nothing of
 //! the person: a name there would have come from us.
 
 use std::collections::HashSet;

@@ -21,7 +21,7 @@ pub enum Program {
     Booking,
     /// notification-service.
     Notification,
-    /// The payment company's stand-in.
+    /// The payment provider's stand-in.
     MockGateway,
     /// The static site's server.
     Frontend,

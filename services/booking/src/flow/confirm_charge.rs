@@ -30,7 +30,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
             if matches!(&failure, GatewayFailure::Refused { parameter, .. }
                 if parameter.as_deref() == Some("payment_method"))
             {
-                run.failure = (PAYMENT_METHOD_INVALID, "the payment company does not know this method".to_owned());
+                run.failure = (PAYMENT_METHOD_INVALID, "the payment provider does not know this method".to_owned());
             }
             Ok(run.learned(|known| known.charge = Charge::Unknown))
         }

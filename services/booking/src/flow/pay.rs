@@ -121,7 +121,7 @@ async fn start<'a>(
     let mut run = Run::for_request(state, record, Some(reply));
     run.known.charge = Charge::Unconfirmed;
     if charge.is_none() {
-        run.failure = (failure, "the payment company did not take the payment".to_owned());
+        run.failure = (failure, "the payment provider did not take the payment".to_owned());
     }
     Ok(Some(run))
 }
