@@ -98,13 +98,10 @@ impl AccessKeys {
             return Ok(key);
         }
         let Some(source) = &self.inner.source else { return Err(invalid_token()) };
-        // Without any key, nobody can be served before a fetch has ended.
-        let first_key = self.is_empty().await;
-        if first_key && let Some(until) = source.paused_until() {
-            tokio::time::sleep_until(until).await;
-        }
-        if let Some(running) = self.fetch_unless_paused(source) {
-            running.wait(if first_key { FETCH_TIMEOUT } else { WAIT }).await;
+        if self.is_empty().await {
+            self.wait_for_first_key(source).await;
+        } else if let Some(running) = self.fetch_unless_paused(source) {
+            running.wait(WAIT).await;
         }
         if let Some(key) = self.get(kid).await {
             return Ok(key);
@@ -114,6 +111,23 @@ impl AccessKeys {
             return Err(ApiError::unavailable("keys_unavailable", detail, anyhow!("no key was fetched yet")));
         }
         Err(invalid_token())
+    }
+
+    /// Waits for a fetch, because nobody can be served before one has succeeded. One that was under way already may have
+    /// found no user-service when it began, so the next one is waited for too.
+    async fn wait_for_first_key(&self, source: &Source) {
+        let began = Instant::now();
+        loop {
+            if let Some(until) = source.paused_until() {
+                tokio::time::sleep_until(until).await;
+            }
+            let Some(running) = self.fetch_unless_paused(source) else { return };
+            let since = running.since;
+            running.wait(FETCH_TIMEOUT).await;
+            if since >= began || !self.is_empty().await {
+                return;
+            }
+        }
     }
 
     /// Starts to fetch the keys now and every minute. A failed fetch keeps the known keys.
@@ -243,7 +257,8 @@ mod tests {
                 match then {
                     _ if fetch < answers => Json(json!({ "keys": [key] })).into_response(),
                     Then::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-                    Then::IsSilent => std::future::pending().await,
+                    Then::AnswersLater if fetch > 0 => Json(json!({ "keys": [key] })).into_response(),
+                    Then::IsSilent | Then::AnswersLater => std::future::pending().await,
                 }
             }
         };
@@ -257,6 +272,8 @@ mod tests {
     enum Then {
         Fails,
         IsSilent,
+        /// Silent once.
+        AnswersLater,
     }
 
     /// As if the pause after the last fetch were over.
@@ -311,6 +328,23 @@ mod tests {
         let refusals = join_all((0..20).map(|_| refusal(&keys, "known"))).await;
 
         assert!(refusals.iter().all(|code| *code == "keys_unavailable"));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn who_comes_during_a_vain_fetch_of_the_first_key_waits_for_the_next_one() {
+        let (keys, fetches) = user_service(0, Then::AnswersLater).await;
+        let first = tokio::spawn({
+            let keys = keys.clone();
+            async move { refusal(&keys, "known").await }
+        });
+        while fetches.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+
+        keys.find("known").await.unwrap();
+
+        assert_eq!(first.await.unwrap(), "keys_unavailable");
         assert_eq!(fetches.load(Ordering::SeqCst), 2);
     }
 
