@@ -49,8 +49,8 @@ impl Store {
         .await
     }
 
-    /// Blanks name and e-mail address in all bookings of a user, and the names of all holders of their tickets. Deletes the
-    /// stored responses to the user's requests, and the door links that the user made.
+    /// Blanks name and e-mail address in all bookings of a user, by which a trigger blanks the names of all holders of their
+    /// tickets. Deletes the stored responses to the user's requests, and the door links that the user made.
     ///
     /// The attendee key is set too, or else the backfill would add one.
     pub async fn erase_personal_data(&self, user_id: i32) -> sqlx::Result<()> {
@@ -64,13 +64,6 @@ impl Store {
              )",
             user_id,
             attendee_key("", ""),
-        )
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query!(
-            "update tickets set holder_name = '', version = version + 1
-             where booking_id in (select id from bookings where user_id = $1) and holder_name <> ''",
-            user_id,
         )
         .execute(&mut *tx)
         .await?;
