@@ -6,6 +6,7 @@
 //! - [`error`]: refusals as RFC 9457 problems; [`extract`]: bodies, paths and queries; [`json`]: JSON read strictly;
 //!   [`page`]: cursor pagination
 //! - [`auth`]: authentication; [`idempotency`]: N identical requests, one effect, N identical answers
+//! - [`key_ring`]: signing keys in a folder, and their rotation
 //! - [`client`]: outgoing HTTP; [`bus`]: RabbitMQ; [`outbox`]: the relay from a database to RabbitMQ
 //! - [`task`]: background loops that restart after a panic; [`retry`]: a call with backoff until a deadline
 //! - [`clock`]: the only place that reads the time; [`openapi`]: the description made from the code
@@ -33,6 +34,7 @@ pub mod health;
 pub mod idempotency;
 #[cfg(feature = "server")]
 pub mod json;
+pub mod key_ring;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 #[cfg(feature = "api")]
