@@ -2,6 +2,7 @@
 //!
 //! The cluster is the one of `KUBECONFIG`; `make test-cluster` makes it, with the operator, its images and an ingress.
 
+mod ingress;
 mod namespace;
 mod pods;
 pub mod specs;
@@ -13,6 +14,7 @@ use eventplatform_tests::paths::workspace;
 use kube::Client;
 use tokio::process::Command;
 
+pub use self::ingress::every_route_answers;
 pub use self::namespace::{Namespace, READY_LIMIT, REPAIR_LIMIT, condition, message};
 pub use self::pods::{Execution, exec, is_running};
 

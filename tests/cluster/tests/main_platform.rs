@@ -1,15 +1,13 @@
 //! The main job, on a platform with `spec: {}` that the tests share as long as they leave it as it is.
 
 use anyhow::{Result, ensure};
-use cluster_tests::{READY_LIMIT, variable};
+use cluster_tests::{READY_LIMIT, every_route_answers, variable};
 use eventplatform_operator::crd::{ConditionStatus, EventPlatform};
 use eventplatform_tests::api::Api as Platform;
 use eventplatform_tests::people::{NewEvent, Person};
-use eventplatform_tests::wait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use reqwest::StatusCode;
 use serde_json::json;
 
 /// Namespace and name of the shared platform. `make test-cluster` makes the namespace.
@@ -34,11 +32,7 @@ pub(crate) fn visitor() -> Result<Platform> {
 async fn point_1_an_empty_spec_becomes_ready_and_a_booking_through_the_ingress_completes() -> Result<()> {
     ready().await?;
     let visitor = visitor()?;
-    // The ingress controller looks for new ingresses every few seconds.
-    wait::until("the ingress leads to the platform", READY_LIMIT, async || {
-        visitor.get("/api/events").await?.expect(StatusCode::OK)
-    })
-    .await?;
+    every_route_answers(&visitor).await?;
 
     let organizer = Person::register(&visitor, "organizer").await?;
     let attendee = Person::register(&visitor, "attendee").await?;

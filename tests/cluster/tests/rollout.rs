@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster_tests::specs::{small, with};
-use cluster_tests::{Namespace, READY_LIMIT, variable};
+use cluster_tests::{Namespace, READY_LIMIT, every_route_answers, variable};
 use eventplatform_tests::api::Api as Platform;
 use eventplatform_tests::people::{GOOD_CARD, NewEvent, Person};
 use eventplatform_tests::wait;
@@ -42,10 +42,7 @@ async fn every_program_is_rolled_under_load_without_a_failed_request() -> Result
         namespace.apply("demo", spec.clone()).await?;
         namespace.ready("demo").await?;
         let visitor = Platform::at_address(&Url::parse(&url)?, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        wait::until("the ingress leads to the platform", READY_LIMIT, async || {
-            visitor.get("/api/events").await?.expect(StatusCode::OK)
-        })
-        .await?;
+        every_route_answers(&visitor).await?;
         let organizer = Person::register(&visitor, "organizer").await?;
         let free = organizer.creates(NewEvent::free(SEATS).with("max_seats_per_person", SEATS)).await?;
         let priced = organizer.creates(NewEvent::priced(SEATS, 1500)).await?;
