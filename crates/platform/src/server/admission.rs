@@ -1,11 +1,14 @@
 //! Admission: how many requests a replica handles at once. Further requests wait for a while, and then get 429.
 //!
 //! Without a limit, overload ends in timeouts: the work is wasted, and the answers are 5xx. How many fit depends on the
-//! machine, so the limit follows the measured latency (AIMD, as in Netflix's `concurrency-limits`): it grows by one while
-//! requests are fast and the limit is used, and shrinks by a tenth when one is slow, a few times in ten seconds at most.
+//! machine, so the limit follows the measured latency, as in Netflix's `concurrency-limits`: it grows by one while requests
+//! are fast and the limit is used, and shrinks when one is slow. Little's law says how far: the number of requests that
+//! ended within the time that is slow is the number that can be under way without being slow.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    ops::RangeInclusive,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use axum::{
 use contracts::problem::OVERLOADED;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{ApiError, ApiResult};
@@ -31,8 +34,8 @@ const MIN_CONCURRENT: usize = 4;
 /// A request that takes longer says that too many run at once: half of the time that booking-service waits for
 /// event-service. A shorter time costs throughput, because smaller groups are committed together.
 const SLOW: Duration = Duration::from_millis(2500);
-/// The limit after a slow request, as a part of the one before.
-const BACKOFF: f64 = 0.9;
+/// The limit after a slow request, as a part of the one before: at least and at most.
+const BACKOFF: RangeInclusive<f64> = 0.5..=0.9;
 /// The longest that a request waits for admission.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `Retry-After` of a request that was not admitted.
@@ -54,15 +57,12 @@ fn limited_to<S: Clone + Send + Sync + 'static>(min: usize, max: usize, table: A
 }
 
 async fn admit(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> ApiResult<Response> {
-    let waiting = tokio::time::timeout(QUEUE_TIMEOUT, limiter.permits.clone().acquire_owned());
+    let waiting = timeout(QUEUE_TIMEOUT, limiter.permits.clone().acquire_owned());
     let Ok(Ok(permit)) = waiting.await else {
         let detail = "too many requests at once; try again in a moment, with the same Idempotency-Key if you sent one";
         return Err(ApiError::too_many_requests(OVERLOADED, detail, RETRY_AFTER_SECONDS));
     };
-    let admitted = Admitted { limiter, begun: Instant::now(), permit: Some(permit) };
-    let response = next.run(request).await;
-    drop(admitted);
-    Ok(response)
+    Ok(limiter.run(permit, next.run(request)).await)
 }
 
 /// The permits of a group of routes, as many as its limit.
@@ -78,19 +78,34 @@ struct Limit {
     value: f64,
     /// The permits that there are, free or taken.
     permits: usize,
+    /// How many requests have ended.
+    ended: u64,
     shrunk_at: Option<Instant>,
 }
 
 impl Limiter {
     fn new(min: usize, max: usize) -> Self {
-        let limit = Limit { min, max, value: as_value(max), permits: max, shrunk_at: None };
+        let limit = Limit { min, max, value: as_value(max), permits: max, ended: 0, shrunk_at: None };
         Self { permits: Arc::new(Semaphore::new(max)), limit: Mutex::new(limit) }
     }
 
-    /// Returns the permit of a request that took `latency`, and adapts the limit.
-    fn release(&self, permit: OwnedSemaphorePermit, latency: Duration) {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.adapt(latency, self.permits.available_permits());
+    /// Runs an admitted request, and adapts the limit to how long it takes.
+    async fn run<T>(&self, permit: OwnedSemaphorePermit, request: impl Future<Output = T>) -> T {
+        let _admitted = Admitted { limiter: self, permit: Some(permit) };
+        let ended_before = self.lock().ended;
+        let mut request = pin!(request);
+        if let Ok(response) = timeout(SLOW, &mut request).await {
+            self.lock().grow(self.permits.available_permits());
+            return response;
+        }
+        self.lock().shrink(ended_before);
+        request.await
+    }
+
+    /// Returns a permit, or keeps it where there are more than the limit.
+    fn release(&self, permit: OwnedSemaphorePermit) {
+        let mut limit = self.lock();
+        limit.ended += 1;
         if limit.permits > limit.target() {
             limit.permits -= 1;
             permit.forget();
@@ -103,19 +118,32 @@ impl Limiter {
         drop(limit);
         drop(permit);
     }
+
+    fn lock(&self) -> MutexGuard<'_, Limit> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Limit {
-    fn adapt(&mut self, latency: Duration, free: usize) {
-        if latency > SLOW {
-            // Requests that were slow together are one sign.
-            if self.shrunk_at.is_none_or(|at| at.elapsed() >= SLOW) {
-                self.value = (self.value * BACKOFF).max(as_value(self.min));
-                self.shrunk_at = Some(Instant::now());
-            }
-        } else if free < self.permits / 2 {
+    /// A request was fast, while so many permits were free.
+    fn grow(&mut self, free: usize) {
+        if !self.has_just_shrunk() && free < self.permits / 2 {
             self.value = (self.value + 1.0 / self.value).min(as_value(self.max));
         }
+    }
+
+    /// A request is slow; when it began, so many had ended. Requests that are slow together are one sign.
+    #[expect(clippy::cast_precision_loss, reason = "requests of some seconds")]
+    fn shrink(&mut self, ended_before: u64) {
+        if !self.has_just_shrunk() {
+            let fit = (self.ended - ended_before) as f64;
+            self.value = fit.clamp(self.value * BACKOFF.start(), self.value * BACKOFF.end()).max(as_value(self.min));
+            self.shrunk_at = Some(Instant::now());
+        }
+    }
+
+    fn has_just_shrunk(&self) -> bool {
+        self.shrunk_at.is_some_and(|at| at.elapsed() < SLOW)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to some dozens")]
@@ -130,16 +158,15 @@ fn as_value(permits: usize) -> f64 {
 }
 
 /// A request under way. Its permit is returned when it ends, or when its client goes away.
-struct Admitted {
-    limiter: Arc<Limiter>,
-    begun: Instant,
+struct Admitted<'a> {
+    limiter: &'a Limiter,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Admitted {
+impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            self.limiter.release(permit, self.begun.elapsed());
+            self.limiter.release(permit);
         }
     }
 }
@@ -148,6 +175,7 @@ impl Drop for Admitted {
 mod tests {
     use aide::axum::routing::get;
     use axum::{Router, body::Body, http::StatusCode};
+    use futures::future::join_all;
     use tokio::sync::Notify;
     use tower::ServiceExt;
 
@@ -186,36 +214,52 @@ mod tests {
     }
 
     /// A request that takes `latency`.
-    async fn run(limiter: &Arc<Limiter>, latency: Duration) {
+    async fn run(limiter: &Limiter, latency: Duration) {
         let permit = limiter.permits.clone().acquire_owned().await.unwrap();
-        let admitted = Admitted { limiter: limiter.clone(), begun: Instant::now(), permit: Some(permit) };
-        tokio::time::sleep(latency).await;
-        drop(admitted);
+        limiter.run(permit, tokio::time::sleep(latency)).await;
     }
 
-    /// Eight requests at a time, for that many rounds; the limit afterwards.
-    async fn rounds(limiter: &Arc<Limiter>, count: usize, latency: Duration) -> usize {
+    /// That many requests at a time, for some rounds; the limit afterwards.
+    async fn rounds(limiter: &Limiter, at_a_time: usize, count: usize, latency: Duration) -> usize {
         for _ in 0..count {
-            futures::future::join_all((0..8).map(|_| run(limiter, latency))).await;
+            join_all((0..at_a_time).map(|_| run(limiter, latency))).await;
         }
-        limiter.limit.lock().unwrap().permits
+        limiter.lock().permits
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_shrinks_while_requests_are_slow_and_grows_back_when_they_are_fast() {
-        let limiter = Arc::new(Limiter::new(2, 8));
+        let limiter = Limiter::new(2, 8);
 
-        assert_eq!(rounds(&limiter, 40, Duration::from_secs(3)).await, 2);
-        assert_eq!(rounds(&limiter, 40, Duration::from_millis(10)).await, 8);
+        assert_eq!(rounds(&limiter, 8, 5, Duration::from_secs(3)).await, 2);
+        assert_eq!(rounds(&limiter, 8, 300, Duration::from_millis(50)).await, 8);
         assert_eq!(limiter.permits.available_permits(), 8);
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_were_slow_together_shrink_the_limit_once() {
-        let limiter = Arc::new(Limiter::new(2, 20));
+        let limiter = Limiter::new(2, 20);
 
-        futures::future::join_all((0..20).map(|_| run(&limiter, Duration::from_secs(3)))).await;
+        assert_eq!(rounds(&limiter, 20, 1, Duration::from_secs(3)).await, 10);
+    }
 
-        assert_eq!(limiter.limit.lock().unwrap().permits, 18);
+    /// Four requests a second end, whatever the limit.
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_settles_where_requests_are_no_longer_slow() {
+        let limiter = Limiter::new(2, 32);
+        let core = Semaphore::new(1);
+        let work = async || {
+            let permit = limiter.permits.clone().acquire_owned().await.unwrap();
+            let work = async {
+                let _turn = core.acquire().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            };
+            limiter.run(permit, work).await;
+        };
+
+        join_all((0..80).map(|_| work())).await;
+
+        let limit = limiter.lock().permits;
+        assert!((5..=10).contains(&limit), "{limit}");
     }
 }
