@@ -8,14 +8,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use eventplatform_tests::{api, servers::Servers};
+use eventplatform_tests::{
+    api,
+    process::{TICKS_PER_SECOND, cpu_seconds},
+    servers::Servers,
+};
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use crate::contender::Contender;
-
-/// Clock ticks per second of `/proc`; 100 on every Linux that Rust runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) const POSTGRES: &str = "PostgreSQL";
 pub(crate) const MONGODB: &str = "MongoDB";
@@ -156,14 +157,6 @@ fn tree(root: i32) -> Vec<i32> {
         next += 1;
     }
     pids
-}
-
-/// Processor seconds of a process, its threads and the children that it saw end.
-fn cpu_seconds(pid: i32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The second field is a name in parentheses that may hold blanks; the four fields are the 14th to the 17th.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4);
-    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
 }
 
 /// Processor seconds of the whole machine but idle ones.

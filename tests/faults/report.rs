@@ -37,8 +37,8 @@ pub(crate) struct Report {
     pub(crate) failpoints: usize,
     pub(crate) programs_killed: usize,
     pub(crate) servers_killed: usize,
-    /// What ten times the load did, and how many of the answers were 5xx.
-    pub(crate) crowd: String,
+    /// What ten times the users did, and how many of the answers were 5xx.
+    pub(crate) crowds: Vec<String>,
     pub(crate) crowd_broken: u64,
 }
 
@@ -121,7 +121,7 @@ impl Report {
 
     /// Fails if anything was not as promised.
     pub(crate) fn verdict(&self) -> Result<()> {
-        let Self { seed, crowd, .. } = self;
+        let Self { seed, crowds, .. } = self;
         ensure!(self.violations.is_empty(), "{} violations, FAULT_SEED={seed}", self.violations.len());
         // Every second, but for those in which MongoDB was away or busy.
         let (looked, seconds) = (self.outcomes.get(LOOKED).copied().unwrap_or_default(), self.took.as_secs());
@@ -129,7 +129,7 @@ impl Report {
         let given_up = self.outcomes.get(GIVEN_UP).copied().unwrap_or_default();
         ensure!(given_up == 0, "{given_up} requests were not served for 90 s, FAULT_SEED={seed}");
         ensure!(self.late.is_empty(), "bookings were not back in time, FAULT_SEED={seed}: {:?}", self.late);
-        ensure!(self.crowd_broken == 0, "ten times the users are answered 5xx, FAULT_SEED={seed}: {crowd}");
+        ensure!(self.crowd_broken == 0, "ten times the users are answered 5xx, FAULT_SEED={seed}: {crowds:?}");
         ensure!(self.faults >= FAULTS, "only {} faults", self.faults);
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Report {
         writeln!(text, "{bookings} bookings acknowledged, {priced} of them priced, {paid} paid")?;
         writeln!(text, "{faults} faults; {} times kill -9, {failpoints} of them at a failpoint,", self.kills())?;
         writeln!(text, "{programs_killed} of a program at any other moment, {servers_killed} of a server")?;
-        writeln!(text, "{}", self.crowd)?;
+        writeln!(text, "{}", self.crowds.join("\n"))?;
         writeln!(text, "{} violations, {} late recoveries\n", self.violations.len(), self.late.len())?;
         for line in self.violations.iter().chain(&self.late).take(100) {
             writeln!(text, "- {line}")?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use eventplatform_tests::process::{CpuQuota, cpu_seconds};
 use eventplatform_tests::programs::{Binaries, Program, version};
 use futures::future::join_all;
 use rand::rngs::StdRng;
@@ -40,6 +41,8 @@ const COMBINATIONS_OF_A_ROUND: usize = 2;
 const SHORT_ROUND: Duration = Duration::from_secs(330);
 /// How long there are ten times as many users.
 const CROWDED_FOR: Duration = Duration::from_secs(8);
+/// How much slower the programs are made than they are: machines differ by this much.
+const SLOWED: f64 = 3.0;
 /// Until everybody has come.
 const ARRIVAL: Duration = Duration::from_secs(3);
 /// Seconds without faults, by which the usual is known before anything has broken.
@@ -233,8 +236,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Ten times as many users come for a while: they are served or wait, but nothing breaks.
+    /// Ten times as many users come for a while: they are served or wait, but nothing breaks. Once as the machine is, and
+    /// once with a third of the processor time that the programs took for the usual users.
     async fn is_crowded(&mut self, seed: u64) -> Result<()> {
+        let pids = self.world.pids().await;
+        let used = || pids.iter().copied().map(cpu_seconds).sum::<f64>();
+        let (from, before) = (Instant::now(), used());
+        self.has_guests("", seed).await?;
+        let cores = (used() - before) / from.elapsed().as_secs_f64();
+        match CpuQuota::limit(&pids, cores / SLOWED) {
+            Ok(_quota) => {
+                sleep(ARRIVAL).await;
+                self.has_guests("with a third of the processor time: ", seed.wrapping_add(1)).await?;
+            }
+            Err(error) => say(&format!("NOT RUN: ten times the users of slowed programs ({error:#})")),
+        }
+        Ok(())
+    }
+
+    async fn has_guests(&mut self, how: &str, seed: u64) -> Result<()> {
         let journal = &self.work.journal;
         let rate = async |over: Duration| {
             let (from, before) = (Instant::now(), journal.count_bookings());
@@ -255,9 +275,10 @@ impl Run<'_> {
             *count -= before.get(answer).unwrap_or(&0);
         }
         broken.retain(|_, count| *count > 0);
-        self.report.crowd = format!("{usual}; with ten times the users {crowded}, answers of 5xx: {broken:?}");
-        self.says(&self.report.crowd);
-        self.report.crowd_broken = broken.into_values().sum();
+        let line = format!("{how}{usual}; with ten times the users {crowded}, answers of 5xx: {broken:?}");
+        self.says(&line);
+        self.report.crowds.push(line);
+        self.report.crowd_broken += broken.into_values().sum::<u64>();
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use eventplatform_tests::programs::{Binaries, Program};
 use eventplatform_tests::servers::{MongoDb, Postgres};
 use eventplatform_tests::stack::{Options, Stack};
 use eventplatform_tests::wait;
-use futures::future::{select_all, try_join_all};
+use futures::future::{join_all, select_all, try_join_all};
 use mongodb::Database;
 use platform::failpoint::FaultConfig;
 use reqwest::Client;
@@ -55,6 +55,12 @@ impl World {
     /// Starts it: servers of its own that write to the disk, two replicas of each service and the gateway.
     pub(crate) async fn start(hold_seconds: u64) -> Result<Self> {
         Self::start_with(hold_seconds, Options::default()).await
+    }
+
+    /// The processes of the services and the gateway that run.
+    pub(crate) async fn pids(&self) -> Vec<i32> {
+        let replicas = REPLICATED.iter().flat_map(|program| self.stack.replicas(*program));
+        join_all(replicas.map(Replica::pid)).await.into_iter().flatten().collect()
     }
 
     /// The same of other programs, or on servers of somebody else's and without links.

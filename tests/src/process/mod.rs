@@ -2,6 +2,7 @@
 //! not listen, and killed by the kernel should this process vanish.
 
 mod daemon;
+mod quota;
 mod spawn;
 mod spec;
 
@@ -16,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use tokio::sync::watch;
 
 pub use self::daemon::Daemon;
+pub use self::quota::{CpuQuota, TICKS_PER_SECOND, cpu_seconds};
 pub use self::spec::{LineSink, Spec};
 
 const PAUSE: Duration = Duration::from_millis(5);
