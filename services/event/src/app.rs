@@ -23,7 +23,7 @@ use crate::{
     cache::EventCache,
     config::{Command, Config},
     loops,
-    queue::{QueueSettings, ReservationQueue},
+    queue::{OperationQueue, QueueSettings},
     routes,
     state::AppState,
     store::Store,
@@ -60,7 +60,7 @@ impl App {
             batch_max: config.batch_max as usize,
             quiet_period: TimeDelta::seconds(config.change_quiet_seconds.into()),
         };
-        let queue = ReservationQueue::new(store.clone(), cache.clone(), lifecycle.clone(), outbox.clone(), settings);
+        let queue = OperationQueue::new(store.clone(), cache.clone(), lifecycle.clone(), outbox.clone(), settings);
         let cookies = Cookies::new(&config.server.public_url);
         let state = AppState {
             idempotency: MongoIdempotency::new(store.database(), clock.clone()),
