@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Store, query, until_earliest};
 use crate::domain::{NotifiedDetails, PendingNotification};
 
-/// A document of `untold_changes`. A separate collection, because older versions replace whole event documents and
+/// A document of `untold_changes`, the collection of pending notifications. It is a separate one, because older versions replace whole event documents and
 /// would drop it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct NotificationRecord {
