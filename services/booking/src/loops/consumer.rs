@@ -18,7 +18,7 @@ const BATCH: i64 = 500;
 const CONCURRENCY: u16 = 4;
 
 /// Starts one consumer for each queue of this service, and the gauge of their dead letters.
-pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus) {
     bus::start_counting_dead_letters(lifecycle, bus.clone(), &BOOKING_QUEUES);
     for queue in BOOKING_QUEUES {
         let state = state.clone();

@@ -318,7 +318,7 @@ async fn one_replica_runs_a_scan_and_all_show_its_findings() {
     assert_eq!(app.neighbours.calls("list_reservations"), 1);
     let metrics = platform::telemetry::metrics_handle();
     let lifecycle = Lifecycle::new();
-    gauges::start(&replica.state, &lifecycle);
+    gauges::start(&lifecycle, &replica.state);
     wait_for("it is shown", async || {
         let shown = metrics.render();
         let found = "eventplatform_reconciliation_findings{kind=\"booking_without_seats\"} 1";

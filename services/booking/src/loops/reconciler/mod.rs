@@ -44,7 +44,7 @@ pub enum ReconcileScan {
     Tickets,
 }
 
-pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let (state, schedule) = (state.clone(), Schedule::every(state.policy.reconcile_interval));
     repeat(lifecycle, "reconciler", schedule, move || reconcile(state.clone()));
 }
