@@ -45,7 +45,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
     failpoint!("booking.settle.lost");
     count_booking(match paid_by {
         Some(_) => "paid_too_late",
-        None if event_gone => "called_off",
+        None if event_gone => "event_gone",
         None => "without_seats",
     });
     Ok(outcome)

@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Counts a step of a booking, after its commit.
+/// Counts a step of a booking, after its commit. docs/operations.md lists the outcomes.
 fn count_booking(outcome: &'static str) {
     metrics::counter!("eventplatform_bookings_total", "outcome" => outcome).increment(1);
 }
