@@ -4,7 +4,7 @@ import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, pause, replace } from "../dom.js";
 import { cancelBooking, releaseButton } from "../hold.js";
-import { clock, date, eventTime, money, localZone, sameClock, shortTime, t, tn } from "../i18n.js";
+import { clock, date, eventTime, money, sameClock, shortTime, t, tn, zonedTime } from "../i18n.js";
 import { onNotification } from "../live.js";
 import { paymentForm } from "../payment.js";
 import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
@@ -220,7 +220,7 @@ function confirmedView(booking, event, refresh) {
   });
   const until = booking.cancellable_until;
   const cancellable = Date.parse(until ?? event?.starts_at ?? "") > serverNow();
-  const time = cancellable && until && shortTime(until, event?.time_zone ?? localZone);
+  const time = cancellable && until && (event ? zonedTime(until, event) : shortTime(until));
   return [
     h("h2", t("booking.ready")),
     h("p", t("booking.ready_text")),
