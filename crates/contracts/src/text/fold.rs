@@ -13,7 +13,8 @@ use unicode_normalization::{
 /// The result is decomposed, so that the beginning of a Hangul syllable is the beginning of its key. Turkish dotted and
 /// dotless i are both `i`: people without a Turkish keyboard cannot type the other one.
 ///
-/// Stored keys are made with this function: whoever changes its result raises [`FOLD_VERSION`].
+/// Stored keys are made with this function: whoever changes its result raises [`FOLD_VERSION`], by which event-service
+/// finds old keys, and adds a migration to booking-service that sets every `attendee_key` to null.
 pub fn fold(text: &str) -> String {
     // Lower case first: the standard library knows newer letters than the tables for case folding.
     let plain: String = text.nfkd().filter(|c| !is_dropped(*c)).flat_map(char::to_lowercase).collect();
@@ -25,7 +26,7 @@ pub fn fold(text: &str) -> String {
     key.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The version of the results of [`fold`] and [`words`]. Keys that another version stored are computed again.
+/// The version of the results of [`fold`] and [`words`].
 pub const FOLD_VERSION: i32 = 1;
 
 /// The words of `text`, folded: runs of letters, digits and their marks.
