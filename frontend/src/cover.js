@@ -36,7 +36,7 @@ function draw(title, category) {
   const random = generator(title);
   const [background, ...inks] = PALETTES[Math.floor(random() * PALETTES.length)];
   const patterns = [tiles, rings, hills, beams];
-  const kind = category ? hash(category) : hash(title) >>> 7;
+  const kind = category ? hash(category.toLowerCase()) : hash(title) >>> 7;
   const ink = () => inks[Math.floor(random() * inks.length)];
   return s(
     "svg",

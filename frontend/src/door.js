@@ -3,7 +3,7 @@ import { get, getAllPages, post, request } from "./api.js";
 import { h, replace } from "./dom.js";
 import { field, form } from "./forms.js";
 import { autoRefresh } from "./fresh.js";
-import { explain, shortTime, t } from "./i18n.js";
+import { explain, t, zonedTime } from "./i18n.js";
 import { toast } from "./toast.js";
 import { alertBox, confirmDialog, iconButton, loadPart, whileBusy } from "./views.js";
 
@@ -69,7 +69,7 @@ function linkRow({ id, label, expires_at: at }, event, refresh, showMessage) {
       showMessage(explain(error)),
     );
   });
-  const until = t("door.until", { time: shortTime(at, event.time_zone) });
+  const until = t("door.until", { time: zonedTime(at, event) });
   return h("li", h("span", h("strong", label), h("br"), h("small", until)), revoke);
 }
 

@@ -1,9 +1,10 @@
 // The fields of the event form, and their values as event-service expects them.
 import { currencies, toMajor, toMinor } from "./amounts.js";
+import { categories } from "./categories.js";
 import { MAX_PRICE, toEventValues } from "./event-values.js";
 import { field } from "./forms.js";
 import { currencyName, money, localZone, plainAmount, shortTime, t, tOr } from "./i18n.js";
-import { categories, categoryName } from "./views.js";
+import { categoryName } from "./views.js";
 import { instantsOf, shiftWallClock, offsetName, wallClock } from "./zones.js";
 
 /** First in the list. */

@@ -117,6 +117,9 @@ export function form(fields, { content, submit, onSubmit, selector = "form.form"
   return { element, button, showMessage };
 }
 
+/** A message of a service, which goes on after the name of its field. @param {string} message */
+const sentence = (message) => `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+
 /**
  * Shows the errors of a request beside their fields.
  * @param {unknown} error
@@ -127,7 +130,7 @@ export function showFieldErrors(error, fields) {
   const errors = error instanceof ApiError ? (error.problem.errors ?? []) : [];
   const rest = errors.filter(({ field: name, message }) => {
     const target = fields.find(({ control }) => control.name === name);
-    target?.setError(tOr(`field.${name}`, language === "en" ? message : t("form.wrong")));
+    target?.setError(tOr(`field.${name}`, language === "en" ? sentence(message) : t("form.wrong")));
     return !target;
   });
   if (errors.length && !rest.length) return t("form.correct");

@@ -168,6 +168,14 @@ export const zonedTime = (instant, event, options = DAY_AND_TIME) =>
   date(instant, { ...options, ...zoneOptions({ ...event, starts_at: instant }) }, event.time_zone);
 
 /**
+ * The time of day of an instant for the visitor, with the zone if the event's clock shows another time.
+ * @param {string} instant
+ * @param {Zoned | null} event
+ */
+export const localTimeOfDay = (instant, event) =>
+  date(instant, { hour: "numeric", minute: "2-digit", ...(event ? zoneOptions(event) : {}) });
+
+/**
  * Start and end of an event: `Fri, 12 June 2026, 20:00 – 23:00`.
  * @param {Zoned & { ends_at: string }} event
  */

@@ -55,8 +55,8 @@ function drawAccount() {
   const initials = user.name
     .split(/\s+/)
     .map((word) => [...word][0] ?? "")
-    .join("")
     .slice(0, 2)
+    .join("")
     .toUpperCase();
   replace(
     find("#account"),

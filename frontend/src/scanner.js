@@ -1,6 +1,7 @@
 // Scans at the door: the service decides, or without a network the list of tickets that was loaded before.
 import { ApiError, NetworkError, get, getAllPages, post, request } from "./api.js";
 import { pause } from "./dom.js";
+import { matches } from "./fold.js";
 import { forget, keep, kept } from "./offline.js";
 
 /** @typedef {"good" | "warn" | "bad"} Tone */
@@ -83,9 +84,9 @@ export class Scanner {
 
   /** Tickets by the name of their holder or the number of their booking. @param {string} text */
   search(text) {
-    const wanted = folded(text.replace(/^#/, ""));
+    const number = text.trim().replace(/^#/, "");
     return this.#tickets.filter(
-      ({ holder_name: holder, booking_id: booking }) => folded(holder).includes(wanted) || String(booking) === wanted,
+      ({ holder_name: holder, booking_id: booking }) => String(booking) === number || matches(holder, text),
     );
   }
 
@@ -241,18 +242,6 @@ export const isPassing = (error) =>
   error instanceof NetworkError ||
   (error instanceof DOMException && error.name === "AbortError") ||
   (error instanceof ApiError && (error.status >= 500 || [408, 425, 429].includes(error.status)));
-
-/** Letters that do not decompose into one without a mark. @type {Record<string, string>} */
-const LETTERS = { ß: "ss", ø: "o", đ: "d", ł: "l", æ: "ae", œ: "oe", ı: "i" };
-
-/** A name as it is compared: without case and marks. @param {string} text */
-const folded = (text) =>
-  text
-    .normalize("NFKD")
-    .replace(/\p{M}/gu, "")
-    .toLowerCase()
-    .replace(/[ßøđłæœı]/g, (letter) => LETTERS[letter])
-    .trim();
 
 /** The id and the signature in a code, if it has the form of one. @param {string} code */
 function codeBytes(code) {

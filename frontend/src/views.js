@@ -1,6 +1,7 @@
 // Parts that pages share: titles, placeholders, errors, event cards, dialogs.
 import { ApiError } from "./api.js";
 import { isolated } from "./bidi.js";
+import { commonCategory } from "./categories.js";
 import { cover } from "./cover.js";
 import { h, icon, replace, uniqueId } from "./dom.js";
 import { date, localEventTime, explain, price, sameClock, t, tn, tOr, zonedTime } from "./i18n.js";
@@ -105,13 +106,8 @@ export function availability(event) {
   };
 }
 
-const CATEGORIES = ["music", "theatre", "arts", "film", "talks", "technology", "food", "sports", "family"];
-
-/** The common categories, and `other` if it is none of them. @param {string | null} [other] */
-export const categories = (other) => (other && !CATEGORIES.includes(other) ? [...CATEGORIES, other] : CATEGORIES);
-
 /** The name of a category, translated if it is a common one. @param {string} category */
-export const categoryName = (category) => tOr(`category.${category.toLowerCase()}`, category);
+export const categoryName = (category) => tOr(`category.${commonCategory(category)}`, category);
 
 /** @param {Api.EventItem} event */
 export function eventCard(event) {

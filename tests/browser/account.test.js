@@ -182,7 +182,7 @@ browserTest("deleting an account cancels its upcoming bookings", async (user) =>
   await dialog.getByLabel("Password").fill(user.password);
   await dialog.getByRole("button", { name: "Delete account" }).click();
 
-  await user.waitForText("Your account is deleted.");
+  await user.waitForText("Your account has been deleted.");
   await page.waitForURL((url) => url.pathname === "/");
   await page.getByRole("link", { name: "Log in" }).filter({ visible: true }).first().waitFor();
   await page.goto("/login");

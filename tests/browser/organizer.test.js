@@ -217,6 +217,30 @@ journey("only edited fields are sent, and leaving unsaved edits needs a confirma
   assert.equal(await page.getByLabel("Starts").inputValue(), "2027-10-31T02:30");
 });
 
+/** A short name of the zone of Berlin. */
+const ZONE_NAME = /CES?T|GMT\+/;
+
+browserTest(
+  "times name their zone to a visitor in another one",
+  async (organizer) => {
+    const { page } = organizer;
+    await organizer.register("organizer");
+    const event = await createEvent(organizer, { title: unique("Matinee"), price: 0 });
+    await page.goto(`/organizer/events/${event.id}/bookings`);
+    await organizer.waitForText("shown for Europe/Berlin, not for your time zone (Asia/Tokyo).");
+    await page.goto(`/events/${event.id}`);
+    await organizer.waitForText("In your time zone:");
+    await page.getByRole("time").filter({ hasText: ZONE_NAME }).first().waitFor();
+    await organizer.button("Book 1 free seat").click();
+
+    await page
+      .getByText(/^You can cancel this booking until/)
+      .filter({ hasText: ZONE_NAME })
+      .waitFor();
+  },
+  { timezoneId: "Asia/Tokyo" },
+);
+
 journey("the edits of an event survive the end of the session", async (organizer) => {
   const { page } = organizer;
   await organizer.register("organizer");
@@ -376,7 +400,7 @@ browserTest("an organizer’s pages are updated after a booking", async (organiz
   await organizer.waitForFigure("Seats sold", "0");
   const overview = await organizer.context.newPage();
   await overview.goto("/organizer");
-  await overview.getByText("0 of 40 sold").waitFor();
+  await overview.getByText("0 of 40 sold", { exact: true }).waitFor();
 
   const attendee = await User.open();
   await attendee.register();

@@ -362,7 +362,7 @@ browserTest("the input of seats shows its limits", async (visitor) => {
   await visitor.page.goto(`/events/${fixture.event}?seats=99`);
   const fewer = visitor.button("Remove one seat");
   const more = visitor.button("Add one seat");
-  await visitor.page.getByText("10 at most").waitFor();
+  await visitor.page.getByText("Up to 10").waitFor();
 
   assert.equal(await visitor.page.getByRole("spinbutton").inputValue(), "10");
   assert.deepEqual([await fewer.isDisabled(), await more.isDisabled()], [false, true]);

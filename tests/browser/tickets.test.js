@@ -101,7 +101,7 @@ const forge = (code) => code.slice(0, -9) + (code.at(-9) === "A" ? "B" : "A") + 
 /** Makes a door link, and returns its URL. @param {User} organizer @param {string} event */
 async function makeDoorLink(organizer, event) {
   await organizer.page.goto(`/organizer/events/${event}/bookings`);
-  await organizer.page.getByLabel("Name of the link").fill("North door");
+  await organizer.page.getByLabel("Link name").fill("North door");
   await organizer.button("Create link").click();
   return organizer.page.getByLabel("Link", { exact: true }).inputValue();
 }

@@ -148,7 +148,10 @@ impl NotChargeable {
         match self {
             Self::Currency => format!("must be 0 or in another currency: {name} does not charge in {currency}"),
             Self::Steps(steps) => {
-                format!("must be a multiple of {} {currency}, as {name} charges no less", decimal(*steps, currency))
+                format!(
+                    "must be a multiple of {} {currency}, the smallest step that {name} charges",
+                    decimal(*steps, currency)
+                )
             }
             Self::Minimum(least) => {
                 format!("must be 0 or at least {} {currency}, the least {name} charges", decimal(*least, currency))
@@ -214,7 +217,7 @@ mod tests {
             assert_eq!(Provider::Stripe.require_chargeable(amount, currency), Err(reason), "{amount} {currency}");
         }
         let message = NotChargeable::Steps(10).message(Provider::Stripe, "KWD");
-        assert_eq!(message, "must be a multiple of 0.010 KWD, as Stripe charges no less");
+        assert_eq!(message, "must be a multiple of 0.010 KWD, the smallest step that Stripe charges");
     }
 
     #[test]

@@ -43,7 +43,7 @@ function row(user, onDone) {
   };
   const item = h(
     "li.card.row-card",
-    h("span.avatar", { "aria-hidden": "true" }, user.name.slice(0, 1).toUpperCase()),
+    h("span.avatar", { "aria-hidden": "true" }, [...user.name][0]?.toUpperCase()),
     h("div", h("h2", user.name), h("p.meta", `${user.email} · ${ago(user.created_at)}`), box),
     h("div.actions.row-end", choice("organizer", "button.button"), choice("attendee", "button.button.plain")),
   );

@@ -4,7 +4,7 @@ import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, pause, replace } from "../dom.js";
 import { cancelBooking, releaseButton } from "../hold.js";
-import { clock, date, eventTime, money, localZone, sameClock, shortTime, t, tn } from "../i18n.js";
+import { clock, eventTime, localTimeOfDay, money, shortTime, t, tn, zonedTime } from "../i18n.js";
 import { onNotification } from "../live.js";
 import { paymentForm } from "../payment.js";
 import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
@@ -172,9 +172,6 @@ function closedText({ status, payment_status: payment, cancel_reason: reason, re
 function holdTimer(booking, event, refresh, signal) {
   if (!booking.expires_at) return undefined;
   const end = Date.parse(booking.expires_at);
-  // In the visitor's time zone, which is named if the event is in another one.
-  const zoneOptions = event && !sameClock(event) ? /** @type {const} */ ({ timeZoneName: "short" }) : {};
-  const clockOptions = /** @type {const} */ ({ hour: "numeric", minute: "2-digit", ...zoneOptions });
   const total = (end - Date.parse(booking.created_at)) / 1000;
   const time = h("b", { role: "timer" });
   const bar = h("progress", { max: total, "aria-hidden": "true" });
@@ -182,7 +179,7 @@ function holdTimer(booking, event, refresh, signal) {
     "section.hold",
     h("p", icon("clock"), h("span", t("pay.held")), time),
     bar,
-    h("p.hint", t("pay.held_until", { time: date(booking.expires_at, clockOptions) })),
+    h("p.hint", t("pay.held_until", { time: localTimeOfDay(booking.expires_at, event) })),
   );
   const run = async () => {
     for (;;) {
@@ -220,15 +217,19 @@ function confirmedView(booking, event, refresh) {
   });
   const until = booking.cancellable_until;
   const cancellable = Date.parse(until ?? event?.starts_at ?? "") > serverNow();
-  const time = cancellable && until && shortTime(until, event?.time_zone ?? localZone);
+  const time = cancellable && until && (event ? zonedTime(until, event) : shortTime(until));
   return [
     h("h2", t("booking.ready")),
     h("p", t("booking.ready_text")),
     time && h("p.hint", t("booking.cancellable_until", { time })),
     h(
       "p.actions",
-      booking.tickets?.length &&
-        h("a.button", { href: `/me/tickets/${booking.tickets[0].id}` }, tn("ticket.show", booking.tickets.length)),
+      Boolean(booking.tickets?.length) &&
+        h(
+          "a.button",
+          { href: `/me/tickets/${booking.tickets?.[0].id}` },
+          tn("ticket.show", booking.tickets?.length ?? 0),
+        ),
       event && iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }),
       cancellable && cancel,
     ),

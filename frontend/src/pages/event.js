@@ -6,7 +6,7 @@ import { cover } from "../cover.js";
 import { announce, h, icon, replace, uniqueId } from "../dom.js";
 import { autoRefresh } from "../fresh.js";
 import { releaseButton } from "../hold.js";
-import { date, eventTime, localEventTime, explain, money, price, sameClock, t, tn } from "../i18n.js";
+import { eventTime, localEventTime, explain, localTimeOfDay, money, price, sameClock, t, tn } from "../i18n.js";
 import { postOnce, pendingBody } from "../intent.js";
 import { onNotification } from "../live.js";
 import { accountPath, navigate } from "../router.js";
@@ -66,16 +66,16 @@ function showHolds(event, place, signal) {
     );
     replace(
       place,
-      held.map((booking) => holdView(booking, refresh)),
+      held.map((booking) => holdView(booking, event, refresh)),
     );
   };
   return refresh;
 }
 
-/** @param {Api.Booking} booking @param {() => Promise<void>} refresh */
-function holdView(booking, refresh) {
+/** @param {Api.Booking} booking @param {Api.EventItem} event @param {() => Promise<void>} refresh */
+function holdView(booking, event, refresh) {
   const { box, showMessage } = alertBox();
-  const time = date(booking.expires_at ?? "", { hour: "numeric", minute: "2-digit" });
+  const time = localTimeOfDay(booking.expires_at ?? "", event);
   return h(
     "section.own-hold",
     h("p", icon("clock"), h("span", tn("book.held", booking.seats, { time }))),

@@ -1,11 +1,11 @@
 // The list of events: search as you type, and filters, which are in the URL.
 import { get } from "../api.js";
+import { categories } from "../categories.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, replace } from "../dom.js";
 import { t, tn } from "../i18n.js";
 import { replaceUrl } from "../router.js";
 import {
-  categories,
   categoryName,
   emptyView,
   eventCard,
@@ -48,7 +48,7 @@ export async function render(root, { query, signal, restored }) {
   // An unknown range is any time, which the control shows.
   range.value = TIME_RANGES.find((name) => name === query.get("when")) ?? "any";
   const seats = h("input", { id: "seats", type: "checkbox", name: "seats", checked: query.get("seats") === "1" });
-  const categories = categoryChoices(query.get("category") ?? "");
+  const category = categoryChoices(query.get("category") ?? "");
   const results = h("section.results", { "aria-label": t("events.results") });
   const filters = h(
     "form.search",
@@ -56,7 +56,7 @@ export async function render(root, { query, signal, restored }) {
     h("div.search-box", icon("search"), h("label.unseen", { for: "q" }, t("events.search")), search),
     h(
       "div.filters",
-      categories,
+      category,
       h("span.select-box", h("label.unseen", { for: "when" }, t("events.when")), range),
       h("label.check", seats, t("events.has_seats")),
     ),

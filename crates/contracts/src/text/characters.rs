@@ -125,15 +125,20 @@ fn is_in_place(chars: &[char], at: usize) -> bool {
     let (before, after) = (&chars[..at], &chars[at + 1..]);
     let previous = before.last().copied();
     match chars[at] {
-        ZWJ => joins_emoji(before, after) || is_in_conjunct(before, after) || shapes_arabic(previous),
+        ZWJ => joins_emoji(before, after) || is_in_conjunct(before, after) || shapes_arabic(previous, after),
         ZWNJ => parts_joining_letters(before, after) || is_in_conjunct(before, after),
-        EMOJI_STYLE | TEXT_STYLE => previous.is_some_and(Emoji::for_char),
+        EMOJI_STYLE | TEXT_STYLE => previous.is_some_and(|c| has_emoji_style(c, after)),
         // Variants of ideographs, and of those few letters and signs that have standardized ones.
         '\u{fe00}'..='\u{fe0d}' => previous.is_some_and(has_variants),
         '\u{e0100}'..='\u{e01ef}' => previous.is_some_and(UnifiedIdeograph::for_char),
         '\u{180b}'..='\u{180f}' => previous.is_some_and(|c| Script::for_char(c) == Script::Mongolian && !is_hidden(c)),
         _ => false,
     }
+}
+
+/// Of ASCII, only digits, `#` and `*` are emoji, and only as keycaps.
+fn has_emoji_style(c: char, after: &[char]) -> bool {
+    Emoji::for_char(c) && (!c.is_ascii() || after.first() == Some(&'\u{20e3}'))
 }
 
 /// An emoji on both sides (<https://unicode.org/reports/tr51/#Emoji_ZWJ_Sequences>).
@@ -161,9 +166,13 @@ fn parts_joining_letters(before: &[char], after: &[char]) -> bool {
         && matches!(right, Some(JoiningType::DualJoining | JoiningType::RightJoining))
 }
 
-/// A letter that takes its joining form without a neighbour, as in abbreviations of the Hijri year.
-fn shapes_arabic(previous: Option<char>) -> bool {
-    previous.is_some_and(|c| JoiningType::for_char(c) == JoiningType::DualJoining)
+/// A letter that takes its joining form without a neighbour, as in abbreviations of the Hijri year. It would join a
+/// letter that follows anyway.
+fn shapes_arabic(previous: Option<char>, after: &[char]) -> bool {
+    let is_dual = |c: char| JoiningType::for_char(c) == JoiningType::DualJoining;
+    let next = after.iter().map(|c| JoiningType::for_char(*c)).find(|kind| *kind != JoiningType::Transparent);
+    let joins = matches!(next, Some(JoiningType::DualJoining | JoiningType::RightJoining));
+    previous.is_some_and(is_dual) && !joins
 }
 
 fn has_variants(c: char) -> bool {
@@ -240,8 +249,17 @@ mod tests {
 
     #[test]
     fn a_line_shows_something() {
-        let blank =
-            ["", " ", "\u{a0}\u{3000}", "\u{301}\u{302}", "\u{2800}\u{2800}", "\u{1d159}", "\u{20dd}", "\u{93e}"];
+        let blank = [
+            "",
+            " ",
+            "\u{a0}\u{3000}",
+            "\u{1680}",
+            "\u{301}\u{302}",
+            "\u{2800}\u{2800}",
+            "\u{1d159}",
+            "\u{20dd}",
+            "\u{93e}",
+        ];
         refused(TextError::Blank, &blank);
         accepted(&["!", "A", "\u{2800}⠓", "e\u{301}", "\u{1f389}", "5", "♥"]);
     }
@@ -265,6 +283,9 @@ mod tests {
                 "\u{200d}a",
                 "a\u{200d}",
                 "ا\u{200c}ب",
+                "م\u{200d}حمد",
+                "م\u{200d}\u{64e}حمد",
+                "ه\u{200d}\u{200d}",
                 "می\u{200c}",
                 "क\u{200d}",
                 "東\u{200c}京",
@@ -297,6 +318,11 @@ mod tests {
             &[
                 "a\u{fe0f}",
                 "\u{fe0f}",
+                "\u{fe00}",
+                "\u{e0100}",
+                "\u{180b}",
+                "Gig 1\u{fe0f}",
+                "#\u{fe0e}1",
                 "❤\u{fe0f}\u{fe0f}",
                 "a\u{fe00}",
                 "a\u{e0100}",

@@ -56,9 +56,9 @@ impl Cookies {
         distinct(find(headers, &self.refresh))
     }
 
-    /// The token by which a browser is recognized.
-    pub fn device_token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        find(headers, &self.device).next()
+    /// The tokens by which a browser may be recognized.
+    pub fn device_tokens<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
+        distinct(find(headers, &self.device))
     }
 
     /// `Set-Cookie` values that begin or go on with a session.
@@ -118,9 +118,10 @@ fn origin(text: &str) -> Option<Origin> {
 }
 
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(move |pair| {
-        let (key, value) = pair.trim().split_once('=')?;
+    // Other cookies of the host may have any bytes, and must not hide ours.
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let (key, value) = std::str::from_utf8(pair).ok()?.trim().split_once('=')?;
         (key == name && !value.is_empty()).then_some(value)
     })
 }
@@ -186,6 +187,17 @@ mod tests {
         headers.append("cookie", HeaderValue::from_static("__Host-evp443_access=a; __Host-evp443_access="));
 
         assert_eq!(cookies.access_tokens(&headers), ["a", "b", "old"]);
+    }
+
+    #[test]
+    fn cookies_of_others_hide_none_of_ours() {
+        let cookies = cookies("http://localhost:8080");
+        let mut headers = HeaderMap::new();
+        let line = b"town=M\xc3\xbcnchen; odd=\xff; =; evp8080_access=a; evp8080_access=\xff; evp8080_device=d";
+        headers.append("cookie", HeaderValue::from_bytes(line).expect("bytes that HTTP allows"));
+
+        assert_eq!(cookies.access_tokens(&headers), ["a"]);
+        assert_eq!(cookies.device_tokens(&headers), ["d"]);
     }
 
     #[test]

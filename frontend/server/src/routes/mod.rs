@@ -43,7 +43,8 @@ const PRELOADED_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js
     </src/api.js>; rel=modulepreload, </src/amounts.js>; rel=modulepreload, </src/currencies.js>; rel=modulepreload, \
     </src/i18n.js>; rel=modulepreload, </src/session.js>; rel=modulepreload, \
     </src/live.js>; rel=modulepreload, </src/router.js>; rel=modulepreload, </src/views.js>; rel=modulepreload, \
-    </src/cover.js>; rel=modulepreload, </src/pages/events.js>; rel=modulepreload";
+    </src/categories.js>; rel=modulepreload, </src/cover.js>; rel=modulepreload, \
+    </src/pages/events.js>; rel=modulepreload";
 
 pub fn router(provider: Provider, events: EventClient) -> Router {
     let headers = security_headers::security_headers(provider);

@@ -108,13 +108,18 @@ impl Attendee {
 /// text, because a program with another separator, such as a semicolon, does not recognize the quotes.
 fn cell(text: &str) -> String {
     let safe = text.split_inclusive(is_separator).map(|part| {
-        // Spreadsheets also recognize a formula after blanks and quotes.
-        let start = part.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+        // Spreadsheets also recognize a formula after blanks and quotes, and some drop invisible characters.
+        let start = part.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '\''));
         let apostrophe = if start.starts_with(FORMULA) { "'" } else { "" };
         format!("{apostrophe}{}", part.replace('"', "\"\""))
     });
     let apostrophe = if text.starts_with(char::is_control) { "'" } else { "" };
     format!("\"{apostrophe}{}\"", safe.collect::<String>())
+}
+
+/// Invisible characters, which names of older accounts may have: soft hyphens, zero-width and direction characters.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The characters that start a formula, and those that localized spreadsheets treat like them.
@@ -195,6 +200,9 @@ mod tests {
     fn an_apostrophe_precedes_what_looks_like_a_formula() {
         for text in ["=1+1", "+1", "-1", "@SUM(A1)", "  =1+1", "＝1+1", "＋1", "－1", "＠x", "−1", "'=1", "\u{a0}=1"]
         {
+            assert_eq!(cell(text), format!("\"'{text}\""));
+        }
+        for text in ["\u{feff}=1", "\u{200b}@x", "\u{200b} \u{2066}+1", "\u{ad}-1", "\u{3000}＝1", "﹦1"] {
             assert_eq!(cell(text), format!("\"'{text}\""));
         }
         assert_eq!(cell("\tx"), "\"'\tx\"");

@@ -43,12 +43,12 @@ impl FromRequestParts<AppState> for Client {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         let address = parts.extensions.get::<ClientAddr>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |addr| addr.0);
         let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        let device = state.verifier.cookies().device_token(&parts.headers);
+        let devices = state.verifier.cookies().device_tokens(&parts.headers);
         Ok(Self {
             address,
             user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT_CHARS).collect()),
             // Only tokens of the length that we create: 256 bits that nobody can guess.
-            device_cookie: device.filter(|device| device.len() == random_token().len()).map(str::to_owned),
+            device_cookie: devices.into_iter().find(|device| device.len() == random_token().len()).map(str::to_owned),
         })
     }
 }

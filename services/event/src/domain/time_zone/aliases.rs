@@ -5,7 +5,7 @@
 
 /// Sorted by alias.
 #[rustfmt::skip]
-pub(super) const ALIASES: [(&str, &str); 148] = [
+pub(super) const ALIASES: [(&str, &str); 152] = [
     ("Africa/Asmera", "Africa/Asmara"),
     ("Africa/Timbuktu", "Africa/Bamako"),
     ("America/Argentina/ComodRivadavia", "America/Argentina/Catamarca"),
@@ -70,6 +70,7 @@ pub(super) const ALIASES: [(&str, &str); 148] = [
     ("Brazil/East", "America/Sao_Paulo"),
     ("Brazil/West", "America/Manaus"),
     ("CET", "Europe/Brussels"),
+    ("CST6CDT", "America/Chicago"),
     ("Canada/Atlantic", "America/Halifax"),
     ("Canada/Central", "America/Winnipeg"),
     ("Canada/Eastern", "America/Toronto"),
@@ -83,6 +84,7 @@ pub(super) const ALIASES: [(&str, &str); 148] = [
     ("Cuba", "America/Havana"),
     ("EET", "Europe/Athens"),
     ("EST", "America/Panama"),
+    ("EST5EDT", "America/New_York"),
     ("Egypt", "Africa/Cairo"),
     ("Eire", "Europe/Dublin"),
     ("Etc/GMT", "UTC"),
@@ -118,6 +120,7 @@ pub(super) const ALIASES: [(&str, &str); 148] = [
     ("Libya", "Africa/Tripoli"),
     ("MET", "Europe/Brussels"),
     ("MST", "America/Phoenix"),
+    ("MST7MDT", "America/Denver"),
     ("Mexico/BajaNorte", "America/Tijuana"),
     ("Mexico/BajaSur", "America/Mazatlan"),
     ("Mexico/General", "America/Mexico_City"),
@@ -125,6 +128,7 @@ pub(super) const ALIASES: [(&str, &str); 148] = [
     ("NZ-CHAT", "Pacific/Chatham"),
     ("Navajo", "America/Denver"),
     ("PRC", "Asia/Shanghai"),
+    ("PST8PDT", "America/Los_Angeles"),
     ("Pacific/Enderbury", "Pacific/Kanton"),
     ("Pacific/Johnston", "Pacific/Honolulu"),
     ("Pacific/Ponape", "Pacific/Pohnpei"),

@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(
             bodies(event_changed(&event(&["starts_at", "venue"]))),
             [
-                "What’s new: start time, venue. The event now takes place at \u{2068}Blue Hall\u{2069} on Friday, \
+                "What’s changed: start time, venue. The event now takes place at \u{2068}Blue Hall\u{2069} on Friday, \
                  5 June 2026, 19:30 (Europe/Berlin). Your booking is still valid. If you \
                  can’t come, you can cancel until the event starts and get back what you paid.",
                 "Geändert: Beginn, Ort. Das Event findet jetzt hier statt: \u{2068}Blue Hall\u{2069}, Freitag, \
