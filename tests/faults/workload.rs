@@ -176,11 +176,11 @@ impl Workload {
     pub(crate) async fn ticket_code(&self, person: &Person, booking: &Value, rng: &mut StdRng) -> Option<String> {
         let path = format!("/bookings/{}", booking["id"]);
         // A replica of an older version shows no tickets.
-        let is_settled = |reply: &Reply| {
+        let is_decided = |reply: &Reply| {
             let may_get_tickets = ["Pending", "Confirmed"].map(Value::from).contains(&reply.body["status"]);
             reply.status == 200 && (!may_get_tickets || reply.body["tickets"][0]["code"].is_string())
         };
-        let seen = self.persist(|| person.request(Method::GET, &path), is_settled, rng).await?;
+        let seen = self.persist(|| person.request(Method::GET, &path), is_decided, rng).await?;
         seen.body["tickets"][0]["code"].as_str().map(str::to_owned)
     }
 

@@ -166,7 +166,7 @@ impl Publisher {
         let mut results = Vec::with_capacity(pending.len());
         for confirm in pending {
             results.push(match confirm {
-                Ok(confirm) => settle(confirm, deadline).await,
+                Ok(confirm) => wait_for_confirm(confirm, deadline).await,
                 Err(failure) => Err(failure),
             });
         }
@@ -257,7 +257,7 @@ async fn send(
     }
 }
 
-async fn settle(confirm: PublisherConfirm, deadline: Instant) -> Result<(), PublishFailure> {
+async fn wait_for_confirm(confirm: PublisherConfirm, deadline: Instant) -> Result<(), PublishFailure> {
     let Ok(confirmed) = timeout_at(deadline, confirm).await else {
         return Err(PublishFailure::Unavailable(anyhow!("RabbitMQ did not confirm in time")));
     };

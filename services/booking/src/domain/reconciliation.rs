@@ -1,8 +1,8 @@
 //! Comparison of this service's rows with event-service's reservations, the gateway's charges, the outbox and the
 //! tickets.
 //!
-//! The two sides are read one after the other. A row that changed a moment ago ([`HeldReservation::settled`],
-//! [`PaymentRecord::settled`]) proves nothing yet and is left to the next cycle.
+//! The two sides are read one after the other. A row that changed a moment ago may differ for that reason alone; it is
+//! not comparable yet, and left to the next cycle.
 
 use contracts::reservation::{ReservationEntry, ReservationState};
 
@@ -19,12 +19,12 @@ pub struct HeldReservation {
     pub reservation_id: uuid::Uuid,
     pub status: BookingStatus,
     pub seats: i32,
-    /// Whether a payment is unresolved or unsettled, or a release of the seats is pending.
+    /// Whether a payment is undecided or charged and not settled, or a release of the seats is pending.
     pub under_way: bool,
     /// Whether the amount is 0.
     pub free: bool,
-    /// Whether it has not changed for a while.
-    pub settled: bool,
+    /// Whether its last change is old enough.
+    pub comparable: bool,
 }
 
 /// What to do about a booking and its reservation.
@@ -52,7 +52,7 @@ pub fn compare_reservation(
         // Seats that are only held expire by themselves.
         return if sold { Finding(FindingKind::SeatsWithoutBooking) } else { Consistent };
     };
-    if !booking.settled {
+    if !booking.comparable {
         return Consistent;
     }
     match (booking.status, taken) {
@@ -75,8 +75,8 @@ pub struct PaymentRecord {
     pub state: AttemptState,
     /// Minor units.
     pub amount: i64,
-    /// Whether it has not changed for a while.
-    pub settled: bool,
+    /// Whether its last change is old enough.
+    pub comparable: bool,
 }
 
 /// What to do about a charge and its payment attempt.
@@ -100,7 +100,7 @@ pub fn compare_charge(charge: &ListedCharge, payment: Option<&PaymentRecord>) ->
     match payment.state {
         // An attempt is stored as failed only when it can never charge.
         AttemptState::Failed if charged => Finding(FindingKind::ChargeWithoutPayment),
-        _ if !payment.settled => Consistent,
+        _ if !payment.comparable => Consistent,
         AttemptState::Started if charged || charge.charge.state == ChargeState::Cancelled => FetchCharge,
         AttemptState::Succeeded | AttemptState::Refunded if !charged => Finding(FindingKind::PaymentWithoutCharge),
         AttemptState::Succeeded | AttemptState::Refunded if charge.amount != payment.amount => {

@@ -1,4 +1,5 @@
-//! Queries of the tables `patrols` (how far each scan has come) and `findings`, and the rows that the reconciler compares.
+//! Queries of the tables `patrols` (how far each scan has come) and `findings`, and the rows that the reconciler
+//! compares.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::domain::{
     reconciliation::{HeldReservation, MessageAudit, PaymentRecord, TicketAudit},
 };
 
-/// Rows that changed more recently than this are not judged, in seconds. Longer than any call to another service.
+/// Rows that changed more recently than this are not comparable, in seconds. Longer than any call to another service.
 const MIN_ROW_AGE_SECONDS: f64 = 60.0;
 /// Age up to which bookings have their messages audited, in seconds. Published messages are kept a day longer.
 const MESSAGE_AUDIT_SECONDS: f64 = 6.0 * 24.0 * 3600.0;
@@ -59,7 +60,8 @@ impl Store {
         Ok(states.collect())
     }
 
-    /// Stores where a page ended. Without a position the cycle is over, and findings that it did not see again are deleted.
+    /// Stores where a page ended. Without a position the cycle is over, and findings that it did not see again are
+    /// deleted.
     /// Changes nothing if another replica continued from the same position meanwhile.
     pub async fn finish_page(&self, page: &ScanPage, position: Option<&str>) -> sqlx::Result<()> {
         sqlx::query!(
@@ -122,7 +124,7 @@ impl Store {
                )
                select id as booking_id, event_id, reservation_id, status as "status: BookingStatus", seats,
                       coalesce(amount = 0, false) as "free!",
-                      updated_at < now() - make_interval(secs => $5) as "settled!",
+                      updated_at < now() - make_interval(secs => $5) as "comparable!",
                       release_pending or exists (
                           select from payments p
                           where p.booking_id = b.id
@@ -162,7 +164,7 @@ impl Store {
         sqlx::query_as!(
             PaymentRecord,
             r#"select booking_id, gateway_id as "gateway_id!", state as "state: AttemptState", amount,
-                      updated_at < now() - make_interval(secs => $2) as "settled!"
+                      updated_at < now() - make_interval(secs => $2) as "comparable!"
                from payments where gateway_id = any($1)"#,
             charges,
             MIN_ROW_AGE_SECONDS,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contracts::reservation::Hold;
-use platform::idempotency::{self, IdempotentRequest, Scope};
+use platform::idempotency::{self, IdempotentRequest};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{LEASE_SECONDS, MAX_BACKOFF_SECONDS, Store, UnitOfWork};
@@ -92,10 +93,13 @@ struct Row {
 /// A query that returns [`Row`]s: `$before`, `select` with the columns, `$after`.
 macro_rules! sagas {
     ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
+        sagas!([$before], $after $(, $argument)*)
+    };
+    ([$($before:literal),+], $after:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            $before
-                + r#" select b.id as "id!", b.user_id as "user_id!", b.event_id as "event_id!",
+            $($before +)+
+                r#" select b.id as "id!", b.user_id as "user_id!", b.event_id as "event_id!",
                       b.status as "status!: BookingStatus", b.payment_status as "payment_status!: PaymentStatus",
                       b.created_at at time zone 'utc' as "created_at!", b.seats as "seats!", b.price as "price?",
                       b.amount as "amount?", b.currency as "currency?", b.event_title as "event_title?",
@@ -170,25 +174,54 @@ impl From<Row> for SagaRecord {
     }
 }
 
-/// The parts of a claim, all `None` if there is nothing to claim.
-struct ClaimColumns<'a> {
-    user_id: Option<i32>,
-    method: Option<&'a str>,
-    path: Option<&'a str>,
-    key: Option<&'a str>,
-    fingerprint: Option<&'a [u8]>,
+/// [`sagas`] with an insert that also claims the key of a request: both or neither. `$allowed` selects one row, or none
+/// if nothing is to be stored; `$insert` is a CTE that needs a row of `claimed` if there is a key to claim, `$4`. The
+/// other arguments are `$9` and following.
+macro_rules! claiming_sagas {
+    ($request:expr, $allowed:literal, $insert:literal, $after:literal $(, $argument:expr)* $(,)?) => {
+        sagas!(
+            [
+                "with allowed as (",
+                $allowed,
+                "), claimed as (
+                     insert into idempotency_keys
+                         (user_id, method, path, key, fingerprint, operation_id, lease_token, lease_until)
+                     select $1::integer, $2::text, $3::text, $4::text, $5::bytea, $6::uuid, $7::uuid,
+                         now() + make_interval(secs => $8)
+                     from allowed where $4::text is not null
+                     on conflict do nothing
+                     returning operation_id
+                 ), ",
+                $insert
+            ],
+            $after,
+            $request.to_claim().map(|scope| scope.user_id),
+            $request.to_claim().map(|scope| scope.method.as_str()),
+            $request.to_claim().map(|scope| scope.path.as_str()),
+            $request.to_claim().map(|scope| scope.key.as_str()),
+            $request.to_claim().map(|scope| scope.fingerprint.as_slice()),
+            $request.operation_id(),
+            $request.token(),
+            idempotency::LEASE.as_secs_f64()
+            $(, $argument)*
+        )
+    };
 }
 
-impl<'a> ClaimColumns<'a> {
-    fn of(scope: Option<&'a Scope>) -> Self {
-        Self {
-            user_id: scope.map(|scope| scope.user_id),
-            method: scope.map(|scope| scope.method.as_str()),
-            path: scope.map(|scope| scope.path.as_str()),
-            key: scope.map(|scope| scope.key.as_str()),
-            fingerprint: scope.map(|scope| scope.fingerprint.as_slice()),
-        }
-    }
+/// The sagas of these bookings.
+async fn sagas_of(executor: impl PgExecutor<'_>, booking_ids: &[i32]) -> sqlx::Result<Vec<SagaRecord>> {
+    let rows = sagas!(
+        "",
+        "from bookings b
+         left join lateral (
+             select * from payments where booking_id = b.id
+             order by state in ('started', 'succeeded') desc, id desc limit 1
+         ) p on true
+         left join refunds r on r.payment_id = p.id
+         where b.id = any($1)",
+        booking_ids,
+    );
+    Ok(rows.fetch_all(executor).await?.into_iter().map(SagaRecord::from).collect())
 }
 
 impl Store {
@@ -202,24 +235,16 @@ impl Store {
         request: &IdempotentRequest,
         hold_timeout: Duration,
     ) -> sqlx::Result<Option<SagaRecord>> {
-        let claim = ClaimColumns::of(request.to_claim());
-        let row = sagas!(
-            "with claimed as (
-                 insert into idempotency_keys
-                     (user_id, method, path, key, fingerprint, operation_id, lease_token, lease_until)
-                 select $10::integer, $11::text, $12::text, $13::text, $14::bytea, $6::uuid, $15::uuid,
-                     now() + make_interval(secs => $16)
-                 where $13::text is not null and not exists (select from account_deletions where user_id = $1)
-                 on conflict do nothing
-                 returning operation_id
-             ), b as (
+        let row = claiming_sagas!(
+            request,
+            "select true where not exists (select from account_deletions where user_id = $9)",
+            "b as (
                  insert into bookings
                      (user_id, event_id, seats, user_name, user_email, operation_id, reservation_id, next_check_at,
                       attendee_key)
-                 select $1::integer, $2::text, $3::integer, $4::text, $5::text, $6::uuid, $7::uuid,
-                     now() + make_interval(secs => $8), $9::text
-                 where not exists (select from account_deletions where user_id = $1)
-                     and ($13::text is null or exists (select from claimed))
+                 select $9::integer, $10::text, $11::integer, $12::text, $13::text, $6, $14::uuid,
+                     now() + make_interval(secs => $15), $16::text
+                 from allowed where $4 is null or exists (select from claimed)
                  on conflict (operation_id) do nothing
                  returning *
              )",
@@ -229,17 +254,9 @@ impl Store {
             new.seats,
             new.user_name,
             new.user_email,
-            request.operation_id(),
             Uuid::new_v4(),
             hold_timeout.as_secs_f64(),
             attendee_key(&new.user_name, &new.user_email),
-            claim.user_id,
-            claim.method,
-            claim.path,
-            claim.key,
-            claim.fingerprint,
-            request.token(),
-            idempotency::LEASE.as_secs_f64(),
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -253,49 +270,32 @@ impl Store {
         new: NewAttempt<'_>,
         request: &IdempotentRequest,
     ) -> sqlx::Result<Option<SagaRecord>> {
-        let claim = ClaimColumns::of(request.to_claim());
         // The lock on the booking keeps its cancellation away. The unique index on live attempts decides between
         // requests that saw none.
-        let row = sagas!(
-            "with b as (
-                 select * from bookings
-                 where id = $1 and user_id = $2 and status = 'Pending' and payment_status in ('Unpaid', 'Failed')
-                     and amount = $7 and currency = $8 and expires_at > clock_timestamp()
-                     and not exists (select from account_deletions where user_id = $2)
-                 for update
-             ), claimed as (
-                 insert into idempotency_keys
-                     (user_id, method, path, key, fingerprint, operation_id, lease_token, lease_until)
-                 select $10::integer, $11::text, $12::text, $13::text, $14::bytea, $3::uuid, $15::uuid,
-                     now() + make_interval(secs => $16)
-                 from b where $13::text is not null
-                 on conflict do nothing
-                 returning operation_id
-             ), p as (
+        let row = claiming_sagas!(
+            request,
+            "select * from bookings
+             where id = $9 and user_id = $10 and status = 'Pending' and payment_status in ('Unpaid', 'Failed')
+                 and amount = $11 and currency = $12 and expires_at > clock_timestamp()
+                 and not exists (select from account_deletions where user_id = $10)
+             for update",
+            "p as (
                  insert into payments
                      (booking_id, operation_id, gateway_key, gateway_id, payment_method, amount, currency, lease_until)
-                 select b.id, $3, $4, $5, $6, b.amount, b.currency, now() + make_interval(secs => $9)
-                 from b where $13::text is null or exists (select from claimed)
+                 select id, $6, $13, $14, $15, amount, currency, now() + make_interval(secs => $16)
+                 from allowed where $4 is null or exists (select from claimed)
                  on conflict do nothing
                  returning *
              )",
-            "from b join p on true left join refunds r on false",
+            "from allowed b join p on true left join refunds r on false",
             new.booking_id,
             new.user_id,
-            request.operation_id(),
+            new.amount,
+            new.currency,
             new.gateway_key,
             new.gateway_id,
             new.payment_method,
-            new.amount,
-            new.currency,
             LEASE_SECONDS,
-            claim.user_id,
-            claim.method,
-            claim.path,
-            claim.key,
-            claim.fingerprint,
-            request.token(),
-            idempotency::LEASE.as_secs_f64(),
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -312,18 +312,7 @@ impl Store {
     }
 
     pub async fn list_sagas(&self, booking_ids: &[i32]) -> sqlx::Result<Vec<SagaRecord>> {
-        let rows = sagas!(
-            "",
-            "from bookings b
-             left join lateral (
-                 select * from payments where booking_id = b.id
-                 order by state in ('started', 'succeeded') desc, id desc limit 1
-             ) p on true
-             left join refunds r on r.payment_id = p.id
-             where b.id = any($1)",
-            booking_ids,
-        );
-        Ok(rows.fetch_all(&self.pool).await?.into_iter().map(SagaRecord::from).collect())
+        sagas_of(&self.pool, booking_ids).await
     }
 
     /// The booking that an operation inserted.
@@ -528,18 +517,7 @@ impl UnitOfWork {
         if locked.fetch_optional(&mut *self.tx).await?.is_none() {
             return Ok(None);
         }
-        let row = sagas!(
-            "",
-            "from bookings b
-             left join lateral (
-                 select * from payments where booking_id = b.id
-                 order by state in ('started', 'succeeded') desc, id desc limit 1
-             ) p on true
-             left join refunds r on r.payment_id = p.id
-             where b.id = $1",
-            booking_id,
-        );
-        Ok(row.fetch_optional(&mut *self.tx).await?.map(SagaRecord::from))
+        Ok(sagas_of(&mut *self.tx, &[booking_id]).await?.pop())
     }
 
     /// Applies a change if the booking is still in the state before it, and settles the attempt that paid for it, in one

@@ -15,7 +15,7 @@ use crate::{
     neighbours::{Fault, Intent, Reservation},
 };
 
-const SETTLES: [&str; 2] = [
+const MAKE_COMPARABLE: [&str; 2] = [
     "update bookings set updated_at = now() - interval '2 minutes'",
     "update payments set updated_at = now() - interval '2 minutes'",
 ];
@@ -23,7 +23,7 @@ const SETTLES: [&str; 2] = [
 impl TestApp {
     /// Runs a whole cycle of every scan, long after the last change.
     async fn reconciles(&self) {
-        for sql in SETTLES {
+        for sql in MAKE_COMPARABLE {
             self.execute(sql).await;
         }
         self.reconciles_at_once().await;
@@ -305,7 +305,7 @@ async fn one_replica_runs_a_scan_and_all_show_its_findings() {
     let event = app.neighbours.event(10, 2500);
     let booking = app.buys(&event, 2).await;
     app.set_reservation(booking, "released").await;
-    for sql in SETTLES {
+    for sql in MAKE_COMPARABLE {
         app.execute(sql).await;
     }
 

@@ -129,7 +129,7 @@ pub(super) async fn end_other_sessions(State(state): State<AppState>, auth: Auth
     Ok(NoContent)
 }
 
-/// Admins find the request among users with `status=pending`, and settle it by setting a role.
+/// Admins find the request among users with `status=pending`, and decide it by setting a role.
 pub(super) async fn request_organizer_role(
     State(state): State<AppState>,
     auth: AuthUser,
