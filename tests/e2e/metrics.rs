@@ -67,10 +67,10 @@ async fn both_outboxes_and_both_dead_letter_queues_are_watched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bookings_are_compared_with_event_service_the_gateway_and_the_outbox() {
-    let compared = wait::until("every patrol has done a round", Duration::from_secs(60), async || {
+    let compared = wait::until("every scan has compared a page", Duration::from_secs(60), async || {
         let shown = metrics(Program::Booking).await?;
-        for patrol in ["reservations", "charges", "messages", "tickets"] {
-            let rounds = format!("eventplatform_reconciliation_rounds_total{{patrol=\"{patrol}\",outcome=\"done\"}}");
+        for scan in ["reservations", "charges", "messages", "tickets"] {
+            let rounds = format!("eventplatform_reconciliation_rounds_total{{patrol=\"{scan}\",outcome=\"done\"}}");
             ensure!(shown.contains(&rounds), "{rounds} is not in {shown}");
         }
         Ok(())

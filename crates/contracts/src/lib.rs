@@ -3,7 +3,7 @@
 //! - [`env`]: the environment variables that the operator sets; [`problem`]: codes of the shared HTTP layer
 //! - [`message`]: the facts that travel over RabbitMQ and the names of exchanges and queues
 //! - [`money`]: the currencies, and how amounts are written; [`payment`]: what a payment provider can charge
-//! - [`reservation`]: the REST bodies and refusals between booking-service and event-service
+//! - [`reservation`]: the REST bodies and refusals between booking-service and event-service, and ids of events
 //! - [`text`]: text from people: allowed characters, comparison, quoting
 //! - [`identity`]: roles and token claims that user-service signs and the others verify
 

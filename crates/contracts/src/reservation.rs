@@ -10,6 +10,12 @@ use uuid::Uuid;
 /// by then is refused as overloaded, before it begins. A duration, because clocks differ.
 pub const DEADLINE: &str = "x-deadline-ms";
 
+/// Whether a text can be the id of an event. Other texts must not become part of a path.
+pub fn is_event_id(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
 /// Body of `PUT /api/events/{event_id}/decrease_capacity`. Idempotent by `reservation_id`.
 /// It takes available seats; the event's `capacity`, its seats in all, stays.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -155,6 +161,14 @@ impl RefusalCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_id_can_be_part_of_a_path() {
+        assert!(is_event_id("0b5e-_9") && is_event_id(&"a".repeat(64)));
+        for other in ["", "a/b", "..", "a b", "a?b", "é", &"a".repeat(65)] {
+            assert!(!is_event_id(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_read_by_its_code() {

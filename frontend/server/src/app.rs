@@ -5,14 +5,14 @@ use contracts::payment::Provider;
 use platform::{Lifecycle, health::Readiness, server};
 
 use crate::{
-    clients::event_service::EventService,
+    clients::event_service::EventClient,
     config::{Command, Config},
     routes,
 };
 
 /// The server, built but not yet running.
 pub struct App {
-    events: EventService,
+    events: EventClient,
     provider: Provider,
     lifecycle: Lifecycle,
 }
@@ -21,7 +21,7 @@ impl App {
     /// Builds the server; connects to nothing.
     pub fn build(config: &Config) -> Self {
         Self {
-            events: EventService::new(config.event_service_url.as_ref()),
+            events: EventClient::new(config.event_service_url.as_ref()),
             provider: config.payment_provider,
             lifecycle: Lifecycle::new(),
         }

@@ -21,7 +21,7 @@ use contracts::payment::Provider;
 use flate2::read::GzDecoder;
 use frontend_server::{
     app::App,
-    clients::event_service::EventService,
+    clients::event_service::EventClient,
     config::Config,
     routes::{
         assets::{ASSETS, Asset},
@@ -131,7 +131,7 @@ async fn an_invalid_event_id_is_not_found_without_a_request() {
 async fn responses_about_events_are_cached_and_failures_back_off() {
     for (event_status, missing) in [(StatusCode::NOT_FOUND, true), (StatusCode::BAD_GATEWAY, false)] {
         let (url, requests) = event_service(event_status).await;
-        let events = EventService::new(Some(&url.parse().unwrap()));
+        let events = EventClient::new(Some(&url.parse().unwrap()));
 
         for _ in 0..3 {
             assert_eq!(events.is_missing("66f").await, missing, "{event_status}");

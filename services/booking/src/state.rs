@@ -43,7 +43,7 @@ pub struct Policy {
     /// Owners may cancel a confirmed booking until this long before its event.
     pub cancel_deadline: TimeDelta,
     pub provider: Provider,
-    /// Time between two runs of each reconciliation scan.
+    /// Time between two pages of each reconciliation scan.
     pub reconcile_interval: Duration,
 }
 

@@ -23,7 +23,7 @@ use crate::{
     cache::EventCache,
     config::{Command, Config},
     loops,
-    queue::{QueueSettings, ReservationQueue},
+    queue::{OperationQueue, QueueSettings},
     routes,
     state::AppState,
     store::Store,
@@ -60,7 +60,7 @@ impl App {
             batch_max: config.batch_max as usize,
             quiet_period: TimeDelta::seconds(config.change_quiet_seconds.into()),
         };
-        let queue = ReservationQueue::new(store.clone(), cache.clone(), lifecycle.clone(), outbox.clone(), settings);
+        let queue = OperationQueue::new(store.clone(), cache.clone(), lifecycle.clone(), outbox.clone(), settings);
         let cookies = Cookies::new(&config.server.public_url);
         let state = AppState {
             idempotency: MongoIdempotency::new(store.database(), clock.clone()),
@@ -93,7 +93,7 @@ impl App {
     pub fn spawn(&self) {
         self.access_keys.start_refreshing(&self.lifecycle);
         self.state.verifier.revocations().start_polling(&self.lifecycle, self.jwks_url.as_str());
-        loops::start(&self.lifecycle, &self.state, self.bus.clone());
+        loops::start(&self.lifecycle, &self.state, &self.bus);
     }
 }
 

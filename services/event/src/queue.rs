@@ -37,9 +37,9 @@ use crate::{
 /// it from overwriting newer changes.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(18);
 
-/// The queues of one replica. Cheap to clone.
+/// The queues of one replica, one per event that has waiting operations. Cheap to clone.
 #[derive(Clone)]
-pub struct ReservationQueue {
+pub struct OperationQueue {
     inner: Arc<Inner>,
 }
 
@@ -80,7 +80,7 @@ struct QueuedOperation {
     answer: oneshot::Sender<Result<Answer, Failure>>,
 }
 
-impl ReservationQueue {
+impl OperationQueue {
     /// `outbox` gets the messages that were written.
     pub fn new(
         store: Store,

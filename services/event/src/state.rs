@@ -8,7 +8,7 @@ use contracts::payment::Provider;
 use platform::{Clock, auth::Verifier, idempotency::MongoIdempotency, outbox::Handoff};
 use tokio::sync::Notify;
 
-use crate::{cache::EventCache, queue::ReservationQueue, store::Store};
+use crate::{cache::EventCache, queue::OperationQueue, store::Store};
 
 /// What handlers and loops share. Cheap to clone.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub struct AppState {
     /// For reads of users.
     pub cache: EventCache,
     /// For every change of an event, its counters or its reservations.
-    pub queue: ReservationQueue,
+    pub queue: OperationQueue,
     /// Messages on their way to the relay.
     pub outbox: Handoff<Bson>,
     /// Wakes the loop that cancels the events of deleted accounts.

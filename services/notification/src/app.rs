@@ -86,7 +86,7 @@ impl App {
     pub fn spawn(&self) {
         self.access_keys.start_refreshing(&self.lifecycle);
         self.state.verifier.revocations().start_polling(&self.lifecycle, self.jwks_url.as_str());
-        loops::start(&self.state, &self.bus, self.consumer_concurrency);
+        loops::start(&self.lifecycle, &self.state, &self.bus, self.consumer_concurrency);
     }
 }
 

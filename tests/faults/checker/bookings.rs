@@ -51,8 +51,8 @@ pub(crate) async fn unfinished(bookings: &PgPool) -> Result<Vec<(&'static str, i
 pub(crate) async fn findings(bookings: &PgPool) -> Result<Vec<Violation>> {
     let query = "select patrol, kind, subject from findings";
     let found: Vec<(String, String, String)> = sqlx::query_as(query).fetch_all(bookings).await?;
-    let report = |(patrol, kind, subject): (String, String, String)| {
-        let invariant = match patrol.as_str() {
+    let report = |(scan, kind, subject): (String, String, String)| {
+        let invariant = match scan.as_str() {
             "reservations" => 2,
             "charges" => 4,
             "tickets" => 16,

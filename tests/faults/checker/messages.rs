@@ -31,8 +31,8 @@ pub(super) async fn all_sent(world: &World) -> Result<()> {
     let query = "select count(*) from outbox where published_at is null";
     let waiting: i64 = sqlx::query_scalar(query).fetch_one(&world.users).await?;
     ensure!(waiting == 0, "{waiting} messages in the outbox of user-service");
-    let untold = world.events.collection::<Document>("untold_changes").count_documents(doc! {}).await?;
-    ensure!(untold == 0, "{untold} changes that holders were not told of");
+    let pending = world.events.collection::<Document>("untold_changes").count_documents(doc! {}).await?;
+    ensure!(pending == 0, "{pending} pending notifications of changed events");
     for queue in QUEUES {
         let waiting = count(world, queue.name).await?;
         ensure!(waiting == 0, "{waiting} messages in the queue {}", queue.name);
@@ -49,9 +49,9 @@ async fn count(world: &World, queue: &str) -> Result<u32> {
     Ok(found.message_count())
 }
 
-/// `deleted` are the users without an account, whom nobody tells anything.
+/// `deleted` are the users without an account, who get no notifications.
 pub(super) async fn check(world: &World, deleted: &HashSet<i32>) -> Result<Vec<Violation>> {
-    let mut violations = untold(world, deleted).await?;
+    let mut violations = notifications(world, deleted).await?;
     violations.extend(dropped(world, deleted).await?);
     for queue in QUEUES {
         let dead = count(world, &format!("{}.dead", queue.name)).await?;
@@ -63,7 +63,7 @@ pub(super) async fn check(world: &World, deleted: &HashSet<i32>) -> Result<Vec<V
 }
 
 /// Invariants 10 and 13: the notifications about bookings are those of their transitions, and their owners'.
-async fn untold(world: &World, deleted: &HashSet<i32>) -> Result<Vec<Violation>> {
+async fn notifications(world: &World, deleted: &HashSet<i32>) -> Result<Vec<Violation>> {
     let query = "select 'booking.' || lower(after), bookings.id, user_id, count(*)
                  from transitions join bookings on bookings.id::text = subject
                  where after in ('Confirmed', 'Cancelled', 'Expired', 'Refunded') and column_name <> 'state'
@@ -77,14 +77,15 @@ async fn untold(world: &World, deleted: &HashSet<i32>) -> Result<Vec<Violation>>
             difference.entry((kind, booking)).or_default().0 += count;
         }
     }
-    let told = world.notifications.collection::<Document>("notifications");
-    let told: Vec<Document> = told.find(doc! { "type": { "$regex": "^booking\\." } }).await?.try_collect().await?;
+    let stored = world.notifications.collection::<Document>("notifications");
+    let stored: Vec<Document> = stored.find(doc! { "type": { "$regex": "^booking\\." } }).await?.try_collect().await?;
     let mut violations = Vec::new();
-    for notification in &told {
+    for notification in &stored {
         let about = (notification.get_str("type")?.to_owned(), notification.get_i32("booking_id")?);
         let reader = notification.get_i32("user_id")?;
         if let Some(owner) = owners.get(&about.1).filter(|owner| **owner != reader) {
-            let what = format!("user {reader} was told {} of booking {}, which is user {owner}'s", about.0, about.1);
+            let what =
+                format!("user {reader} was notified by {} of booking {}, which is user {owner}'s", about.0, about.1);
             violations.push(Violation::new(13, what));
         }
         // What is stored for a deleted account breaks invariant 15.
@@ -92,9 +93,9 @@ async fn untold(world: &World, deleted: &HashSet<i32>) -> Result<Vec<Violation>>
             difference.entry(about).or_default().1 += 1;
         }
     }
-    let wrong = difference.into_iter().filter(|(_, (due, told))| due != told);
-    violations.extend(wrong.map(|((kind, booking), (due, told))| {
-        Violation::new(10, format!("booking {booking}: {due} notifications {kind} are due, {told} were stored"))
+    let wrong = difference.into_iter().filter(|(_, (due, stored))| due != stored);
+    violations.extend(wrong.map(|((kind, booking), (due, stored))| {
+        Violation::new(10, format!("booking {booking}: {due} notifications {kind} are due, {stored} were stored"))
     }));
     Ok(violations)
 }

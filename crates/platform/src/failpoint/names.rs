@@ -34,9 +34,9 @@ pub const POINTS: [&str; 49] = [
     "booking.account.forgotten",
     // Sweepers and consumers.
     "booking.sweeper.claimed",
-    "booking.consumer.called_off",
+    "booking.consumer.event_cancelled",
     "booking.consumer.changed",
-    "booking.consumer.told",
+    "booking.consumer.notified",
     "booking.consumer.account_deleted",
     "booking.consumer.processed",
     // Seats.

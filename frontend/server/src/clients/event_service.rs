@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::bail;
 use axum::http::StatusCode;
+use contracts::reservation::is_event_id;
 use moka::future::Cache;
 use platform::client::{self, WithContext};
 use reqwest::Client;
@@ -24,7 +25,7 @@ const BACKOFF: Duration = Duration::from_secs(5);
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct EventService {
+pub struct EventClient {
     inner: Option<Arc<Inner>>,
 }
 
@@ -36,7 +37,7 @@ struct Inner {
     backoff_until: Mutex<Option<Instant>>,
 }
 
-impl EventService {
+impl EventClient {
     /// Without a URL, every event counts as existing.
     pub fn new(url: Option<&Url>) -> Self {
         let inner = |url: &Url| Inner {
@@ -90,10 +91,4 @@ impl Inner {
     fn backoff_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.backoff_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether `id` has the form of an event's id, and is therefore safe in a path.
-fn is_event_id(id: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
 }

@@ -15,7 +15,7 @@ use contracts::payment::Provider;
 use platform::{ApiError, error::Kind};
 
 use self::assets::Asset;
-use crate::clients::event_service::EventService;
+use crate::clients::event_service::EventClient;
 
 const EVENT_PAGE: &str = "/events/{id}";
 /// The scanner at the door, which may use the camera.
@@ -46,7 +46,7 @@ const PRELOADED_MODULES: &str = "</src/main.js>; rel=modulepreload, </src/dom.js
     </src/categories.js>; rel=modulepreload, </src/cover.js>; rel=modulepreload, \
     </src/pages/events.js>; rel=modulepreload";
 
-pub fn router(provider: Provider, events: EventService) -> Router {
+pub fn router(provider: Provider, events: EventClient) -> Router {
     let headers = security_headers::security_headers(provider);
     let pages = PAGES.iter().fold(Router::new(), |router, page| router.route(page, get(static_page)));
     let with_slash = PAGES.iter().chain([&EVENT_PAGE, &SCAN_PAGE]).filter(|page| **page != "/");
@@ -73,7 +73,7 @@ async fn scan_page(headers: HeaderMap) -> Response {
 
 /// The status tells search engines and link previews whether the event exists.
 async fn event_page(
-    State(events): State<EventService>,
+    State(events): State<EventClient>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {

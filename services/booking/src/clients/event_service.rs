@@ -11,6 +11,7 @@ use contracts::{
     problem::{INVALID_JSON, OVERLOADED},
     reservation::{
         DEADLINE, DecreaseCapacity, Hold, ReleaseSeats, ReservationPage, ReservationState, ReservationStatus,
+        is_event_id,
     },
 };
 use futures::FutureExt;
@@ -77,12 +78,6 @@ struct Problem {
     code: String,
     #[serde(default)]
     detail: String,
-}
-
-/// Whether a text can be an event id. Other texts must not become part of a path.
-pub fn is_event_id(id: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (1..=64).contains(&id.len()) && id.bytes().all(allowed)
 }
 
 /// Whether event-service could not parse the body, and so did nothing.

@@ -33,8 +33,8 @@ pub struct SagaRecord {
 /// What one run learned from the other services.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Known {
-    pub reservation: Reservation,
-    pub charge: Charge,
+    pub reservation: KnownReservation,
+    pub charge: KnownCharge,
     /// event-service gave no usable answer in this run.
     pub event_service_silent: bool,
     /// The gateway gave no conclusive answer in this run.
@@ -45,7 +45,7 @@ pub struct Known {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Saga {
     pub status: BookingStatus,
-    pub hold: Hold,
+    pub hold: HoldState,
     /// Nothing is to be paid.
     pub free: bool,
     /// The booking ended, and its seats are not released yet.
@@ -58,7 +58,7 @@ pub struct Saga {
 
 /// Whether event-service holds the seats of a Pending booking, and when a sweeper looks after it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Hold {
+pub enum HoldState {
     /// Not known yet; given up at this time.
     Requested { until: DateTime<Utc> },
     /// Over at this time, unless event-service says otherwise.
@@ -80,7 +80,7 @@ pub enum Attempt {
 
 /// The reservation in event-service, as far as this run knows.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Reservation {
+pub enum KnownReservation {
     #[default]
     Unknown,
     Confirmed,
@@ -95,7 +95,7 @@ pub enum Reservation {
 
 /// The charge at the gateway, as far as this run knows.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Charge {
+pub enum KnownCharge {
     #[default]
     Unknown,
     /// This run created it and has not confirmed it.
@@ -163,16 +163,16 @@ pub fn next_step(saga: &Saga, now: DateTime<Utc>) -> Step {
 fn attempt_step(saga: &Saga) -> Option<Step> {
     let step = match (saga.attempt, saga.known.charge) {
         (Attempt::None, _) => return None,
-        (Attempt::Unnamed, _) | (Attempt::Started, Charge::Cancelled) => Step::FailAttempt,
-        (Attempt::Charged, _) | (Attempt::Started, Charge::Succeeded) => match saga.status {
+        (Attempt::Unnamed, _) | (Attempt::Started, KnownCharge::Cancelled) => Step::FailAttempt,
+        (Attempt::Charged, _) | (Attempt::Started, KnownCharge::Succeeded) => match saga.status {
             BookingStatus::Pending | BookingStatus::Expired => seats_step(saga),
             BookingStatus::Cancelled | BookingStatus::Rejected | BookingStatus::Confirmed => Step::EndWithoutSeats,
         },
         (Attempt::Started, _) if saga.known.gateway_silent => Step::Postpone,
-        (Attempt::Started, Charge::Unconfirmed) => Step::ConfirmCharge,
-        (Attempt::Started, Charge::Unknown) => Step::FetchCharge,
-        (Attempt::Started, Charge::Open) => Step::CancelCharge,
-        (Attempt::Started, Charge::Processing) => Step::Postpone,
+        (Attempt::Started, KnownCharge::Unconfirmed) => Step::ConfirmCharge,
+        (Attempt::Started, KnownCharge::Unknown) => Step::FetchCharge,
+        (Attempt::Started, KnownCharge::Open) => Step::CancelCharge,
+        (Attempt::Started, KnownCharge::Processing) => Step::Postpone,
     };
     Some(step)
 }
@@ -180,14 +180,14 @@ fn attempt_step(saga: &Saga) -> Option<Step> {
 /// The next step for seats that are paid for, or free.
 fn seats_step(saga: &Saga) -> Step {
     match saga.known.reservation {
-        Reservation::Confirmed => Step::ConfirmBooking,
-        Reservation::SoldOut | Reservation::EventGone => Step::EndWithoutSeats,
+        KnownReservation::Confirmed => Step::ConfirmBooking,
+        KnownReservation::SoldOut | KnownReservation::EventGone => Step::EndWithoutSeats,
         // Nobody paid, so nobody is owed other seats.
-        Reservation::Released | Reservation::Missing if saga.free => Step::EndWithoutSeats,
-        Reservation::Released => Step::RenewReservation,
-        Reservation::Unknown | Reservation::Missing if saga.known.event_service_silent => Step::Postpone,
-        Reservation::Unknown => Step::ConfirmSeats,
-        Reservation::Missing => Step::HoldAgain,
+        KnownReservation::Released | KnownReservation::Missing if saga.free => Step::EndWithoutSeats,
+        KnownReservation::Released => Step::RenewReservation,
+        KnownReservation::Unknown | KnownReservation::Missing if saga.known.event_service_silent => Step::Postpone,
+        KnownReservation::Unknown => Step::ConfirmSeats,
+        KnownReservation::Missing => Step::HoldAgain,
     }
 }
 
@@ -198,15 +198,15 @@ fn booking_step(saga: &Saga, now: DateTime<Utc>) -> Step {
     }
     let silent = saga.known.event_service_silent;
     match saga.hold {
-        Hold::Requested { until } if now >= until => Step::GiveUpHold,
-        Hold::Requested { .. } if silent => Step::Done,
-        Hold::Requested { .. } => Step::HoldSeats,
-        Hold::Held { .. } if saga.free => seats_step(saga),
-        Hold::Held { until } if now < until => Step::Done,
+        HoldState::Requested { until } if now >= until => Step::GiveUpHold,
+        HoldState::Requested { .. } if silent => Step::Done,
+        HoldState::Requested { .. } => Step::HoldSeats,
+        HoldState::Held { .. } if saga.free => seats_step(saga),
+        HoldState::Held { until } if now < until => Step::Done,
         // Paid for, and event-service is about to be asked for the seats.
-        Hold::Held { .. } if matches!(saga.attempt, Attempt::Charged) => Step::Done,
-        Hold::Held { .. } if silent => Step::Postpone,
-        Hold::Held { .. } => Step::ExpireHold,
+        HoldState::Held { .. } if matches!(saga.attempt, Attempt::Charged) => Step::Done,
+        HoldState::Held { .. } if silent => Step::Postpone,
+        HoldState::Held { .. } => Step::ExpireHold,
     }
 }
 
@@ -215,8 +215,8 @@ impl Known {
     #[must_use]
     pub fn kept(self, same_reservation: bool, same_attempt: bool) -> Self {
         Self {
-            reservation: if same_reservation { self.reservation } else { Reservation::Unknown },
-            charge: if same_attempt { self.charge } else { Charge::Unknown },
+            reservation: if same_reservation { self.reservation } else { KnownReservation::Unknown },
+            charge: if same_attempt { self.charge } else { KnownCharge::Unknown },
             ..self
         }
     }
@@ -242,7 +242,7 @@ impl SagaRecord {
         let Booking { status, expires_at, amount, release_pending, .. } = self.booking;
         Saga {
             status,
-            hold: expires_at.map_or(Hold::Requested { until: self.due_at }, |until| Hold::Held { until }),
+            hold: expires_at.map_or(HoldState::Requested { until: self.due_at }, |until| HoldState::Held { until }),
             free: amount == Some(0),
             release_pending,
             attempt: match &self.attempt {
@@ -365,16 +365,22 @@ mod tests {
 
     use super::*;
 
-    const RESERVATIONS: [Reservation; 6] = [
-        Reservation::Unknown,
-        Reservation::Confirmed,
-        Reservation::Released,
-        Reservation::Missing,
-        Reservation::SoldOut,
-        Reservation::EventGone,
+    const RESERVATIONS: [KnownReservation; 6] = [
+        KnownReservation::Unknown,
+        KnownReservation::Confirmed,
+        KnownReservation::Released,
+        KnownReservation::Missing,
+        KnownReservation::SoldOut,
+        KnownReservation::EventGone,
     ];
-    const CHARGES: [Charge; 6] =
-        [Charge::Unknown, Charge::Unconfirmed, Charge::Open, Charge::Processing, Charge::Succeeded, Charge::Cancelled];
+    const CHARGES: [KnownCharge; 6] = [
+        KnownCharge::Unknown,
+        KnownCharge::Unconfirmed,
+        KnownCharge::Open,
+        KnownCharge::Processing,
+        KnownCharge::Succeeded,
+        KnownCharge::Cancelled,
+    ];
     const ATTEMPTS: [Attempt; 4] = [Attempt::None, Attempt::Unnamed, Attempt::Started, Attempt::Charged];
     const BOTH: [bool; 2] = [false, true];
 
@@ -387,7 +393,7 @@ mod tests {
         let (past, future) = (now(), now() + chrono::TimeDelta::seconds(1));
         let holds = [past, future]
             .into_iter()
-            .flat_map(|until| [Hold::Requested { until }, Hold::Held { until }])
+            .flat_map(|until| [HoldState::Requested { until }, HoldState::Held { until }])
             .collect::<Vec<_>>();
         let mut known = Vec::new();
         for reservation in RESERVATIONS {
@@ -443,8 +449,8 @@ mod tests {
     fn a_booking_is_confirmed_only_with_confirmed_seats_that_are_paid_or_free() {
         for saga in sagas().into_iter().filter(|saga| next_step(saga, now()) == Step::ConfirmBooking) {
             let charged = saga.attempt == Attempt::Charged
-                || (saga.attempt == Attempt::Started && saga.known.charge == Charge::Succeeded);
-            assert_eq!(saga.known.reservation, Reservation::Confirmed);
+                || (saga.attempt == Attempt::Started && saga.known.charge == KnownCharge::Succeeded);
+            assert_eq!(saga.known.reservation, KnownReservation::Confirmed);
             assert!(charged || saga.free, "{saga:?}");
         }
     }
@@ -454,7 +460,7 @@ mod tests {
         for saga in sagas() {
             match next_step(&saga, now()) {
                 Step::ConfirmCharge => {
-                    assert_eq!((saga.attempt, saga.known.charge), (Attempt::Started, Charge::Unconfirmed));
+                    assert_eq!((saga.attempt, saga.known.charge), (Attempt::Started, KnownCharge::Unconfirmed));
                 }
                 Step::Refund => assert!(saga.refund_pending),
                 _ => {}
@@ -465,14 +471,14 @@ mod tests {
     #[test]
     fn an_attempt_fails_only_when_its_charge_can_never_move_money() {
         for saga in sagas().into_iter().filter(|saga| next_step(saga, now()) == Step::FailAttempt) {
-            assert!(saga.attempt == Attempt::Unnamed || saga.known.charge == Charge::Cancelled, "{saga:?}");
+            assert!(saga.attempt == Attempt::Unnamed || saga.known.charge == KnownCharge::Cancelled, "{saga:?}");
         }
     }
 
     #[test]
     fn a_hold_ends_only_after_its_time_and_never_under_captured_money() {
         for saga in sagas().into_iter().filter(|saga| next_step(saga, now()) == Step::ExpireHold) {
-            assert_eq!((saga.status, saga.hold), (BookingStatus::Pending, Hold::Held { until: now() }));
+            assert_eq!((saga.status, saga.hold), (BookingStatus::Pending, HoldState::Held { until: now() }));
             assert_ne!(saga.attempt, Attempt::Charged);
         }
     }

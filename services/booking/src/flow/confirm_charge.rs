@@ -7,7 +7,7 @@ use crate::{
     clients::gateway::GatewayFailure,
     domain::{
         payment::{CARD_DECLINED, PAYMENT_METHOD_INVALID},
-        saga::Charge,
+        saga::KnownCharge,
     },
     error::Interrupted,
 };
@@ -23,7 +23,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
             run.failure = (CARD_DECLINED, reason);
             // Not cancelled at the gateway. Nobody else confirms this charge, and a retry under this key repeats the
             // decline, so it moves no money.
-            Ok(run.learned(|known| known.charge = Charge::Cancelled))
+            Ok(run.learned(|known| known.charge = KnownCharge::Cancelled))
         }
         Err(failure) => {
             tracing::warn!(payment_id, %failure, "the charge has to be fetched");
@@ -32,7 +32,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
             {
                 run.failure = (PAYMENT_METHOD_INVALID, "the payment provider does not know this method".to_owned());
             }
-            Ok(run.learned(|known| known.charge = Charge::Unknown))
+            Ok(run.learned(|known| known.charge = KnownCharge::Unknown))
         }
     }
 }

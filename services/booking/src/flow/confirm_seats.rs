@@ -5,7 +5,7 @@ use platform::failpoint;
 use super::{Run, StepOutcome};
 use crate::{
     clients::event_service::{CallFailure, Refusal},
-    domain::saga::Reservation,
+    domain::saga::KnownReservation,
     error::Interrupted,
 };
 
@@ -15,7 +15,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
     match state.events.retry_until_conclusive(confirm).await.1 {
         Ok(()) => {
             failpoint!("booking.settle.sold");
-            Ok(run.learned(|known| known.reservation = Reservation::Confirmed))
+            Ok(run.learned(|known| known.reservation = KnownReservation::Confirmed))
         }
         Err(CallFailure::Refused { refusal, .. }) => Ok(run.learned(|known| known.reservation = refused(refusal))),
         Err(failure) => Ok(run.event_service_silent(failure)),
@@ -23,11 +23,11 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
 }
 
 /// What a refusal says about the reservation.
-pub(super) fn refused(refusal: Refusal) -> Reservation {
+pub(super) fn refused(refusal: Refusal) -> KnownReservation {
     match refusal {
-        Refusal::ReservationReleased => Reservation::Released,
-        Refusal::ReservationNotFound => Reservation::Missing,
-        Refusal::EventCancelled | Refusal::EventNotFound => Reservation::EventGone,
-        _ => Reservation::SoldOut,
+        Refusal::ReservationReleased => KnownReservation::Released,
+        Refusal::ReservationNotFound => KnownReservation::Missing,
+        Refusal::EventCancelled | Refusal::EventNotFound => KnownReservation::EventGone,
+        _ => KnownReservation::SoldOut,
     }
 }

@@ -7,14 +7,14 @@ use platform::failpoint;
 
 use super::{Run, StepOutcome, count_booking};
 use crate::{
-    domain::{BookingStatus, CancelReason, PaymentStatus, RefundReason, saga::Reservation},
+    domain::{BookingStatus, CancelReason, PaymentStatus, RefundReason, saga::KnownReservation},
     error::Interrupted,
     state::INLINE_LEASE,
 };
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
     let booking = &run.record.booking;
-    let event_gone = run.known.reservation == Reservation::EventGone;
+    let event_gone = run.known.reservation == KnownReservation::EventGone;
     let paid_by = run.paid_by();
     let mut change = match booking.status {
         BookingStatus::Pending if event_gone => booking.cancel(CancelReason::EventCancelled)?,
@@ -45,7 +45,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<StepOutcome, Interrupted> {
     failpoint!("booking.settle.lost");
     count_booking(match paid_by {
         Some(_) => "paid_too_late",
-        None if event_gone => "called_off",
+        None if event_gone => "event_gone",
         None => "without_seats",
     });
     Ok(outcome)

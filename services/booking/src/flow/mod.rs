@@ -29,9 +29,9 @@ use platform::idempotency::{IdempotentRequest, StoredAnswer};
 use crate::{
     domain::{
         Payment, Refund,
-        charge::{self, ChargeState},
+        charge::{Charge, ChargeState},
         payment::{CARD_DECLINED, FAILED_BEFORE_CHARGE},
-        saga::{Charge, Known, SagaRecord, Step, next_step},
+        saga::{Known, KnownCharge, SagaRecord, Step, next_step},
     },
     error::Interrupted,
     state::AppState,
@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
         let same_reservation = record.booking.reservation_id == self.record.booking.reservation_id;
         let same_attempt = attempt(&record) == attempt(&self.record);
         let failed = record.attempt.as_ref().is_some_and(Payment::has_failed);
-        if same_attempt && failed && self.known.charge == Charge::Succeeded {
+        if same_attempt && failed && self.known.charge == KnownCharge::Succeeded {
             // An attempt is stored as failed only when it can never charge, so there is no safe way to continue.
             tracing::error!(booking_id = record.booking.id, "the gateway charged a payment that was stored as failed");
             return Err(Interrupted::Inconsistent("the gateway charged a failed payment"));
@@ -186,17 +186,17 @@ impl<'a> Run<'a> {
     }
 
     /// The gateway told the state of the charge.
-    fn charge_learned(&mut self, charge: &charge::Charge) -> StepOutcome {
+    fn charge_learned(&mut self, charge: &Charge) -> StepOutcome {
         if let Some(reason) = &charge.decline {
             self.failure = (CARD_DECLINED, reason.clone());
         }
         let state = match charge.state {
-            ChargeState::Open => Charge::Open,
-            ChargeState::Processing => Charge::Processing,
-            ChargeState::Succeeded => Charge::Succeeded,
-            ChargeState::Cancelled => Charge::Cancelled,
+            ChargeState::Open => KnownCharge::Open,
+            ChargeState::Processing => KnownCharge::Processing,
+            ChargeState::Succeeded => KnownCharge::Succeeded,
+            ChargeState::Cancelled => KnownCharge::Cancelled,
         };
-        if state == Charge::Succeeded && self.known.charge != state {
+        if state == KnownCharge::Succeeded && self.known.charge != state {
             count_payment("charged");
         }
         self.learned(|known| known.charge = state)
@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Counts a step of a booking, after its commit.
+/// Counts a step of a booking, after its commit. docs/operations.md lists the outcomes.
 fn count_booking(outcome: &'static str) {
     metrics::counter!("eventplatform_bookings_total", "outcome" => outcome).increment(1);
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         Booking, BookingStatus, PayRefusal, Payment, PaymentPhase, RefundReason,
         payment::{FAILED_BEFORE_CHARGE, PAYMENT_REFUSED},
-        saga::{Charge, SagaRecord},
+        saga::{KnownCharge, SagaRecord},
     },
     error::{Interrupted, payment_failed, payment_too_late, session_over},
     state::AppState,
@@ -32,7 +32,7 @@ pub async fn pay(
     let reply = Reply { request, respond };
     let mut run = if let Some(payment) = earlier_attempt(state, request).await? {
         let mut run = Run::for_request(state, SagaRecord { attempt: Some(payment), ..saga }, Some(reply));
-        run.known.charge = Charge::Unconfirmed;
+        run.known.charge = KnownCharge::Unconfirmed;
         run
     } else {
         match start(state, saga, payment_method, request, reply).await? {
@@ -119,7 +119,7 @@ async fn start<'a>(
     };
     failpoint!("booking.pay.written");
     let mut run = Run::for_request(state, record, Some(reply));
-    run.known.charge = Charge::Unconfirmed;
+    run.known.charge = KnownCharge::Unconfirmed;
     if charge.is_none() {
         run.failure = (failure, "the payment provider did not take the payment".to_owned());
     }

@@ -13,7 +13,7 @@ use crate::{domain::sales::attendee_key, state::AppState, store::Store};
 const BATCH: i64 = 500;
 const INTERVAL: Duration = Duration::from_secs(300);
 
-pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let store = state.store.clone();
     repeat(lifecycle, "missing_tickets", Schedule::every(INTERVAL), move || {
         let store = store.clone();

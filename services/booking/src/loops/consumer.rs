@@ -18,7 +18,7 @@ const BATCH: i64 = 500;
 const CONCURRENCY: u16 = 4;
 
 /// Starts one consumer for each queue of this service, and the gauge of their dead letters.
-pub fn start(state: &AppState, bus: &Bus, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus) {
     bus::start_counting_dead_letters(lifecycle, bus.clone(), &BOOKING_QUEUES);
     for queue in BOOKING_QUEUES {
         let state = state.clone();
@@ -59,9 +59,9 @@ async fn cancel_event(state: &AppState, id: Uuid, event: EventFact) -> sqlx::Res
             unit.enqueue(&Message::BookingCancelled(booking.fact(state.clock.now()))).await?;
         }
         unit.commit().await?;
-        failpoint!("booking.consumer.called_off");
+        failpoint!("booking.consumer.event_cancelled");
         state.sweep.notify_one();
-        metrics::counter!("eventplatform_bookings_total", "outcome" => "called_off").increment(ended as u64);
+        metrics::counter!("eventplatform_bookings_total", "outcome" => "cancelled_with_event").increment(ended as u64);
         if ended == 0 {
             break;
         }
@@ -113,6 +113,6 @@ async fn notify_holders(
         unit.enqueue_as(Uuid::new_v5(&id, &user_id.to_be_bytes()), &message(fact)).await?;
     }
     unit.commit().await?;
-    failpoint!("booking.consumer.told");
+    failpoint!("booking.consumer.notified");
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{domain::FindingKind, state::AppState};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 
-pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let state = state.clone();
     repeat(lifecycle, "booking_gauges", Schedule::every(INTERVAL), move || update(state.clone()));
 }

@@ -8,7 +8,7 @@ use platform::{
 
 use crate::state::AppState;
 
-pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let keys = state.ticket_keys.clone();
     repeat(lifecycle, "ticket_keys", Schedule::every(RELOAD_EVERY), move || {
         let keys = keys.clone();

@@ -34,7 +34,7 @@ const DELETION_HEARTBEAT: Duration = Duration::from_secs(600);
 const DELETION_PAUSE: Duration = Duration::from_secs(1);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
 
-pub fn start(state: &AppState, lifecycle: &Lifecycle) {
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let (s, tasks, permits) = (state.clone(), lifecycle.clone(), Arc::new(Semaphore::new(MAX_RUNS)));
     let schedule = Schedule::every(HEARTBEAT).or_woken_by(state.sweep.clone());
     repeat(lifecycle, "saga_sweeper", schedule, move || start_due_runs(s.clone(), tasks.clone(), permits.clone()));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State, response::IntoResponse};
 use chrono::{DateTime, Utc};
+use contracts::reservation::is_event_id;
 use platform::{
     ApiError, ApiResult,
     auth::AuthUser,
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 
 use super::tickets::BookedTicketResponse;
 use crate::{
-    clients::event_service::is_event_id,
     domain::{Booking, BookingStatus, CancelReason, NewBooking, PaymentStatus, Refund, RefundState, saga::SagaRecord},
     error::booking_not_found,
     flow::{book, cancel::cancel},

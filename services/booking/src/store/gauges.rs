@@ -19,7 +19,7 @@ pub struct Measurements {
     pub oldest_deletion_seconds: f64,
     /// The kind of each finding.
     pub findings: Vec<String>,
-    /// Each scan, with the seconds since its last run ended.
+    /// Each scan, with the seconds since its last page was compared.
     pub scan_lags: Vec<(String, f64)>,
 }
 

@@ -34,7 +34,7 @@ use uuid::Uuid;
 pub use self::{
     events::Holder,
     gauges::Measurements,
-    reconciliation::{ReconcileRun, ScanState},
+    reconciliation::{PageClaim, ScanPage},
     sagas::{ClaimedSaga, NewAttempt, NextDue},
     sales::UnindexedAttendee,
     tickets::{Attendance, CheckIn},

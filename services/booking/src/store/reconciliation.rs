@@ -1,4 +1,4 @@
-//! Queries of the tables `patrols` (the state of each scan) and `findings`, and the rows that the reconciler compares.
+//! Queries of the tables `patrols` (how far each scan has come) and `findings`, and the rows that the reconciler compares.
 
 use std::time::Duration;
 
@@ -15,26 +15,26 @@ const MIN_ROW_AGE_SECONDS: f64 = 60.0;
 /// Age up to which bookings have their messages audited, in seconds. Published messages are kept a day longer.
 const MESSAGE_AUDIT_SECONDS: f64 = 6.0 * 24.0 * 3600.0;
 
-/// A claimed run of a scan, which compares one page.
+/// The next page of a scan, claimed by this replica.
 #[derive(Clone, Debug)]
-pub struct ReconcileRun {
+pub struct ScanPage {
     pub scan: String,
-    /// Where the previous run ended; `None` at the beginning of a cycle.
+    /// Where the previous page ended; `None` at the beginning of a cycle.
     pub position: Option<String>,
 }
 
-/// Whether the next run of a scan was claimed.
+/// Whether the next page of a scan was claimed.
 #[derive(Clone, Debug)]
-pub enum ScanState {
-    Claimed(ReconcileRun),
+pub enum PageClaim {
+    Claimed(ScanPage),
     /// It is due after this time.
     DueIn(Duration),
 }
 
 impl Store {
-    /// Claims the next run of each of these scans that is due. The following one is due after `interval`, on whichever
+    /// Claims the next page of each of these scans that is due. The following one is due after `interval`, on whichever
     /// replica.
-    pub async fn claim_runs(&self, scans: &[&str], interval: Duration) -> sqlx::Result<Vec<ScanState>> {
+    pub async fn claim_pages(&self, scans: &[&str], interval: Duration) -> sqlx::Result<Vec<PageClaim>> {
         let rows = sqlx::query!(
             r#"with claimed as (
                    update patrols set next_round_at = now() + make_interval(secs => $2)
@@ -51,17 +51,17 @@ impl Store {
         .await?;
         let states = rows.into_iter().map(|row| {
             if row.claimed {
-                ScanState::Claimed(ReconcileRun { scan: row.name, position: row.position })
+                PageClaim::Claimed(ScanPage { scan: row.name, position: row.position })
             } else {
-                ScanState::DueIn(Duration::try_from_secs_f64(row.seconds).unwrap_or_default())
+                PageClaim::DueIn(Duration::try_from_secs_f64(row.seconds).unwrap_or_default())
             }
         });
         Ok(states.collect())
     }
 
-    /// Stores where a run ended. Without a position the cycle is over, and findings that it did not see again are deleted.
+    /// Stores where a page ended. Without a position the cycle is over, and findings that it did not see again are deleted.
     /// Changes nothing if another replica continued from the same position meanwhile.
-    pub async fn finish_run(&self, run: &ReconcileRun, position: Option<&str>) -> sqlx::Result<()> {
+    pub async fn finish_page(&self, page: &ScanPage, position: Option<&str>) -> sqlx::Result<()> {
         sqlx::query!(
             "with ended as (
                  update patrols set position = $3, round_ended_at = now(),
@@ -71,8 +71,8 @@ impl Store {
                  returning began
              )
              delete from findings using ended where patrol = $1 and seen_at < began and $3::text is null",
-            run.scan,
-            run.position,
+            page.scan,
+            page.position,
             position,
         )
         .execute(&self.pool)

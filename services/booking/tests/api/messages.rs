@@ -221,7 +221,7 @@ async fn messages_committed_while_rabbitmq_is_down_are_published_afterwards() {
 
     let back = Lifecycle::new();
     let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-    booking_service::loops::relay::start(app.state(), &bus, &back);
+    booking_service::loops::start_relay(&back, app.state(), &bus);
 
     let listening = async {
         loop {
@@ -301,7 +301,7 @@ async fn unpublishable_rows_delay_no_others_and_are_never_marked_published() {
 
     let lifecycle = Lifecycle::new();
     let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-    booking_service::loops::relay::start(app.state(), &bus, &lifecycle);
+    booking_service::loops::start_relay(&lifecycle, app.state(), &bus);
 
     let listening = async {
         let (mut facts, mut body) = (0, Vec::new());

@@ -32,7 +32,7 @@ impl TestApp {
     async fn reconciles_at_once(&self) {
         for &scan in ReconcileScan::VARIANTS {
             self.execute("update patrols set next_round_at = now(), position = null").await;
-            assert!(reconciler::run_scan(self.state(), scan).await.unwrap());
+            assert!(reconciler::compare_next_page(self.state(), scan).await.unwrap());
         }
     }
 
@@ -290,8 +290,8 @@ async fn a_service_that_does_not_answer_ends_only_the_run() {
 
     app.execute("update patrols set next_round_at = now()").await;
     let (seats, money) = (
-        reconciler::run_scan(app.state(), ReconcileScan::Reservations).await,
-        reconciler::run_scan(app.state(), ReconcileScan::Charges).await,
+        reconciler::compare_next_page(app.state(), ReconcileScan::Reservations).await,
+        reconciler::compare_next_page(app.state(), ReconcileScan::Charges).await,
     );
 
     assert!(seats.is_err() && money.is_err());
@@ -310,15 +310,15 @@ async fn one_replica_runs_a_scan_and_all_show_its_findings() {
     }
 
     let runs = tokio::join!(
-        reconciler::run_scan(app.state(), ReconcileScan::Reservations),
-        reconciler::run_scan(&replica.state, ReconcileScan::Reservations),
+        reconciler::compare_next_page(app.state(), ReconcileScan::Reservations),
+        reconciler::compare_next_page(&replica.state, ReconcileScan::Reservations),
     );
 
     assert!(runs.0.unwrap() != runs.1.unwrap());
     assert_eq!(app.neighbours.calls("list_reservations"), 1);
     let metrics = platform::telemetry::metrics_handle();
     let lifecycle = Lifecycle::new();
-    gauges::start(&replica.state, &lifecycle);
+    gauges::start(&lifecycle, &replica.state);
     wait_for("it is shown", async || {
         let shown = metrics.render();
         let found = "eventplatform_reconciliation_findings{kind=\"booking_without_seats\"} 1";

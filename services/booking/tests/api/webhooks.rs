@@ -39,7 +39,7 @@ async fn a_webhook_makes_a_sweeper_fetch_the_charge_and_confirm_the_booking() {
     let (booking, charge) = processing(&app).await;
     // Only a webhook makes it due.
     app.execute("update payments set next_check_at = now() + interval '1 hour'").await;
-    booking_service::loops::sweeper::start(app.state(), &lifecycle);
+    booking_service::loops::sweeper::start(&lifecycle, app.state());
     app.neighbours.decide(&charge);
 
     let answer = app.hears("payment_intent.succeeded", &charge).await;

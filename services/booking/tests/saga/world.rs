@@ -3,7 +3,7 @@
 
 use booking_service::domain::{
     AttemptState, BookingStatus, PaymentStatus,
-    saga::{Attempt, Charge, Hold, Known, Reservation, Saga, Step, next_step},
+    saga::{Attempt, HoldState, Known, KnownCharge, KnownReservation, Saga, Step, next_step},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -51,7 +51,7 @@ struct Stored {
     state: AttemptState,
     settled: bool,
     refund_pending: bool,
-    charge: Charge,
+    charge: KnownCharge,
     refunded: bool,
 }
 
@@ -119,7 +119,7 @@ impl Worker {
         let until = if self.row.due { now() } else { now() + TimeDelta::seconds(1) };
         Saga {
             status: self.row.status,
-            hold: if self.row.held { Hold::Held { until } } else { Hold::Requested { until } },
+            hold: if self.row.held { HoldState::Held { until } } else { HoldState::Requested { until } },
             free,
             release_pending: self.row.release_pending,
             attempt: match self.attempt {
@@ -196,7 +196,7 @@ impl World {
             (!self.row.due && self.is_open(), Action::Due),
             (!self.hold_over, Action::HoldEnds),
             (!self.sold_out && self.seats.contains(&Seats::Released), Action::SellOut),
-            (self.attempts.iter().any(|stored| stored.charge == Charge::Processing), Action::Decide),
+            (self.attempts.iter().any(|stored| stored.charge == KnownCharge::Processing), Action::Decide),
             (self.late.is_some(), Action::Deliver),
         ];
         actions.extend(conditional.into_iter().filter(|(possible, _)| *possible).map(|(_, action)| action));
@@ -246,12 +246,12 @@ impl World {
             Action::HoldEnds => self.hold_over = true,
             Action::SellOut => self.sold_out = true,
             Action::Decide => {
-                let undecided = self.attempts.iter_mut().filter(|stored| stored.charge == Charge::Processing);
-                undecided.for_each(|stored| stored.charge = Charge::Succeeded);
+                let undecided = self.attempts.iter_mut().filter(|stored| stored.charge == KnownCharge::Processing);
+                undecided.for_each(|stored| stored.charge = KnownCharge::Succeeded);
             }
             Action::Deliver => match self.late.take() {
                 Some(Late::Hold(reservation)) => drop(self.hold(reservation)),
-                Some(Late::Confirm(attempt)) => self.capture(attempt, Charge::Succeeded),
+                Some(Late::Confirm(attempt)) => self.capture(attempt, KnownCharge::Succeeded),
                 None => {}
             },
         }
@@ -304,12 +304,12 @@ impl World {
             state: AttemptState::Started,
             settled: false,
             refund_pending: false,
-            charge: Charge::Open,
+            charge: KnownCharge::Open,
             refunded: false,
         };
         self.attempts.push(stored);
         let attempt = Some((self.attempts.len() - 1, Stored { named: true, ..stored }));
-        let known = Known { charge: Charge::Unconfirmed, ..Known::default() };
+        let known = Known { charge: KnownCharge::Unconfirmed, ..Known::default() };
         self.workers[slot] = Some(Worker { row: self.row, attempt, known, fresh: false });
     }
 
@@ -333,7 +333,7 @@ impl World {
                 let outcome = if arrived { self.hold(reservation) } else { Ok(()) };
                 match outcome {
                     _ if !answered => worker.known.event_service_silent = true,
-                    Ok(()) if step == Step::HoldAgain => worker.known.reservation = Reservation::Unknown,
+                    Ok(()) if step == Step::HoldAgain => worker.known.reservation = KnownReservation::Unknown,
                     Ok(()) => return self.store_hold(slot, worker),
                     Err(refusal) if step == Step::HoldAgain => worker.known.reservation = refusal,
                     Err(_) => {
@@ -346,7 +346,7 @@ impl World {
                 }
             }
             Step::ConfirmSeats => {
-                let outcome = if arrived { self.confirm(reservation, mutant) } else { Reservation::Unknown };
+                let outcome = if arrived { self.confirm(reservation, mutant) } else { KnownReservation::Unknown };
                 if answered {
                     worker.known.reservation = outcome;
                 } else {
@@ -356,23 +356,24 @@ impl World {
             Step::ConfirmCharge => {
                 match answer {
                     Answer::Late => self.late = Some(Late::Confirm(index)),
-                    Answer::Declined => self.capture(index, Charge::Cancelled),
-                    Answer::Processing => self.capture(index, Charge::Processing),
-                    _ if arrived => self.capture(index, Charge::Succeeded),
+                    Answer::Declined => self.capture(index, KnownCharge::Cancelled),
+                    Answer::Processing => self.capture(index, KnownCharge::Processing),
+                    _ if arrived => self.capture(index, KnownCharge::Succeeded),
                     _ => {}
                 }
-                worker.known.charge = if answered { self.attempts[index].charge } else { Charge::Unknown };
+                worker.known.charge = if answered { self.attempts[index].charge } else { KnownCharge::Unknown };
             }
             Step::FetchCharge if answered => worker.known.charge = self.attempts[index].charge,
             Step::CancelCharge => {
                 let charge = &mut self.attempts[index].charge;
                 if mutant == Mutant::Fence {
-                    worker.known.charge = Charge::Cancelled;
+                    worker.known.charge = KnownCharge::Cancelled;
                 } else {
-                    if arrived && *charge == Charge::Open {
-                        *charge = Charge::Cancelled;
+                    if arrived && *charge == KnownCharge::Open {
+                        *charge = KnownCharge::Cancelled;
                     }
-                    worker.known.charge = if *charge == Charge::Cancelled { *charge } else { Charge::Unknown };
+                    worker.known.charge =
+                        if *charge == KnownCharge::Cancelled { *charge } else { KnownCharge::Unknown };
                     worker.known.gateway_silent |= !answered;
                 }
             }
@@ -398,7 +399,7 @@ impl World {
                 }
             }
             Step::Refund => {
-                if arrived && self.attempts[index].charge == Charge::Succeeded {
+                if arrived && self.attempts[index].charge == KnownCharge::Succeeded {
                     self.attempts[index].refunded = true;
                 }
                 if answered {
@@ -445,7 +446,7 @@ impl World {
             }
             Step::EndWithoutSeats => {
                 let paid = attempt.is_some();
-                let gone = worker.known.reservation == Reservation::EventGone;
+                let gone = worker.known.reservation == KnownReservation::EventGone;
                 return self.commit(slot, worker, mutant, |world| {
                     world.row.release_pending = true;
                     if world.row.status == BookingStatus::Pending {
@@ -471,7 +472,7 @@ impl World {
         let same = read(&self.row) == read(&worker.row) || mutant == Mutant::CompareAndSet;
         let saga = worker.saga(self.free);
         let paid = matches!(saga.attempt, Attempt::Charged)
-            || (saga.attempt == Attempt::Started && worker.known.charge == Charge::Succeeded);
+            || (saga.attempt == Attempt::Started && worker.known.charge == KnownCharge::Succeeded);
         let index = worker.attempt.map_or(0, |(index, _)| index);
         let unsettled = !paid || (is_active(&self.attempts[index]) && !self.attempts[index].settled);
         if same && unsettled {
@@ -506,12 +507,12 @@ impl World {
         self.workers[slot] = Some(Worker { known, fresh: worker.fresh, ..read });
     }
 
-    fn hold(&mut self, reservation: usize) -> Result<(), Reservation> {
+    fn hold(&mut self, reservation: usize) -> Result<(), KnownReservation> {
         match self.seats[reservation] {
-            _ if self.event_gone => Err(Reservation::EventGone),
+            _ if self.event_gone => Err(KnownReservation::EventGone),
             Seats::Held | Seats::Confirmed => Ok(()),
-            Seats::Released => Err(Reservation::Released),
-            Seats::None if self.sold_out => Err(Reservation::SoldOut),
+            Seats::Released => Err(KnownReservation::Released),
+            Seats::None if self.sold_out => Err(KnownReservation::SoldOut),
             Seats::None => {
                 self.seats[reservation] = Seats::Held;
                 Ok(())
@@ -519,21 +520,21 @@ impl World {
         }
     }
 
-    fn confirm(&mut self, reservation: usize, mutant: Mutant) -> Reservation {
+    fn confirm(&mut self, reservation: usize, mutant: Mutant) -> KnownReservation {
         if mutant == Mutant::SeatsBeforeConfirmed {
-            return Reservation::Confirmed;
+            return KnownReservation::Confirmed;
         }
         let seats = &mut self.seats[reservation];
         match seats {
-            Seats::Confirmed => Reservation::Confirmed,
-            _ if self.event_gone => Reservation::EventGone,
+            Seats::Confirmed => KnownReservation::Confirmed,
+            _ if self.event_gone => KnownReservation::EventGone,
             Seats::Held => {
                 *seats = Seats::Confirmed;
-                Reservation::Confirmed
+                KnownReservation::Confirmed
             }
-            Seats::Released if mutant == Mutant::ReleasedStaysReleased => Reservation::Confirmed,
-            Seats::Released => Reservation::Released,
-            Seats::None => Reservation::Missing,
+            Seats::Released if mutant == Mutant::ReleasedStaysReleased => KnownReservation::Confirmed,
+            Seats::Released => KnownReservation::Released,
+            Seats::None => KnownReservation::Missing,
         }
     }
 
@@ -551,9 +552,9 @@ impl World {
         over || mutant == Mutant::OnlyExpired
     }
 
-    fn capture(&mut self, attempt: usize, to: Charge) {
+    fn capture(&mut self, attempt: usize, to: KnownCharge) {
         let charge = &mut self.attempts[attempt].charge;
-        if *charge == Charge::Open {
+        if *charge == KnownCharge::Open {
             *charge = to;
         }
     }
@@ -565,11 +566,14 @@ impl World {
 
     /// Charges that were not refunded.
     pub(crate) fn net_charges(&self) -> usize {
-        self.attempts.iter().filter(|stored| stored.charge == Charge::Succeeded && !stored.refunded).count()
+        self.attempts.iter().filter(|stored| stored.charge == KnownCharge::Succeeded && !stored.refunded).count()
     }
 
     pub(crate) fn failed_never_charged(&self) -> bool {
-        !self.attempts.iter().any(|stored| stored.state == AttemptState::Failed && stored.charge == Charge::Succeeded)
+        !self
+            .attempts
+            .iter()
+            .any(|stored| stored.state == AttemptState::Failed && stored.charge == KnownCharge::Succeeded)
     }
 
     /// Whether sweepers alone, without more faults, bring this world to an end that keeps every promise.

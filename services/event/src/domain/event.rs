@@ -20,7 +20,7 @@ pub enum EventStatus {
     Draft,
     /// Seen by everybody, and sold.
     Published,
-    /// Called off, for good; still seen by whoever knows its id.
+    /// Cancelled, for good; still seen by whoever knows its id.
     Cancelled,
 }
 

@@ -8,14 +8,14 @@ use platform::{
     task::{Next, Schedule, repeat},
 };
 
-use crate::store::Store;
+use crate::state::AppState;
 
 /// Events per round.
 const BATCH_SIZE: u32 = 100;
 const INTERVAL: Duration = Duration::from_secs(60);
 
-pub fn start(lifecycle: &Lifecycle, store: &Store) {
-    let store = store.clone();
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
+    let store = state.store.clone();
     repeat(lifecycle, "search_keys", Schedule::every(INTERVAL), move || {
         let store = store.clone();
         async move {

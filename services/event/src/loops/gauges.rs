@@ -9,17 +9,20 @@ use platform::{
 };
 use tokio::sync::Mutex;
 
-use crate::store::{LedgerPage, Store};
+use crate::{
+    state::AppState,
+    store::{LedgerPage, Store},
+};
 
 const OUTBOX_INTERVAL: Duration = Duration::from_secs(15);
 const LEDGER_INTERVAL: Duration = Duration::from_secs(60);
 /// Events compared per round.
 const LEDGER_PAGE: u32 = 200;
 
-pub fn start(lifecycle: &Lifecycle, store: &Store) {
-    let outbox_store = store.clone();
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
+    let outbox_store = state.store.clone();
     repeat(lifecycle, "outbox_gauges", Schedule::every(OUTBOX_INTERVAL), move || outbox(outbox_store.clone()));
-    let (store, scan) = (store.clone(), Arc::<Mutex<LedgerScan>>::default());
+    let (store, scan) = (state.store.clone(), Arc::<Mutex<LedgerScan>>::default());
     repeat(lifecycle, "ledger_check", Schedule::every(LEDGER_INTERVAL), move || ledger(store.clone(), scan.clone()));
 }
 

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub fn start(lifecycle: &Lifecycle, state: &AppState) {
     let notifying = state.clone();
-    repeat(lifecycle, "untold_changes", Schedule::every(INTERVAL), move || {
+    repeat(lifecycle, "pending_notifications", Schedule::every(INTERVAL), move || {
         let state = notifying.clone();
         async move {
             match pause(state.store.until_first_notification().await?) {

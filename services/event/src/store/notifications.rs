@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{Store, query, until_earliest};
 use crate::domain::{NotifiedDetails, PendingNotification};
 
-/// A document of `untold_changes`. A separate collection, because older versions replace whole event documents and
-/// would drop it.
+/// A document of `untold_changes`, the collection of pending notifications. They are not part of the event's document,
+/// because older versions replace that as a whole.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct NotificationRecord {
     #[serde(rename = "_id")]

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use contracts::reservation::{DecreaseCapacity, ReservationState};
 use event_service::{
     cache::EventCache,
-    queue::{QueueSettings, ReservationQueue},
+    queue::{OperationQueue, QueueSettings},
     routes,
     store::Store,
 };
@@ -18,15 +18,15 @@ use crate::helpers::{TestApp, text};
 const BATCH: [&str; 3] = ["aggregate", "bulkWrite", "commitTransaction"];
 
 /// The queue of a replica whose commands are counted; its session is announced.
-async fn counted(app: &TestApp) -> (ReservationQueue, Commands) {
+async fn counted(app: &TestApp) -> (OperationQueue, Commands) {
     let (database, commands) = Commands::of(app.database.name()).await;
     counted_in(app, Store::new(database), commands).await
 }
 
-async fn counted_in(app: &TestApp, store: Store, commands: Commands) -> (ReservationQueue, Commands) {
+async fn counted_in(app: &TestApp, store: Store, commands: Commands) -> (OperationQueue, Commands) {
     let cache = EventCache::new(store.clone(), app.clock.clone(), routes::RENDER);
     let settings = QueueSettings { batch_max: 500, quiet_period: TimeDelta::seconds(1) };
-    let queue = ReservationQueue::new(store, cache, Lifecycle::new(), Handoff::default(), settings);
+    let queue = OperationQueue::new(store, cache, Lifecycle::new(), Handoff::default(), settings);
     queue.release("nothing", Uuid::new_v4(), false).await.unwrap();
     commands.take();
     (queue, commands)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
 use contracts::message::{EXCHANGE, EventFact, Message};
-use event_service::loops::{relay, sweeper};
+use event_service::loops::{self, sweeper};
 use futures::{StreamExt, future::join_all};
 use lapin::{
     Connection, ConnectionProperties, Consumer, ExchangeKind,
@@ -74,7 +74,7 @@ fn fact(message: &Message) -> &EventFact {
 
 fn start_relay(app: &TestApp) {
     let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-    relay::start(&app.app.lifecycle, &app.app.state, bus);
+    loops::start_relay(&app.app.lifecycle, &app.app.state, &bus);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 use contracts::message::{Message, NOTIFICATION_QUEUES, UserFact};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use platform::{
+    Lifecycle,
     bus::{self, Bus, Failure, Received},
     mongo::{is_contended, is_unavailable},
 };
@@ -22,8 +23,7 @@ const VALIDATION_FAILURE: i32 = 121;
 const CONTENTION_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Starts one consumer for each queue of this service, and the gauge of their dead letters.
-pub fn start(state: &AppState, bus: &Bus, concurrency: u16) {
-    let lifecycle = &state.lifecycle;
+pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus, concurrency: u16) {
     for queue in NOTIFICATION_QUEUES {
         let state = state.clone();
         bus::start_consumer(lifecycle, bus.clone(), queue, concurrency, move |received| {

@@ -6,13 +6,14 @@ pub mod consumer;
 pub mod purge;
 pub mod watcher;
 
-use platform::bus::Bus;
+use platform::{Lifecycle, bus::Bus};
 
 use crate::state::AppState;
 
-pub fn start(state: &AppState, bus: &Bus, consumer_concurrency: u16) {
-    state.store.sessions().start_heartbeat(&state.lifecycle);
-    watcher::start(state);
-    consumer::start(state, bus, consumer_concurrency);
-    purge::start(state);
+/// Starts every loop.
+pub fn start(lifecycle: &Lifecycle, state: &AppState, bus: &Bus, consumer_concurrency: u16) {
+    state.store.sessions().start_heartbeat(lifecycle);
+    watcher::start(lifecycle, state);
+    consumer::start(lifecycle, state, bus, consumer_concurrency);
+    purge::start(lifecycle, state);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use mongodb::error::{Error, ErrorKind};
 use platform::{
+    Lifecycle,
     mongo::is_unavailable,
     retry::Backoff,
     task::{Progress, supervise},
@@ -21,9 +22,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How many polls come before the next attempt to open a change stream.
 const POLLS: u32 = 120;
 
-pub fn start(state: &AppState) {
-    let watcher = Watcher { store: state.store.clone(), hub: state.hub.clone(), stop: state.lifecycle.stopping() };
-    supervise(&state.lifecycle, "change_stream", move |progress| watcher.clone().run(progress));
+pub fn start(lifecycle: &Lifecycle, state: &AppState) {
+    let watcher = Watcher { store: state.store.clone(), hub: state.hub.clone(), stop: lifecycle.stopping() };
+    supervise(lifecycle, "change_stream", move |progress| watcher.clone().run(progress));
 }
 
 #[derive(Clone)]

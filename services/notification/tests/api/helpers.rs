@@ -160,11 +160,11 @@ impl TestApp {
 
     pub(crate) fn start_consumer(&self) {
         let bus = Bus::new(&Secret::new(server("TEST_AMQP_URL")), "test").unwrap();
-        loops::consumer::start(&self.state, &bus, self.concurrency);
+        loops::consumer::start(&self.state.lifecycle, &self.state, &bus, self.concurrency);
     }
 
     pub(crate) fn start_watcher(&self) {
-        loops::watcher::start(&self.state);
+        loops::watcher::start(&self.state.lifecycle, &self.state);
     }
 
     pub(crate) fn stop(&self) {

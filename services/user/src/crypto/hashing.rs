@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{domain::Password, error::Refusal};
+use crate::domain::{Password, Refusal};
 
 /// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 const PARAMS: Params = Params::DEFAULT;

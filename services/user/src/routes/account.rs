@@ -23,8 +23,10 @@ use super::{
     users::UserResponse,
 };
 use crate::{
-    domain::{AttemptLimits, Name, Password, ProfileChange, RateLimit, Session, User, device, limits::account_limits},
-    error::{Refusal, invalid_field},
+    domain::{
+        AttemptLimits, Name, Password, ProfileChange, RateLimit, Refusal, Session, User, device, limits::account_limits,
+    },
+    error::invalid_field,
     state::AppState,
     store::{AccountDeletion, DeletionOutcome},
 };

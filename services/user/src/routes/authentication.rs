@@ -7,8 +7,7 @@ use uuid::Uuid;
 use super::client::Client;
 use crate::{
     crypto::hashing::{self, Worker},
-    domain::{AttemptLimits, Email, KnownClient, Password, Status, User},
-    error::Refusal,
+    domain::{AttemptLimits, Email, KnownClient, Password, Refusal, Status, User},
     state::AppState,
 };
 

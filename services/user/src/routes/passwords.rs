@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     crypto::tokens::{random_token, token_hash},
-    domain::{AttemptLimits, Password, limits::account_limits},
-    error::{Refusal, invalid_field},
+    domain::{AttemptLimits, Password, Refusal, limits::account_limits},
+    error::invalid_field,
     state::AppState,
 };
 

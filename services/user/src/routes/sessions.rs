@@ -17,8 +17,7 @@ use uuid::Uuid;
 use super::{authentication::authenticate, client::Client, users::UserResponse};
 use crate::{
     crypto::tokens::{random_token, token_hash},
-    domain::User,
-    error::Refusal,
+    domain::{Refusal, User},
     state::AppState,
     store::{NewSession, Rotation},
 };

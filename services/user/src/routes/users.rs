@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{authentication::current_admin, client::Client};
 use crate::{
-    domain::{AdminChange, NewUser, Status, StatusFilter, User, UserChange, limits::registration_limit},
-    error::Refusal,
+    domain::{AdminChange, NewUser, Refusal, Status, StatusFilter, User, UserChange, limits::registration_limit},
     state::AppState,
 };
 

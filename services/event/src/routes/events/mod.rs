@@ -27,9 +27,8 @@ pub use self::body::{EventResponse, NewEvent, RENDER};
 use crate::{
     cache::ListKey,
     domain::{
-        Event, EventPatch, EventStatus, Refusal,
-        charge::{require_chargeable, require_chargeable_change},
-        is_supported_instant,
+        Event, EventPatch, EventStatus, Refusal, is_supported_instant,
+        price::{require_chargeable, require_chargeable_change},
         search::{EventFilter, Position, query_words},
     },
     state::AppState,
