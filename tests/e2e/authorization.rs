@@ -1,11 +1,17 @@
 //! Nobody reads another user's data, and everybody does only what their role allows.
 
-use eventplatform_tests::people::{GOOD_CARD, NewEvent, number};
+use std::time::{Duration, Instant};
+
+use eventplatform_tests::people::{GOOD_CARD, NewEvent, PASSWORD, number};
+use eventplatform_tests::wait;
 use reqwest::StatusCode;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::platform;
+
+/// How long an ended session or a withdrawn role may still count at a service (decision 15).
+const REVOCATION_LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_elses_booking_payment_and_notifications_are_not_found() {
@@ -103,4 +109,40 @@ async fn without_a_token_only_events_are_shown() {
     }
     let forged = visitor.with_token("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.");
     forged.get("/users/me").await.unwrap().expect(StatusCode::UNAUTHORIZED).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_session_and_a_withdrawn_role_soon_count_nowhere() {
+    let platform = platform().await;
+    let (admin, organizer) = (platform.admin().await.unwrap(), platform.organizer().await.unwrap());
+    let (leaving, disabled) = (platform.attendee().await.unwrap(), platform.attendee().await.unwrap());
+    let login = json!({ "email": leaving.email, "password": PASSWORD });
+    let tokens = platform.visitor().post("/users/login", &login).await.unwrap().expect(StatusCode::OK).unwrap();
+    let session = platform.visitor().with_token(tokens["access_token"].as_str().unwrap());
+    let change =
+        async |id: i64, change| admin.patch(&format!("/users/{id}"), &change).await.unwrap().expect(StatusCode::OK);
+
+    let logout = json!({ "refresh_token": tokens["refresh_token"] });
+    session.post("/users/logout", &logout).await.unwrap().expect(StatusCode::NO_CONTENT).unwrap();
+    change(disabled.id, json!({ "status": "disabled" })).await.unwrap();
+    change(organizer.id, json!({ "role": "attendee" })).await.unwrap();
+    let ended_at = Instant::now();
+
+    let limit = || REVOCATION_LIMIT.saturating_sub(ended_at.elapsed());
+    for (person, id) in [(&session, leaving.id), (&*disabled, disabled.id)] {
+        for path in ["/users/me".to_owned(), "/bookings".to_owned(), format!("/notifications/{id}")] {
+            wait::until(format!("{path} is refused"), limit(), async || {
+                person.get(&path).await?.expect(StatusCode::UNAUTHORIZED)
+            })
+            .await
+            .unwrap();
+        }
+    }
+    wait::until("the demoted organizer creates no event", limit(), async || {
+        // The body is invalid, and would be refused after the role.
+        organizer.post("/api/events", &json!({})).await?.expect(StatusCode::FORBIDDEN)
+    })
+    .await
+    .unwrap();
+    leaving.get("/bookings").await.unwrap().expect(StatusCode::OK).unwrap();
 }

@@ -202,6 +202,42 @@ async fn what_is_no_http_is_refused_with_a_problem() {
 }
 
 #[tokio::test]
+async fn unusual_requests_are_answered_like_usual_ones() {
+    let take = |body: platform::extract::RawBody| async move { body.0.len().to_string() };
+    let router = Router::new().route("/here", get(|| async { "here" }).post(take));
+    let server = Server::start(router, Readiness::default()).await;
+
+    for (sent, status) in [
+        ("GET /here HTTP/1.0\r\n\r\n", 200),
+        ("GET http://other.example/here HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
+        ("HEAD /here HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
+        ("OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
+        ("CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\nconnection: close\r\n\r\n", 404),
+        ("GET /here/%00 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
+        ("GET /%2e%2e/here HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
+        ("OPTIONS /here HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 405),
+        ("POST /here HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999999\r\n\r\n", 413),
+        ("POST /here HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999999\r\n\r\n", 400),
+        ("POST /here HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx", 400),
+        ("POST /here HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", 400),
+        ("POST /here HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (
+            "POST /here HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nxx",
+            415,
+        ),
+    ] {
+        let (head, body) = exchange(server.public, sent.as_bytes()).await;
+
+        assert_eq!(head.split(' ').nth(1), Some(status.to_string().as_str()), "{sent}: {head}");
+        assert!(head.contains("x-content-type-options: nosniff"), "{sent}: {head}");
+        if status >= 400 {
+            assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["status"], status, "{sent}: {body}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn nonsense_after_a_request_is_refused_after_that_was_answered() {
     let server = Server::start(Router::new().route("/", get(|| async { "here" })), Readiness::default()).await;
 

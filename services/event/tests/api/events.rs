@@ -184,6 +184,28 @@ async fn values_stored_under_older_rules_stay_and_the_event_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_price_that_the_payment_provider_cannot_charge_is_refused() {
+    let app = TestApp::with_options(&["--payment-provider=stripe"]).await;
+    let create = async |price: i64, currency: &str| {
+        let event = app.concert(&json!({ "price": price, "currency": currency }));
+        app.post("/api/events", &event).bearer(&app.organizer()).send().await
+    };
+
+    for (price, currency) in [(5124, "KWD"), (1050, "MGA"), (1000, "CUP"), (49, "EUR")] {
+        let refused = create(price, currency).await;
+        refused.assert_refused(422, "invalid_request");
+        assert_eq!(refused.fields(), ["price"], "{price} {currency}");
+    }
+    for (price, currency) in [(0, "CUP"), (5120, "KWD"), (500, "ISK"), (5000, "UGX"), (500_000, "MGA")] {
+        assert_eq!(create(price, currency).await.status.as_u16(), 201, "{price} {currency}");
+    }
+    let id = text(&create(5120, "KWD").await.body["id"]);
+    assert_eq!(app.edits(&id, &json!({ "price": 5121 })).await.fields(), ["price"]);
+    app.edits(&id, &json!({ "title": "Unchanged price" })).await.assert_ok();
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_zone_is_stored_by_its_canonical_name_and_an_alias_is_no_change() {
     let app = TestApp::start().await;
     let created = app.creates(&json!({ "time_zone": "Asia/Calcutta" })).await;

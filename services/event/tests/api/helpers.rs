@@ -30,19 +30,24 @@ impl TestApp {
     }
 
     pub(crate) async fn with_batches_of(batch_max: u32) -> Self {
+        Box::pin(Self::with_options(&[&format!("--batch-max={batch_max}")])).await
+    }
+
+    /// With more arguments than usual.
+    pub(crate) async fn with_options(options: &[&str]) -> Self {
         let name = format!("event_test_{}", Uuid::new_v4().simple());
-        let app = Box::pin(Self::on(&server("TEST_MONGODB_URL"), &name, batch_max)).await;
+        let app = Box::pin(Self::on(&server("TEST_MONGODB_URL"), &name, options)).await;
         Box::pin(app.app.state.store.migrate()).await.unwrap();
         app
     }
 
     /// Another replica on the same database.
     pub(crate) async fn replica(&self) -> Self {
-        Box::pin(Self::on(&server("TEST_MONGODB_URL"), self.database.name(), 500)).await
+        Box::pin(Self::on(&server("TEST_MONGODB_URL"), self.database.name(), &[])).await
     }
 
     /// A replica on any database.
-    pub(crate) async fn on(url: &str, name: &str, batch_max: u32) -> Self {
+    pub(crate) async fn on(url: &str, name: &str, options: &[&str]) -> Self {
         let keys = TempDir::new().unwrap();
         write_service_keys(keys.path());
         let clock = Clock::fixed(Clock::system().now());
@@ -54,10 +59,9 @@ impl TestApp {
             "--amqp-url=amqp://127.0.0.1:1",
             "--jwks-url=http://127.0.0.1:1/.well-known/jwks.json",
             &format!("--trusted-service-keys-dir={}", keys.path().join("trusted").display()),
-            &format!("--batch-max={batch_max}"),
             "--change-quiet-seconds=1",
         ];
-        let config = Config::try_parse_from(arguments).unwrap();
+        let config = Config::try_parse_from(arguments.iter().chain(options)).unwrap();
         let app = App::with_access_keys(&config, clock.clone(), access_keys()).await.unwrap();
         let database = app.state.store.database().clone();
         let router = with_defaults(app.router(), &config.server);

@@ -36,7 +36,7 @@ async fn migrating_twice_changes_nothing_and_updates_an_old_validator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_every_request_gets_503() {
-    let app = TestApp::on("mongodb://127.0.0.1:1/?directConnection=true", "none", 500).await;
+    let app = TestApp::on("mongodb://127.0.0.1:1/?directConnection=true", "none", &[]).await;
     let new = app.concert(&json!({}));
 
     let (list, read, create, hold, ready) = tokio::join!(

@@ -7,7 +7,8 @@ pub fn preferred_language(accept_language: &str) -> Option<Language> {
     let mut best: Option<(Language, f32)> = None;
     for range in accept_language.split(',') {
         let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
-        let weight: f32 = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok()).unwrap_or(0.0);
+        let weight = weight.trim().strip_prefix(['q', 'Q']).and_then(|weight| weight.strip_prefix('=')?.parse().ok());
+        let weight: f32 = weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0);
         let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
         let Some(language) = Language::parse(&primary) else { continue };
         if weight > best.map_or(0.0, |(_, greatest)| greatest) {
@@ -29,7 +30,13 @@ mod tests {
             ("fr-FR, en;q=0.3, DE;q=0.4", Some(Language::De)),
             ("de;q=0, en", Some(Language::En)),
             ("fr, *;q=0.5", None),
+            ("de;Q=0.5,en;q=0.4", Some(Language::De)),
+            ("de_DE, en-GB-oxendict;q=0.1", Some(Language::En)),
             ("de;q=zero", None),
+            ("de;q=inf, en;q=1.0", Some(Language::En)),
+            ("de;q=NaN", None),
+            ("de;q=-1;q=1", None),
+            (",;,;q=,=", None),
             ("", None),
         ] {
             assert_eq!(preferred_language(accept_language), language, "{accept_language}");

@@ -201,6 +201,10 @@ mod tests {
             (5000, "EUR", "€50", "50\u{a0}€"),
             (123_456_789, "GBP", "£1,234,567.89", "1.234.567,89\u{a0}£"),
             (900, "JPY", "¥900", "900\u{a0}¥"),
+            // Browsers use no decimals here; the platform uses those of ISO 4217.
+            (1_234_500, "HUF", "HUF\u{a0}12,345", "12.345\u{a0}HUF"),
+            (1_234_550, "HUF", "HUF\u{a0}12,345.50", "12.345,50\u{a0}HUF"),
+            (1_234_500, "IQD", "IQD\u{a0}1,234.500", "1.234,500\u{a0}IQD"),
             (100_050, "NOK", "NOK\u{a0}1,000.50", "1.000,50\u{a0}NOK"),
         ] {
             assert_eq!(english.money(amount, currency), in_english);
