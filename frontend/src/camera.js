@@ -10,17 +10,22 @@ const SAME_CODE_MS = 5000;
 const VIDEO = { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 720 } };
 
 /**
+ * The view, and when all files that it needs have been loaded, as far as they could be.
  * @param {(code: string) => Promise<void>} scan
  * @param {AbortSignal} signal
+ * @returns {{ view: HTMLElement, loaded: Promise<unknown> }}
  */
 export function cameraView(scan, signal) {
-  if (!navigator.mediaDevices) return h("p.hint", t("scan.no_camera"));
+  if (!navigator.mediaDevices) return { view: h("p.hint", t("scan.no_camera")), loaded: Promise.resolve() };
   // Loaded now, so that it is there without a network.
-  const detector = newDetector();
+  let detector = newDetector();
+  const loaded = detector.catch(() => {
+    // Starting the camera tries again.
+  });
   const { box, showMessage } = alertBox();
   const video = h("video", { playsinline: true, muted: true, "aria-label": t("scan.camera") });
   const torch = h("button.button.plain", { hidden: true, "aria-pressed": "false" }, t("scan.torch"));
-  const view = h("div.camera", { hidden: true }, video, torch);
+  const picture = h("div.camera", { hidden: true }, video, torch);
   const start = h("button.button.wide", t("scan.start"));
   start.addEventListener("click", async () => {
     showMessage();
@@ -30,14 +35,15 @@ export function cameraView(scan, signal) {
         await video.play();
       });
       start.hidden = true;
-      view.hidden = false;
+      picture.hidden = false;
       keepAwake(signal);
+      detector = detector.catch(newDetector);
       await look(await detector, video, scan, signal);
     } catch {
       if (!signal.aborted) showMessage(t("scan.camera_failed"));
     }
   });
-  return h("section", { "aria-label": t("scan.camera") }, start, view, box);
+  return { view: h("section", { "aria-label": t("scan.camera") }, start, picture, box), loaded };
 }
 
 /** @returns {Promise<BarcodeDetector>} */

@@ -50,7 +50,7 @@ export async function render(root, { query, signal }) {
   const search = searchView(scanner, scan);
   const camera = cameraView((code) => scan({ code }), signal);
   const title = h("div", h("h1", event.title), state);
-  replace(root, h("div.scanner", title, box, conflicts, camera, result, search, deviceForm(scanner)));
+  replace(root, h("div.scanner", title, box, conflicts, camera.view, result, search, deviceForm(scanner)));
   if (stored) await scanner.use(stored);
   try {
     await scanner.sync();
@@ -59,7 +59,7 @@ export async function render(root, { query, signal }) {
     if (!token && error instanceof ApiError && error.status === 401) throw error;
     if (!stored || !isPassing(error)) onError(error);
   }
-  void keepPage("/scan");
+  void camera.loaded.then(() => keepPage("/scan"));
 }
 
 /**
