@@ -159,13 +159,13 @@ export const shortTime = (instant, zone) => date(instant, DAY_AND_TIME, zone);
 const zoneOptions = (event) => (sameClock(event) ? {} : /** @type {const} */ ({ timeZoneName: "short" }));
 
 /**
- * An instant in an event's time zone.
+ * An instant in an event's time zone; in the visitor's if the event is not known.
  * @param {string} instant
- * @param {Zoned} event
+ * @param {Zoned | null} event
  * @param {Intl.DateTimeFormatOptions} [options]
  */
 export const zonedTime = (instant, event, options = DAY_AND_TIME) =>
-  date(instant, { ...options, ...zoneOptions({ ...event, starts_at: instant }) }, event.time_zone);
+  date(instant, { ...options, ...(event && zoneOptions({ ...event, starts_at: instant })) }, event?.time_zone);
 
 /**
  * The time of day of an instant for the visitor, with the zone if the event's clock shows another time.
@@ -173,7 +173,7 @@ export const zonedTime = (instant, event, options = DAY_AND_TIME) =>
  * @param {Zoned | null} event
  */
 export const localTimeOfDay = (instant, event) =>
-  date(instant, { hour: "numeric", minute: "2-digit", ...(event ? zoneOptions(event) : {}) });
+  date(instant, { hour: "numeric", minute: "2-digit", ...(event && zoneOptions(event)) });
 
 /**
  * Start and end of an event: `Fri, 12 June 2026, 20:00 – 23:00`.

@@ -4,7 +4,7 @@ import { downloadCalendar } from "../calendar.js";
 import { cover } from "../cover.js";
 import { announce, h, icon, pause, replace } from "../dom.js";
 import { cancelBooking, releaseButton } from "../hold.js";
-import { clock, eventTime, localTimeOfDay, money, shortTime, t, tn, zonedTime } from "../i18n.js";
+import { clock, eventTime, localTimeOfDay, money, t, tn, zonedTime } from "../i18n.js";
 import { onNotification } from "../live.js";
 import { paymentForm } from "../payment.js";
 import { alertBox, bookingState, confirmDialog, iconButton, setTitle, skeletons, whileBusy } from "../views.js";
@@ -215,21 +215,16 @@ function confirmedView(booking, event, refresh) {
       return;
     await whileBusy(cancel, () => cancelBooking(booking, t("booking.cancelled_toast"), showMessage, refresh));
   });
-  const until = booking.cancellable_until;
+  const { tickets = [], cancellable_until: until } = booking;
   const cancellable = Date.parse(until ?? event?.starts_at ?? "") > serverNow();
-  const time = cancellable && until && (event ? zonedTime(until, event) : shortTime(until));
+  const time = cancellable && until && zonedTime(until, event);
   return [
     h("h2", t("booking.ready")),
     h("p", t("booking.ready_text")),
     time && h("p.hint", t("booking.cancellable_until", { time })),
     h(
       "p.actions",
-      Boolean(booking.tickets?.length) &&
-        h(
-          "a.button",
-          { href: `/me/tickets/${booking.tickets?.[0].id}` },
-          tn("ticket.show", booking.tickets?.length ?? 0),
-        ),
+      tickets.length > 0 && h("a.button", { href: `/me/tickets/${tickets[0].id}` }, tn("ticket.show", tickets.length)),
       event && iconButton("calendar", t("event.to_calendar"), { onclick: () => downloadCalendar(event) }),
       cancellable && cancel,
     ),

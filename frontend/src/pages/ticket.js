@@ -3,7 +3,7 @@ import { NetworkError, get, request, serverNow } from "../api.js";
 import { h, icon, replace } from "../dom.js";
 import { field, form } from "../forms.js";
 import { autoRefresh } from "../fresh.js";
-import { eventTime, explain, shortTime, t, zonedTime } from "../i18n.js";
+import { eventTime, explain, t, zonedTime } from "../i18n.js";
 import { keep, keepPage, kept } from "../offline.js";
 import { qrCode } from "../qr.js";
 import { currentUser } from "../session.js";
@@ -103,8 +103,7 @@ function ticketView({ ticket, event, booking, refresh, place: [number, count] })
   const { id, code, state, holder_name: holder, checked_in_at: at } = ticket;
   const startsAt = event?.starts_at ?? booking.event_starts_at;
   const changeable = state === "valid" && Boolean(startsAt && Date.parse(startsAt) > serverNow());
-  const time = (/** @type {string} */ instant) => (event ? zonedTime(instant, event) : shortTime(instant));
-  const text = state === "used" && at ? t("ticket.used", { time: time(at) }) : t(`ticket.${state}`);
+  const text = state === "used" && at ? t("ticket.used", { time: zonedTime(at, event) }) : t(`ticket.${state}`);
   return h(
     "article.card.code-ticket",
     { id: `ticket-${id}`, "aria-label": t("ticket.of", { number, count }) },

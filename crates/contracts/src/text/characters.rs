@@ -86,7 +86,7 @@ fn is_control(c: char) -> bool {
 }
 
 /// Whether a character is invisible everywhere.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     // Signs under numbers and joiners of hieroglyphs are visible, although their category is Format. Three have no own
     // script.
     let seen = Script::for_char(c) != Script::Common || matches!(c, '\u{605}' | '\u{6dd}' | '\u{8e2}');

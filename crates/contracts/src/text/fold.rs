@@ -87,7 +87,11 @@ const PLAIN: [(&str, &str); 31] = [
 
 /// A folded character as people type it on a plain keyboard.
 fn push_plain(key: &mut String, c: char) {
-    match PLAIN.iter().find(|(letters, _)| !c.is_ascii_alphanumeric() && letters.contains(c)) {
+    // Most characters are plain already.
+    if c.is_ascii_alphanumeric() {
+        return key.push(c);
+    }
+    match PLAIN.iter().find(|(letters, _)| letters.contains(c)) {
         Some((_, plain)) => key.push_str(plain),
         None => key.push(c),
     }

@@ -7,7 +7,7 @@ mod characters;
 mod fold;
 
 pub use self::{
-    characters::{TextError, check_line, check_lines},
+    characters::{TextError, check_line, check_lines, is_hidden},
     fold::{FOLD_VERSION, fold, words},
 };
 

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
-use contracts::{money, text::fold};
+use contracts::{
+    money,
+    text::{fold, is_hidden},
+};
 
 use super::BookingStatus;
 
@@ -108,18 +111,14 @@ impl Attendee {
 /// text, because a program with another separator, such as a semicolon, does not recognize the quotes.
 fn cell(text: &str) -> String {
     let safe = text.split_inclusive(is_separator).map(|part| {
-        // Spreadsheets also recognize a formula after blanks and quotes, and some drop invisible characters.
-        let start = part.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '\''));
+        // Spreadsheets also recognize a formula after blanks and quotes, and some drop invisible characters, which names
+        // of older accounts may have.
+        let start = part.trim_start_matches(|c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\''));
         let apostrophe = if start.starts_with(FORMULA) { "'" } else { "" };
         format!("{apostrophe}{}", part.replace('"', "\"\""))
     });
     let apostrophe = if text.starts_with(char::is_control) { "'" } else { "" };
     format!("\"{apostrophe}{}\"", safe.collect::<String>())
-}
-
-/// Invisible characters, which names of older accounts may have: soft hyphens, zero-width and direction characters.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The characters that start a formula, and those that localized spreadsheets treat like them.
@@ -202,7 +201,9 @@ mod tests {
         {
             assert_eq!(cell(text), format!("\"'{text}\""));
         }
-        for text in ["\u{feff}=1", "\u{200b}@x", "\u{200b} \u{2066}+1", "\u{ad}-1", "\u{3000}＝1", "﹦1"] {
+        for text in
+            ["\u{feff}=1", "\u{200b}@x", "\u{200b} \u{2066}+1", "\u{ad}-1", "\u{61c}\u{3164}=1", "\u{3000}＝1", "﹦1"]
+        {
             assert_eq!(cell(text), format!("\"'{text}\""));
         }
         assert_eq!(cell("\tx"), "\"'\tx\"");

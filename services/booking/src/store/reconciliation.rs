@@ -61,8 +61,7 @@ impl Store {
     }
 
     /// Stores where a page ended. Without a position the cycle is over, and findings that it did not see again are
-    /// deleted.
-    /// Changes nothing if another replica continued from the same position meanwhile.
+    /// deleted. Changes nothing if another replica continued from the same position meanwhile.
     pub async fn finish_page(&self, page: &ScanPage, position: Option<&str>) -> sqlx::Result<()> {
         sqlx::query!(
             "with ended as (
