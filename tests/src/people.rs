@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::{Api, Reply};
+use crate::programs::Program;
 use crate::stack::{ADMIN_EMAIL, Stack};
 use crate::wait;
 
@@ -18,6 +19,9 @@ use crate::wait;
 pub const PASSWORD: &str = "correct horse battery staple";
 /// Notifications arrive within this time of recovery (design: 60 s).
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(60);
+
+/// The password of the first admin is hashed after the start, beside the hashes of everybody who logs in.
+const FIRST_ADMIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// A gateway that cannot be reached now can be by then.
 const PAYMENT_LIMIT: Duration = Duration::from_secs(30);
@@ -45,8 +49,17 @@ impl Stack {
         Person::register(&self.visitor(), "organizer").await
     }
 
-    /// The first admin, logged in.
+    /// The first admin, logged in. A platform is ready before user-service has created that account.
     pub async fn admin(&self) -> Result<Person> {
+        let users = self.database(Program::User).await?;
+        // Failed logins would count against the account.
+        wait::until("the first admin is created", FIRST_ADMIN_LIMIT, async || {
+            let query = sqlx::query_scalar("select exists (select from users where email = $1)").bind(ADMIN_EMAIL);
+            let created: bool = query.fetch_one(&users).await?;
+            ensure!(created, "there is no {ADMIN_EMAIL}");
+            Ok(())
+        })
+        .await?;
         Person::log_in(&self.visitor(), ADMIN_EMAIL, &self.secrets.read("admin-password")?).await
     }
 }
